@@ -1,0 +1,1 @@
+"""One program a rule: reads files, calls the library, writes files."""

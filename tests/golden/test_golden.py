@@ -1,0 +1,13 @@
+"""The product's blocks against the published implementations' outputs."""
+
+from __future__ import annotations
+
+import pytest
+from adapters import CASES, TOLERANCES
+from compare import assert_matches, load_case
+
+
+@pytest.mark.parametrize("name", sorted(CASES))
+def test_matches_published_output(name):
+    inputs, meta, expected = load_case(name)
+    assert_matches(CASES[name](inputs, meta), expected, TOLERANCES[name])
