@@ -26,7 +26,7 @@ def formula_state_dict(shapes: Shapes, first_names: Mapping[str, str] | None = N
         first_names: name -> the first name of the same tensor, for names that alias an earlier one; an alias
             shares the tensor of its first name.
 
-    `num_batches_tracked` is 0; other integer buffers (path indices) are left out: the formula does not touch them.
+    `num_batches_tracked` is 0; other integer buffers (path indices) are left out, as the formula skips them.
     """
     first_names = first_names or {}
     state: dict[str, Tensor] = {}
