@@ -1,0 +1,165 @@
+"""Fully connected conditional random field (Krähenbühl & Koltun 2011) on score maps and on label maps."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from multiprocessing import get_context
+
+import numpy as np
+from numpy.typing import NDArray
+
+BACKENDS = ("auto", "pydensecrf")
+MIN_PROBABILITY = 1e-5
+
+
+@dataclass(frozen=True)
+class CRFParams:
+    """Potts model with a spatial and a bilateral Gaussian kernel (Krähenbühl & Koltun, eq. 3).
+
+    gaussian_sxy, bilateral_sxy: standard deviations in pixels; bilateral_srgb: in grey levels of 0..255.
+    gaussian_weight, bilateral_weight: strength of each kernel; steps: mean-field iterations.
+    """
+
+    gaussian_sxy: float
+    gaussian_weight: float
+    bilateral_sxy: float
+    bilateral_srgb: float
+    bilateral_weight: float
+    steps: int
+
+
+def crf_probabilities(
+    image: NDArray[np.uint8], probs: NDArray, params: CRFParams, backend: str = "auto"
+) -> NDArray[np.float32]:
+    """Marginals (L, H, W) float32 after mean field, from the unary −log p.
+
+    image: (H, W, 3) uint8. probs: (L, H, W), clipped to [1e-5, 1]; they need not sum to 1.
+    Raises ValueError if shapes or types do not fit, or if the backend is unknown.
+    """
+    _check(image, probs.shape, backend)
+    unary = -np.log(np.clip(probs, MIN_PROBABILITY, 1.0)).astype(np.float32)
+    return _marginals(image, unary, params, backend)
+
+
+def crf_labels(
+    image: NDArray[np.uint8],
+    label: NDArray[np.integer],
+    num_labels: int,
+    params: CRFParams,
+    gt_prob: float = 0.7,
+    zero_unsure: bool = False,
+    backend: str = "auto",
+) -> NDArray[np.integer]:
+    """Refined labels (H, W), dtype of `label`, from labels that are right with probability `gt_prob`.
+
+    label: (H, W) in 0..num_labels−1. With zero_unsure, labels are 1..num_labels and 0 means "any of them";
+    the result then lies in 1..num_labels.
+    """
+    first = 1 if zero_unsure else 0
+    _check(image, (num_labels, *label.shape), backend)
+    if label.min() < 0 or label.max() >= num_labels + first:
+        accepted = f"0..{num_labels + first - 1}"
+        raise ValueError(
+            f"labels {label.min()}..{label.max()} given; accepted with {num_labels} labels: {accepted}"
+        )
+    unary = _unary_from_labels(label.astype(np.int64) - first, num_labels, gt_prob)
+    return (_marginals(image, unary, params, backend).argmax(0) + first).astype(label.dtype)
+
+
+def refine_scores_with_crf(
+    image: NDArray[np.uint8],
+    classes: Sequence[int],
+    scores: NDArray,
+    params: CRFParams,
+    backend: str = "auto",
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Label map (H, W) of class ids, and marginals, from the score maps of the classes that are present.
+
+    classes: L ids, background's 0 among them. scores: (L, H, W) in 0..1, in the order of `classes`.
+    """
+    if len(classes) != len(scores):
+        raise ValueError(
+            f"{len(classes)} classes given for {len(scores)} score maps; one class a map is accepted"
+        )
+    marginals = crf_probabilities(image, scores, params, backend)
+    return np.asarray(classes, dtype=np.int64)[marginals.argmax(0)], marginals
+
+
+def crf_many(
+    items: Iterable[tuple[NDArray[np.uint8], NDArray]], params: CRFParams, workers: int, backend: str = "auto"
+) -> Iterator[NDArray[np.float32]]:
+    """`crf_probabilities` of (image, probs) pairs, in order, spread over `workers` processes.
+
+    Items are drawn as results are taken, so a generator is never held in memory as a whole.
+    """
+    work = partial(_probabilities_of_pair, params=params, backend=backend)
+    if workers <= 1:
+        yield from map(work, items)
+        return
+    # Spawned, not forked: the caller may hold OpenMP threads or open HDF5 files.
+    with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
+        pending: deque[Future] = deque()
+        for item in items:
+            pending.append(pool.submit(work, item))
+            if len(pending) > 2 * workers:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
+
+
+def _probabilities_of_pair(
+    item: tuple[NDArray[np.uint8], NDArray], params: CRFParams, backend: str
+) -> NDArray[np.float32]:
+    return crf_probabilities(*item, params, backend)
+
+
+def _check(image: NDArray, shape: tuple[int, ...], backend: str) -> None:
+    if backend not in BACKENDS:
+        raise ValueError(f"CRF backend {backend!r} is unknown; accepted: {', '.join(BACKENDS)}")
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+        raise ValueError(f"image is {image.dtype} {image.shape}; accepted: uint8 (H, W, 3)")
+    if len(shape) != 3 or shape[0] < 1 or shape[1:] != image.shape[:2]:
+        raise ValueError(
+            f"maps are {shape}; accepted for this image: (L, {image.shape[0]}, {image.shape[1]})"
+        )
+
+
+def _unary_from_labels(label: NDArray[np.int64], num_labels: int, gt_prob: float) -> NDArray[np.float32]:
+    """Energies (L, H, W): −log gt_prob of the given label, the rest shared by the others; −1 is uniform."""
+    if not 0 < gt_prob < 1:
+        raise ValueError(f"gt_prob {gt_prob} given; accepted: between 0 and 1, both excluded")
+    other = -np.log((1.0 - gt_prob) / max(num_labels - 1, 1))
+    given = label[None] == np.arange(num_labels)[:, None, None]
+    energy = np.where(given, -np.log(gt_prob), other)
+    return np.where(label[None] < 0, np.log(num_labels), energy).astype(np.float32)
+
+
+def _marginals(
+    image: NDArray[np.uint8], unary: NDArray[np.float32], params: CRFParams, backend: str
+) -> NDArray[np.float32]:
+    if backend == "auto" and importlib.util.find_spec("pydensecrf") is None:
+        raise ValueError("no CRF backend is installed; accepted: pydensecrf (distribution pydensecrf2)")
+    return _pydensecrf_marginals(image, unary, params)
+
+
+def _pydensecrf_marginals(
+    image: NDArray[np.uint8], unary: NDArray[np.float32], params: CRFParams
+) -> NDArray[np.float32]:
+    from pydensecrf.densecrf import DenseCRF2D
+
+    num_labels, height, width = unary.shape
+    crf = DenseCRF2D(width, height, num_labels)
+    crf.setUnaryEnergy(np.ascontiguousarray(unary.reshape(num_labels, -1)))
+    crf.addPairwiseGaussian(sxy=params.gaussian_sxy, compat=params.gaussian_weight)
+    crf.addPairwiseBilateral(
+        sxy=params.bilateral_sxy,
+        srgb=params.bilateral_srgb,
+        rgbim=np.ascontiguousarray(image),
+        compat=params.bilateral_weight,
+    )
+    return np.asarray(crf.inference(params.steps), dtype=np.float32).reshape(unary.shape)
