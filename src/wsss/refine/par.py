@@ -1,8 +1,8 @@
 """Pixel-adaptive refinement of masks: PAR (Ru 2022, AFA eq. 7-9) and PAMR (Araslanov & Roth 2020, eq. 3-4).
 
 A mask takes, ten times over, the weighted mean of its neighbours at several dilations; neighbours that look
-alike weigh more. Neighbours are shifted views of one padded tensor, so nothing is copied 48 times: the weights
-(B, 48, H, W) are all that is held.
+alike weigh more. Neighbours are shifted views of one padded tensor, so nothing is copied 48 times: the
+weights (B, 48, H, W) are all that is held.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ def par(
     """Masks (B, C, H, W) refined to follow `images` (B, 3, H, W).
 
     images: any range, since differences are divided by their local deviation (σ + 1e-8); papers use 0..255 or
-    0..1. masks: (B, C, h, w), resized to the images (bilinear, align_corners=True). The weights of a pixel sum
-    to 1 + position_weight, so masks grow by that factor in every iteration. No gradient reaches the images.
+    0..1. masks: (B, C, h, w), resized to the images (bilinear, align_corners=True). The weights of a pixel
+    sum to 1 + position_weight, so masks grow by that factor in every iteration. The images get no gradient.
     Raises ValueError if the batches or dilations do not fit.
     """
     _check(images, masks, dilations)
