@@ -1,0 +1,36 @@
+"""What methods, affinity networks and decoders ask of a backbone."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+from torch import Tensor, nn
+
+
+class Backbone(nn.Module, ABC):
+    """A trunk without classifier.
+
+    channels: D, of the final features.
+    stride: input pixels per cell of the final features.
+    pyramid_channels, pyramid_strides: of each stage output, shallow to deep.
+    mean, std: per-channel input normalisation, for images in [0, 1].
+    """
+
+    channels: int
+    stride: int
+    pyramid_channels: list[int]
+    pyramid_strides: list[int]
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+    @abstractmethod
+    def forward(self, images: Tensor) -> Tensor:
+        """Final features (B, D, h, w) of normalised images (B, 3, H, W)."""
+
+    @abstractmethod
+    def features_and_pyramid(self, images: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Final features and every stage's output, shallow to deep, in one pass."""
+
+    @abstractmethod
+    def freeze(self, stages: int) -> None:
+        """Stop training the stem and the first `stages` stages (0: the stem alone)."""

@@ -1,0 +1,91 @@
+"""Any timm network as a backbone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import timm
+import torch
+from torch import Tensor
+
+from wsss.backbones.base import Backbone
+
+
+class TimmBackbone(Backbone):
+    """`timm.create_model(name, …)` without classifier, with stage outputs on demand.
+
+    Args:
+        name: any timm model that offers `forward_intermediates`.
+        output_stride: 8, 16 or 32 for CNNs that can be dilated; None keeps the network's own.
+        pretrained: download timm's published weights.
+        checkpoint_path: a local checkpoint of the same network, read by timm.
+        options: extra keyword arguments for timm (`pad_type`, `img_size`, `drop_path_rate` …).
+
+    Raises:
+        ValueError: timm does not know the name or does not accept an argument.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        output_stride: int | None = None,
+        pretrained: bool = False,
+        checkpoint_path: str = "",
+        options: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__()
+        arguments = dict(options or {})
+        if output_stride is not None:
+            arguments["output_stride"] = output_stride
+        try:
+            self.net = timm.create_model(
+                name, pretrained=pretrained, checkpoint_path=checkpoint_path, **arguments
+            )
+        except (RuntimeError, TypeError) as error:
+            raise ValueError(f"timm cannot build backbone '{name}' with {arguments}: {error}") from error
+        self.net.reset_classifier(0, "")
+        self.mean = tuple(self.net.pretrained_cfg.get("mean", (0.485, 0.456, 0.406)))
+        self.std = tuple(self.net.pretrained_cfg.get("std", (0.229, 0.224, 0.225)))
+        self._measure()
+
+    @torch.no_grad()
+    def _measure(self) -> None:
+        """Read channels and strides off a forward pass: dilation changes what timm's feature_info says."""
+        training = self.training
+        self.eval()
+        size = max(self.net.pretrained_cfg.get("input_size", (3, 64, 64))[-1], 64)
+        features, pyramid = self.features_and_pyramid(torch.zeros(1, 3, size, size))
+        self.train(training)
+        self.channels = features.shape[1]
+        self.stride = round(size / features.shape[-1])
+        self.pyramid_channels = [stage.shape[1] for stage in pyramid]
+        self.pyramid_strides = [round(size / stage.shape[-1]) for stage in pyramid]
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.net.forward_features(images)
+
+    def features_and_pyramid(self, images: Tensor) -> tuple[Tensor, list[Tensor]]:
+        return self.net.forward_intermediates(images, output_fmt="NCHW")
+
+    def freeze(self, stages: int) -> None:
+        """Freeze by timm's own parameter grouping, which counts the stem as group 0."""
+        groups = self.net.group_matcher(coarse=True)
+        for name, parameter in self.net.named_parameters():
+            if _group_index(groups, name) <= stages:
+                parameter.requires_grad_(False)
+
+
+def _group_index(groups: dict[str, Any], name: str) -> int:
+    """The stage a parameter belongs to: 0 for the stem, i + 1 for stage i, large for the rest."""
+    import re
+
+    stem = groups["stem"]
+    if re.match(stem, name):
+        return 0
+    patterns = groups.get("blocks", [])
+    for pattern in [patterns] if isinstance(patterns, str) else [p for p, _ in patterns]:
+        match = re.match(pattern, name)
+        if match and match.groups() and match.group(1) is not None:
+            return int(match.group(1)) + 1
+    return 10**6

@@ -1,0 +1,237 @@
+"""What a run consists of: its steps, each with the content key that names its folder.
+
+A step is one use of a stage: `make_pseudo_labels` appears twice in a run that also measures CAM + CRF.
+Its key hashes the stage, its settings and its upstream steps' keys, and nothing else; so two runs that
+share a classifier share its folder, and a setting changed back finds its results again.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from wsss.config import load_run
+from wsss.digest import code_digest
+from wsss.schema import CRF, Execution, Run
+
+STAGES = Path("results/stages")
+
+
+@dataclass(frozen=True)
+class Step:
+    """One use of a stage in a run.
+
+    label: its link under `results/{run}/`; the stage's name, with a suffix where a stage is used twice.
+    config: the stage's own settings, as JSON types.
+    upstream: role (`data`, `classifier`, `scores` …) → the step that fills it.
+    weights: files that the settings name; they are inputs too.
+    """
+
+    stage: str
+    label: str
+    config: dict[str, Any]
+    upstream: dict[str, Step] = field(default_factory=dict)
+    weights: tuple[Path, ...] = ()
+    modules: tuple[str, ...] = ()
+
+    @functools.cached_property
+    def key(self) -> str:
+        """16 hex digits; equal for equal work."""
+        upstream = {role: step.key for role, step in self.upstream.items()}
+        text = json.dumps([self.stage, self.config, upstream], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    @property
+    def folder(self) -> Path:
+        """Where the step's results lie."""
+        return STAGES / self.stage / self.key
+
+    @functools.cached_property
+    def code(self) -> str:
+        """Digest of the code that the step runs."""
+        return code_digest(f"wsss.stages.{self.stage}", *self.modules)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A run's steps in order; the last one is `evaluate`."""
+
+    run: str
+    steps: tuple[Step, ...]
+    execution: Execution
+    settings: Run
+
+
+def plan_runs(runs: Mapping[str, Any]) -> dict[str, Plan]:
+    """Plans of every run of the configuration.
+
+    Raises:
+        ConfigError: a mistake in any run.
+    """
+    return {name: plan_run(name, load_run(name, runs)) for name in runs}
+
+
+def plan_run(name: str, run: Run) -> Plan:
+    """The steps of one run, upstream first."""
+    builder = _Builder(run)
+    builder.localise()
+    builder.refine()
+    if run.train_segmentation is not None:
+        builder.segment()
+    builder.evaluate()
+    return Plan(name, tuple(builder.steps), run.execution, run)
+
+
+class _Builder:
+    """Collects steps and the rows of miou.csv that they make."""
+
+    def __init__(self, run: Run) -> None:
+        self.run = run
+        self.steps: list[Step] = []
+        self.rows: list[dict[str, Any]] = []
+        self.row_steps: dict[str, Step] = {}
+
+    def add(self, stage: str, config: dict[str, Any], label: str = "", **kwargs: Any) -> Step:
+        step = Step(stage, f"{stage}-{label}" if label else stage, config, **kwargs)
+        self.steps.append(step)
+        return step
+
+    def row(self, name: str, split: str, step: Step, file: str, threshold: Any = None) -> None:
+        """A row of miou.csv, measured on `file` of a step; `threshold` only for maps without background."""
+        self.rows.append({"stage": name, "split": split, "file": file, "threshold": threshold})
+        self.row_steps[f"{name}-{split}"] = step
+
+    def localise(self) -> None:
+        run = self.run
+        data = run.prepare_data.model_dump(mode="json")
+        if run.prepare_data.dataset == "shapes":
+            data["rng_seed"] = run.rng_seed
+        self.data = self.add("prepare_data", data)
+        self.classifier = self.add(
+            "train_classifier",
+            _dump(run.train_classifier) | {"rng_seed": run.rng_seed},
+            upstream={"data": self.data},
+            weights=_weights(run.train_classifier.backbone),
+            modules=_method_modules(run),
+        )
+        self.cams = self.add(
+            "infer_cam",
+            _dump(run.infer_cam, exclude={"threshold"}),
+            upstream={"data": self.data, "classifier": self.classifier},
+            modules=_method_modules(run),
+        )
+        threshold = run.infer_cam.threshold
+        self.threshold: dict[str, Step] = {}
+        if threshold == "oracle":
+            upstream = {"data": self.data, "scores": self.cams}
+            self.threshold = {"threshold": self.add("choose_threshold", {"policy": "oracle"}, upstream=upstream)}
+        for split in ("train", "val"):
+            self.row("cam", split, self.cams, f"{split}.h5", threshold)
+        self.cam_crf = self._labels("cam_crf", self.cams, run.make_pseudo_labels.crf or CRF())
+        self.row("cam_crf", "train", self.cam_crf, "train.h5")
+
+    def refine(self) -> None:
+        run = self.run
+        self.scores = self.cams
+        if run.train_affinity is not None and run.refine_cam is not None:
+            self._walk()
+        crf = run.make_pseudo_labels.crf
+        refined = self.scores is not self.cams
+        self.labels = self._labels("", self.scores, crf) if refined or crf is None else self.cam_crf
+        self.row("pseudo_label", "train", self.labels, "train.h5")
+
+    def _walk(self) -> None:
+        run = self.run
+        labels = self.add(
+            "make_affinity_labels",
+            _dump(run.train_affinity.labels),
+            upstream={"data": self.data, "scores": self.cams},
+        )
+        affinity = self.add(
+            "train_affinity",
+            _dump(run.train_affinity, exclude={"labels"}) | {"rng_seed": run.rng_seed},
+            upstream={"data": self.data, "classifier": self.classifier, "labels": labels},
+            modules=_method_modules(run),
+        )
+        self.scores = self.add(
+            "refine_cam",
+            _dump(run.refine_cam),
+            upstream={"data": self.data, "affinity": affinity, "scores": self.cams},
+            modules=_method_modules(run),
+        )
+        self.row("refined", "train", self.scores, "train.h5")
+
+    def _labels(self, label: str, scores: Step, crf: CRF | None) -> Step:
+        """Labels from scores; maps without a background of their own need the threshold."""
+        bare = scores is self.cams
+        fixed = self.run.infer_cam.threshold if bare and not self.threshold else None
+        return self.add(
+            "make_pseudo_labels",
+            {"crf": crf.model_dump(mode="json") if crf else None, "threshold": fixed},
+            label,
+            upstream={"data": self.data, "scores": scores} | (self.threshold if bare else {}),
+        )
+
+    def segment(self) -> None:
+        settings = self.run.train_segmentation
+        self._segment("", "segmentation", settings.labels)
+        if settings.upper_bound and settings.labels != "ground_truth":
+            self._segment("upper_bound", "upper_bound", "ground_truth")
+
+    def _segment(self, label: str, row: str, labels: str) -> None:
+        run = self.run
+        upstream = {"data": self.data}
+        if labels == "pseudo_labels":
+            upstream["labels"] = self.labels
+        if run.train_segmentation.init == "classifier":
+            upstream["classifier"] = self.classifier
+        config = _dump(run.train_segmentation, exclude={"upper_bound", "labels"})
+        model = self.add(
+            "train_segmentation",
+            config | {"labels": labels, "rng_seed": run.rng_seed},
+            label,
+            upstream=upstream,
+            weights=_weights(run.train_segmentation.backbone) if "classifier" not in upstream else (),
+        )
+        masks = self.add("segment", _dump(run.segment), label, upstream={"data": self.data, "model": model})
+        self.row(row, "val", masks, "val.h5")
+        if run.segment.crf is not None:
+            self.row(f"{row}_crf", "val", masks, "val_crf.h5")
+
+    def evaluate(self) -> None:
+        upstream = {"data": self.data} | self.threshold | self.row_steps
+        self.add("evaluate", {"rows": self.rows}, upstream=upstream)
+
+
+def missing_inputs(plan: Plan) -> str | None:
+    """One line on the first file or folder that a run names and that is not there."""
+    data = plan.settings.prepare_data
+    if data.dataset == "voc" and not (data.root / "JPEGImages").is_dir():
+        return (
+            f"runs.{plan.run}.prepare_data.root: no JPEGImages folder in '{data.root}'; get "
+            "VOCtrainval_11-May-2012.tar from http://host.robots.ox.ac.uk/pascal/VOC/voc2012/ and extract it "
+            "so that the folder exists, or set root to your VOC folder"
+        )
+    for step in plan.steps:
+        for path in step.weights:
+            if not path.is_file():
+                return f"runs.{plan.run}.{step.stage}.backbone.checkpoint_path: no file '{path}'"
+    return None
+
+
+def _dump(section: Any, **kwargs: Any) -> dict[str, Any]:
+    return section.model_dump(mode="json", **kwargs)
+
+
+def _weights(backbone: Any) -> tuple[Path, ...]:
+    return (backbone.checkpoint_path,) if backbone.checkpoint_path else ()
+
+
+def _method_modules(run: Run) -> tuple[str, ...]:
+    """The module of the run's method is loaded by name, so no import shows it."""
+    return (f"wsss.methods.{run.train_classifier.method.name}",)
