@@ -1,0 +1,21 @@
+"""The colour table of PASCAL VOC masks."""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def voc_palette(n: int = 256) -> np.ndarray:
+    """The first `n` VOC colours, (n, 3) uint8: a class id's bits dealt out to R, G, B, highest first.
+
+    Entry 0 (background) is black and entry 255 (void) is cream. Raises ValueError unless 1 <= n <= 256.
+    """
+    if not 1 <= n <= 256:
+        raise ValueError(f"n must lie in 1..256, given {n}")
+    ids = np.arange(n)
+    colours = np.zeros((n, 3), np.int64)
+    for level in range(8):
+        for channel in range(3):
+            bit = ids >> (3 * level + channel) & 1
+            colours[:, channel] |= bit << (7 - level)
+    return colours.astype(np.uint8)
