@@ -1,0 +1,149 @@
+"""Random walks over local affinities, one implementation for AffinityNet and IRNet.
+
+An affinity field is kept as a stencil: `affinity[b, o, y, x]`, in [0, 1], belongs to cell (y, x) of image b
+and its neighbour (y + dy, x + dx), where (dy, dx) = offsets[o]. The offsets cover half a disc, so that every
+pair stands once; symmetry and a unit diagonal are implied, and pairs that leave the grid count as 0.
+"""
+
+from __future__ import annotations
+
+import warnings
+
+import torch
+from torch import Tensor
+
+Slices = tuple[slice, slice]
+
+
+def half_plane_offsets(radius: int) -> Tensor:
+    """Offsets (O, 2), int64, (dy, dx), closer than `radius` (strictly), below or directly to the right.
+
+    Ordered by rows, then columns; 34 of them at radius 5, 152 at radius 10.
+    """
+    if radius < 2:
+        raise ValueError(f"radius is {radius}: it must be at least 2 cells, for a cell to have neighbours")
+    reach = range(-radius + 1, radius)
+    pairs = [(dy, dx) for dy in range(radius) for dx in reach if dy * dy + dx * dx < radius * radius]
+    return torch.tensor([pair for pair in pairs if pair > (0, 0)])
+
+
+def pair_slices(dy: int, dx: int, height: int, width: int) -> tuple[Slices, Slices]:
+    """Slices of the cells whose neighbour at (dy, dx), dy ≥ 0, is in the grid, and of those neighbours."""
+    columns = max(0, width - abs(dx))
+    rows = max(0, height - dy)
+    source = slice(0, rows), slice(max(0, -dx), max(0, -dx) + columns)
+    target = slice(dy, dy + rows), slice(max(0, dx), max(0, dx) + columns)
+    return source, target
+
+
+def pair_mask(offsets: Tensor, height: int, width: int, inner: bool = False) -> Tensor:
+    """Which pairs of the stencil exist, (O, h, w), bool.
+
+    inner: only cells that have *all* their neighbours in the grid. AffinityNet and IRNet were trained on
+        these, and AffinityNet walked on them; most pairs at a grid's border are left out.
+    """
+    mask = torch.zeros(len(offsets), height, width, dtype=torch.bool, device=offsets.device)
+    if inner:
+        mask[:, *inner_cells(offsets, height, width)] = True
+        return mask
+    for o, (dy, dx) in enumerate(offsets.tolist()):
+        mask[o, *pair_slices(dy, dx, height, width)[0]] = True
+    return mask
+
+
+def inner_cells(offsets: Tensor, height: int, width: int) -> Slices:
+    """Slices of the M = (h − r + 1)(w − 2r + 2) cells that have all their neighbours (radius r) in the grid.
+
+    Raises:
+        ValueError: there is no such cell.
+    """
+    reach_y, reach_x = offsets.abs().amax(0).tolist()
+    if height <= reach_y or width <= 2 * reach_x:
+        raise ValueError(
+            f"no cell of a {height}×{width} grid has all neighbours inside: they reach {reach_y} rows down "
+            f"and {reach_x} columns to both sides"
+        )
+    return slice(0, height - reach_y), slice(reach_x, width - reach_x)
+
+
+def flat_indices(offsets: Tensor, shifts: Tensor, height: int, width: int) -> Tensor:
+    """Row-major indices (…, M) of the inner cells moved by `shifts` (…, 2), as published code lists pairs."""
+    cells = torch.arange(height * width).view(height, width)[inner_cells(offsets, height, width)].flatten()
+    return cells + (shifts[..., 0] * width + shifts[..., 1])[..., None]
+
+
+@torch.no_grad()
+def random_walk(seeds: Tensor, affinity: Tensor, offsets: Tensor, beta: float, steps: int) -> Tensor:
+    """Score maps (B, K, h, w) after `steps` steps: seeds · Tⁿ, T = a^β / column sums (AffinityNet, sec. 3.3).
+
+    Every image of the batch has its own affinities (B, O, h, w). Sparse products on the inputs' device: time
+    O(B·K·steps·O·h·w), memory O(B·O·h·w); float32 differs from the dense float64 result by about 1e-6.
+
+    Raises:
+        ValueError: the shapes do not belong together.
+    """
+    batch, classes, height, width = seeds.shape
+    if affinity.shape != (batch, len(offsets), height, width):
+        raise ValueError(
+            f"affinity has shape {tuple(affinity.shape)}; seeds {tuple(seeds.shape)} and {len(offsets)} "
+            f"offsets need {(batch, len(offsets), height, width)}"
+        )
+    dtype = torch.promote_types(seeds.dtype, torch.float32)
+    step = transition_matrix(affinity.to(dtype), offsets, beta)
+    rows = seeds.to(dtype).permute(0, 2, 3, 1).reshape(-1, classes)
+    for _ in range(steps):
+        rows = step @ rows
+    return rows.view(batch, height, width, classes).permute(0, 3, 1, 2).contiguous()
+
+
+def transition_matrix(affinity: Tensor, offsets: Tensor, beta: float) -> Tensor:
+    """Transposes of a batch's T as one block-diagonal CSR matrix (B·h·w, B·h·w), whose rows sum to 1."""
+    batch, _, height, width = affinity.shape
+    cells = height * width
+    # Row-major order of the offsets makes the columns of each row ascend, as CSR wants them.
+    order = sorted(range(len(offsets)), key=offsets.tolist().__getitem__)
+    deltas = (offsets[order, 0] * width + offsets[order, 1]).tolist()
+    forward = (affinity * pair_mask(offsets, height, width).to(affinity.device))[:, order].flatten(2) ** beta
+    # What a cell receives from the neighbour before it; cells that the roll wraps around carry no pair.
+    backward = torch.stack([forward[:, o].roll(delta, -1) for o, delta in enumerate(deltas)], 1)
+    values = torch.cat([backward.flip(1), torch.ones_like(forward[:, :1]), forward], 1).transpose(1, 2)
+    values = (values / values.sum(2, keepdim=True)).reshape(batch * cells, -1)
+    shifts = torch.tensor([-delta for delta in reversed(deltas)] + [0] + deltas)
+    columns = torch.arange(batch * cells, device=affinity.device)[:, None] + shifts.to(affinity.device)
+    kept = values > torch.finfo(values.dtype).tiny  # subnormal numbers are slow and change nothing
+    ends = torch.nn.functional.pad(kept.sum(1).cumsum(0), (1, 0))
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
+        return torch.sparse_csr_tensor(
+            ends.int(), columns[kept].int(), values[kept], [batch * cells] * 2, check_invariants=False
+        )
+
+
+def stencil_to_dense(affinity: Tensor, offsets: Tensor) -> Tensor:
+    """Symmetric affinity matrices (B, h·w, h·w) with unit diagonal; quadratic memory, so for small grids."""
+    batch, _, height, width = affinity.shape
+    index = torch.arange(height * width, device=affinity.device).view(height, width)
+    dense = torch.eye(height * width, dtype=affinity.dtype, device=affinity.device).repeat(batch, 1, 1)
+    for o, (dy, dx) in enumerate(offsets.tolist()):
+        source, target = pair_slices(dy, dx, height, width)
+        values = affinity[:, o, *source].flatten(1)
+        i, j = index[source].flatten(), index[target].flatten()
+        dense[:, i, j] = values
+        dense[:, j, i] = values
+    return dense
+
+
+def dense_to_stencil(dense: Tensor, offsets: Tensor, height: int, width: int) -> Tensor:
+    """Stencil (B, O, h, w) of symmetric matrices (B, h·w, h·w), whatever lies beyond the offsets left out."""
+    if dense.shape[1:] != (height * width, height * width):
+        raise ValueError(
+            f"affinity matrices have shape {tuple(dense.shape)}; a {height}×{width} grid needs "
+            f"(B, {height * width}, {height * width})"
+        )
+    index = torch.arange(height * width, device=dense.device).view(height, width)
+    affinity = dense.new_zeros(len(dense), len(offsets), height, width)
+    for o, (dy, dx) in enumerate(offsets.tolist()):
+        source, target = pair_slices(dy, dx, height, width)
+        values = dense[:, index[source].flatten(), index[target].flatten()]
+        affinity[:, o, *source] = values.view(len(dense), *index[source].shape)
+    return affinity
