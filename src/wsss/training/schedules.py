@@ -66,7 +66,8 @@ def one_cycle(
 ) -> float:
     """Half a cosine up from `initial_ratio` to 1, then another down to `final_ratio` (Smith 2018).
 
-    `rise`: the share of the steps that go up. The defaults are those of torch's OneCycleLR; the last step reaches `final_ratio`.
+    `rise`: the share of the steps that go up. The defaults are those of torch's OneCycleLR, whose last step
+    reaches `final_ratio`.
     """
     step = min(step, total_steps - 1)
     peak = max(rise * total_steps - 1.0, 0.0)
