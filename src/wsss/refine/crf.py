@@ -1,4 +1,8 @@
-"""Fully connected conditional random field (Krähenbühl & Koltun 2011) on score maps and on label maps."""
+"""Fully connected conditional random field (Krähenbühl & Koltun 2011) on score maps and on label maps.
+
+Two backends give the same labels: `pydensecrf`, the authors' C++, one image at a time on the CPU; and `torch`
+(`wsss.refine.mean_field`), on any device. `auto` is pydensecrf on the CPU where it is installed, else torch.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +17,7 @@ from multiprocessing import get_context
 import numpy as np
 from numpy.typing import NDArray
 
-BACKENDS = ("auto", "pydensecrf")
+BACKENDS = ("auto", "pydensecrf", "torch")
 MIN_PROBABILITY = 1e-5
 
 
@@ -34,16 +38,21 @@ class CRFParams:
 
 
 def crf_probabilities(
-    image: NDArray[np.uint8], probs: NDArray, params: CRFParams, backend: str = "auto"
+    image: NDArray[np.uint8],
+    probs: NDArray,
+    params: CRFParams,
+    backend: str = "auto",
+    device: str = "cpu",
 ) -> NDArray[np.float32]:
     """Marginals (L, H, W) float32 after mean field, from the unary −log p.
 
     image: (H, W, 3) uint8. probs: (L, H, W), clipped to [1e-5, 1]; they need not sum to 1.
-    Raises ValueError if shapes or types do not fit, or if the backend is unknown.
+    device: where the torch backend computes.
+    Raises ValueError if shapes or types do not fit, or if the backend is unknown or cannot use the device.
     """
-    _check(image, probs.shape, backend)
+    _check(image, probs.shape)
     unary = -np.log(np.clip(probs, MIN_PROBABILITY, 1.0)).astype(np.float32)
-    return _marginals(image, unary, params, backend)
+    return _marginals(image, unary, params, backend, device)
 
 
 def crf_labels(
@@ -54,6 +63,7 @@ def crf_labels(
     gt_prob: float = 0.7,
     zero_unsure: bool = False,
     backend: str = "auto",
+    device: str = "cpu",
 ) -> NDArray[np.integer]:
     """Refined labels (H, W), dtype of `label`, from labels that are right with probability `gt_prob`.
 
@@ -61,14 +71,14 @@ def crf_labels(
     the result then lies in 1..num_labels.
     """
     first = 1 if zero_unsure else 0
-    _check(image, (num_labels, *label.shape), backend)
+    _check(image, (num_labels, *label.shape))
     if label.min() < 0 or label.max() >= num_labels + first:
         accepted = f"0..{num_labels + first - 1}"
         raise ValueError(
             f"labels {label.min()}..{label.max()} given; accepted with {num_labels} labels: {accepted}"
         )
     unary = _unary_from_labels(label.astype(np.int64) - first, num_labels, gt_prob)
-    return (_marginals(image, unary, params, backend).argmax(0) + first).astype(label.dtype)
+    return (_marginals(image, unary, params, backend, device).argmax(0) + first).astype(label.dtype)
 
 
 def refine_scores_with_crf(
@@ -77,6 +87,7 @@ def refine_scores_with_crf(
     scores: NDArray,
     params: CRFParams,
     backend: str = "auto",
+    device: str = "cpu",
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     """Label map (H, W) of class ids, and marginals, from the score maps of the classes that are present.
 
@@ -86,7 +97,7 @@ def refine_scores_with_crf(
         raise ValueError(
             f"{len(classes)} classes given for {len(scores)} score maps; one class a map is accepted"
         )
-    marginals = crf_probabilities(image, scores, params, backend)
+    marginals = crf_probabilities(image, scores, params, backend, device)
     return np.asarray(classes, dtype=np.int64)[marginals.argmax(0)], marginals
 
 
@@ -95,14 +106,15 @@ def crf_many(
 ) -> Iterator[NDArray[np.float32]]:
     """`crf_probabilities` of (image, probs) pairs, in order, spread over `workers` processes.
 
-    Items are drawn as results are taken, so a generator is never held in memory as a whole.
+    Items are drawn as results are taken, so a generator is never held in memory as a whole. On the CPU only:
+    for a GPU, call `mean_field` on batches.
     """
     work = partial(_probabilities_of_pair, params=params, backend=backend)
     if workers <= 1:
         yield from map(work, items)
         return
     # Spawned, not forked: the caller may hold OpenMP threads or open HDF5 files.
-    with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
+    with ProcessPoolExecutor(workers, get_context("spawn"), _single_threaded, (backend,)) as pool:
         pending: deque[Future] = deque()
         for item in items:
             pending.append(pool.submit(work, item))
@@ -118,9 +130,15 @@ def _probabilities_of_pair(
     return crf_probabilities(*item, params, backend)
 
 
-def _check(image: NDArray, shape: tuple[int, ...], backend: str) -> None:
-    if backend not in BACKENDS:
-        raise ValueError(f"CRF backend {backend!r} is unknown; accepted: {', '.join(BACKENDS)}")
+def _single_threaded(backend: str) -> None:
+    """Start of a worker: torch, if the backend is torch, must not claim all cores in each of them."""
+    if resolve_backend(backend) == "torch":
+        import torch
+
+        torch.set_num_threads(1)
+
+
+def _check(image: NDArray, shape: tuple[int, ...]) -> None:
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
         raise ValueError(f"image is {image.dtype} {image.shape}; accepted: uint8 (H, W, 3)")
     if len(shape) != 3 or shape[0] < 1 or shape[1:] != image.shape[:2]:
@@ -139,12 +157,34 @@ def _unary_from_labels(label: NDArray[np.int64], num_labels: int, gt_prob: float
     return np.where(label[None] < 0, np.log(num_labels), energy).astype(np.float32)
 
 
+def resolve_backend(backend: str, device: str = "cpu") -> str:
+    """`pydensecrf` or `torch`, what `backend` stands for on `device`."""
+    if backend not in BACKENDS:
+        raise ValueError(f"CRF backend {backend!r} is unknown; accepted: {', '.join(BACKENDS)}")
+    if backend == "pydensecrf" and device != "cpu":
+        raise ValueError(f"CRF backend 'pydensecrf' on {device!r}; accepted: 'cpu', or backend 'torch'")
+    if backend != "auto":
+        return backend
+    return "pydensecrf" if device == "cpu" and importlib.util.find_spec("pydensecrf") else "torch"
+
+
 def _marginals(
-    image: NDArray[np.uint8], unary: NDArray[np.float32], params: CRFParams, backend: str
+    image: NDArray[np.uint8], unary: NDArray[np.float32], params: CRFParams, backend: str, device: str
 ) -> NDArray[np.float32]:
-    if backend == "auto" and importlib.util.find_spec("pydensecrf") is None:
-        raise ValueError("no CRF backend is installed; accepted: pydensecrf (distribution pydensecrf2)")
-    return _pydensecrf_marginals(image, unary, params)
+    if resolve_backend(backend, device) == "pydensecrf":
+        return _pydensecrf_marginals(image, unary, params)
+    return _torch_marginals(image, unary, params, device)
+
+
+def _torch_marginals(
+    image: NDArray[np.uint8], unary: NDArray[np.float32], params: CRFParams, device: str
+) -> NDArray[np.float32]:
+    import torch
+
+    from wsss.refine.mean_field import mean_field
+
+    pixels = torch.from_numpy(image.transpose(2, 0, 1).astype(np.float32))[None].to(device)
+    return mean_field(pixels, torch.from_numpy(unary)[None].to(device), params)[0].cpu().numpy()
 
 
 def _pydensecrf_marginals(
