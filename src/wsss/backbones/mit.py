@@ -1,4 +1,4 @@
-"""Mix Transformers (MiT-B0 … B5; Xie et al. 2021, "SegFormer") with free strides and their attention logits."""
+"""Mix Transformers MiT-B0 … B5 (Xie et al. 2021, SegFormer), with free strides and their attention logits."""
 
 from __future__ import annotations
 
@@ -59,9 +59,8 @@ class MiT(Backbone):
         self.pyramid_channels = list(config.hidden_sizes)
         self.pyramid_strides = [math.prod(config.strides[: i + 1]) for i in range(len(config.strides))]
         self.channels, self.stride = self.pyramid_channels[-1], self.pyramid_strides[-1]
-        self.heads = [
-            h for h, d in zip(config.num_attention_heads, config.depths, strict=True) for _ in range(d)
-        ]
+        per_stage = zip(config.num_attention_heads, config.depths, strict=True)
+        self.heads = [heads for heads, depth in per_stage for _ in range(depth)]  # of every block
         self.minimum_size = max(r * s for r, s in zip(config.sr_ratios, self.pyramid_strides, strict=True))
 
     def forward(self, images: Tensor) -> Tensor:
@@ -85,9 +84,8 @@ class MiT(Backbone):
             its logits q·kᵀ (B, heads, N, N), see `attention_logits`.
         """
         if min(images.shape[-2:]) < self.minimum_size:
-            raise ValueError(
-                f"MiT needs images of at least {self.minimum_size} pixels a side; got {tuple(images.shape[-2:])}"
-            )
+            given, accepted = tuple(images.shape[-2:]), f"{self.minimum_size} or more pixels a side"
+            raise ValueError(f"images of {given} pixels given; accepted by this MiT: {accepted}")
         wanted = [range(len(self.heads))[block] for block in blocks]
         logits: dict[int, Tensor] = {}
         hidden, pyramid, index = images, [], 0

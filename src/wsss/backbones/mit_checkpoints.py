@@ -1,4 +1,4 @@
-"""Published Mix Transformer weights (NVlabs' ImageNet files, AFA's checkpoints) under this package's names."""
+"""Published Mix Transformer weights, NVlabs' ImageNet files and AFA's checkpoints, under our names."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from torch import Tensor
 
 _NAME = re.compile(r"(patch_embed|block|norm)(\d)\.(?:(\d+)\.)?(?:(.+)\.)?(weight|bias)")
+_FUSED = re.compile(r"block(\d)\.(\d+)\.attn\.kv\.(weight|bias)")
 _PATCH_EMBED = {"proj": "proj", "norm": "layer_norm"}
 _BLOCK = {
     "norm1": "layernorm_before",
@@ -32,11 +33,9 @@ def mit_state_dict(published: Mapping[str, Tensor]) -> dict[str, Tensor]:
     for name, tensor in published.items():
         if name.startswith("head."):
             continue
-        if match := re.fullmatch(
-            r"block(\d)\.(\d+)\.attn\.kv\.(weight|bias)", name
-        ):  # keys first, then values
+        if match := _FUSED.fullmatch(name):
             attention = f"net.stages.{int(match[1]) - 1}.blocks.{match[2]}.attention"
-            key, value = tensor.chunk(2)
+            key, value = tensor.chunk(2)  # fused in this order
             state |= {f"{attention}.k_proj.{match[3]}": key, f"{attention}.v_proj.{match[3]}": value}
         else:
             state[_mit_name(name)] = tensor
@@ -51,8 +50,7 @@ def afa_state_dict(published: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """
     state: dict[str, Tensor] = {}
     encoder: dict[str, Tensor] = {}
-    for full_name, tensor in published.items():
-        name = full_name.removeprefix("module.")
+    for name, tensor in published.items():
         part, _, rest = name.partition(".")
         if part == "encoder":
             encoder[rest] = tensor
@@ -62,7 +60,7 @@ def afa_state_dict(published: Mapping[str, Tensor]) -> dict[str, Tensor]:
             state[name] = tensor
         else:
             accepted = "encoder.*, decoder.*, attn_proj.*, classifier.*"
-            raise ValueError(f"'{full_name}' is no parameter of AFA; accepted: {accepted}")
+            raise ValueError(f"'{name}' is no parameter of AFA; accepted: {accepted}")
     return state | {f"backbone.{name}": tensor for name, tensor in mit_state_dict(encoder).items()}
 
 

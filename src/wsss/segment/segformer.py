@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 
 class SegFormerDecoder(nn.Module):
-    """Four stage outputs → linear to `width`, resized to the finest, fused by a 1×1 convolution → class logits.
+    """Four stage outputs → linear to `width`, resized to the finest, fused by a 1×1 convolution → logits.
 
     Args:
         channels: of the four stages, shallow to deep.
@@ -18,7 +18,7 @@ class SegFormerDecoder(nn.Module):
         width: common embedding width.
         dropout: whole channels, before the last convolution.
 
-    Parameter names are those of the published decoders (`linear_c1` … `linear_c4`, `linear_fuse`, `linear_pred`).
+    Parameter names are the published ones: `linear_c1` … `linear_c4`, `linear_fuse`, `linear_pred`.
     """
 
     def __init__(
@@ -43,9 +43,7 @@ class SegFormerDecoder(nn.Module):
             F.interpolate(linear(stage), size, mode="bilinear", align_corners=False)
             for linear, stage in zip(linears, pyramid, strict=True)
         ]
-        fused = self.linear_fuse(
-            torch.cat(levels[::-1], dim=1)
-        )  # deepest first, as the published weights expect
+        fused = self.linear_fuse(torch.cat(levels[::-1], dim=1))  # deepest first: the published order
         return self.linear_pred(self.dropout(fused))
 
 
