@@ -135,7 +135,6 @@ class CAMMethod(Section):
         "average", description="over positions; top_quarter averages the highest 25 % and learns from scratch"
     )
     dropout: Fraction = Field(0.0, description="of whole feature channels, before the classifier")
-    detach_stage: int | None = Field(None, description="no gradient below this stage (IRN's recipe: 2)")
 
 
 class TrainClassifier(Section):

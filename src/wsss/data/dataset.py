@@ -1,0 +1,130 @@
+"""A data set as every stage sees it: a table (image id, paths, labels, split) and class names.
+
+`index.csv` has one row an image: image_id, image, mask, labels, split, measured. `labels` holds class
+names joined by `;`; `mask` is empty where there is none; `measured` is 1 where the mask measures seeds.
+`dataset.json` holds the name, the class names (background first) and the palette. Relative paths start at
+the folder of the table where they exist there, else at the working directory.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps
+
+COLUMNS = ("image_id", "image", "mask", "labels", "split", "measured")
+
+
+@dataclass(frozen=True)
+class Record:
+    """One image. labels: (K,) float32 in {0, 1}, without background."""
+
+    image_id: str
+    image: Path
+    mask: Path | None
+    labels: np.ndarray
+    split: str
+    measured: bool
+
+    @property
+    def classes(self) -> np.ndarray:
+        """Ids of the present classes, 1..K."""
+        return np.flatnonzero(self.labels) + 1
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """The table in `folder`, made by the stage prepare_data."""
+
+    folder: Path
+
+    @cached_property
+    def _info(self) -> dict:
+        return json.loads((self.folder / "dataset.json").read_text())
+
+    @property
+    def name(self) -> str:
+        return self._info["name"]
+
+    @property
+    def class_names(self) -> list[str]:
+        """C names, background first."""
+        return self._info["class_names"]
+
+    @property
+    def palette(self) -> np.ndarray:
+        """(C, 3) uint8."""
+        return np.array(self._info["palette"], np.uint8)
+
+    @cached_property
+    def records(self) -> list[Record]:
+        """Every image, in the table's order."""
+        position = {name: i for i, name in enumerate(self.class_names[1:])}
+        with (self.folder / "index.csv").open(newline="", encoding="utf-8") as file:
+            return [self._record(row, position) for row in csv.DictReader(file)]
+
+    def split(self, name: str) -> list[Record]:
+        """The images of `train` or `val`."""
+        return [r for r in self.records if r.split == name]
+
+    def _record(self, row: dict[str, str], position: dict[str, int]) -> Record:
+        labels = np.zeros(len(position), np.float32)
+        labels[[position[name] for name in row["labels"].split(";") if name]] = 1
+        mask = self._path(row["mask"]) if row["mask"] else None
+        return Record(
+            row["image_id"], self._path(row["image"]), mask, labels, row["split"], row["measured"] == "1"
+        )
+
+    def _path(self, text: str) -> Path:
+        inside = self.folder / text
+        return inside if inside.exists() else Path(text)
+
+
+def write_index(
+    folder: Path, name: str, class_names: list[str], palette: np.ndarray, rows: list[dict[str, str]]
+) -> None:
+    """Writes dataset.json and index.csv, each whole or not at all."""
+    folder.mkdir(parents=True, exist_ok=True)
+    info = {"name": name, "class_names": class_names, "palette": palette[: len(class_names)].tolist()}
+    temporary = folder / ".dataset.json"
+    temporary.write_text(json.dumps(info, indent=1, ensure_ascii=False), encoding="utf-8")
+    temporary.replace(folder / "dataset.json")
+    temporary = folder / ".index.csv"
+    with temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    temporary.replace(folder / "index.csv")
+
+
+def read_image(path: Path) -> np.ndarray:
+    """An image as (H, W, 3) uint8 RGB, turned as its EXIF tag says.
+
+    Raises:
+        ValueError: the file is not a whole image.
+    """
+    try:
+        with Image.open(path) as image:
+            return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
+    except (OSError, SyntaxError) as error:
+        raise ValueError(f"{path}: not a readable image ({error})") from error
+
+
+def read_mask(path: Path) -> np.ndarray:
+    """A palette or grey mask as (H, W) uint8 class ids, 255 = void.
+
+    Raises:
+        ValueError: the file is not a whole image, or has colours instead of class ids.
+    """
+    try:
+        with Image.open(path) as image:
+            if image.mode not in ("P", "L"):
+                raise ValueError(f"{path}: mode {image.mode}; a mask is a palette (P) or grey (L) image")
+            return np.asarray(image)
+    except (OSError, SyntaxError) as error:
+        raise ValueError(f"{path}: not a readable mask ({error})") from error

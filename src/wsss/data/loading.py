@@ -1,0 +1,126 @@
+"""Training batches whose content depends on the step alone.
+
+Sample n of a training is image `permutation(epoch)[n mod N]` of epoch `n div N`, augmented with a
+generator seeded by (rng_seed, n). So a training resumed at step s sees what it would have seen, with any
+number of loader processes, and nothing about the loader has to be saved.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils import data
+
+from wsss.data.augment import Augment
+from wsss.data.dataset import Record, read_image, read_mask
+from wsss.methods.base import Batch
+from wsss.store import open_labels
+
+CACHE_BYTES = 2 * 1024**3
+"""Decoded images are kept in memory up to this size in each loader process."""
+
+
+def derive_seed(*parts: int | str) -> int:
+    """A 63-bit seed from any parts; close inputs give unrelated seeds."""
+    return int.from_bytes(hashlib.sha256(repr(parts).encode()).digest()[:8]) >> 1
+
+
+class Samples(data.Dataset):
+    """Augmented training samples, addressed by their number since the start of the training.
+
+    label_of: a record's label map (H, W) uint8; None for classifiers.
+    """
+
+    def __init__(
+        self,
+        records: Sequence[Record],
+        augment: Augment,
+        rng_seed: int,
+        label_of: Callable[[Record], np.ndarray] | None = None,
+    ) -> None:
+        self.records, self.augment, self.rng_seed, self.label_of = records, augment, rng_seed, label_of
+        self._cache: dict[int, tuple[np.ndarray, np.ndarray | None]] = {}
+        self._cached_bytes = 0
+        self._order: tuple[int, np.ndarray] = (-1, np.empty(0, np.int64))
+
+    def index(self, sample: int) -> int:
+        """Which record sample number `sample` shows."""
+        epoch, position = divmod(sample, len(self.records))
+        if self._order[0] != epoch:
+            rng = np.random.default_rng([self.rng_seed, epoch])
+            self._order = (epoch, rng.permutation(len(self.records)))
+        return int(self._order[1][position])
+
+    def __getitem__(self, sample: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Image (3, h, w), image-level labels (K,), box (4,), label map (h, w) or empty."""
+        index = self.index(sample)
+        image, label = self._read(index)
+        generator = torch.Generator().manual_seed(derive_seed(self.rng_seed, sample))
+        pixels, box, target = self.augment(image, generator, label)
+        labels = torch.from_numpy(self.records[index].labels)
+        return pixels, labels, box, torch.empty(0) if target is None else target
+
+    def _read(self, index: int) -> tuple[np.ndarray, np.ndarray | None]:
+        if index not in self._cache:
+            record = self.records[index]
+            pair = (read_image(record.image), self.label_of(record) if self.label_of else None)
+            if self._cached_bytes > CACHE_BYTES:
+                return pair
+            self._cached_bytes += pair[0].nbytes
+            self._cache[index] = pair
+        return self._cache[index]
+
+
+class StepSampler(data.Sampler):
+    """Sample numbers of every step from `first` to `steps`, a batch at a time."""
+
+    def __init__(self, first: int, steps: int, batch_size: int) -> None:
+        self.first, self.steps, self.batch_size = first, steps, batch_size
+
+    def __iter__(self) -> Iterator[list[int]]:
+        for step in range(self.first, self.steps):
+            yield list(range(step * self.batch_size, (step + 1) * self.batch_size))
+
+    def __len__(self) -> int:
+        return self.steps - self.first
+
+
+def batches(
+    samples: Samples, first: int, steps: int, batch_size: int, workers: int
+) -> Iterator[tuple[Batch, Tensor]]:
+    """The batches of steps first … steps − 1 and their label maps (B, h, w) (empty for classifiers)."""
+    loader = data.DataLoader(
+        samples,
+        batch_sampler=StepSampler(first, steps, batch_size),
+        num_workers=workers,
+        pin_memory=torch.cuda.is_available(),
+        multiprocessing_context="fork" if workers else None,
+    )
+    for images, labels, boxes, targets in loader:
+        yield Batch(images, labels, boxes), targets
+
+
+def mask_reader(record: Record) -> np.ndarray:
+    """The ground-truth mask of a record.
+
+    Raises:
+        ValueError: the record has none.
+    """
+    if record.mask is None:
+        raise ValueError(f"image '{record.image_id}' has no mask, and labels: ground_truth needs one for each")
+    return read_mask(record.mask)
+
+
+class StoredLabels:
+    """Label maps from an HDF5 file, opened in each loader process."""
+
+    def __init__(self, path: Path) -> None:
+        self.store = open_labels(path)
+
+    def __call__(self, record: Record) -> np.ndarray:
+        return self.store[record.image_id]

@@ -1,0 +1,126 @@
+"""What every stage program shares: its command line, log, records, signals and the manner of its errors."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import platform
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from wsss.runtime import Terminated, limit_threads, write_atomically
+
+log = logging.getLogger("wsss")
+
+_VERSIONS = ("wsss", "torch", "torchvision", "timm", "numpy", "h5py", "pillow", "segmentation-models-pytorch")
+
+
+def stage_parser(description: str) -> argparse.ArgumentParser:
+    """The arguments that every stage takes."""
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--config", required=True, help="the stage's settings: JSON text, or a JSON/YAML file")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the stage's results")
+    parser.add_argument("--log", type=Path, help="log file; lines go to the terminal as well")
+    parser.add_argument("--threads", type=int, default=os.cpu_count(), help="most CPU threads to use")
+    parser.add_argument("--code", default="", help="digest of the code, recorded with the results")
+    return parser
+
+
+def shard_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of a stage that is cut into shards."""
+    parser.add_argument("--split", required=True, help="train or val")
+    parser.add_argument("--shard", type=int, default=0, help="this job's part, 0-based")
+    parser.add_argument("--of", type=int, default=1, help="number of parts; changes no result")
+    parser.add_argument("--file", type=Path, required=True, help="HDF5 file to write")
+
+
+@contextmanager
+def stage_session(stage: str, args: argparse.Namespace) -> Iterator[None]:
+    """Logs, threads, signals and records around a stage's work.
+
+    A ValueError or OSError is the user's to mend: one line, exit status 2, details only in the log file.
+    """
+    args.out.mkdir(parents=True, exist_ok=True)
+    _start_log(stage, args.log)
+    threads = limit_threads(args.threads)
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(signum, _raise_terminated)
+    started = time.time()
+    write_atomically(args.out / "config.yaml", _config_text(args.config))
+    log.info("%s starts with %d thread(s): %s", stage, threads, args.out)
+    try:
+        yield
+    except Terminated as signalled:
+        log.warning("stopped by a signal; the same command resumes")
+        raise signalled
+    except (ValueError, OSError) as error:
+        log.debug("details", exc_info=True)
+        log.error("error: %s", error)
+        sys.exit(2)
+    except Exception:
+        log.exception("failed")
+        sys.exit(1)
+    _record(stage, args, started)
+    log.info("%s done in %.1f s", stage, time.time() - started)
+
+
+def _start_log(stage: str, path: Path | None) -> None:
+    log.setLevel(logging.DEBUG)
+    log.handlers.clear()
+    terminal = logging.StreamHandler(sys.stderr)
+    terminal.setLevel(logging.INFO)
+    terminal.addFilter(_without_traceback)
+    terminal.setFormatter(_LastLineFormatter(f"[{stage}] %(message)s"))
+    log.addHandler(terminal)
+    if path is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = logging.FileHandler(path)
+        file.setFormatter(logging.Formatter("%(asctime)s %(message)s", datefmt="%H:%M:%S"))
+        log.addHandler(file)
+
+
+def _without_traceback(record: logging.LogRecord) -> bool:
+    return record.levelno > logging.DEBUG
+
+
+class _LastLineFormatter(logging.Formatter):
+    """Messages without tracebacks: those are for the log file."""
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802
+        return f"{ei[0].__name__}: {ei[1]} (traceback in the log file)"
+
+
+def _raise_terminated(signum: int, _frame: Any) -> None:
+    raise Terminated(128 + signum)
+
+
+def _config_text(config: str) -> str:
+    text = config if config.lstrip().startswith("{") else Path(config).read_text()
+    return yaml.safe_dump(yaml.safe_load(text), sort_keys=False, allow_unicode=True)
+
+
+def _record(stage: str, args: argparse.Namespace, started: float) -> None:
+    """The software versions and the time that the results took, beside them."""
+    versions = {"python": platform.python_version()}
+    for name in _VERSIONS:
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            versions[name] = "not installed"
+    write_atomically(args.out / "versions.json", json.dumps(versions | {"code": args.code}, indent=1))
+    name = f"{args.log.stem if args.log else stage}.json"
+    seconds = round(time.time() - started, 2)
+    timing = {"stage": stage, "seconds": seconds, "started": started, "device": getattr(args, "device", "cpu")}
+    write_atomically(args.out / "timing" / name, json.dumps(timing))

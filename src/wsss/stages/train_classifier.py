@@ -1,0 +1,58 @@
+"""Trains a classifier on image-level labels; its activations localise the classes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from wsss import schema
+from wsss.config import load_section
+from wsss.data.dataset import Dataset
+from wsss.data.loading import Samples, derive_seed
+from wsss.models import build_method, freeze, save_model
+from wsss.stages.common import stage_parser, stage_session
+from wsss.training.loop import state_lock
+from wsss.training.session import Place, make_augment, place_from, train, training_arguments
+
+
+class Settings(schema.TrainClassifier):
+    """The section of the configuration, and the run's seed."""
+
+    rng_seed: int = 0
+
+
+def train_classifier(settings: Settings, dataset: Dataset, place: Place) -> None:
+    """Writes `model.safetensors` and `history.csv` to the place."""
+    torch.manual_seed(derive_seed(settings.rng_seed, "init"))
+    model = build_method(settings, len(dataset.class_names) - 1)
+    freeze(model, model.backbone, settings.training)
+    augment = make_augment(settings.training.augment, model.backbone)
+    samples = Samples(dataset.split("train"), augment, settings.rng_seed)
+    train(
+        model,
+        model.head_parameters(),
+        lambda model, item, step: model(item[0], step),
+        samples,
+        settings.training,
+        settings.rng_seed,
+        place,
+    )
+    section = settings.model_dump(mode="json", exclude={"rng_seed"})
+    save_model(model, place.out / "model.safetensors", "classifier", section, dataset.class_names)
+
+
+def main() -> None:
+    """Command line."""
+    parser = stage_parser(__doc__)
+    training_arguments(parser)
+    parser.add_argument("--data", type=Path, required=True, help="folder of prepare_data")
+    args = parser.parse_args()
+    with stage_session("train_classifier", args):
+        place = place_from(args)
+        with state_lock(place.state):
+            train_classifier(load_section(Settings, args.config), Dataset(args.data), place)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,209 @@
+"""The training loop: steps, mixed precision, progress, and exact resume after any kind of death.
+
+Everything random in step s is seeded by (rng_seed, s), and batches depend on s alone, so that model,
+optimizer, scaler and loss history are all there is to save. A checkpoint replaces the last one atomically;
+a lock on the state folder keeps a second process out while a first, perhaps orphaned, one still trains.
+"""
+
+from __future__ import annotations
+
+import csv
+import fcntl
+import io
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from wsss.data.loading import derive_seed
+from wsss.progress import Progress, log
+from wsss.runtime import Terminated, write_atomically
+
+Item = TypeVar("Item")
+LOG_EVERY = 10
+"""Steps between reads of the losses, which wait for the GPU."""
+
+
+@dataclass
+class Trainer:
+    """Trains `model` for `steps` steps and resumes from `state` where an earlier process stopped.
+
+    losses: (batch, step) → named scalar terms whose sum is minimised.
+    schedule: step → factor on every group's `peak_lr`.
+    identity: what the state belongs to; a state with another identity is started afresh.
+    amp: off, bf16 or fp16.
+    """
+
+    model: nn.Module
+    losses: Callable[[Any, int], dict[str, Tensor]]
+    optimizer: torch.optim.Optimizer
+    schedule: Callable[[int], float]
+    steps: int
+    state: Path
+    identity: str
+    rng_seed: int
+    device: torch.device
+    clip_grad_norm: float | None = None
+    amp: str = "off"
+    checkpoint_seconds: float = 60.0
+    batch_size: int = 1
+    history: dict[str, list[float]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.step = 0
+        self._scaler = torch.amp.GradScaler(self.device.type, enabled=self.amp == "fp16")
+        self._pending: list[dict[str, Tensor]] = []
+
+    def fit(self, batches: Callable[[int], Iterator[Any]]) -> None:
+        """Runs the steps that are left; `batches(first)` yields the batches of step `first` onward.
+
+        Raises:
+            ValueError: a loss is not finite.
+            Terminated: SIGTERM or SIGINT came; the state is saved.
+        """
+        self._load()
+        if self.step >= self.steps:
+            return
+        progress = Progress(
+            self.steps, "steps", self.state.parent / "progress.json", done=self.step, items=self.batch_size
+        )
+        self.model.train()
+        saved = time.monotonic()
+        with _signals_noted() as signalled:
+            for batch in batches(self.step):
+                self._train_step(batch)
+                if self.step % LOG_EVERY == 0 or self.step == self.steps:
+                    self._read_losses()
+                    progress.update(self.step - progress.done, **self._latest())
+                if signalled:
+                    self.save()
+                    raise Terminated(128 + signalled[0])
+                if time.monotonic() - saved > self.checkpoint_seconds:
+                    self.save()
+                    saved = time.monotonic()
+        self.save()
+
+    def _train_step(self, batch: Any) -> None:
+        torch.manual_seed(derive_seed(self.rng_seed, "step", self.step))
+        factor = self.schedule(self.step)
+        for group in self.optimizer.param_groups:
+            group["lr"] = group["peak_lr"] * factor
+        with torch.autocast(self.device.type, _AMP_TYPES.get(self.amp), enabled=self.amp != "off"):
+            terms = self.losses(batch, self.step)
+        self._scaler.scale(sum(terms.values())).backward()
+        if self.clip_grad_norm:
+            self._scaler.unscale_(self.optimizer)
+            nn.utils.clip_grad_norm_(self.model.parameters(), self.clip_grad_norm)
+        self._scaler.step(self.optimizer)
+        self._scaler.update()
+        self.optimizer.zero_grad(set_to_none=True)
+        self._pending.append({name: value.detach() for name, value in terms.items()})
+        self.history.setdefault("lr", []).append(self.optimizer.param_groups[0]["lr"])
+        self.step += 1
+
+    def _read_losses(self) -> None:
+        for terms in self._pending:
+            for name, value in terms.items():
+                self.history.setdefault(name, []).append(float(value))
+        self._pending.clear()
+        for name in set(self.history) - {"lr"}:
+            if not all(map(torch.isfinite, torch.tensor(self.history[name][-LOG_EVERY:]))):
+                raise ValueError(
+                    f"loss '{name}' is not finite near step {self.step}: lower the learning rate, clip gradients "
+                    "or turn mixed precision off"
+                )
+
+    def _latest(self) -> dict[str, float]:
+        return {
+            name: sum(values[-LOG_EVERY:]) / len(values[-LOG_EVERY:]) for name, values in self.history.items()
+        }
+
+    def save(self) -> None:
+        """Writes the state; once training is over it no longer needs the optimizer."""
+        self._read_losses()
+        content = {
+            "identity": self.identity,
+            "step": self.step,
+            "model": self.model.state_dict(),
+            "history": self.history,
+        }
+        if self.step < self.steps:
+            content |= {"optimizer": self.optimizer.state_dict(), "scaler": self._scaler.state_dict()}
+        write_atomically(self.state / "state.pt", lambda path: torch.save(content, path))
+
+    def _load(self) -> None:
+        path = self.state / "state.pt"
+        if not path.is_file():
+            return
+        content = torch.load(path, map_location="cpu", weights_only=True)
+        if content["identity"] != self.identity:
+            log.info("the saved state belongs to other code or settings; training starts afresh")
+            return
+        self.model.load_state_dict(content["model"])
+        self.step, self.history = content["step"], content["history"]
+        if self.step < self.steps:
+            self.optimizer.load_state_dict(content["optimizer"])
+            self._scaler.load_state_dict(content["scaler"])
+        log.info("resumes at step %d of %d", self.step, self.steps)
+
+
+_AMP_TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+@contextmanager
+def state_lock(state: Path) -> Iterator[None]:
+    """Holds the state folder; waits for another process that does, and says so."""
+    state.mkdir(parents=True, exist_ok=True)
+    with (state / "lock").open("a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            log.info("waits for process %s, which still trains in %s", file.read().strip() or "?", state)
+            fcntl.flock(file, fcntl.LOCK_EX)
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        yield
+
+
+@contextmanager
+def _signals_noted() -> Iterator[list[int]]:
+    """Collects SIGTERM and SIGINT instead of raising, so that a step ends before its state is saved."""
+    noted: list[int] = []
+    numbers = (signal.SIGTERM, signal.SIGINT)
+    before = [signal.signal(n, lambda signum, _frame: noted.append(signum)) for n in numbers]
+    try:
+        yield noted
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)
+
+
+def write_history(history: dict[str, list[float]], path: Path) -> None:
+    """The losses and learning rates of every step as CSV."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["step", *history])
+    writer.writerows(zip(range(len(history["lr"])), *history.values(), strict=True))
+    write_atomically(path, text.getvalue())
+
+
+def resolve_device(name: str) -> torch.device:
+    """`auto` is the GPU if there is one.
+
+    Raises:
+        ValueError: the device does not exist here.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if name.startswith("cuda") and not torch.cuda.is_available():
+        raise ValueError(f"device '{name}' was asked for, but torch sees no GPU; use auto or cpu")
+    return torch.device(name)

@@ -1,0 +1,49 @@
+"""Optimizers with the papers' parameter groups."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import nn
+
+from wsss.schema import Optimizer
+
+
+def parameter_groups(
+    model: nn.Module, head: Iterable[nn.Parameter], settings: Optimizer
+) -> list[dict[str, object]]:
+    """Pretrained/new × weights/biases, each with its share of the learning rate and its weight decay.
+
+    "Biases" are all parameters of one dimension when `decay_biases` is off, as in the papers that treat
+    norm layers alike; parameters without gradients are left out.
+    """
+    new = {id(p) for p in head}
+    groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
+    for parameter in model.parameters():
+        if parameter.requires_grad:
+            groups.setdefault((id(parameter) in new, parameter.ndim <= 1), []).append(parameter)
+    return [
+        {
+            "params": members,
+            "lr": settings.lr
+            * (settings.head_lr_multiplier if is_new else 1)
+            * (settings.bias_lr_multiplier if is_bias else 1),
+            "weight_decay": 0.0 if is_bias and not settings.decay_biases else settings.weight_decay,
+        }
+        for (is_new, is_bias), members in sorted(groups.items())
+    ]
+
+
+def build_optimizer(
+    model: nn.Module, head: Iterable[nn.Parameter], settings: Optimizer
+) -> torch.optim.Optimizer:
+    """SGD or AdamW over `parameter_groups`; each group keeps its peak rate in `peak_lr`."""
+    groups = parameter_groups(model, head, settings)
+    if settings.name == "sgd":
+        optimizer: torch.optim.Optimizer = torch.optim.SGD(groups, settings.lr, momentum=settings.momentum)
+    else:
+        optimizer = torch.optim.AdamW(groups, settings.lr)
+    for group in optimizer.param_groups:
+        group["peak_lr"] = group["lr"]
+    return optimizer
