@@ -1,0 +1,78 @@
+"""ToCo's segmentation labels: CAMs refined by PAR at two background scores (Ru 2023, §3.1)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from wsss.refine.par import DILATIONS, par
+
+IGNORE = 255
+ABSENT = -1e4  # probability 0 after a softmax; unlike −inf, it can be interpolated
+
+
+def denormalise(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
+    """Normalised images (B, 3, H, W) in [0, 1], cut down to multiples of 1/255 as 8-bit images are."""
+    scale, shift = (images.new_tensor([255 * value for value in row])[:, None, None] for row in (std, mean))
+    return (images * scale + shift).clamp(0, 255).to(torch.uint8).to(images.dtype) / 255
+
+
+@torch.no_grad()
+def refine_cams_with_bkg(
+    images: Tensor,
+    cams: Tensor,
+    labels: Tensor,
+    boxes: Tensor,
+    *,
+    low: float,
+    high: float,
+    dilations: Sequence[int] = DILATIONS,
+    iterations: int = 10,
+    down_scale: int = 2,
+) -> Tensor:
+    """Pseudo-labels (B, H, W), int64: 0 background, k + 1 class k, 255 ignored.
+
+    Softmax over [background score, CAMs of the present classes], refined by PAR on the smaller image; once
+    with the score `low`, once with `high`. A class has to win over `high`, background to win with `low`;
+    pixels in between, and those outside `boxes`, are ignored.
+
+    images: (B, 3, H, W) in [0, 1]. cams: (B, K, H, W) in [0, 1]. labels: (B, K). boxes: (B, 4).
+    """
+    size = images.shape[-2:]
+    small = [side // down_scale for side in size]
+    scores, classes = _present_scores(cams, labels, (low, high))  # (B, 2, M, H, W), (B, M)
+    small_scores = F.interpolate(scores.flatten(1, 2), size=small, mode="bilinear", align_corners=False)
+    small_images = F.interpolate(images, size=small, mode="bilinear", align_corners=False)
+    small_scores = small_scores.unflatten(1, scores.shape[1:3]).softmax(2).flatten(1, 2)
+    refined = par(small_images, small_scores, dilations=dilations, iterations=iterations)
+    refined = F.interpolate(refined, size=size, mode="bilinear", align_corners=False)
+    winners = refined.unflatten(1, scores.shape[1:3]).argmax(2)  # (B, 2, H, W)
+    by_low, by_high = classes.gather(1, winners.flatten(1)).view_as(winners).unbind(1)
+    uncertain = (by_high == 0) & (by_low != 0)
+    return by_high.masked_fill(uncertain | ~inside(boxes, size), IGNORE)
+
+
+def _present_scores(cams: Tensor, labels: Tensor, backgrounds: tuple[float, float]) -> tuple[Tensor, Tensor]:
+    """[background, present classes, padding] for each background score, and the classes' ids.
+
+    Images have different numbers of present classes; they are packed to the largest one of the batch, so
+    that PAR works on 2 or 3 channels, not on K + 1.
+    """
+    count = max(int(labels.sum(1).max()), 1)
+    order = labels.argsort(dim=1, descending=True, stable=True)[:, :count]  # present ones first, in order
+    index = order[:, :, None, None].expand(-1, -1, *cams.shape[-2:])
+    absent = (labels.gather(1, order) == 0)[:, :, None, None]
+    present = cams.gather(1, index).masked_fill(absent, ABSENT)
+    scores = torch.stack([F.pad(present, (0, 0, 0, 0, 1, 0), value=score) for score in backgrounds], dim=1)
+    return scores, F.pad(order + 1, (1, 0))
+
+
+def inside(boxes: Tensor, size: Sequence[int]) -> Tensor:
+    """Pixels inside (top, bottom, left, right): bool (B, H, W) of boxes (B, 4)."""
+    rows, columns = (torch.arange(side, device=boxes.device) for side in size)
+    top, bottom, left, right = boxes.T[..., None]
+    in_rows, in_columns = (rows >= top) & (rows < bottom), (columns >= left) & (columns < right)
+    return in_rows[:, :, None] & in_columns[:, None, :]
