@@ -7,8 +7,13 @@ from typing import Any
 import torch
 from compare import Adapter, Arrays, Tolerance
 
+from wsss.refine.confident import hard_labels, irn_confident_labels
 from wsss.refine.crf import CRFParams, crf_probabilities
+from wsss.refine.energy import bilateral_filter, box_mask, dense_energy, dense_energy_loss, grey_levels
 from wsss.refine.par import pamr, par
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 def crf_params(p: dict[str, Any]) -> CRFParams:
@@ -48,9 +53,61 @@ def pamr_masks(x: Arrays, meta: dict[str, Any]) -> Arrays:
     }
 
 
-CASES: dict[str, Adapter] = {"crf_soft": crf_soft, "par": par_masks, "pamr": pamr_masks}
+def irn_conf_label(x: Arrays, meta: dict[str, Any]) -> Arrays:
+    p = meta["params"]
+    thresholds = p["conf_fg_thres"], p["conf_bg_thres"]
+    labels = irn_confident_labels(
+        x["image"], x["highres_cam"], x["keys"] + 1, *thresholds, crf_params(p["crf"]), p["crf"]["gt_prob"]
+    )
+    return {
+        "fg_conf": labels.foreground,
+        "bg_conf": labels.background,
+        "conf": labels.combined,
+        "fg_label": hard_labels(x["highres_cam"], thresholds[0]),
+        "bg_label": hard_labels(x["highres_cam"], thresholds[1]),
+    }
+
+
+def energy_with_kernel(x: Arrays, p: dict[str, Any], kernel: str) -> Arrays:
+    settings = {name: p[name] for name in ("sigma_rgb", "sigma_xy", "weight")}
+    settings |= {"scale": p["scale_factor"], "kernel": kernel}
+    norm, label, box = (torch.from_numpy(x[name]) for name in ("norm", "label", "box"))
+
+    logit = torch.from_numpy(x["logit"]).requires_grad_()
+    loss = dense_energy_loss(norm, logit, label, box, IMAGENET_MEAN, IMAGENET_STD, **settings)
+    loss.backward()
+
+    images, roi = grey_levels(norm, IMAGENET_MEAN, IMAGENET_STD), box_mask(box, norm.shape[-2:])
+    prob = logit.detach().softmax(1).requires_grad_()
+    dense_energy(images, prob, label, roi, **settings).backward()
+
+    filter_inputs = torch.from_numpy(x["filter_img"]), torch.from_numpy(x["filter_in"])
+    sigmas = p["sigma_xy"] * p["scale_factor"], p["sigma_rgb"]
+    return {
+        "loss": loss.detach().reshape(1).numpy(),
+        "grad_logit": logit.grad.numpy(),
+        "grad_prob": prob.grad.numpy(),
+        "filter": bilateral_filter(*filter_inputs, *sigmas, kernel).numpy(),
+    }
+
+
+def toco_energy_loss(x: Arrays, meta: dict[str, Any]) -> Arrays:
+    lattice = energy_with_kernel(x, meta["params"], "lattice")
+    exact = energy_with_kernel(x, meta["params"], "exact")
+    return lattice | {f"{name}_exact": value for name, value in exact.items()}
+
+
+CASES: dict[str, Adapter] = {
+    "crf_soft": crf_soft,
+    "irn_conf_label": irn_conf_label,
+    "par": par_masks,
+    "pamr": pamr_masks,
+    "toco_energy_loss": toco_energy_loss,
+}
 TOLERANCES: dict[str, Tolerance] = {
     "crf_soft": Tolerance(rtol=1e-4, atol=1e-4),
+    "irn_conf_label": Tolerance(labels=1e-3),
     "par": Tolerance(rtol=1e-4, atol=5e-6),
     "pamr": Tolerance(rtol=1e-4, atol=1e-5),
+    "toco_energy_loss": Tolerance(rtol=1e-4, rel_l2=1e-4, rel_l2_names=("grad", "filter")),
 }
