@@ -7,10 +7,11 @@ from typing import Any
 import torch
 from compare import Adapter, Arrays, Tolerance
 
-from wsss.refine.confident import hard_labels, irn_confident_labels
+from wsss.refine.confident import refined_confident_labels
 from wsss.refine.crf import CRFParams, crf_probabilities
 from wsss.refine.energy import bilateral_filter, box_mask, dense_energy, dense_energy_loss, grey_levels
 from wsss.refine.par import pamr, par
+from wsss.seeds import seed_labels
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -55,16 +56,15 @@ def pamr_masks(x: Arrays, meta: dict[str, Any]) -> Arrays:
 
 def irn_conf_label(x: Arrays, meta: dict[str, Any]) -> Arrays:
     p = meta["params"]
-    thresholds = p["conf_fg_thres"], p["conf_bg_thres"]
-    labels = irn_confident_labels(
-        x["image"], x["highres_cam"], x["keys"] + 1, *thresholds, crf_params(p["crf"]), p["crf"]["gt_prob"]
-    )
+    image, cams, keys = (torch.from_numpy(x[name]) for name in ("image", "highres_cam", "keys"))
+    high, low, crf = p["conf_fg_thres"], p["conf_bg_thres"], p["crf"]
+    labels = refined_confident_labels(image, cams, keys + 1, high, low, crf_params(crf), crf["gt_prob"])
     return {
-        "fg_conf": labels.foreground,
-        "bg_conf": labels.background,
-        "conf": labels.combined,
-        "fg_label": hard_labels(x["highres_cam"], thresholds[0]),
-        "bg_label": hard_labels(x["highres_cam"], thresholds[1]),
+        "fg_label": seed_labels(cams, high).numpy(),
+        "bg_label": seed_labels(cams, low).numpy(),
+        "fg_conf": labels.foreground.numpy(),
+        "bg_conf": labels.background.numpy(),
+        "conf": labels.combined.numpy(),
     }
 
 

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
+import torch
+import torch.nn.functional as F
+from torch import Tensor
 
 from wsss.refine.crf import CRFParams, crf_labels
+from wsss.seeds import irn_confident_labels, seed_labels
 
-IGNORE = 255
-IRN_CRF = CRFParams(
+LABEL_CRF = CRFParams(
     gaussian_sxy=3, gaussian_weight=3, bilateral_sxy=50, bilateral_srgb=5, bilateral_weight=10, steps=10
 )
+"""What IRN, AFA and ToCo refine labels with."""
 
 
 @dataclass(frozen=True)
@@ -23,34 +25,42 @@ class ConfidentLabels:
     combined: the foreground's class; 0 where both say background; 255 where only `foreground` does.
     """
 
-    foreground: NDArray[np.uint8]
-    background: NDArray[np.uint8]
-    combined: NDArray[np.uint8]
+    foreground: Tensor
+    background: Tensor
+    combined: Tensor
 
 
-def irn_confident_labels(
-    image: NDArray[np.uint8],
-    cams: NDArray[np.floating],
-    classes: NDArray[np.integer],
+def refined_seed(
+    image: Tensor,
+    scores: Tensor,
+    classes: Tensor,
+    threshold: float,
+    params: CRFParams = LABEL_CRF,
+    gt_prob: float = 0.7,
+    backend: str = "auto",
+) -> Tensor:
+    """Class ids (H, W) uint8: scores (k, H, W) against a background threshold, argmax, DenseCRF.
+
+    image: (H, W, 3) uint8, on the CPU as all the rest. classes: (k,) ids, from 1, of the present classes.
+    """
+    index = seed_labels(scores, threshold).numpy()
+    index = crf_labels(image.numpy(), index, len(scores) + 1, params, gt_prob, backend=backend)
+    return F.pad(classes.to(torch.uint8), (1, 0))[torch.from_numpy(index).long()]
+
+
+def refined_confident_labels(
+    image: Tensor,
+    scores: Tensor,
+    classes: Tensor,
     foreground_threshold: float = 0.30,
     background_threshold: float = 0.05,
-    params: CRFParams = IRN_CRF,
+    params: CRFParams = LABEL_CRF,
     gt_prob: float = 0.7,
     backend: str = "auto",
 ) -> ConfidentLabels:
-    """Labels to trust, from the CAMs (k, H, W) in 0..1 of the classes (k,) that are present (ids from 1)."""
-
-    def refined(threshold: float) -> NDArray[np.uint8]:
-        label = hard_labels(cams, threshold)
-        index = crf_labels(image, label, len(cams) + 1, params, gt_prob, backend=backend)
-        return np.pad(classes, (1, 0))[index].astype(np.uint8)
-
-    foreground, background = refined(foreground_threshold), refined(background_threshold)
-    unsure = np.where(background == 0, 0, IGNORE)
-    combined = np.where(foreground > 0, foreground, unsure).astype(np.uint8)
-    return ConfidentLabels(foreground, background, combined)
-
-
-def hard_labels(cams: NDArray[np.floating], threshold: float) -> NDArray[np.int64]:
-    """Argmax (H, W) over {threshold, cams (k, H, W)}: 0 is background, i + 1 is cams[i]; ties are background."""
-    return np.concatenate([np.full_like(cams[:1], threshold), cams]).argmax(0)
+    """Labels to trust, from the scores of the present classes; arguments as of `refined_seed`."""
+    foreground, background = (
+        refined_seed(image, scores, classes, threshold, params, gt_prob, backend)
+        for threshold in (foreground_threshold, background_threshold)
+    )
+    return ConfidentLabels(foreground, background, irn_confident_labels(foreground, background))
