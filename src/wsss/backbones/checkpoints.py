@@ -1,0 +1,141 @@
+"""Published checkpoints: read any of their file formats, rename, and load strictly."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from wsss.backbones.layouts import LAYOUTS, Rules, detect_layout
+from wsss.backbones.mxnet import read_mxnet_params
+
+_WRAPPERS = ("state_dict", "model", "model_state_dict", "net")
+_LISTED = 8
+
+
+def load_published(
+    model: nn.Module,
+    source: Path | str | Mapping[str, Tensor],
+    layout: str | Rules | None = None,
+    *,
+    allow_missing: Sequence[str] = (),
+    allow_unexpected: Sequence[str] = (),
+) -> None:
+    """Load a published state dict into one of this package's networks.
+
+    Args:
+        model: the network; a checkpoint of a bare trunk goes into its `backbone`, if it has one.
+        source: a `.pth`, `.safetensors` or MXNet `.params` file, or a state dict.
+        layout: whose names the checkpoint has: one of `LAYOUTS`, or such rules; None recognises it.
+        allow_missing: patterns (`classifier.*`) of the model's names that the checkpoint may lack.
+        allow_unexpected: patterns of renamed checkpoint entries that the model may lack.
+
+    BatchNorm's `num_batches_tracked` may always be missing: files older than PyTorch 0.4.1 do not have it.
+
+    Raises:
+        ValueError: names are missing or unexpected, or shapes differ; unknown layout or file format.
+    """
+    state = read_state_dict(source) if isinstance(source, (str, Path)) else dict(source)
+    state = strip_prefix(unwrap(state))
+    layout = detect_layout(state) if layout is None else layout
+    if isinstance(layout, str):
+        if layout not in LAYOUTS:
+            raise ValueError(f"unknown checkpoint layout '{layout}'; accepted: {', '.join(sorted(LAYOUTS))}")
+        layout = LAYOUTS[layout]
+    state = rename(state, layout)
+    if hasattr(model, "backbone") and not any(name.startswith("backbone.") for name in state):
+        state = {f"backbone.{name}": tensor for name, tensor in state.items()}
+    what = str(source) if isinstance(source, (str, Path)) else "the state dict"
+    load_strictly(model, state, allow_missing, allow_unexpected, what)
+
+
+def read_state_dict(path: Path | str) -> dict[str, Tensor]:
+    """The content of a `.pth`/`.pt`/`.ckpt`, `.safetensors` or MXNet `.params` file, on the CPU.
+
+    Raises:
+        ValueError: the file does not exist, or its ending or content is another.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ValueError(f"checkpoint '{path}' does not exist")
+    if path.suffix == ".safetensors":
+        return load_file(path)
+    if path.suffix == ".params":
+        return read_mxnet_params(path)
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise ValueError(
+            f"'{path}' is no checkpoint of tensors (accepted: .pth, .safetensors, .params): {error}"
+        ) from error
+
+
+def unwrap(state: Mapping[str, object]) -> dict[str, Tensor]:
+    """The tensors of a state dict that lies inside a training checkpoint."""
+    for key in _WRAPPERS:
+        if isinstance(inner := state.get(key), Mapping):
+            return unwrap(inner)
+    return {name: value for name, value in state.items() if isinstance(value, Tensor)}
+
+
+def strip_prefix(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Without the `module.` or `_orig_mod.` that DataParallel and torch.compile put before every name."""
+    for prefix in ("module.", "_orig_mod."):
+        if state and all(name.startswith(prefix) for name in state):
+            return strip_prefix({name.removeprefix(prefix): tensor for name, tensor in state.items()})
+    return dict(state)
+
+
+def rename(state: Mapping[str, Tensor], rules: Rules) -> dict[str, Tensor]:
+    """Apply to each name the first rule whose pattern it starts with; a rule to None drops the entry."""
+    renamed = {}
+    for name, tensor in state.items():
+        for pattern, replacement in rules:
+            if match := re.match(pattern, name):
+                if replacement is not None:
+                    renamed[match.expand(replacement) + name[match.end() :]] = tensor
+                break
+        else:
+            renamed[name] = tensor
+    return renamed
+
+
+def load_strictly(
+    model: nn.Module,
+    state: Mapping[str, Tensor],
+    allow_missing: Sequence[str] = (),
+    allow_unexpected: Sequence[str] = (),
+    what: str = "the state dict",
+) -> None:
+    """`load_state_dict` that reports everything wrong at once and loads nothing unless all is right.
+
+    Raises:
+        ValueError: lists what is missing, unexpected, or of another shape.
+    """
+    own = model.state_dict()
+    missing = _unmatched(own.keys() - state.keys(), (*allow_missing, "*num_batches_tracked"))
+    unexpected = _unmatched(state.keys() - own.keys(), allow_unexpected)
+    reshaped = [
+        f"{name} {tuple(state[name].shape)} instead of {tuple(own[name].shape)}"
+        for name in sorted(own.keys() & state.keys())
+        if state[name].shape != own[name].shape
+    ]
+    problems = {"missing": missing, "unexpected": unexpected, "of another shape": reshaped}
+    if any(problems.values()):
+        lines = [f"  {len(names)} {kind}: {_shortened(names)}" for kind, names in problems.items() if names]
+        raise ValueError("\n".join([f"{what} does not fit {type(model).__name__}:", *lines]))
+    model.load_state_dict({name: state[name] for name in own.keys() & state.keys()}, strict=False)
+
+
+def _unmatched(names: Iterable[str], patterns: Sequence[str]) -> list[str]:
+    return sorted(name for name in names if not any(fnmatchcase(name, pattern) for pattern in patterns))
+
+
+def _shortened(names: list[str]) -> str:
+    more = f" … and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
+    return ", ".join(names[:_LISTED]) + more
