@@ -19,10 +19,15 @@ from wsss.tensors import EPS, max_normalise, min_max_normalise, resize
 Size = tuple[int, int]
 
 
+def present_classes(labels: Tensor) -> Tensor:
+    """Indices (k,) of the foreground classes in the image labels (K,) ∈ {0, 1}; class id = index + 1."""
+    return labels.nonzero()[:, 0]
+
+
 def irn_cam_norm(
     maps: Sequence[Tensor], present: Tensor, size: Size, *, stride: int = 16
 ) -> tuple[Tensor, Tensor]:
-    """IRNet's maps of the present classes, each divided by its maximum: on the stride-4 grid, and at full size.
+    """IRNet's maps of the present classes, each by its maximum: on the stride-4 grid, and at full size.
 
     maps: per scale (K, h_s, w_s), map and mirror added, non-negative; present: (K,) bool.
     Returns (k, ⌈H/4⌉, ⌈W/4⌉) and (k, H, W) in [0, 1).
@@ -40,7 +45,7 @@ def irn_strided(maps: Sequence[Tensor], size: Size) -> Tensor:
 def irn_full_size(maps: Sequence[Tensor], size: Size, *, stride: int = 16) -> Tensor:
     """Sum of (k, h_s, w_s) at full size, by the maximum: (k, H, W).
 
-    The network pads an image to whole cells: maps are resized to that size (multiples of `stride`), then cropped.
+    The network pads an image to whole cells of `stride` pixels: maps are resized to that size, then cropped.
     """
     padded = tuple(-(-n // stride) * stride for n in size)
     total = sum(resize(m, padded, align_corners=False) for m in maps)
@@ -48,25 +53,25 @@ def irn_full_size(maps: Sequence[Tensor], size: Size, *, stride: int = 16) -> Te
 
 
 def seam_sum(views: Sequence[Tensor], labels: Tensor, size: Size) -> Tensor:
-    """Sum (K, H, W) of the maps (2, K, h_s, w_s) of each scale and its mirror, times the image's labels, cut at 0."""
+    """Sum (K, H, W) ≥ 0 over scales of map and mirror (2, K, h_s, w_s), times the image labels (K,)."""
     views = [resize(v, size, align_corners=False) for v in views]
     total = sum(v[0] + v[1].flip(-1) for v in views)
     return (total * labels[:, None, None]).relu()
 
 
-def seam_infer_norm(total: Tensor) -> Tensor:
-    """SEAM's normalisation of summed maps (K, H, W) ≥ 0: values within 1e-5 of the minimum become 0, then
-    (s − min − 1e-5) / (max − min + 1e-5).
+def seam_infer_norm(total: Tensor) -> tuple[Tensor, Tensor]:
+    """SEAM's cut and normalisation of summed maps (K, H, W) ≥ 0: two tensors of that shape.
 
-    As published: slightly negative where s was the minimum, −1 in all-zero maps, below 1 elsewhere.
+    The sum s with values within 1e-5 of the minimum set to 0, and (s − min − 1e-5) / (max − min + 1e-5): as
+    published, slightly negative where s was cut, −1 in all-zero maps, below 1 elsewhere.
     """
     low, high = total.amin((-2, -1), keepdim=True), total.amax((-2, -1), keepdim=True)
     cut = torch.where(total < low + EPS, 0, total)
-    return (cut - low - EPS) / (high - low + EPS)
+    return cut, (cut - low - EPS) / (high - low + EPS)
 
 
 def flipmax_sum(views: Sequence[Tensor], size: Size) -> Tensor:
-    """Sum over scales of ReLU(max(map, mirror)): (B, K, H, W) from views (2·B, K, h_s, w_s), images then mirrors."""
+    """Sum (B, K, H, W) of ReLU(max(map, mirror)) over scales; views: (2·B, K, h_s, w_s), mirrors last."""
     pairs = (resize(v, size, align_corners=False).chunk(2) for v in views)
     return sum(torch.maximum(image, mirror.flip(-1)).relu() for image, mirror in pairs)
 
@@ -104,7 +109,7 @@ def _fuse_max(views: Sequence[Tensor], size: Size, stride: int) -> Tensor:
 
 def _fuse_minmax(views: Sequence[Tensor], size: Size, _stride: int) -> Tensor:
     total = seam_sum(views, views[0].new_ones(views[0].shape[1]), size)
-    return seam_infer_norm(total).relu()
+    return seam_infer_norm(total)[1].relu()
 
 
 def _fuse_flipmax(views: Sequence[Tensor], size: Size, _stride: int) -> Tensor:

@@ -1,7 +1,7 @@
 """From activation maps to labels: background scores, thresholds, and labels one can rely on (methods §1, §2).
 
-Label maps are uint8: class ids with 0 = background, 255 = ignore. A tie with the background goes to the background,
-a tie between classes to the first of them.
+Label maps are uint8: class ids with 0 = background, 255 = ignore. A tie with the background goes to the
+background, a tie between classes to the first of them.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ IGNORE = 255
 
 
 def power_background(scores: Tensor, alpha: float) -> Tensor:
-    """Background score (1 − max_k A_k)^α (..., H, W) of scores (..., K, H, W) in [0, 1] (Ahn & Kwak 2018, eq. 2)."""
+    """Background (1 − max_k A_k)^α (..., H, W) of scores (..., K, H, W) in [0, 1] (PSA, eq. 2)."""
     return (1 - _highest(scores)).clamp(min=0) ** alpha
 
 
@@ -30,7 +30,7 @@ def with_background(scores: Tensor, background: Tensor) -> Tensor:
 def seed_labels(scores: Tensor, background: float | Tensor, classes: Tensor | None = None) -> Tensor:
     """Labels (..., H, W) uint8: the highest of {background, A_k}.
 
-    scores: (..., K, H, W), present classes only or 0 for the absent; background: a threshold or a map (..., H, W);
+    scores: (..., K, H, W), present classes only or 0 for the absent; background: a threshold or (..., H, W);
     classes: (K,) class ids of the maps, 1..K unless given.
     """
     if classes is None:
@@ -61,7 +61,7 @@ def present_scores(scores: Tensor, labels: Tensor) -> Tensor:
 
 
 def ignore_outside(labels: Tensor, boxes: Tensor) -> Tensor:
-    """Labels (B, H, W), 255 outside the image's box (B, 4) = (top, bottom, left, right), bottom and right excluded."""
+    """Labels (B, H, W), 255 outside the image's box (B, 4): top ≤ y < bottom, left ≤ x < right."""
     rows = torch.arange(labels.shape[-2], device=labels.device)
     columns = torch.arange(labels.shape[-1], device=labels.device)
     top, bottom, left, right = boxes.to(labels.device)[..., None].unbind(-2)

@@ -88,8 +88,8 @@ class _Writer:
         )
 
     def _put(self, name: str, data: np.ndarray | str) -> None:
-        # Not `file[name] = data`: that links the dataset after writing it, and in a large file HDF5 1.14 may by
-        # then have given its header's place to another one.
+        # Not `file[name] = data`: h5py links such a dataset only after writing it, and with 100 000 ids the
+        # name then led to another dataset.
         self._file.create_dataset(name, data=data, track_times=False)
 
     def _append(self, image_id: str, shape: tuple[int, int, int], record: bytes) -> None:

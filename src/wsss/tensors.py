@@ -8,28 +8,32 @@ from torch import Tensor
 EPS = 1e-5  # of all published map normalisations
 
 
+MODES = ("bilinear", "nearest", "nearest-exact")
+
+
 def resize(
-    x: Tensor, size: tuple[int, int], *, mode: str = "bilinear", align_corners: bool = False
+    x: Tensor, size: tuple[int, int], *, mode: str = "bilinear", align_corners: bool | None = None
 ) -> Tensor:
     """Resize maps (K, h, w) or (B, K, h, w) to size (H, W).
 
-    mode: "bilinear", or "nearest" (takes the cell that holds the centre of each new pixel; any dtype).
-    align_corners: bilinear only; True puts the corner pixels' centres on one another.
+    mode: "bilinear", or, for any dtype, "nearest" (cell ⌊i·h/H⌋) or "nearest-exact" (the cell under the new
+    pixel's centre). align_corners: to be given for bilinear; True puts the corner pixels' centres on one
+    another, False the corners of the picture.
     """
-    if mode not in ("bilinear", "nearest"):
-        raise ValueError(f"mode {mode!r}, accepted are 'bilinear' and 'nearest'")
+    if mode not in MODES:
+        raise ValueError(f"mode {mode!r}, accepted are {', '.join(MODES)}")
     if x.ndim not in (3, 4):
         raise ValueError(f"maps of shape {tuple(x.shape)}, expected (K, h, w) or (B, K, h, w)")
-    if tuple(x.shape[-2:]) == tuple(size) or x.numel() == 0:
-        return x.new_empty(*x.shape[:-2], *size) if x.numel() == 0 else x
+    if (mode == "bilinear") != (align_corners is not None):
+        raise ValueError(
+            f"align_corners={align_corners} with mode {mode!r}: give it for bilinear, only there"
+        )
+    if x.numel() == 0:
+        return x.new_empty(*x.shape[:-2], *size)
     batch = x if x.ndim == 4 else x[None]
-    if mode == "bilinear":
-        out = F.interpolate(batch, tuple(size), mode=mode, align_corners=align_corners)
-    elif batch.is_floating_point():
-        out = F.interpolate(batch, tuple(size), mode="nearest-exact")
-    else:
-        # float64 holds every class id exactly; interpolate takes few integer types.
-        out = F.interpolate(batch.double(), tuple(size), mode="nearest-exact").to(x.dtype)
+    if not x.is_floating_point():  # few integer types can be interpolated; float64 holds every class id
+        batch = batch.double()
+    out = F.interpolate(batch, tuple(size), mode=mode, align_corners=align_corners).to(x.dtype)
     return out if x.ndim == 4 else out[0]
 
 
@@ -39,7 +43,7 @@ def max_normalise(x: Tensor, eps: float = EPS) -> Tensor:
 
 
 def min_max_normalise(x: Tensor, eps: float = EPS, margin: float = 0.0) -> Tensor:
-    """Map each (..., H, W) by (x − min − margin) / (max − min + eps): into [0, 1), or from −margin/eps with one.
+    """Each map (..., H, W) as (x − min − margin) / (max − min + eps), in [0, 1) without margin.
 
     margin: SEAM's n(·) takes eps here and cuts at 0 afterwards, so that a constant map becomes 0.
     """
