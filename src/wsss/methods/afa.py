@@ -20,10 +20,14 @@ from wsss.methods.afa_affinity import (
     radius_mask,
     transition_matrix,
 )
-from wsss.methods.afa_labels import confident_labels, multi_scale_maps, refine_in_boxes, segmentation_loss
+from wsss.methods.afa_labels import multi_scale_maps, refine_in_boxes
 from wsss.methods.base import Batch, Method
+from wsss.methods.toco_labels import denormalise, refine_cams_with_bkg
+from wsss.methods.toco_losses import balanced_cross_entropy
 from wsss.refine.par import DILATIONS
+from wsss.seeds import ignore_outside, irn_confident_labels
 from wsss.segment.segformer import SegFormerDecoder
+from wsss.tensors import resize
 
 
 @register("afa")
@@ -88,7 +92,7 @@ class AFA(Method):
             backbone.freeze_norms()
 
     def forward(self, batch: Batch, step: int) -> dict[str, Tensor]:
-        """L = L_cls + 0.1 L_seg + 0.1 L_aff (eq. 10), all of them scalars.
+        """L = L_cls + 0.1 L_seg + 0.1 L_aff, all of them scalars.
 
         During the warm-up the last two are 0, but keep every parameter in the graph, so that weight decay
         and distributed training see the same parameters in every step.
@@ -101,7 +105,8 @@ class AFA(Method):
         else:
             refined, final = self.pseudo_labels(batch, propagated=step >= self.refined_steps)
             targets = affinity_labels(refined, self.backbone.stride, self.radius)
-            segmentation = self.segmentation_weight * segmentation_loss(segments, final)
+            segments = resize(segments, tuple(final.shape[-2:]), align_corners=False)
+            segmentation = self.segmentation_weight * balanced_cross_entropy(segments, final)
             affinity = self.affinity_weight * affinity_loss(pairs, targets)
         return {"classification": classification, "segmentation": segmentation, "affinity": affinity}
 
@@ -113,32 +118,31 @@ class AFA(Method):
         affinity's propagation and PAR (§3.3, 3.4).
         """
         maps, pairs, grid = multi_scale_maps(self._maps_and_affinity, batch.images, self.scales)
-        maps = maps * batch.labels[:, :, None, None]
-        labellings = [class_scores(maps, batch.labels, background) for background in self.background]
-        if propagated:
-            labellings += self._propagated(maps, pairs, grid, batch.labels)
-        present = F.pad(batch.labels, (1, 0), value=1).repeat(1, len(labellings))
-        scores = torch.cat(labellings, dim=1)  # (B, 2C, H, W) or (B, 4C, H, W)
-        photographs = _denormalise(batch.images, self.backbone)
+        photographs = denormalise(batch.images, self.backbone.mean, self.backbone.std)
+        refined = refine_cams_with_bkg(
+            photographs,
+            maps,
+            batch.labels,
+            batch.boxes,
+            low=self.background[0],
+            high=self.background[1],
+            dilations=self.dilations,
+            iterations=self.iterations,
+        )
+        if not propagated:
+            return refined, refined
+        scores = self._propagated(maps, pairs, grid, batch.labels)
+        present = F.pad(batch.labels, (1, 0), value=1).repeat(1, 2)
         scores = refine_in_boxes(photographs, scores, present, batch.boxes, self.dilations, self.iterations)
-        low, high, *rest = scores.split(self.num_classes + 1, dim=1)
-        refined = confident_labels(low, high, batch.boxes)
-        return refined, confident_labels(*rest, batch.boxes) if propagated else refined
+        by_low, by_high = (half.argmax(1) for half in scores.chunk(2, dim=1))
+        return refined, ignore_outside(irn_confident_labels(by_high, by_low), batch.boxes)
 
-    def _propagated(self, maps: Tensor, pairs: Tensor, grid: tuple[int, int], labels: Tensor) -> list[Tensor]:
-        """Class scores (B, C, H, W) after propagation, for each background score."""
-        size = maps.shape[-2:]
-        maps = F.interpolate(maps, grid, mode="bilinear", align_corners=False)
+    def _propagated(self, maps: Tensor, pairs: Tensor, grid: tuple[int, int], labels: Tensor) -> Tensor:
+        """Propagated class scores (B, 2C, H, W), with the low background score and with the high one."""
+        coarse = resize(maps, grid, align_corners=False)
         transition = transition_matrix(pairs, radius_mask(*grid, self.radius, maps.device))
-        return [
-            F.interpolate(
-                propagate(class_scores(maps, labels, background), transition),
-                size,
-                mode="bilinear",
-                align_corners=False,
-            )
-            for background in self.background
-        ]
+        scores = [propagate(class_scores(coarse, labels, score), transition) for score in self.background]
+        return resize(torch.cat(scores, dim=1), tuple(maps.shape[-2:]), align_corners=False)
 
     def _classify(self, features: Tensor) -> Tensor:
         return self.classifier(F.adaptive_max_pool2d(features, 1)).flatten(1)
@@ -164,12 +168,6 @@ class AFA(Method):
     def head_parameters(self) -> list[nn.Parameter]:
         heads = (self.classifier, self.affinity, self.decoder)
         return [parameter for head in heads for parameter in head.parameters()]
-
-
-def _denormalise(images: Tensor, backbone: Backbone) -> Tensor:
-    """Normalised images in 0..255 again."""
-    mean, std = (images.new_tensor(values)[:, None, None] for values in (backbone.mean, backbone.std))
-    return 255 * (images * std + mean)
 
 
 def _check(

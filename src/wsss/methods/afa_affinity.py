@@ -1,4 +1,4 @@
-"""Affinity from attention (Ru et al. 2022, "AFA", §3.2 and 3.3): its head, labels, loss and propagation."""
+"""Affinity from attention (AFA; Ru et al. 2022, §3.3): its head, labels, loss and propagation."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-IGNORE = 255
+from wsss.seeds import IGNORE
 
 
 class AffinityHead(nn.Conv2d):
-    """Attention logits of some blocks → affinity P of all pairs of cells (eq. 4)."""
+    """Attention logits of some blocks → affinity P of all pairs of cells."""
 
     def __init__(self, heads: int) -> None:
         """`heads`: of all blocks together."""
@@ -61,7 +61,7 @@ def pair_counts(targets: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def affinity_loss(probabilities: Tensor, targets: Tensor) -> Tensor:
-    """½·mean(1 − P over pairs labelled 1) + ½·mean(P over pairs labelled 0), eq. 5; scalar, in [0, 1].
+    """½·mean(1 − P over pairs labelled 1) + ½·mean(P over pairs labelled 0); scalar, in [0, 1].
 
     probabilities, targets: (B, N, N), as of `AffinityHead` and `affinity_labels`.
     """
