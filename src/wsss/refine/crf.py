@@ -13,9 +13,13 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing import get_context
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import torch
 
 BACKENDS = ("auto", "pydensecrf", "torch")
 MIN_PROBABILITY = 1e-5
@@ -42,7 +46,7 @@ def crf_probabilities(
     probs: NDArray,
     params: CRFParams,
     backend: str = "auto",
-    device: str = "cpu",
+    device: str | torch.device = "cpu",
 ) -> NDArray[np.float32]:
     """Marginals (L, H, W) float32 after mean field, from the unary −log p.
 
@@ -63,7 +67,7 @@ def crf_labels(
     gt_prob: float = 0.7,
     zero_unsure: bool = False,
     backend: str = "auto",
-    device: str = "cpu",
+    device: str | torch.device = "cpu",
 ) -> NDArray[np.integer]:
     """Refined labels (H, W), dtype of `label`, from labels that are right with probability `gt_prob`.
 
@@ -87,7 +91,7 @@ def refine_scores_with_crf(
     scores: NDArray,
     params: CRFParams,
     backend: str = "auto",
-    device: str = "cpu",
+    device: str | torch.device = "cpu",
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     """Label map (H, W) of class ids, and marginals, from the score maps of the classes that are present.
 
@@ -157,19 +161,24 @@ def _unary_from_labels(label: NDArray[np.int64], num_labels: int, gt_prob: float
     return np.where(label[None] < 0, np.log(num_labels), energy).astype(np.float32)
 
 
-def resolve_backend(backend: str, device: str = "cpu") -> str:
+def resolve_backend(backend: str, device: str | torch.device = "cpu") -> str:
     """`pydensecrf` or `torch`, what `backend` stands for on `device`."""
     if backend not in BACKENDS:
         raise ValueError(f"CRF backend {backend!r} is unknown; accepted: {', '.join(BACKENDS)}")
-    if backend == "pydensecrf" and device != "cpu":
-        raise ValueError(f"CRF backend 'pydensecrf' on {device!r}; accepted: 'cpu', or backend 'torch'")
+    on_cpu = str(device) == "cpu"
+    if backend == "pydensecrf" and not on_cpu:
+        raise ValueError(f"CRF backend 'pydensecrf' on {str(device)!r}; accepted: 'cpu', or backend 'torch'")
     if backend != "auto":
         return backend
-    return "pydensecrf" if device == "cpu" and importlib.util.find_spec("pydensecrf") else "torch"
+    return "pydensecrf" if on_cpu and importlib.util.find_spec("pydensecrf") else "torch"
 
 
 def _marginals(
-    image: NDArray[np.uint8], unary: NDArray[np.float32], params: CRFParams, backend: str, device: str
+    image: NDArray[np.uint8],
+    unary: NDArray[np.float32],
+    params: CRFParams,
+    backend: str,
+    device: str | torch.device,
 ) -> NDArray[np.float32]:
     if resolve_backend(backend, device) == "pydensecrf":
         return _pydensecrf_marginals(image, unary, params)
@@ -177,7 +186,7 @@ def _marginals(
 
 
 def _torch_marginals(
-    image: NDArray[np.uint8], unary: NDArray[np.float32], params: CRFParams, device: str
+    image: NDArray[np.uint8], unary: NDArray[np.float32], params: CRFParams, device: str | torch.device
 ) -> NDArray[np.float32]:
     import torch
 

@@ -20,7 +20,8 @@ class PermutohedralLattice:
     """The filter out_i ≈ c·Σ_j exp(−½‖f_i − f_j‖²) v_j of fixed features f.
 
     features: (B, N, d), in units of the kernel's standard deviation; elements of the batch do not mix.
-    The kernel is not normalised: c depends on d, and is about 0.53 for d = 5.
+    The kernel is not normalised: c depends on d and on how densely the points lie, and is about 0.53 for the
+    colours and positions of an image (d = 5).
     Raises ValueError if the features span more cells than 64-bit keys can tell apart.
     """
 
