@@ -66,6 +66,17 @@ def test_a_batch_without_any_label_trains():
     assert all(p.grad.isfinite().all() for p in net.parameters() if p.requires_grad)
 
 
+@pytest.mark.parametrize("step", [9, 19, 20])
+def test_trains_in_half_precision(step):
+    net = method()
+    with torch.autocast("cpu", torch.bfloat16):
+        losses = net(batch(), step)
+    exact = net(batch(), step)
+    sum(losses.values()).backward()
+    assert all(p.grad.isfinite().all() for p in net.parameters() if p.requires_grad)
+    torch.testing.assert_close(losses["classification"].float(), exact["classification"], rtol=0.02, atol=0)
+
+
 def test_schedule_decides_which_labels_supervise(monkeypatch):
     net, asked = method(), []
     labels = torch.full((3, 80, 96), 255)

@@ -84,8 +84,9 @@ def transition_matrix(
 def propagate(maps: Tensor, transition: Tensor, steps: int = 1) -> Tensor:
     """Maps (B, K, h, w), flattened to rows x, after `steps` products x ← x·T with `transition` (B, N, N)."""
     rows = maps.float().flatten(2)
-    for _ in range(steps):
-        rows = rows @ transition
+    with torch.autocast(maps.device.type, enabled=False):  # class scores lie closer than half precision tells
+        for _ in range(steps):
+            rows = rows @ transition
     return rows.view(maps.shape)
 
 

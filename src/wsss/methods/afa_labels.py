@@ -59,20 +59,20 @@ def refine_in_boxes(
         boxes: (B, 4), (top, bottom, left, right) of the photograph.
 
     Returns:
-        (B, M, H, W).
+        (B, M, H, W) float32.
     """
     # PAR treats maps alike and apart, so each image brings as many as the one with the most, and no more.
     chosen = (present != 0).float()
     index = chosen.topk(int(chosen.sum(1).max()), dim=1).indices[:, :, None, None]
     index = index.expand(-1, -1, *scores.shape[-2:])
-    maps = scores.gather(1, index)
+    maps = scores.float().gather(1, index)
     refined = torch.zeros_like(maps)
     for box in boxes.unique(dim=0):  # crops of different sizes do not stack; equal ones are refined together
         rows = (boxes == box).all(dim=1).nonzero().squeeze(1)
         top, bottom, left, right = box.tolist()
         image, inside = (t[rows, :, top:bottom, left:right] for t in (images, maps))
         refined[rows, :, top:bottom, left:right] = _refine_at_half(image, inside, dilations, iterations)
-    return torch.zeros_like(scores).scatter(1, index, refined) * chosen[:, :, None, None]
+    return refined.new_zeros(scores.shape).scatter(1, index, refined) * chosen[:, :, None, None]
 
 
 def _refine_at_half(images: Tensor, maps: Tensor, dilations: Sequence[int], iterations: int) -> Tensor:
