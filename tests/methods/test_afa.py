@@ -13,7 +13,7 @@ TINY = {"hidden_sizes": (8, 16, 24, 32), "depths": (1, 1, 1, 2), "num_attention_
 
 def method(**options):
     torch.manual_seed(0)
-    backbone = MiT("mit_b0", options=TINY)
+    backbone = MiT("mit_b0", drop_path_rate=0.0, options=TINY)
     return get_method("afa")(backbone, 3, decoder_width=16, warmup_steps=10, refined_steps=20, **options)
 
 
