@@ -25,9 +25,7 @@ class PixelCorrelation(nn.Module):
         embedding: channels in which pixels are compared ("f9").
     """
 
-    def __init__(
-        self, channels: Sequence[int], reduced: tuple[int, int] = (64, 128), embedding: int = 192
-    ) -> None:
+    def __init__(self, channels: Sequence[int], reduced: tuple[int, int] = (64, 128), embedding: int = 192) -> None:
         super().__init__()
         self.shallow = nn.Conv2d(channels[0], reduced[0], 1, bias=False)
         self.deep = nn.Conv2d(channels[1], reduced[1], 1, bias=False)
@@ -43,9 +41,8 @@ class PixelCorrelation(nn.Module):
 
     def features(self, images: Tensor, taps: Sequence[Tensor], size: tuple[int, int]) -> Tensor:
         """What is compared: the image and the reduced taps on the grid `size`, (B, 3 + 64 + 128, h, w)."""
-        shallow, deep = (tap.detach() for tap in taps)
-        parts = images, self.shallow(shallow).relu(), self.deep(deep).relu()
-        return torch.cat([resize(part.float(), size, align_corners=True) for part in parts], dim=1)
+        image, shallow, deep = (resize(part.detach(), size, align_corners=True) for part in (images, *taps))
+        return torch.cat([image, self.shallow(shallow).relu(), self.deep(deep).relu()], dim=1)
 
     def affinity_map(
         self, images: Tensor, taps: Sequence[Tensor], size: tuple[int, int], row: int, column: int

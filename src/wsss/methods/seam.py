@@ -90,12 +90,16 @@ class Seam(Method):
     def view(self, images: Tensor) -> View:
         """A and A_rv (B, C, H, W) of one view (B, 3, H, W), upsampled to its size (`align_corners=True`)."""
         features, pyramid = self.backbone.features_and_pyramid(images)
-        maps = self.classifier(self.dropout(features)).float()
+        maps = self.class_scores(features)
         revised = None
         if self.pcm is not None:
             revised = self.pcm(normalised_seed(maps), images, [pyramid[tap] for tap in self.taps])
             revised = resize(revised, images.shape[-2:], align_corners=True)
         return View(resize(maps, images.shape[-2:], align_corners=True), revised)
+
+    def class_scores(self, features: Tensor) -> Tensor:
+        """The classifier at every position: (B, C, h, w), float32, of features (B, D, h, w)."""
+        return self.classifier(self.dropout(features)).float()
 
     def activation_maps(self, images: Tensor) -> Tensor:
         """The revised maps, or without PCM ReLU(A): (B, K, H, W), at the images' own size."""
@@ -117,7 +121,8 @@ class Seam(Method):
         return self.pcm.affinity_map(images, [pyramid[tap] for tap in self.taps], size, row, column)
 
     def logits(self, images: Tensor) -> Tensor:
-        return self.classifier(self.dropout(self.backbone(images))).mean((2, 3))[:, 1:]
+        maps = self.class_scores(self.backbone(images))
+        return resize(maps, images.shape[-2:], align_corners=True).mean((2, 3))[:, 1:]
 
     def head_parameters(self) -> list[nn.Parameter]:
         return list(chain(self.classifier.parameters(), self.pcm.parameters() if self.pcm else ()))
