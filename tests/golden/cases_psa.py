@@ -13,8 +13,8 @@ from wsss.refine.affinity import (
     PairLabels,
     affinity_labels,
     affinity_loss,
-    confident_labels,
     pair_affinity,
+    pool_confident_labels,
     pool_with_background,
     propagate_cams,
 )
@@ -81,7 +81,7 @@ def psa_affinity_labels(inputs: Arrays, meta: dict[str, Any]) -> Arrays:
     offsets = half_plane_offsets(meta["params"]["radius"])
     low, high = torch.from_numpy(inputs["scores"]).permute(2, 0, 1).chunk(2)
     label = torch.from_numpy(inputs["label"])
-    from_scores = confident_labels(low, high)
+    from_scores = pool_confident_labels(low, high, stride=1)
     out: Arrays = {"label_from_scores": from_scores.numpy()}
     for suffix, labels in (("", label), ("2", from_scores)):
         for name, kind in zip(("bg", "fg", "neg"), affinity_labels(labels[None], offsets), strict=True):
@@ -96,9 +96,7 @@ def psa_aff_loss(inputs: Arrays, meta: dict[str, Any]) -> Arrays:
     losses.total.backward()
     names = ("loss", "bg_loss", "fg_loss", "neg_loss", "bg_count", "fg_count", "neg_count")
     values = (*losses[:4], *losses.pairs)
-    return {n: v.detach().numpy() for n, v in zip(names, values, strict=True)} | {
-        "grad_aff": affinity.grad.numpy()
-    }
+    return {n: v.detach().numpy() for n, v in zip(names, values, strict=True)} | {"grad_aff": affinity.grad.numpy()}
 
 
 CASES: dict[str, Adapter] = {

@@ -14,8 +14,8 @@ from torch.nn import functional as F
 
 from wsss.backbones.base import Backbone
 from wsss.refine.walk import half_plane_offsets, pair_mask, pair_slices, random_walk
-
-IGNORE = 255
+from wsss.seeds import IGNORE, confident_labels, power_background, with_background
+from wsss.tensors import resize
 
 
 class AffinityNet(nn.Module):
@@ -48,10 +48,10 @@ class AffinityNet(nn.Module):
 
     def features(self, images: Tensor) -> Tensor:
         """Embeddings (B, D, h, w) of images (B, 3, H, W), h = ceil(H / stride), w = ceil(W / stride)."""
-        size = [-(-side // self.stride) for side in images.shape[-2:]]
+        height, width = (-(-side // self.stride) for side in images.shape[-2:])
         pyramid = self.backbone.features_and_pyramid(images)[1][-len(self.projections) :]
         projected = [F.elu(layer(stage)) for layer, stage in zip(self.projections, pyramid, strict=True)]
-        resized = [F.interpolate(p, size, mode="bilinear", align_corners=False) for p in projected]
+        resized = [resize(p, (height, width), align_corners=False) for p in projected]
         return F.elu(self.fusion(torch.cat(resized, 1)))
 
     def forward(self, images: Tensor) -> Tensor:
@@ -138,30 +138,26 @@ def affinity_loss(affinity: Tensor, labels: PairLabels, eps: float = 1e-5) -> Af
     affinity and each of the labels: any shape they share; a kind without pairs costs 0.
     """
     pairs = tuple(kind.sum(dtype=affinity.dtype) + eps for kind in labels)
-    attract = -torch.log(affinity + eps)
-    repel = -torch.log(1 + eps - affinity)
+    attract, repel = affinity_costs(affinity, eps)
     costs = (attract, attract, repel)
     terms = [(cost * kind).sum() / n for cost, kind, n in zip(costs, labels, pairs, strict=True)]
     total = terms[0] / 4 + terms[1] / 4 + terms[2] / 2
     return AffinityLosses(total, *terms, pairs)
 
 
-def confident_labels(low: Tensor, high: Tensor) -> Tensor:
-    """Labels (h, w), uint8, from scores (C, h, w) with a low and a high power of the background.
-
-    Class where `low` says foreground, 0 where `high` says background, 255 elsewhere and where no score is.
-    """
-    labels = low.argmax(0).to(torch.uint8)
-    labels[labels == 0] = IGNORE
-    labels[high.argmax(0) == 0] = 0
-    labels[torch.maximum(low, high).amax(0) < 1e-5] = IGNORE
-    return labels
+def affinity_costs(affinity: Tensor, eps: float = 1e-5) -> tuple[Tensor, Tensor]:
+    """What each pair costs if it should be of one class, −log(a + ε), and if not, −log(1 + ε − a)."""
+    return -torch.log(affinity + eps), -torch.log(1 + eps - affinity)
 
 
 def pool_confident_labels(low: Tensor, high: Tensor, stride: int) -> Tensor:
-    """`confident_labels` of score maps (C, H, W) averaged over blocks of stride × stride."""
-    pooled = [F.avg_pool2d(scores[None], stride, ceil_mode=True)[0] for scores in (low, high)]
-    return confident_labels(*pooled)
+    """Labels (h, w), uint8, of scores (C, H, W) with a low and a high background power (sec. 3.2.1).
+
+    Scores are averaged over stride × stride blocks before the argmax; 255 also where there is none.
+    """
+    low, high = (F.avg_pool2d(scores[None], stride, ceil_mode=True)[0] for scores in (low, high))
+    labels = confident_labels(low.argmax(0), high.argmax(0)).to(torch.uint8)
+    return labels.masked_fill(torch.maximum(low, high).amax(0) < 1e-5, IGNORE)
 
 
 def pool_with_background(cams: Tensor, alpha: float, stride: int) -> Tensor:
@@ -169,14 +165,15 @@ def pool_with_background(cams: Tensor, alpha: float, stride: int) -> Tensor:
 
     Averaged over stride × stride blocks; H and W are padded with 0, the background too, as published.
     """
-    background = (1 - cams.amax(0, keepdim=True)) ** alpha
+    scores = with_background(cams, power_background(cams, alpha))
     bottom, right = (-side % stride for side in cams.shape[1:])
-    return F.avg_pool2d(F.pad(torch.cat([background, cams]), (0, right, 0, bottom)), stride)
+    return F.avg_pool2d(F.pad(scores, (0, right, 0, bottom)), stride)
 
 
 def upsample_scores(scores: Tensor, stride: int, size: Sequence[int]) -> Tensor:
     """Score maps (C, *size) from a grid (C, h, w): bilinear × stride (align_corners=False), then cut."""
-    full = F.interpolate(scores[None], scale_factor=stride, mode="bilinear", align_corners=False)[0]
+    height, width = scores.shape[1:]
+    full = resize(scores, (height * stride, width * stride), align_corners=False)
     return full[:, : size[0], : size[1]]
 
 

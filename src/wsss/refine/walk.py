@@ -90,9 +90,10 @@ def random_walk(seeds: Tensor, affinity: Tensor, offsets: Tensor, beta: float, s
         )
     dtype = torch.promote_types(seeds.dtype, torch.float32)
     step = transition_matrix(affinity.to(dtype), offsets, beta)
-    rows = seeds.to(dtype).permute(0, 2, 3, 1).reshape(-1, classes)
-    for _ in range(steps):
-        rows = step @ rows
+    rows = seeds.to(dtype).permute(0, 2, 3, 1).reshape(batch * height * width, classes)
+    with torch.autocast(seeds.device.type, enabled=False):  # sparse products know no half precision
+        for _ in range(steps):
+            rows = step @ rows
     return rows.view(batch, height, width, classes).permute(0, 3, 1, 2).contiguous()
 
 
