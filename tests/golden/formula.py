@@ -6,15 +6,16 @@ import json
 import math
 import zlib
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from compare import DATA
 from torch import Tensor
 
 Shapes = Mapping[str, tuple[Sequence[int], str]]
 
+_KEYS = Path(__file__).parent / "data"  # key lists belong to the networks, not to one set of vectors
 _CHUNK = 1 << 16  # stays in the cache: 100 M parameters take about a second
 
 
@@ -77,7 +78,7 @@ def _uniform(start: int, stop: int, seed: int) -> np.ndarray:
 
 def published_shapes(net: str) -> dict[str, tuple[list[int], str]]:
     """name -> (shape, dtype) of `keys_<net>.json`, in the published state dict's order."""
-    keys = json.loads((DATA / f"keys_{net}.json").read_text())["keys"]
+    keys = json.loads((_KEYS / f"keys_{net}.json").read_text())["keys"]
     return {name: (entry["shape"], entry["dtype"]) for name, entry in keys.items()}
 
 
