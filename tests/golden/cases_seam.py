@@ -76,9 +76,7 @@ def _features(backbone: Backbone, images: Tensor) -> dict[str, Tensor]:
     """The sampled channels and the digests [mean, std, |max|] of conv3 … conv6."""
     out = {}
     pyramid = backbone.features_and_pyramid(images)[1]
-    for name, stage, step in zip(
-        ("conv3", "conv4", "conv5", "conv6"), pyramid, (16, 16, 32, 128), strict=True
-    ):
+    for name, stage, step in zip(("conv3", "conv4", "conv5", "conv6"), pyramid, (16, 16, 32, 128), strict=True):
         exact = stage.double()
         out[f"{name}_sub"] = stage[:, ::step]
         out[f"{name}_stats"] = torch.stack([exact.mean(), exact.std(correction=0), exact.abs().max()])

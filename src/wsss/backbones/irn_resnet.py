@@ -11,9 +11,7 @@ class IRNResNet(TimmBackbone):
     timm's own `output_stride=16` dilates that stage, which the published weights do not expect.
     """
 
-    def __init__(
-        self, name: str = "resnet50", *, pretrained: bool = False, checkpoint_path: str = ""
-    ) -> None:
+    def __init__(self, name: str = "resnet50", *, pretrained: bool = False, checkpoint_path: str = "") -> None:
         super().__init__(name, pretrained=pretrained, checkpoint_path=checkpoint_path)
         first = self.net.layer4[0]
         first.conv2.stride = (1, 1)

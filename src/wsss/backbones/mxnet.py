@@ -79,14 +79,10 @@ class _Reader:
         if version != _ARRAY_V1:
             (storage,) = self.unpack("<i")
             if storage != 0:
-                raise ValueError(
-                    f"{self.path} holds a sparse array (storage {storage}); only dense ones are read"
-                )
+                raise ValueError(f"{self.path} holds a sparse array (storage {storage}); only dense ones are read")
         return self.unpack(f"<{self.dimensions(self.unpack('<i')[0])}q")
 
     def dimensions(self, number: int) -> int:
         if not 0 <= number <= _MAX_DIMENSIONS:
-            raise ValueError(
-                f"{self.path} is damaged or of an unknown version: an array of {number} dimensions"
-            )
+            raise ValueError(f"{self.path} is damaged or of an unknown version: an array of {number} dimensions")
         return number

@@ -105,9 +105,7 @@ class ResNet38(Backbone):
 class ResidualBlock(nn.Module):
     """Pre-activation block of two 3×3 convolutions; `dilations` of the first and of the second."""
 
-    def __init__(
-        self, inputs: int, middle: int, outputs: int, stride: int, dilations: tuple[int, int]
-    ) -> None:
+    def __init__(self, inputs: int, middle: int, outputs: int, stride: int, dilations: tuple[int, int]) -> None:
         super().__init__()
         self.bn_branch2a = nn.BatchNorm2d(inputs)
         self.conv_branch2a = _conv(inputs, middle, 3, stride, dilations[0])

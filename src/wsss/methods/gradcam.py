@@ -83,9 +83,7 @@ def localise(method: Method, images: Tensor, localiser: str) -> Tensor:
         raise ValueError(f"unknown localiser '{localiser}'; accepted: cam, {', '.join(LOCALISERS)}")
     backbone = getattr(method, "backbone", None)
     if not isinstance(backbone, nn.Module):
-        raise ValueError(
-            f"localiser '{localiser}' needs a method with a backbone; {type(method).__name__} has none"
-        )
+        raise ValueError(f"localiser '{localiser}' needs a method with a backbone; {type(method).__name__} has none")
     rule, maps = LOCALISERS[localiser], []
     with torch.enable_grad(), _leaf_outputs(backbone) as outputs:
         scores = method.logits(images)

@@ -64,9 +64,7 @@ def equivariance_loss(warped: Tensor, other: Tensor, inside: Tensor | None = Non
     return (_pixels(warped, inside)[:, 1:] - _pixels(other, inside)[:, 1:]).abs().mean()
 
 
-def cross_loss(
-    seed: Tensor, revised: Tensor, hardest: float | None = 0.2, inside: Tensor | None = None
-) -> Tensor:
+def cross_loss(seed: Tensor, revised: Tensor, hardest: float | None = 0.2, inside: Tensor | None = None) -> Tensor:
     """One half of L_ECR: |o(Ã) − Ã_rv|, the other branch's maps against this branch's revised ones.
 
     Args:
