@@ -72,6 +72,14 @@ def test_batch_equals_single_images():
         torch.testing.assert_close(together[b : b + 1], alone)
 
 
+def test_walks_in_full_precision_under_autocast():
+    affinity, offsets = field(1, 8, 9)
+    seeds = torch.rand(1, 2, 8, 9)
+    with torch.autocast("cpu", torch.bfloat16):
+        got = random_walk(seeds, affinity, offsets, 4.0, 16)
+    assert torch.equal(got, random_walk(seeds, affinity, offsets, 4.0, 16))
+
+
 def test_order_of_offsets_does_not_matter():
     affinity, offsets = field(1, 8, 9)
     order = torch.randperm(len(offsets))

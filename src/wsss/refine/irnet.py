@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
 from wsss.backbones.base import Backbone
 from wsss.refine.affinity import PairLabels, affinity_loss, upsample_scores
@@ -173,10 +174,24 @@ def irnet_loss(logits: Tensor, displacement: Tensor, labels: PairLabels, radius:
     logits (B, h, w) and displacement (B, 2, h, w) from `IRNet`; labels for `path_offsets(radius)`.
     """
     affinity = affinity_loss(boundary_affinity(torch.sigmoid(logits.float()), radius), labels, eps)
-    costs = displacement_costs(displacement.float(), path_offsets(radius))
     kinds = (labels.foreground, labels.background)
-    shifts = [(cost * kind[:, None]).sum() / (2 * kind.sum() + eps) for cost, kind in zip(costs, kinds, strict=True)]
+    sums = _displacement_sums(displacement.float(), path_offsets(radius), *kinds)
+    shifts = [total / (2 * kind.sum() + eps) for total, kind in zip(sums, kinds, strict=True)]
     return IRNetLosses(affinity.total + (shifts[0] + shifts[1]) / 2, *affinity[1:4], *shifts)
+
+
+def _displacement_sums(
+    displacement: Tensor, offsets: Tensor, foreground: Tensor, background: Tensor, chunk: int = 8
+) -> tuple[Tensor, ...]:
+    """Summed costs of foreground and background pairs, of `chunk` offsets at a time to bound the memory."""
+
+    def chunk_sums(field: Tensor, offsets: Tensor, *kinds: Tensor) -> Tensor:
+        costs = displacement_costs(field, offsets)
+        return torch.stack([(cost * kind[:, None]).sum() for cost, kind in zip(costs, kinds, strict=True)])
+
+    chunks = zip(offsets.split(chunk), foreground.split(chunk, 1), background.split(chunk, 1), strict=True)
+    sums = [checkpoint(chunk_sums, displacement, *parts, use_reentrant=False) for parts in chunks]
+    return torch.stack(sums).sum(0).unbind()
 
 
 def walk_to_boundary(cams: Tensor, boundary: Tensor, radius: int, beta: float, steps: int) -> Tensor:
