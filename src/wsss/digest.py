@@ -9,7 +9,16 @@ from importlib import util
 from pathlib import Path
 
 # These carry settings, messages and bookkeeping; the settings themselves are in every stage's key.
-_DO_NOT_COMPUTE = {"wsss", "wsss.schema", "wsss.config", "wsss.plan", "wsss.digest", "wsss.progress", "wsss.runtime", "wsss.stages.common"}
+_DO_NOT_COMPUTE = {
+    "wsss",
+    "wsss.schema",
+    "wsss.config",
+    "wsss.plan",
+    "wsss.digest",
+    "wsss.progress",
+    "wsss.runtime",
+    "wsss.stages.common",
+}
 
 
 def code_digest(*modules: str) -> str:

@@ -24,9 +24,7 @@ def present_classes(labels: Tensor) -> Tensor:
     return labels.nonzero()[:, 0]
 
 
-def irn_cam_norm(
-    maps: Sequence[Tensor], present: Tensor, size: Size, *, stride: int = 16
-) -> tuple[Tensor, Tensor]:
+def irn_cam_norm(maps: Sequence[Tensor], present: Tensor, size: Size, *, stride: int = 16) -> tuple[Tensor, Tensor]:
     """IRNet's maps of the present classes, each by its maximum: on the stride-4 grid, and at full size.
 
     maps: per scale (K, h_s, w_s), map and mirror added, non-negative; present: (K,) bool.

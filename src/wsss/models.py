@@ -19,7 +19,9 @@ from wsss import schema
 from wsss.backbones.base import Backbone
 from wsss.methods import get_method
 from wsss.methods.base import Method
+from wsss.refine.affinity import AffinityNet
 from wsss.runtime import write_atomically
+from wsss.segment.network import SegmentationNet
 
 
 def build_backbone(settings: schema.Backbone, *, weights: bool = True) -> Backbone:
@@ -95,6 +97,45 @@ def read_model(path: Path, kind: str) -> tuple[dict[str, torch.Tensor], dict[str
         found = metadata.get("kind", "no wsss model")
         raise ValueError(f"{path}: expected a wsss model of kind '{kind}', found {found}")
     return tensors, json.loads(metadata["settings"]), json.loads(metadata["classes"])
+
+
+def load_affinity(path: Path) -> AffinityNet:
+    """A trained affinity network, in eval mode."""
+    tensors, settings, _ = read_model(path, "affinity")
+    section = schema.TrainAffinity.model_validate(
+        {k: v for k, v in settings["affinity"].items() if k in schema.TrainAffinity.model_fields}
+    )
+    backbone = build_backbone(schema.Backbone.model_validate(settings["backbone"]), weights=False)
+    model = AffinityNet(backbone, section.stride, section.radius, section.channels)
+    model.load_state_dict(tensors)
+    return model.eval()
+
+
+def load_segmentation(path: Path) -> SegmentationNet:
+    """A trained segmentation network, in eval mode."""
+    tensors, settings, classes = read_model(path, "segmentation")
+    section = schema.TrainSegmentation.model_validate(settings)
+    model = build_segmentation(section, len(classes))
+    model.load_state_dict(tensors)
+    return model.eval()
+
+
+def build_segmentation(
+    settings: schema.TrainSegmentation, num_classes: int, backbone: Backbone | None = None
+) -> SegmentationNet:
+    """The segmentation network of a settings section; its encoder copies the weights of `backbone`, if given."""
+    source = settings.backbone
+    model = SegmentationNet(
+        settings.architecture,
+        source.name,
+        num_classes,
+        output_stride=source.output_stride,
+        encoder_options=source.options,
+        options=settings.options,
+    )
+    if backbone is not None:
+        model.load_encoder(backbone)
+    return model
 
 
 def load_classifier(path: Path) -> Method:

@@ -150,9 +150,7 @@ class InferCam(Section):
 
     scales: list[PositiveFloat] = Field([1.0, 0.5, 1.5, 2.0], min_length=1)
     flip: bool = True
-    fusion: Literal["max", "minmax", "flipmax"] = Field(
-        "max", description="max: IRN; minmax: SEAM; flipmax: AFA, ToCo"
-    )
+    fusion: Literal["max", "minmax", "flipmax"] = Field("max", description="max: IRN; minmax: SEAM; flipmax: AFA, ToCo")
     threshold: Fraction | Literal["oracle"] = Field(
         "oracle", description="background score; `oracle` takes the best on the training masks and says so"
     )

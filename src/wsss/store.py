@@ -75,6 +75,7 @@ class _Writer:
         self._shapes: list[tuple[int, int, int]] = []
         self._offsets = [0]
         self._buffer = bytearray()
+        self._written = 0
         # A fixed range of file format versions: another HDF5 release must not change the bytes.
         self._file = h5py.File(self._temporary, "w", libver=("v110", "v110"))
         self._file.attrs["format"] = kind
@@ -106,8 +107,9 @@ class _Writer:
             del self._buffer[:_CHUNK]
 
     def _write_chunk(self, data: bytearray) -> None:
-        start = self._records.shape[0]
-        self._records.resize((start + _CHUNK,))
+        start = self._written
+        self._written += _CHUNK
+        self._records.resize((self._written,))
         self._records.id.write_direct_chunk((start,), bytes(data))
 
     def _finish(self) -> None:
@@ -211,10 +213,13 @@ class _Store(Mapping[str, T], Generic[T]):
             if found != (self._KIND, VERSION):
                 wanted = f"{self._KIND} version {VERSION}"
                 raise ValueError(f"{self.path}: holds {found[0]} version {found[1]}, expected {wanted}")
-            self.class_names: tuple[str, ...] = tuple(f["class_names"].asstr()[:].tolist())
-            self.palette: np.ndarray | None = f["palette"][:] if "palette" in f else None
-            self.attributes: dict[str, str] = json.loads(f["attributes"].asstr()[()])
-            self._length = len(f["ids"])
+            try:
+                self.class_names: tuple[str, ...] = tuple(f["class_names"].asstr()[:].tolist())
+                self.palette: np.ndarray | None = f["palette"][:] if "palette" in f else None
+                self.attributes: dict[str, str] = json.loads(f["attributes"].asstr()[()])
+                self._length = len(f["ids"])
+            except (KeyError, OSError) as e:
+                raise ValueError(f"{self.path}: damaged ({str(e).splitlines()[0]})") from None
 
     def _open(self) -> h5py.File:
         if not self.path.exists():
@@ -313,7 +318,7 @@ class ScoreStore(_Store[ScoreMap]):
         try:
             classes = np.frombuffer(record[:cut], "<u2").astype(np.int64)
             return ScoreMap(classes, decode_scores(record[cut:], shape))
-        except (zlib.error, ValueError) as e:
+        except ValueError as e:
             raise self._damaged(image_id, e) from None
 
 

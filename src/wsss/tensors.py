@@ -11,9 +11,7 @@ EPS = 1e-5  # of all published map normalisations
 MODES = ("bilinear", "nearest", "nearest-exact")
 
 
-def resize(
-    x: Tensor, size: tuple[int, int], *, mode: str = "bilinear", align_corners: bool | None = None
-) -> Tensor:
+def resize(x: Tensor, size: tuple[int, int], *, mode: str = "bilinear", align_corners: bool | None = None) -> Tensor:
     """Resize maps (K, h, w) or (B, K, h, w) to size (H, W).
 
     mode: "bilinear", or, for any dtype, "nearest" (cell ⌊i·h/H⌋) or "nearest-exact" (the cell under the new
@@ -25,9 +23,7 @@ def resize(
     if x.ndim not in (3, 4):
         raise ValueError(f"maps of shape {tuple(x.shape)}, expected (K, h, w) or (B, K, h, w)")
     if (mode == "bilinear") != (align_corners is not None):
-        raise ValueError(
-            f"align_corners={align_corners} with mode {mode!r}: give it for bilinear, only there"
-        )
+        raise ValueError(f"align_corners={align_corners} with mode {mode!r}: give it for bilinear, only there")
     if x.numel() == 0:
         return x.new_empty(*x.shape[:-2], *size)
     batch = x if x.ndim == 4 else x[None]

@@ -83,12 +83,8 @@ def test_freezing(mit):
     assert not any(p.requires_grad for p in mit.net.stages[0].parameters())
     assert all(p.requires_grad for p in mit.net.stages[1].parameters())
     mit.freeze_norms()
-    frozen = {
-        name for name, parameter in mit.net.stages[1:].named_parameters() if not parameter.requires_grad
-    }
-    assert frozen == {
-        n for n, _ in mit.net.stages[1:].named_parameters() if "layer_norm" in n or "layernorm" in n
-    }
+    frozen = {name for name, parameter in mit.net.stages[1:].named_parameters() if not parameter.requires_grad}
+    assert frozen == {n for n, _ in mit.net.stages[1:].named_parameters() if "layer_norm" in n or "layernorm" in n}
 
 
 def test_published_names():

@@ -38,9 +38,7 @@ def test_tokens_are_timms_at_the_native_size_with_and_without_explicit_attention
 @torch.no_grad()
 def test_a_rectangular_image_of_any_size_is_covered_by_maps_and_attention(kind):
     backbone = build(kind)
-    tokens = backbone.tokens(
-        torch.randn(2, 3, 3 * backbone.stride + 1, 5 * backbone.stride - 2), attention=True
-    )
+    tokens = backbone.tokens(torch.randn(2, 3, 3 * backbone.stride + 1, 5 * backbone.stride - 2), attention=True)
     assert tokens.grid == (3, 5)
     assert tokens.final_map.shape == (2, backbone.channels, 3, 5)
     attention = tokens.mean_attention()
@@ -81,11 +79,7 @@ def test_the_gradient_of_a_score_with_respect_to_attention_is_its_finite_differe
 
     def score(attention):
         layer = block.attn
-        v = (
-            layer.qkv(block.norm1(x))
-            .unflatten(2, (3, layer.num_heads, layer.head_dim))[:, :, 2]
-            .transpose(1, 2)
-        )
+        v = layer.qkv(block.norm1(x)).unflatten(2, (3, layer.num_heads, layer.head_dim))[:, :, 2].transpose(1, 2)
         y = x + layer.proj((attention @ v).transpose(1, 2).flatten(2))
         y = y + block.mlp(block.norm2(y))
         return backbone.net.norm(y)[:, 0].square().sum()
@@ -110,9 +104,7 @@ def test_positions_of_another_grid_are_interpolated_linearly_where_they_are_line
 def test_freeze_counts_quarters_of_the_depth():
     backbone = ViTBackbone("test_vit", options={"depth": 8})
     backbone.freeze(2)
-    trained = {
-        int(n.split(".")[2]) for n, p in backbone.named_parameters() if p.requires_grad and "blocks" in n
-    }
+    trained = {int(n.split(".")[2]) for n, p in backbone.named_parameters() if p.requires_grad and "blocks" in n}
     assert trained == {4, 5, 6, 7}
     assert not backbone.net.pos_embed.requires_grad
     assert backbone.net.norm.weight.requires_grad

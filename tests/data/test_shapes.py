@@ -75,9 +75,7 @@ def test_any_image_alone_equals_the_one_in_the_set(written: Path) -> None:
 
 def test_files_depend_neither_on_workers_nor_on_the_number_of_images(written: Path, tmp_path: Path) -> None:
     calls = []
-    shapes.write_shapes(
-        tmp_path, train=3, val=0, rng_seed=SEED, workers=1, progress=lambda *done: calls.append(done)
-    )
+    shapes.write_shapes(tmp_path, train=3, val=0, rng_seed=SEED, workers=1, progress=lambda *done: calls.append(done))
     assert calls == [(1, 3), (2, 3), (3, 3)]
     for path in [*tmp_path.glob("JPEGImages/*"), *tmp_path.glob("SegmentationClass/*")]:
         assert path.read_bytes() == (written / path.relative_to(tmp_path)).read_bytes()
@@ -164,9 +162,7 @@ def test_later_objects_cover_little_of_earlier_ones(scenes) -> None:
 
 def test_background_is_the_first_objects_own_as_often_as_stated(monkeypatch: pytest.MonkeyPatch) -> None:
     habitats, firsts = [], []
-    monkeypatch.setattr(
-        shapes, "draw_background", lambda rng, h, w, t: (habitats.append(t), np.zeros((h, w, 3)))[1]
-    )
+    monkeypatch.setattr(shapes, "draw_background", lambda rng, h, w, t: (habitats.append(t), np.zeros((h, w, 3)))[1])
     monkeypatch.setattr(shapes, "_arrange", lambda rng, kinds, h, w: firsts.append(kinds[0]) or [])
     for index in range(400):
         render(0, index)

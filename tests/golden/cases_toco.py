@@ -7,9 +7,14 @@ from typing import Any
 import numpy as np
 import torch
 from compare import Adapter, Arrays, Tolerance
+from formula import formula_state_dict, published_shapes
 from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from torch import Tensor
 
+from wsss.backbones.checkpoints import load_published
+from wsss.backbones.vit import ViTBackbone
+from wsss.backbones.vit_checkpoints import VIT_LAYOUTS
+from wsss.methods.toco import ToCo
 from wsss.methods.toco_labels import denormalise, refine_cams_with_bkg
 from wsss.methods.toco_losses import balanced_cross_entropy, ctc_loss, ptc_loss, token_pairs
 from wsss.methods.toco_views import confidence_regions, corners_of, crop_candidates, cut, positive_crops
@@ -85,6 +90,32 @@ def toco_refine(inputs: Arrays, meta: dict[str, Any]) -> Arrays:
     return {"denorm": images.numpy(), "label": label.numpy().astype(np.uint8)}
 
 
+def net_toco_deit_tiny(inputs: Arrays, meta: dict[str, Any]) -> Arrays:
+    t = _tensors(inputs)
+    shapes = published_shapes("toco_deit_tiny")
+    classes = shapes["classifier.weight"][0][0]
+    model = ToCo(ViTBackbone("deit_tiny_patch16_224"), classes, aux_block=-3, momentum=0.9).eval()
+    load_published(model, formula_state_dict(shapes), VIT_LAYOUTS["toco"])
+    crops = [t[name] for name in sorted(t) if name.startswith("crop_")]
+    with torch.no_grad():
+        tokens = model.tokens(t["x"])
+        class_tokens = torch.stack([model.tokens(crop).class_token for crop in crops])
+        student, teacher = model.project(class_tokens[:2], class_tokens[2:])
+        outputs = {
+            "cls": model.logits(t["x"]),
+            "seg": model.segment_logits(t["x"]),
+            "x4": tokens.final_map,
+            "cls_aux": model.aux_logits(tokens),
+            "cam": model.class_scores(tokens),
+            "cam_aux": model.aux_class_scores(tokens),
+            "cls_token": tokens.class_token,
+            "proj_s": student.flatten(0, 1),
+            "proj_t": teacher.flatten(0, 1),
+            "ema_last_v_row0": model.teacher.last.parametrizations.weight.original1[0],
+        }
+    return {name: tensor.numpy() for name, tensor in outputs.items()}
+
+
 _LOSS = Tolerance(rtol=1e-5, rel_l2=1e-4)
 _EXACT = Tolerance()
 
@@ -96,6 +127,7 @@ CASES: dict[str, Adapter] = {
     "toco_roi": toco_roi,
     "toco_crop_neg": toco_crop_neg,
     "toco_refine": toco_refine,
+    "net_toco_deit_tiny": net_toco_deit_tiny,
 }
 TOLERANCES: dict[str, Tolerance] = {
     "toco_ptc_loss": _LOSS,
@@ -105,4 +137,5 @@ TOLERANCES: dict[str, Tolerance] = {
     "toco_roi": _EXACT,
     "toco_crop_neg": _EXACT,
     "toco_refine": Tolerance(labels=0.002),
+    "net_toco_deit_tiny": Tolerance(rtol=1e-4, atol=2e-5),
 }

@@ -45,9 +45,7 @@ def test_propagated_labels_follow_the_affinity():
     refined_again, final = net.pseudo_labels(batch(), propagated=True)
     assert torch.equal(refined_again, refined)
     with torch.no_grad():
-        net.affinity.bias.fill_(
-            -30
-        )  # nothing is alike: T = 0, so every class scores alike and background wins
+        net.affinity.bias.fill_(-30)  # nothing is alike: T = 0, so every class scores alike and background wins
     assert net.pseudo_labels(batch(), propagated=True)[1].unique().tolist() == [0, 255]
     assert final.shape == refined.shape == (3, 80, 96)
     assert (final[1, :8] == 255).all()
@@ -80,9 +78,7 @@ def test_trains_in_half_precision(step):
 def test_schedule_decides_which_labels_supervise(monkeypatch):
     net, asked = method(), []
     labels = torch.full((3, 80, 96), 255)
-    monkeypatch.setattr(
-        net, "pseudo_labels", lambda _, propagated: asked.append(propagated) or (labels, labels)
-    )
+    monkeypatch.setattr(net, "pseudo_labels", lambda _, propagated: asked.append(propagated) or (labels, labels))
     for step in (0, 9, 10, 19, 20):
         losses = net(batch(), step)
         assert losses["segmentation"] == losses["affinity"] == 0

@@ -52,16 +52,11 @@ def test_refinement_sees_nothing_outside_the_box_and_treats_images_apart():
     present = torch.tensor([[1.0, 0.0, 1.0, 0.0], [1.0, 1.0, 1.0, 0.0], [1.0, 0.0, 0.0, 0.0]])
     boxes = torch.tensor([[4, 30, 0, 37], [0, 32, 0, 40], [4, 30, 0, 37]])
     refined = refine_in_boxes(images, scores, present, boxes, (1, 2), 3)
-    alone = [
-        refine_in_boxes(*(t[i : i + 1] for t in (images, scores, present, boxes)), (1, 2), 3)
-        for i in range(3)
-    ]
+    alone = [refine_in_boxes(*(t[i : i + 1] for t in (images, scores, present, boxes)), (1, 2), 3) for i in range(3)]
     torch.testing.assert_close(refined, torch.cat(alone))
     outside = (ignore_outside(torch.zeros(3, 32, 40), boxes) == 255)[:, None]
     assert (refined * outside).abs().max() == 0
     assert refined[present == 0].abs().max() == 0
     assert refined[0, 0, 4:30, :37].min() > 0
-    changed = refine_in_boxes(
-        images.masked_fill(outside, 7), scores.masked_fill(outside, 7), present, boxes, (1, 2), 3
-    )
+    changed = refine_in_boxes(images.masked_fill(outside, 7), scores.masked_fill(outside, 7), present, boxes, (1, 2), 3)
     torch.testing.assert_close(changed, refined)

@@ -29,9 +29,7 @@ def test_objects_keep_their_class_and_far_ground_is_background(scene):
 
 
 def test_255_lies_exactly_between_the_two_thresholds(scene):
-    labels = refined_confident_labels(
-        *scene, foreground_threshold=0.9, background_threshold=0.01, backend="torch"
-    )
+    labels = refined_confident_labels(*scene, foreground_threshold=0.9, background_threshold=0.01, backend="torch")
     between = (labels.foreground == 0) & (labels.background != 0)
     assert torch.equal(labels.combined == 255, between)
     assert torch.equal(labels.combined == 0, (labels.foreground == 0) & (labels.background == 0))

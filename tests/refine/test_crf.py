@@ -32,11 +32,7 @@ def scene(height=60, width=81, labels=3, seed=0):
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[:height, :width]
     disc = (y - height / 2) ** 2 + (x - width / 3) ** 2 < (height / 3) ** 2
-    image = (
-        np.stack([60 + x, 90 + 0 * x, 40 + y], -1)
-        + 80 * disc[..., None]
-        + rng.normal(0, 8, (height, width, 3))
-    )
+    image = np.stack([60 + x, 90 + 0 * x, 40 + y], -1) + 80 * disc[..., None] + rng.normal(0, 8, (height, width, 3))
     scores = rng.random((labels, height, width)) * 0.5
     scores[1] += 0.4 * np.roll(disc, 4, 1)
     scores[0] += 0.4 * ~disc
@@ -56,9 +52,7 @@ def test_backends_agree(params):
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_without_pairwise_weights_the_unary_is_returned(backend):
     image, scores, _ = scene()
-    unary_only = crf_probabilities(
-        image, scores, replace(CAM, gaussian_weight=0, bilateral_weight=0), backend
-    )
+    unary_only = crf_probabilities(image, scores, replace(CAM, gaussian_weight=0, bilateral_weight=0), backend)
     np.testing.assert_allclose(unary_only, scores / scores.sum(0), rtol=1e-4, atol=1e-6)
 
 

@@ -61,10 +61,7 @@ def test_agreeing_look_alikes_have_the_lowest_energy():
     roi, unknown = torch.ones(1, 8, 8), torch.full((1, 8, 8), 255)
     matching = (pixels[:, :1] > 0).float()
     mismatched = matching.roll(2, -1)
-    energies = [
-        dense_energy(pixels, torch.cat([m, 1 - m], 1), unknown, roi, scale=1.0)
-        for m in (matching, mismatched)
-    ]
+    energies = [dense_energy(pixels, torch.cat([m, 1 - m], 1), unknown, roi, scale=1.0) for m in (matching, mismatched)]
     assert energies[0] < energies[1] < 0
 
 

@@ -25,9 +25,7 @@ def gathered(maps, dilations):
     height, width = maps.shape[-2:]
     y, x = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
     steps = [(d * a, d * b) for d in dilations for a in (-1, 0, 1) for b in (-1, 0, 1) if (a, b) != (0, 0)]
-    return torch.stack(
-        [maps[..., (y + a).clamp(0, height - 1), (x + b).clamp(0, width - 1)] for a, b in steps], dim=2
-    )
+    return torch.stack([maps[..., (y + a).clamp(0, height - 1), (x + b).clamp(0, width - 1)] for a, b in steps], dim=2)
 
 
 def test_par_equals_gathered_float64_reference(images, masks):

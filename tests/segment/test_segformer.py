@@ -12,9 +12,7 @@ CHANNELS = (4, 6, 8, 10)
 def pyramid(batch=2):
     generator = torch.Generator().manual_seed(0)
     sizes = ((12, 16), (6, 8), (3, 4), (3, 4))
-    return [
-        torch.randn(batch, c, *size, generator=generator) for c, size in zip(CHANNELS, sizes, strict=True)
-    ]
+    return [torch.randn(batch, c, *size, generator=generator) for c, size in zip(CHANNELS, sizes, strict=True)]
 
 
 @torch.no_grad()

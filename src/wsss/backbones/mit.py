@@ -70,9 +70,7 @@ class MiT(Backbone):
         features, pyramid, _ = self.with_attention(images, ())
         return features, pyramid
 
-    def with_attention(
-        self, images: Tensor, blocks: Sequence[int]
-    ) -> tuple[Tensor, list[Tensor], list[Tensor]]:
+    def with_attention(self, images: Tensor, blocks: Sequence[int]) -> tuple[Tensor, list[Tensor], list[Tensor]]:
         """Final features, every stage's output and the attention logits of `blocks`, from one forward pass.
 
         Args:

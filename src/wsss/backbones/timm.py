@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import timm
@@ -39,9 +40,7 @@ class TimmBackbone(Backbone):
         if output_stride is not None:
             arguments["output_stride"] = output_stride
         try:
-            self.net = timm.create_model(
-                name, pretrained=pretrained, checkpoint_path=checkpoint_path, **arguments
-            )
+            self.net = timm.create_model(name, pretrained=pretrained, checkpoint_path=checkpoint_path, **arguments)
         except (RuntimeError, TypeError) as error:
             raise ValueError(f"timm cannot build backbone '{name}' with {arguments}: {error}") from error
         self.net.reset_classifier(0, "")
@@ -69,23 +68,26 @@ class TimmBackbone(Backbone):
         return self.net.forward_intermediates(images, output_fmt="NCHW")
 
     def freeze(self, stages: int) -> None:
-        """Freeze by timm's own parameter grouping, which counts the stem as group 0."""
+        """Freeze by timm's own grouping of parameters; its stages may count from 0 or from 1."""
         groups = self.net.group_matcher(coarse=True)
+        found = {name: _group(groups, name) for name, _ in self.net.named_parameters()}
+        numbers = sorted({n for n in found.values() if n is not None})
         for name, parameter in self.net.named_parameters():
-            if _group_index(groups, name) <= stages:
+            number = found[name]
+            if number is not None and numbers.index(number) <= stages:
                 parameter.requires_grad_(False)
 
 
-def _group_index(groups: dict[str, Any], name: str) -> int:
-    """The stage a parameter belongs to: 0 for the stem, i + 1 for stage i, large for the rest."""
-    import re
+_STEM = -1
 
-    stem = groups["stem"]
-    if re.match(stem, name):
-        return 0
+
+def _group(groups: dict[str, Any], name: str) -> int | None:
+    """The stage that a parameter belongs to, as timm numbers it; `_STEM`; None beyond the stages."""
+    if re.match(groups["stem"], name):
+        return _STEM
     patterns = groups.get("blocks", [])
     for pattern in [patterns] if isinstance(patterns, str) else [p for p, _ in patterns]:
         match = re.match(pattern, name)
         if match and match.groups() and match.group(1) is not None:
-            return int(match.group(1)) + 1
-    return 10**6
+            return int(match.group(1))
+    return None

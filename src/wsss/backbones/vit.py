@@ -14,6 +14,7 @@ from timm.models.vision_transformer import Block, VisionTransformer
 from torch import Tensor, nn
 
 from wsss.backbones.base import Backbone
+from wsss.backbones.std_conv import use_sigma_std_conv
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,8 @@ class ViTBackbone(Backbone):
         pretrained: download timm's published weights.
         checkpoint_path: a local checkpoint of the same network, read by timm.
         position_interpolation: "bicubic" (ToCo) or "bilinear" (ACR), both `align_corners=False`.
+        sigma_eps: for ACR's hybrid checkpoints, 1e-5: weights of the convolutional stem are divided by σ + eps, as
+            timm did at their time; None: by √(σ² + 1e-8), as it does now.
         mean, std: input normalisation, where a checkpoint needs another one than timm states for `name`.
         options: extra keyword arguments for timm (`img_size`, `patch_size`, `drop_path_rate` …).
 
@@ -86,23 +89,22 @@ class ViTBackbone(Backbone):
         pretrained: bool = False,
         checkpoint_path: str = "",
         position_interpolation: str = "bicubic",
+        sigma_eps: float | None = None,
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,
         options: dict[str, Any] | None = None,
     ) -> None:
         super().__init__()
         if position_interpolation not in ("bicubic", "bilinear"):
-            raise ValueError(
-                f"position_interpolation is '{position_interpolation}'; choose 'bicubic' or 'bilinear'"
-            )
+            raise ValueError(f"position_interpolation is '{position_interpolation}'; choose 'bicubic' or 'bilinear'")
         arguments = {"dynamic_img_size": True, "num_classes": 0} | dict(options or {})
         try:
-            self.net = timm.create_model(
-                name, pretrained=pretrained, checkpoint_path=checkpoint_path, **arguments
-            )
+            self.net = timm.create_model(name, pretrained=pretrained, checkpoint_path=checkpoint_path, **arguments)
         except (RuntimeError, TypeError) as error:
             raise ValueError(f"timm cannot build backbone '{name}' with {arguments}: {error}") from error
         _require_plain(name, self.net)
+        if sigma_eps is not None and not use_sigma_std_conv(self.net.patch_embed, sigma_eps):
+            raise ValueError(f"sigma_eps is for weight-standardised convolutions; '{name}' has none")
         self.position_interpolation = position_interpolation
         self.mean = tuple(mean or self.net.pretrained_cfg["mean"])
         self.std = tuple(std or self.net.pretrained_cfg["std"])

@@ -85,9 +85,7 @@ def _uniform(low: float, high: float, generator: torch.Generator) -> float:
     return low + (high - low) * float(torch.rand((), generator=generator))
 
 
-def _jitter(
-    pixels: Tensor, widths: tuple[float, float, float, float], generator: torch.Generator
-) -> Tensor:
+def _jitter(pixels: Tensor, widths: tuple[float, float, float, float], generator: torch.Generator) -> Tensor:
     """Brightness, contrast, saturation and hue in random order, as torchvision's ColorJitter."""
     adjust = (F.adjust_brightness, F.adjust_contrast, F.adjust_saturation, F.adjust_hue)
     for k in torch.randperm(4, generator=generator).tolist():

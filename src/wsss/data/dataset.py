@@ -1,7 +1,8 @@
 """A data set as every stage sees it: a table (image id, paths, labels, split) and class names.
 
-`index.csv` has one row an image: image_id, image, mask, labels, split, measured. `labels` holds class
-names joined by `;`; `mask` is empty where there is none; `measured` is 1 where the mask measures seeds.
+`index.csv` has one row an image: image_id, image, mask, labels, split, measured, height, width. `labels`
+holds class names joined by `;`; `mask` is empty where there is none; `measured` is 1 where the mask measures
+seeds; height and width are pixels.
 `dataset.json` holds the name, the class names (background first) and the palette. Relative paths start at
 the folder of the table where they exist there, else at the working directory.
 """
@@ -10,19 +11,20 @@ from __future__ import annotations
 
 import csv
 import json
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageOps
 
-COLUMNS = ("image_id", "image", "mask", "labels", "split", "measured")
+COLUMNS = ("image_id", "image", "mask", "labels", "split", "measured", "height", "width")
 
 
 @dataclass(frozen=True)
 class Record:
-    """One image. labels: (K,) float32 in {0, 1}, without background."""
+    """One image. labels: (K,) float32 in {0, 1}, without background; size: height and width in pixels."""
 
     image_id: str
     image: Path
@@ -30,6 +32,7 @@ class Record:
     labels: np.ndarray
     split: str
     measured: bool
+    size: tuple[int, int]
 
     @property
     def classes(self) -> np.ndarray:
@@ -77,12 +80,32 @@ class Dataset:
         labels[[position[name] for name in row["labels"].split(";") if name]] = 1
         mask = self._path(row["mask"]) if row["mask"] else None
         return Record(
-            row["image_id"], self._path(row["image"]), mask, labels, row["split"], row["measured"] == "1"
+            image_id=row["image_id"],
+            image=self._path(row["image"]),
+            mask=mask,
+            labels=labels,
+            split=row["split"],
+            measured=row["measured"] == "1",
+            size=(int(row["height"]), int(row["width"])),
         )
 
     def _path(self, text: str) -> Path:
-        inside = self.folder / text
-        return inside if inside.exists() else Path(text)
+        return _resolve(self.folder, text)
+
+
+def _resolve(folder: Path, text: str) -> Path:
+    inside = folder / text
+    return inside if inside.exists() else Path(text)
+
+
+def _image_size(path: Path) -> tuple[int, int]:
+    """Height and width as `read_image` will give them, from the header alone."""
+    try:
+        with Image.open(path) as image:
+            turned = image.getexif().get(ExifTags.Base.Orientation, 1) >= 5
+            return image.size if turned else image.size[::-1]
+    except (OSError, SyntaxError) as error:
+        raise ValueError(f"{path}: not a readable image ({error})") from error
 
 
 def write_index(
@@ -90,6 +113,9 @@ def write_index(
 ) -> None:
     """Writes dataset.json and index.csv, each whole or not at all."""
     folder.mkdir(parents=True, exist_ok=True)
+    with ThreadPoolExecutor() as pool:
+        sizes = list(pool.map(lambda row: _image_size(_resolve(folder, row["image"])), rows))
+    rows = [row | {"height": h, "width": w} for row, (h, w) in zip(rows, sizes, strict=True)]
     info = {"name": name, "class_names": class_names, "palette": palette[: len(class_names)].tolist()}
     temporary = folder / ".dataset.json"
     temporary.write_text(json.dumps(info, indent=1, ensure_ascii=False), encoding="utf-8")

@@ -90,9 +90,7 @@ class StepSampler(data.Sampler):
         return self.steps - self.first
 
 
-def batches(
-    samples: Samples, first: int, steps: int, batch_size: int, workers: int
-) -> Iterator[tuple[Batch, Tensor]]:
+def batches(samples: Samples, first: int, steps: int, batch_size: int, workers: int) -> Iterator[tuple[Batch, Tensor]]:
     """The batches of steps first … steps − 1 and their label maps (B, h, w) (empty for classifiers)."""
     loader = data.DataLoader(
         samples,

@@ -178,12 +178,8 @@ def _check(
         raise ValueError(f"afa takes its affinity from a Mix Transformer (mit_b0 … mit_b5); got a {given}")
     last = range(-backbone.net.config.depths[-1], 0)
     if not blocks or any(block not in last for block in blocks):
-        raise ValueError(
-            f"attention_blocks {tuple(blocks)} given; accepted: blocks {list(last)} of the last stage"
-        )
+        raise ValueError(f"attention_blocks {tuple(blocks)} given; accepted: blocks {list(last)} of the last stage")
     if not background[0] <= background[1]:
-        raise ValueError(
-            f"background {tuple(background)} given; accepted: a low and a high score, in this order"
-        )
+        raise ValueError(f"background {tuple(background)} given; accepted: a low and a high score, in this order")
     if not 0 <= schedule[0] <= schedule[1]:
         raise ValueError(f"warmup_steps, refined_steps {schedule} given; accepted: 0 ≤ warm-up ≤ refined")

@@ -37,9 +37,7 @@ def _band(size: int, radius: int, device: torch.device | None) -> Tensor:
     return (position[:, None] - position).abs() <= radius
 
 
-def affinity_labels(
-    labels: Tensor, stride: int, radius: int | None = None, ignore_index: int = IGNORE
-) -> Tensor:
+def affinity_labels(labels: Tensor, stride: int, radius: int | None = None, ignore_index: int = IGNORE) -> Tensor:
     """Pair labels from pixel labels (B, H, W): uint8 (B, N, N), 1 same class, 0 different, else ignored.
 
     The labels are read at every `stride`-th pixel (nearest, N = ⌊H/stride⌋·⌊W/stride⌋). Ignored are the pairs
@@ -72,9 +70,7 @@ def affinity_loss(probabilities: Tensor, targets: Tensor) -> Tensor:
     return 0.5 * apart + 0.5 * together
 
 
-def transition_matrix(
-    affinity: Tensor, mask: Tensor | None = None, power: int = 2, epsilon: float = 0.1
-) -> Tensor:
+def transition_matrix(affinity: Tensor, mask: Tensor | None = None, power: int = 2, epsilon: float = 0.1) -> Tensor:
     """T = P^power / (column sums + epsilon) of affinities (B, N, N) in `mask` (N, N); element-wise power."""
     affinity = affinity.float() if mask is None else affinity.float().masked_fill(~mask, 0)
     affinity = affinity.pow(power)

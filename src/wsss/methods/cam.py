@@ -21,9 +21,7 @@ class CAM(Method):
     dropout: share of feature channels dropped as a whole in training.
     """
 
-    def __init__(
-        self, backbone: Backbone, num_classes: int, pooling: str = "average", dropout: float = 0.0
-    ) -> None:
+    def __init__(self, backbone: Backbone, num_classes: int, pooling: str = "average", dropout: float = 0.0) -> None:
         super().__init__()
         self.backbone, self.num_classes, self.pooling = backbone, num_classes, pooling
         self.dropout = nn.Dropout2d(dropout)

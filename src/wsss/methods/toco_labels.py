@@ -9,8 +9,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from wsss.refine.par import DILATIONS, par
+from wsss.seeds import ignore_outside, irn_confident_labels
+from wsss.tensors import resize
 
-IGNORE = 255
 ABSENT = -1e4  # probability 0 after a softmax; unlike −inf, it can be interpolated
 
 
@@ -42,17 +43,16 @@ def refine_cams_with_bkg(
     images: (B, 3, H, W) in [0, 1]. cams: (B, K, H, W) in [0, 1]. labels: (B, K). boxes: (B, 4).
     """
     size = images.shape[-2:]
-    small = [side // down_scale for side in size]
+    small = (size[0] // down_scale, size[1] // down_scale)
     scores, classes = _present_scores(cams, labels, (low, high))  # (B, 2, M, H, W), (B, M)
-    small_scores = F.interpolate(scores.flatten(1, 2), size=small, mode="bilinear", align_corners=False)
-    small_images = F.interpolate(images, size=small, mode="bilinear", align_corners=False)
+    small_scores = resize(scores.flatten(1, 2), small, align_corners=False)
+    small_images = resize(images, small, align_corners=False)
     small_scores = small_scores.unflatten(1, scores.shape[1:3]).softmax(2).flatten(1, 2)
     refined = par(small_images, small_scores, dilations=dilations, iterations=iterations)
-    refined = F.interpolate(refined, size=size, mode="bilinear", align_corners=False)
+    refined = resize(refined, size, align_corners=False)
     winners = refined.unflatten(1, scores.shape[1:3]).argmax(2)  # (B, 2, H, W)
     by_low, by_high = classes.gather(1, winners.flatten(1)).view_as(winners).unbind(1)
-    uncertain = (by_high == 0) & (by_low != 0)
-    return by_high.masked_fill(uncertain | ~inside(boxes, size), IGNORE)
+    return ignore_outside(irn_confident_labels(by_high, by_low), boxes)
 
 
 def _present_scores(cams: Tensor, labels: Tensor, backgrounds: tuple[float, float]) -> tuple[Tensor, Tensor]:
@@ -68,11 +68,3 @@ def _present_scores(cams: Tensor, labels: Tensor, backgrounds: tuple[float, floa
     present = cams.gather(1, index).masked_fill(absent, ABSENT)
     scores = torch.stack([F.pad(present, (0, 0, 0, 0, 1, 0), value=score) for score in backgrounds], dim=1)
     return scores, F.pad(order + 1, (1, 0))
-
-
-def inside(boxes: Tensor, size: Sequence[int]) -> Tensor:
-    """Pixels inside (top, bottom, left, right): bool (B, H, W) of boxes (B, 4)."""
-    rows, columns = (torch.arange(side, device=boxes.device) for side in size)
-    top, bottom, left, right = boxes.T[..., None]
-    in_rows, in_columns = (rows >= top) & (rows < bottom), (columns >= left) & (columns < right)
-    return in_rows[:, :, None] & in_columns[:, None, :]

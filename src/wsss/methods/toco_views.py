@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -32,9 +34,7 @@ def crop_candidates(regions: Tensor, size: int, count: int) -> Tensor:
     height, width = (side - 2 * margin for side in regions.shape[-2:])
     if height < 1 or width < 1 or height * width < count:
         given = " × ".join(map(str, regions.shape[-2:]))
-        raise ValueError(
-            f"{count} crops of {size} pixels do not fit into {given}; take smaller or fewer ones"
-        )
+        raise ValueError(f"{count} crops of {size} pixels do not fit into {given}; take smaller or fewer")
     centres = regions[:, margin : margin + height, margin : margin + width] < FOREGROUND
     return centres | (centres.sum((1, 2), keepdim=True) < count)
 
@@ -72,20 +72,20 @@ def positive_crops(regions: Tensor, corners: Tensor, size: int, ratio: float = 0
     return (mass / size**2 > ratio).float()
 
 
-def second_view(images: Tensor, mean: Tensor, std: Tensor) -> Tensor:
+def second_view(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
     """A random strong distortion of normalised images (B, 3, H, W), as DINO's second view (Caron 2021).
 
     Each image by itself: flip (½), brightness, contrast and saturation (0.8), grey (0.2), blur (0.1),
     solarisation (0.2); parentheses are probabilities. Padding (0 in every channel) stays 0.
     """
-    mean, std = mean[:, None, None], std[:, None, None]
+    shift, scale = (images.new_tensor(values)[:, None, None] for values in (mean, std))
     padding = (images == 0).all(1, keepdim=True)
-    x = (images * std + mean).clamp(0, 1)
+    x = (images * scale + shift).clamp(0, 1)
     x = torch.where(_chance(x, 0.8), _jitter(x), x)
     x = torch.where(_chance(x, 0.2), _grey(x).expand_as(x), x)
     x = torch.where(_chance(x, 0.1), _blur(x), x)
     x = torch.where(_chance(x, 0.2) & (x >= 0.5), 1 - x, x)
-    x = ((x - mean) / std).masked_fill(padding, 0)
+    x = ((x - shift) / scale).masked_fill(padding, 0)
     return torch.where(_chance(x, 0.5), x.flip(-1), x)
 
 

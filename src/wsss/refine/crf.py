@@ -78,9 +78,7 @@ def crf_labels(
     _check(image, (num_labels, *label.shape))
     if label.min() < 0 or label.max() >= num_labels + first:
         accepted = f"0..{num_labels + first - 1}"
-        raise ValueError(
-            f"labels {label.min()}..{label.max()} given; accepted with {num_labels} labels: {accepted}"
-        )
+        raise ValueError(f"labels {label.min()}..{label.max()} given; accepted with {num_labels} labels: {accepted}")
     unary = _unary_from_labels(label.astype(np.int64) - first, num_labels, gt_prob)
     return (_marginals(image, unary, params, backend, device).argmax(0) + first).astype(label.dtype)
 
@@ -98,9 +96,7 @@ def refine_scores_with_crf(
     classes: L ids, background's 0 among them. scores: (L, H, W) in 0..1, in the order of `classes`.
     """
     if len(classes) != len(scores):
-        raise ValueError(
-            f"{len(classes)} classes given for {len(scores)} score maps; one class a map is accepted"
-        )
+        raise ValueError(f"{len(classes)} classes given for {len(scores)} score maps; one class a map is accepted")
     marginals = crf_probabilities(image, scores, params, backend, device)
     return np.asarray(classes, dtype=np.int64)[marginals.argmax(0)], marginals
 
@@ -146,9 +142,7 @@ def _check(image: NDArray, shape: tuple[int, ...]) -> None:
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
         raise ValueError(f"image is {image.dtype} {image.shape}; accepted: uint8 (H, W, 3)")
     if len(shape) != 3 or shape[0] < 1 or shape[1:] != image.shape[:2]:
-        raise ValueError(
-            f"maps are {shape}; accepted for this image: (L, {image.shape[0]}, {image.shape[1]})"
-        )
+        raise ValueError(f"maps are {shape}; accepted for this image: (L, {image.shape[0]}, {image.shape[1]})")
 
 
 def _unary_from_labels(label: NDArray[np.int64], num_labels: int, gt_prob: float) -> NDArray[np.float32]:

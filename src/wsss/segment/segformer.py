@@ -21,9 +21,7 @@ class SegFormerDecoder(nn.Module):
     Parameter names are the published ones: `linear_c1` … `linear_c4`, `linear_fuse`, `linear_pred`.
     """
 
-    def __init__(
-        self, channels: Sequence[int], num_classes: int, width: int = 256, dropout: float = 0.1
-    ) -> None:
+    def __init__(self, channels: Sequence[int], num_classes: int, width: int = 256, dropout: float = 0.1) -> None:
         super().__init__()
         if len(channels) != 4:
             raise ValueError(f"the SegFormer decoder takes four stages; got channels {list(channels)}")

@@ -27,9 +27,7 @@ _VERSIONS = ("wsss", "torch", "torchvision", "timm", "numpy", "h5py", "pillow", 
 
 def stage_parser(description: str) -> argparse.ArgumentParser:
     """The arguments that every stage takes."""
-    parser = argparse.ArgumentParser(
-        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--config", required=True, help="the stage's settings: JSON text, or a JSON/YAML file")
     parser.add_argument("--out", type=Path, required=True, help="folder of the stage's results")
     parser.add_argument("--log", type=Path, help="log file; lines go to the terminal as well")
@@ -98,7 +96,7 @@ def _without_traceback(record: logging.LogRecord) -> bool:
 class _LastLineFormatter(logging.Formatter):
     """Messages without tracebacks: those are for the log file."""
 
-    def formatException(self, ei: Any) -> str:  # noqa: N802
+    def formatException(self, ei: Any) -> str:
         return f"{ei[0].__name__}: {ei[1]} (traceback in the log file)"
 
 
@@ -122,5 +120,10 @@ def _record(stage: str, args: argparse.Namespace, started: float) -> None:
     write_atomically(args.out / "versions.json", json.dumps(versions | {"code": args.code}, indent=1))
     name = f"{args.log.stem if args.log else stage}.json"
     seconds = round(time.time() - started, 2)
-    timing = {"stage": stage, "seconds": seconds, "started": started, "device": getattr(args, "device", "cpu")}
+    timing = {
+        "stage": stage,
+        "seconds": seconds,
+        "started": started,
+        "device": getattr(args, "device", "cpu"),
+    }
     write_atomically(args.out / "timing" / name, json.dumps(timing))

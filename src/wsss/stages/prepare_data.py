@@ -41,9 +41,7 @@ def prepare_data(source: SeededShapes | VOCData, out: Path, workers: int) -> Non
             workers=workers,
             progress=lambda done, _total: progress.update(done - progress.done),
         )
-        names, palette, rows = voc_index(
-            root, train_list="train", val_list="val", labels=str(root / "labels.csv")
-        )
+        names, palette, rows = voc_index(root, train_list="train", val_list="val", labels=str(root / "labels.csv"))
         for row in rows:
             row["image"], row["mask"] = (str(Path(row[k]).relative_to(out)) for k in ("image", "mask"))
     else:

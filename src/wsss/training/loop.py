@@ -121,9 +121,7 @@ class Trainer:
                 )
 
     def _latest(self) -> dict[str, float]:
-        return {
-            name: sum(values[-LOG_EVERY:]) / len(values[-LOG_EVERY:]) for name, values in self.history.items()
-        }
+        return {name: sum(values[-LOG_EVERY:]) / len(values[-LOG_EVERY:]) for name, values in self.history.items()}
 
     def save(self) -> None:
         """Writes the state; once training is over it no longer needs the optimizer."""

@@ -10,9 +10,7 @@ from torch import nn
 from wsss.schema import Optimizer
 
 
-def parameter_groups(
-    model: nn.Module, head: Iterable[nn.Parameter], settings: Optimizer
-) -> list[dict[str, object]]:
+def parameter_groups(model: nn.Module, head: Iterable[nn.Parameter], settings: Optimizer) -> list[dict[str, object]]:
     """Pretrained/new × weights/biases, each with its share of the learning rate and its weight decay.
 
     "Biases" are all parameters of one dimension when `decay_biases` is off, as in the papers that treat
@@ -35,9 +33,7 @@ def parameter_groups(
     ]
 
 
-def build_optimizer(
-    model: nn.Module, head: Iterable[nn.Parameter], settings: Optimizer
-) -> torch.optim.Optimizer:
+def build_optimizer(model: nn.Module, head: Iterable[nn.Parameter], settings: Optimizer) -> torch.optim.Optimizer:
     """SGD or AdamW over `parameter_groups`; each group keeps its peak rate in `peak_lr`."""
     groups = parameter_groups(model, head, settings)
     if settings.name == "sgd":

@@ -1,0 +1,33 @@
+"""Image-level labels to masks: `snakemake --cores 8 results/{run}/miou.csv` for a run of config.yaml."""
+
+import sys
+
+from snakemake.utils import min_version
+
+from wsss.config import ConfigError
+from wsss.plan import missing_inputs, plan_runs
+
+min_version("9.0")
+
+
+configfile: "config.yaml"
+
+
+try:
+    PLANS = plan_runs(config.get("runs"))
+except ConfigError as error:
+    sys.exit(str(error))
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/prepare_data.smk"
+include: "workflow/rules/train_classifier.smk"
+include: "workflow/rules/infer_cam.smk"
+include: "workflow/rules/choose_threshold.smk"
+include: "workflow/rules/make_affinity_labels.smk"
+include: "workflow/rules/train_affinity.smk"
+include: "workflow/rules/refine_cam.smk"
+include: "workflow/rules/make_pseudo_labels.smk"
+include: "workflow/rules/train_segmentation.smk"
+include: "workflow/rules/segment.smk"
+include: "workflow/rules/evaluate.smk"

@@ -1,0 +1,91 @@
+"""Segmentation networks of segmentation_models_pytorch on a timm encoder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import segmentation_models_pytorch as smp
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from wsss.backbones.base import Backbone
+
+_STRIDE = 32
+"""Inputs are padded to a multiple of this, which suits every decoder."""
+
+
+class SegmentationNet(nn.Module):
+    """Encoder and decoder: normalised images (B, 3, H, W) of any size → logits (B, C, H, W).
+
+    Args:
+        architecture: name of a model of segmentation_models_pytorch.
+        encoder: timm name.
+        output_stride: pixels per cell of the deepest features, for decoders that take it.
+        encoder_options, options: further arguments of timm and of the architecture.
+
+    Raises:
+        ValueError: the architecture cannot be built like this.
+    """
+
+    def __init__(
+        self,
+        architecture: str,
+        encoder: str,
+        num_classes: int,
+        *,
+        output_stride: int | None = None,
+        encoder_options: Mapping[str, Any] | None = None,
+        options: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__()
+        arguments = {**(encoder_options or {}), **(options or {})}
+        if architecture.startswith("DeepLab") and output_stride is not None:
+            arguments["encoder_output_stride"] = output_stride
+        try:
+            self.net = getattr(smp, architecture)(
+                f"tu-{encoder}", encoder_weights=None, classes=num_classes, **arguments
+            )
+        except (TypeError, ValueError, RuntimeError, KeyError) as error:
+            raise ValueError(f"cannot build {architecture} on '{encoder}' with {arguments}: {error}") from error
+        self.mean, self.std = _normalisation(encoder)
+
+    def forward(self, images: Tensor) -> Tensor:
+        height, width = images.shape[-2:]
+        padded = F.pad(images, (0, -width % _STRIDE, 0, -height % _STRIDE))
+        return self.net(padded)[..., :height, :width]
+
+    def load_encoder(self, backbone: Backbone) -> None:
+        """Copies the weights of the same network, a `TimmBackbone`, to the encoder.
+
+        Raises:
+            ValueError: the encoder has weights that the backbone lacks or has in another shape.
+        """
+        source = backbone.net.state_dict()
+        target = self.net.encoder.model.state_dict()
+        named = {name: source.get(name, source.get(_unflattened(name))) for name in target}
+        wrong = [n for n, value in named.items() if value is None or value.shape != target[n].shape]
+        if wrong:
+            raise ValueError(
+                f"{len(wrong)} of the encoder's {len(target)} tensors are not in the classifier's backbone, "
+                f"e.g. {wrong[0]}; segmentation and classifier need the same backbone for init: classifier"
+            )
+        self.net.encoder.model.load_state_dict(named)
+
+    def head_parameters(self) -> list[nn.Parameter]:
+        """Everything but the encoder."""
+        encoder = {id(p) for p in self.net.encoder.parameters()}
+        return [p for p in self.net.parameters() if id(p) not in encoder]
+
+
+def _unflattened(name: str) -> str:
+    """timm's feature extractors name child `a.0` of a network `a_0`."""
+    first, _, rest = name.partition(".")
+    return f"{first.replace('_', '.', 1)}.{rest}"
+
+
+def _normalisation(encoder: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    import timm
+
+    cfg = timm.get_pretrained_cfg(encoder)
+    return (tuple(cfg.mean), tuple(cfg.std)) if cfg else ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))

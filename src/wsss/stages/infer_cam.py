@@ -1,0 +1,80 @@
+"""Class activation maps of a split's images, over scales and mirrors, fused and stored for present classes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from wsss import schema
+from wsss.config import load_section
+from wsss.data.dataset import Dataset
+from wsss.fusion import fuse
+from wsss.inference import read_groups, scaled_views, size_groups, view_maps
+from wsss.methods.base import Method
+from wsss.models import load_classifier
+from wsss.progress import Progress
+from wsss.stages.common import shard_arguments, stage_parser, stage_session
+from wsss.store import ScoreWriter
+from wsss.training.loop import resolve_device
+
+
+def infer_cam(
+    settings: schema.InferCam,
+    dataset: Dataset,
+    model: Method,
+    file: Path,
+    *,
+    split: str,
+    shard: int,
+    of: int,
+    device: torch.device,
+    progress_file: Path,
+) -> None:
+    """Writes the CAMs of shard `shard` of `of` to `file`."""
+    groups = size_groups(dataset.split(split))[shard::of]
+    model = model.to(device).to(memory_format=torch.channels_last)
+    backbone = model.backbone
+    progress = Progress(sum(map(len, groups)), "images", progress_file)
+    with ScoreWriter(file, class_names=dataset.class_names) as store:
+        for group, images in read_groups(groups):
+            views = scaled_views(images, settings.scales, settings.flip, backbone.mean, backbone.std, device)
+            maps = view_maps(views, model.activation_maps)
+            for i, record in enumerate(group):
+                pairs = [_pair(m, i, len(group), settings.flip) for m in maps]
+                present = torch.from_numpy(record.labels) > 0
+                cams = fuse(pairs, present, record.size, settings.fusion, stride=backbone.stride)
+                store.add(record.image_id, record.classes, cams.numpy())
+            progress.update(len(group))
+
+
+def _pair(maps: Tensor, i: int, count: int, flip: bool) -> Tensor:
+    """Map and mirror (2, K, h, w) of image i; without flip the map is its own mirror."""
+    return maps[[i, i + count]] if flip else torch.stack([maps[i], maps[i].flip(-1)])
+
+
+def main() -> None:
+    """Command line."""
+    parser = stage_parser(__doc__)
+    shard_arguments(parser)
+    parser.add_argument("--data", type=Path, required=True, help="folder of prepare_data")
+    parser.add_argument("--classifier", type=Path, required=True, help="model.safetensors of train_classifier")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
+    args = parser.parse_args()
+    with stage_session("infer_cam", args):
+        infer_cam(
+            load_section(schema.InferCam, args.config),
+            Dataset(args.data),
+            load_classifier(args.classifier),
+            args.file,
+            split=args.split,
+            shard=args.shard,
+            of=args.of,
+            device=resolve_device(args.device),
+            progress_file=args.file.with_suffix(".progress.json"),
+        )
+
+
+if __name__ == "__main__":
+    main()

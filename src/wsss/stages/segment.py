@@ -1,0 +1,104 @@
+"""Label maps of a split by the trained segmentation network, over scales and mirrors, with optional DenseCRF."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from wsss import schema
+from wsss.config import load_section
+from wsss.data.dataset import Dataset
+from wsss.inference import read_groups, scaled_views, size_groups, view_maps
+from wsss.models import load_segmentation
+from wsss.progress import Progress
+from wsss.refine.crf import CRFParams, refine_scores_with_crf
+from wsss.segment.network import SegmentationNet
+from wsss.stages.common import shard_arguments, stage_parser, stage_session
+from wsss.store import LabelWriter
+from wsss.tensors import resize
+from wsss.training.loop import resolve_device
+
+NEGLIGIBLE = 0.01
+"""The CRF leaves out classes that are nowhere more probable than this."""
+
+
+def mean_probabilities(maps: list[Tensor], size: tuple[int, int], flip: bool) -> Tensor:
+    """(B, C, H, W) mean softmax over scales and mirrors; maps: per scale (2B, C, h, w), images then mirrors."""
+    total: Tensor | float = 0.0
+    for logits in maps:
+        shares = resize(logits.softmax(1), size, align_corners=False)
+        if flip:
+            images, mirrors = shares.chunk(2)
+            shares = (images + mirrors.flip(-1)) / 2
+        total = total + shares
+    return total / len(maps)
+
+
+def crf_label(image: np.ndarray, shares: np.ndarray, crf: schema.CRF) -> np.ndarray:
+    """(H, W) uint8 from softmax (C, H, W) and DenseCRF."""
+    classes = np.flatnonzero(shares.max((1, 2)) > NEGLIGIBLE)
+    params = CRFParams(**crf.model_dump(exclude={"backend"}))
+    label, _ = refine_scores_with_crf(image, classes.tolist(), shares[classes], params, crf.backend)
+    return label.astype(np.uint8)
+
+
+def segment(
+    settings: schema.Segment,
+    dataset: Dataset,
+    model: SegmentationNet,
+    file: Path,
+    crf_file: Path | None,
+    *,
+    split: str,
+    shard: int,
+    of: int,
+    device: torch.device,
+) -> None:
+    """Writes the predictions of shard `shard` of `of` to `file`, and those after the CRF to `crf_file`."""
+    groups = size_groups(dataset.split(split))[shard::of]
+    model = model.to(device).to(memory_format=torch.channels_last)
+    progress = Progress(sum(map(len, groups)), "images", file.with_suffix(".progress.json"))
+    with ExitStack() as stack:
+        about = {"class_names": dataset.class_names, "palette": dataset.palette}
+        plain = stack.enter_context(LabelWriter(file, **about))
+        refined = stack.enter_context(LabelWriter(crf_file, **about)) if crf_file else None
+        for group, images in read_groups(groups):
+            views = scaled_views(images, settings.scales, settings.flip, model.mean, model.std, device)
+            shares = mean_probabilities(view_maps(views, model), group[0].size, settings.flip).numpy()
+            for record, image, share in zip(group, images, shares, strict=True):
+                plain.add(record.image_id, share.argmax(0).astype(np.uint8))
+                if refined:
+                    refined.add(record.image_id, crf_label(image, share, settings.crf))
+                progress.update()
+
+
+def main() -> None:
+    """Command line."""
+    parser = stage_parser(__doc__)
+    shard_arguments(parser)
+    parser.add_argument("--data", type=Path, required=True, help="folder of prepare_data")
+    parser.add_argument("--model", type=Path, required=True, help="model.safetensors of train_segmentation")
+    parser.add_argument("--crf-file", type=Path, help="HDF5 file for the labels after the CRF")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
+    args = parser.parse_args()
+    with stage_session("segment", args):
+        settings = load_section(schema.Segment, args.config)
+        segment(
+            settings,
+            Dataset(args.data),
+            load_segmentation(args.model),
+            args.file,
+            args.crf_file if settings.crf else None,
+            split=args.split,
+            shard=args.shard,
+            of=args.of,
+            device=resolve_device(args.device),
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,21 @@
+"""The background score of maps without background."""
+
+
+rule choose_threshold:
+    input:
+        data=upstream("choose_threshold", "data", "index.csv"),
+        scores=upstream("choose_threshold", "scores", "train.h5"),
+    output:
+        ROOT + "/choose_threshold/{key}/threshold.json",
+    log:
+        ROOT + "/choose_threshold/{key}/log.txt",
+    conda:
+        "../../envs/wsss.yaml"
+    params:
+        config=settings("choose_threshold"),
+        code=code("choose_threshold"),
+        data=subpath(input.data, parent=True),
+        out=subpath(output[0], parent=True),
+    shell:
+        "python -m wsss.stages.choose_threshold --config {params.config:q} --code {params.code}"
+        " --data {params.data} --scores {input.scores} --out {params.out} --log {log} --threads {threads}"

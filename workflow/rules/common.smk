@@ -1,0 +1,78 @@
+"""Look-ups that every rule shares: a step by its key, the folders of its inputs, its parameters."""
+
+import json
+import os
+import sys
+from pathlib import Path
+
+# Jobs run the Python that runs Snakemake, whether or not its environment is activated.
+os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+
+ROOT = "results/stages"
+GPU_HERE = any(Path(device).exists() for device in ("/dev/nvidiactl", "/dev/kfd"))
+STEPS = {(step.stage, step.key): step for plan in PLANS.values() for step in plan.steps}
+EXECUTION = {
+    (step.stage, step.key): plan.execution
+    for plan in PLANS.values()
+    for step in plan.steps
+}
+
+
+wildcard_constraints:
+    run=r"[^/]+",
+    key=r"[0-9a-f]{16}",
+    split=r"train|val",
+    shard=r"\d+",
+    n=r"\d+",
+
+
+def upstream(stage, role, file):
+    """Input function: `file` in the folder of the step that fills `role`; nothing if the role is empty."""
+
+    def find(wildcards):
+        step = STEPS[stage, wildcards.key].upstream.get(role)
+        return f"{step.folder}/{file.format(**wildcards)}" if step else []
+
+    return find
+
+
+def weights(stage):
+    """Input function: weight files that the step's settings name."""
+    return lambda wildcards: [str(path) for path in STEPS[stage, wildcards.key].weights]
+
+
+def shards(stage, pattern):
+    """Input function: the shards of a step's file."""
+
+    def find(wildcards):
+        count = EXECUTION[stage, wildcards.key].shards
+        return [pattern.format(**wildcards, shard=i, n=count) for i in range(count)]
+
+    return find
+
+
+def settings(stage):
+    """Param: the step's settings as JSON."""
+    return lambda wildcards: json.dumps(STEPS[stage, wildcards.key].config)
+
+
+def code(stage):
+    """Param: digest of the code that the step runs, so that an edited algorithm runs again."""
+    return lambda wildcards: STEPS[stage, wildcards.key].code
+
+
+def execution(stage, field):
+    """Param that changes no result, e.g. the device."""
+    return lambda wildcards: getattr(EXECUTION[stage, wildcards.key], field)
+
+
+def gpu(stage):
+    """Resource: GPUs of a job on this machine; cluster profiles ask for theirs with set-resources."""
+    return lambda wildcards: int(
+        GPU_HERE and EXECUTION[stage, wildcards.key].device != "cpu"
+    )
+
+
+def option(flag, value):
+    """A command-line option, or nothing where its value is empty."""
+    return f"{flag} {value}" if value else ""

@@ -1,0 +1,45 @@
+"""Class activation maps of a split, in shards."""
+
+
+rule infer_cam_shard:
+    input:
+        data=upstream("infer_cam", "data", "index.csv"),
+        classifier=upstream("infer_cam", "classifier", "model.safetensors"),
+    output:
+        temp(ROOT + "/infer_cam/{key}/shards/{split}/{shard}-of-{n}.h5"),
+    log:
+        ROOT + "/infer_cam/{key}/logs/{split}-{shard}-of-{n}.txt",
+    conda:
+        "../../envs/wsss.yaml"
+    threads: 1
+    resources:
+        gpu=gpu("infer_cam"),
+    params:
+        config=settings("infer_cam"),
+        code=code("infer_cam"),
+        data=subpath(input.data, parent=True),
+        out=ROOT + "/infer_cam/{key}",
+        device=execution("infer_cam", "device"),
+    shell:
+        "python -m wsss.stages.infer_cam --config {params.config:q} --code {params.code}"
+        " --data {params.data} --classifier {input.classifier} --out {params.out} --log {log} --threads {threads} --device {params.device}"
+        " --split {wildcards.split} --shard {wildcards.shard} --of {wildcards.n} --file {output}"
+
+
+rule infer_cam:
+    input:
+        data=upstream("infer_cam", "data", "index.csv"),
+        shards=shards(
+            "infer_cam", ROOT + "/infer_cam/{key}/shards/{split}/{shard}-of-{n}.h5"
+        ),
+    output:
+        ROOT + "/infer_cam/{key}/{split}.h5",
+    log:
+        ROOT + "/infer_cam/{key}/logs/{split}.txt",
+    conda:
+        "../../envs/wsss.yaml"
+    params:
+        data=subpath(input.data, parent=True),
+    shell:
+        "python -m wsss.stages.merge_shards --data {params.data} --split {wildcards.split}"
+        " --file {output} {input.shards} 2> {log}"

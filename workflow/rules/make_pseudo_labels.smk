@@ -1,0 +1,45 @@
+"""Pseudo-labels, in shards."""
+
+
+rule make_pseudo_labels_shard:
+    input:
+        data=upstream("make_pseudo_labels", "data", "index.csv"),
+        scores=upstream("make_pseudo_labels", "scores", "{split}.h5"),
+        threshold=upstream("make_pseudo_labels", "threshold", "threshold.json"),
+    output:
+        temp(ROOT + "/make_pseudo_labels/{key}/shards/{split}/{shard}-of-{n}.h5"),
+    log:
+        ROOT + "/make_pseudo_labels/{key}/logs/{split}-{shard}-of-{n}.txt",
+    conda:
+        "../../envs/wsss.yaml"
+    threads: 1
+    params:
+        config=settings("make_pseudo_labels"),
+        code=code("make_pseudo_labels"),
+        data=subpath(input.data, parent=True),
+        out=ROOT + "/make_pseudo_labels/{key}",
+        threshold=lambda wildcards, input: option("--threshold", input.get("threshold")),
+    shell:
+        "python -m wsss.stages.make_pseudo_labels --config {params.config:q} --code {params.code}"
+        " --data {params.data} --scores {input.scores} {params.threshold} --out {params.out} --log {log} --threads {threads}"
+        " --split {wildcards.split} --shard {wildcards.shard} --of {wildcards.n} --file {output}"
+
+
+rule make_pseudo_labels:
+    input:
+        data=upstream("make_pseudo_labels", "data", "index.csv"),
+        shards=shards(
+            "make_pseudo_labels",
+            ROOT + "/make_pseudo_labels/{key}/shards/{split}/{shard}-of-{n}.h5",
+        ),
+    output:
+        ROOT + "/make_pseudo_labels/{key}/{split}.h5",
+    log:
+        ROOT + "/make_pseudo_labels/{key}/logs/{split}.txt",
+    conda:
+        "../../envs/wsss.yaml"
+    params:
+        data=subpath(input.data, parent=True),
+    shell:
+        "python -m wsss.stages.merge_shards --data {params.data} --split {wildcards.split}"
+        " --file {output} {input.shards} 2> {log}"

@@ -1,0 +1,19 @@
+"""The table of images, labels and splits."""
+
+
+rule prepare_data:
+    output:
+        index=ROOT + "/prepare_data/{key}/index.csv",
+        info=ROOT + "/prepare_data/{key}/dataset.json",
+    log:
+        ROOT + "/prepare_data/{key}/log.txt",
+    conda:
+        "../../envs/wsss.yaml"
+    threads: 4
+    params:
+        config=settings("prepare_data"),
+        code=code("prepare_data"),
+        out=subpath(output.index, parent=True),
+    shell:
+        "python -m wsss.stages.prepare_data --config {params.config:q} --code {params.code}"
+        " --out {params.out} --log {log} --threads {threads}"

@@ -1,0 +1,50 @@
+"""Predictions of the segmentation network, in shards; with a CRF there is a second file."""
+
+
+rule segment_shard:
+    input:
+        data=upstream("segment", "data", "index.csv"),
+        model=upstream("segment", "model", "model.safetensors"),
+    output:
+        plain=temp(ROOT + "/segment/{key}/shards/{split}/{shard}-of-{n}.h5"),
+        crf=temp(ROOT + "/segment/{key}/shards/{split}_crf/{shard}-of-{n}.h5"),
+    log:
+        ROOT + "/segment/{key}/logs/{split}-{shard}-of-{n}.txt",
+    conda:
+        "../../envs/wsss.yaml"
+    threads: 1
+    resources:
+        gpu=gpu("segment"),
+    params:
+        config=settings("segment"),
+        code=code("segment"),
+        data=subpath(input.data, parent=True),
+        out=ROOT + "/segment/{key}",
+        device=execution("segment", "device"),
+    shell:
+        "python -m wsss.stages.segment --config {params.config:q} --code {params.code}"
+        " --data {params.data} --model {input.model} --out {params.out} --log {log} --threads {threads}"
+        " --device {params.device} --split {wildcards.split} --shard {wildcards.shard} --of {wildcards.n}"
+        " --file {output.plain} --crf-file {output.crf}"
+
+
+rule segment:
+    input:
+        data=upstream("segment", "data", "index.csv"),
+        shards=shards(
+            "segment", ROOT + "/segment/{key}/shards/{file}/{shard}-of-{n}.h5"
+        ),
+    output:
+        ROOT + "/segment/{key}/{file}.h5",
+    log:
+        ROOT + "/segment/{key}/logs/{file}.txt",
+    wildcard_constraints:
+        file="(train|val)(_crf)?",
+    conda:
+        "../../envs/wsss.yaml"
+    params:
+        data=subpath(input.data, parent=True),
+        split=lambda wildcards: wildcards.file.removesuffix("_crf"),
+    shell:
+        "python -m wsss.stages.merge_shards --data {params.data} --split {params.split}"
+        " --file {output} {input.shards} 2> {log}"

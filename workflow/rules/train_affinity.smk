@@ -1,0 +1,30 @@
+"""The affinity network."""
+
+
+rule train_affinity:
+    input:
+        data=upstream("train_affinity", "data", "index.csv"),
+        classifier=upstream("train_affinity", "classifier", "model.safetensors"),
+        labels=upstream("train_affinity", "labels", "train.h5"),
+        weights=weights("train_affinity"),
+    output:
+        model=ROOT + "/train_affinity/{key}/model.safetensors",
+        history=ROOT + "/train_affinity/{key}/history.csv",
+    log:
+        ROOT + "/train_affinity/{key}/log.txt",
+    conda:
+        "../../envs/wsss.yaml"
+    threads: 4
+    resources:
+        gpu=gpu("train_affinity"),
+    params:
+        config=settings("train_affinity"),
+        code=code("train_affinity"),
+        data=subpath(input.data, parent=True),
+        out=subpath(output.model, parent=True),
+        device=execution("train_affinity", "device"),
+        seconds=execution("train_affinity", "checkpoint_seconds"),
+    shell:
+        "python -m wsss.stages.train_affinity --config {params.config:q} --code {params.code}"
+        " --data {params.data} --classifier {input.classifier} --labels {input.labels} --out {params.out} --log {log} --threads {threads}"
+        " --device {params.device} --checkpoint-seconds {params.seconds}"

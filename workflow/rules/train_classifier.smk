@@ -1,0 +1,28 @@
+"""The classifier whose activations localise classes."""
+
+
+rule train_classifier:
+    input:
+        data=upstream("train_classifier", "data", "index.csv"),
+        weights=weights("train_classifier"),
+    output:
+        model=ROOT + "/train_classifier/{key}/model.safetensors",
+        history=ROOT + "/train_classifier/{key}/history.csv",
+    log:
+        ROOT + "/train_classifier/{key}/log.txt",
+    conda:
+        "../../envs/wsss.yaml"
+    threads: 4
+    resources:
+        gpu=gpu("train_classifier"),
+    params:
+        config=settings("train_classifier"),
+        code=code("train_classifier"),
+        data=subpath(input.data, parent=True),
+        out=subpath(output.model, parent=True),
+        device=execution("train_classifier", "device"),
+        seconds=execution("train_classifier", "checkpoint_seconds"),
+    shell:
+        "python -m wsss.stages.train_classifier --config {params.config:q} --code {params.code}"
+        " --data {params.data} --out {params.out} --log {log} --threads {threads}"
+        " --device {params.device} --checkpoint-seconds {params.seconds}"
