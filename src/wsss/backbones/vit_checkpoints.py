@@ -1,0 +1,49 @@
+"""How published vision transformers name what this package's networks contain; for `load_published`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from wsss.backbones.layouts import Rules
+
+
+def _projection(published: str, own: str) -> Rules:
+    """DINO heads, weight-normed by the older torch.nn.utils.weight_norm."""
+    weight = f"{own}.last.parametrizations.weight.original"
+    return (
+        (rf"{published}\.mlp\.", f"{own}.mlp."),
+        (rf"{published}\.last_layer\.weight_g$", f"{weight}0"),
+        (rf"{published}\.last_layer\.weight_v$", f"{weight}1"),
+    )
+
+
+VIT_LAYOUTS: dict[str, Rules] = {
+    "vit": ((r"head(_dist)?\.", None), (r"(?=.)", "net.")),
+    "toco": (
+        (r"encoder\.head\.", None),
+        (r"encoder\.", "backbone.net."),
+        *_projection("proj_head", "student"),
+        *_projection("proj_head_t", "teacher"),
+    ),
+    "acr": (
+        (r"pretrained\.model\.(head\.|bkg_token$)", None),
+        (r"scratch\.", None),
+        (r"pretrained\.model\.", "backbone.net."),
+        (r"cls_head\.", "classifier."),
+    ),
+}
+"""By checkpoint: ImageNet files with timm's names (ViT, DeiT, hybrids), ToCo and ACR.
+
+What ACR never uses of its parent network, a background token and a depth decoder's convolutions, is dropped.
+Its hybrid needs `ViTBackbone(…, position_interpolation="bilinear", sigma_eps=1e-5)`.
+"""
+
+
+def detect_vit_layout(names: Iterable[str]) -> str | None:
+    """Which of `VIT_LAYOUTS` the names belong to, None for any other network's."""
+    names = set(names)
+    if "encoder.pos_embed" in names and "proj_head.last_layer.weight_g" in names:
+        return "toco"
+    if "pretrained.model.pos_embed" in names:
+        return "acr"
+    return "vit" if {"pos_embed", "blocks.0.attn.qkv.weight"} <= names else None
