@@ -12,7 +12,7 @@ from compare import Adapter, Arrays, Tolerance
 from formula import formula_state_dict, published_shapes
 
 from wsss.backbones.checkpoints import load_published
-from wsss.backbones.timm import TimmBackbone
+from wsss.backbones.irn_resnet import IRNResNet
 from wsss.refine.affinity import affinity_costs, affinity_labels
 from wsss.refine.irn_paths import boundary_affinity, path_offsets, search_paths
 from wsss.refine.irnet import (
@@ -108,6 +108,7 @@ def irn_losses(inputs: Arrays, meta: dict[str, Any]) -> Arrays:
     )
 
 
+# IRN registers every part twice or more; each tensor is taken under its first name.
 _NAMES = (
     (r"resnet50\.", "backbone.net."),
     (r"mean_shift\.running_mean", "mean_displacement"),
@@ -124,11 +125,8 @@ _NAMES = (
 
 def net_irn_edge(inputs: Arrays, meta: dict[str, Any]) -> Arrays:
     crop_size = int(re.search(r"crop_size=(\d+)", meta["source"])[1])
-    net = IRNet(TimmBackbone("resnet50", output_stride=16), crop_size=crop_size).eval()
+    net = IRNet(IRNResNet(), crop_size=crop_size).eval()
     load_published(net, formula_state_dict(published_shapes("irn_EdgeDisplacement")), _NAMES)
-    for m in net.modules():
-        if getattr(m, "dilation", 1) == (2, 2):
-            m.dilation, m.padding = (1, 1), (1, 1)
     boundary, displacement = net.infer(torch.from_numpy(inputs["x"][:1]))
     return {"edge": boundary.numpy(), "dp": displacement[0].numpy()}
 
