@@ -81,20 +81,31 @@ def _words(values: np.ndarray) -> np.ndarray:
 
 
 def _zigzag(words: np.ndarray) -> np.ndarray:
-    """Signed bytes v as 2v (v ≥ 0) or −2v − 1, eight at a time."""
-    signs = (words >> np.uint64(7)) & _LOWEST
-    return ((words & ~(_LOWEST << np.uint64(7))) << np.uint64(1)) ^ signs * np.uint64(255)
+    """Signed bytes v as 2v (v ≥ 0) or −2v − 1, eight at a time, in place."""
+    signs = words >> np.uint64(7)
+    signs &= _LOWEST
+    words &= ~(_LOWEST << np.uint64(7))
+    words <<= np.uint64(1)
+    signs *= np.uint64(255)
+    words ^= signs
+    return words
 
 
 def _unzigzag(words: np.ndarray) -> np.ndarray:
-    """Inverse of `_zigzag`."""
+    """Inverse of `_zigzag`, in place."""
     signs = words & _LOWEST
-    return ((words ^ signs) >> np.uint64(1)) ^ signs * np.uint64(255)
+    words ^= signs
+    words >>= np.uint64(1)
+    signs *= np.uint64(255)
+    words ^= signs
+    return words
 
 
 def _widths(words: np.ndarray) -> np.ndarray:
     """Bits that the largest byte of each block (n, 8) needs: (n,) uint8 of 0..8."""
-    folded = np.bitwise_or.reduce(words, axis=1)
+    folded = words[:, 0].copy()
+    for i in range(1, 8):
+        folded |= words[:, i]
     for shift in (32, 16, 8):
         folded |= folded >> np.uint64(shift)
     return _WIDTH[folded & np.uint64(255)]
@@ -130,11 +141,11 @@ def _unpack(record: bytes, blocks: int) -> np.ndarray:
     expected = blocks + 8 * int(widths.sum(dtype=np.int64))
     if len(record) != expected or np.any(widths > 8):
         raise ValueError(f"a record of {len(record)} bytes instead of {expected}")
-    lanes, start = np.zeros((8, blocks), np.uint64), blocks
+    planes, start = np.frombuffer(record[blocks:], "<u8"), 0  # copied: unaligned words are slow
+    lanes = np.zeros((8, blocks), np.uint64)
     for chosen, low, depth in _planes(widths):
-        count = chosen.stop - chosen.start
-        packed = np.frombuffer(record, "<u8", depth * count, start).reshape(depth, count)
-        start += packed.nbytes
+        stop = start + depth * (chosen.stop - chosen.start)
+        packed, start = planes[start:stop].reshape(depth, -1), stop
         mask, step = _LOWEST * np.uint64(2**depth - 1), 8 // depth
         for i in range(step):
             lanes[i::step, chosen] |= (packed >> np.uint64(i * depth) & mask) << np.uint64(low)
