@@ -62,7 +62,7 @@ def test_other_networks_are_not_taken_for_vits():
 def test_the_published_weight_standardisation_divides_by_sigma_plus_eps(kernel, stride):
     plain = StdConv2dSame(3, 5, kernel, stride, eps=1e-20).double()
     plain.weight.data *= 10.0 ** -torch.arange(5.0)[:, None, None, None]
-    published = SigmaStdConv2d(plain, eps=1e-3).double()
+    published = SigmaStdConv2d(plain, eps=1e-3)
     images = torch.randn(1, 3, 9, 11).double()
     sigma = plain.weight.flatten(1).std(1, correction=0)
     expected = plain(images) * (sigma / (sigma + 1e-3))[:, None, None]

@@ -23,6 +23,8 @@ class SigmaStdConv2d(nn.Conv2d):
             dilation=conv.dilation,
             groups=conv.groups,
             bias=conv.bias is not None,
+            device=conv.weight.device,
+            dtype=conv.weight.dtype,
         )
         self.load_state_dict(conv.state_dict())
         self.eps = eps

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-IGNORE = 255
+from wsss.seeds import IGNORE
 
 
 def token_pairs(labels: Tensor) -> Tensor:
