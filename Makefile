@@ -19,6 +19,10 @@ $(STAMP): pyproject.toml
 	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --editable '.[dev]'
 	touch $(STAMP)
 
+demo: $(STAMP)  ## image labels to a trained model on the generated data set, with its table (minutes)
+	$(BIN)/snakemake --cores all --quiet rules host progress reason -- results/shapes/miou.csv
+	$(BIN)/python -m wsss.show results/shapes
+
 lint: $(STAMP)  ## ruff and snakefmt
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .

@@ -40,6 +40,8 @@ class Progress:
         self._line_seconds = line_seconds
         self._start = time.monotonic()
         self._last_line, self._last_file = self._start - line_seconds + 2.0, 0.0
+        if path:
+            path.parent.mkdir(parents=True, exist_ok=True)
 
     def update(self, count: int = 1, **values: float) -> None:
         """Adds `count`; `values` (a loss, a learning rate) appear in the line and the file."""

@@ -17,7 +17,6 @@ def limit_threads(threads: int) -> int:
     allowed = max(1, min(threads, len(os.sched_getaffinity(0))))
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"):
         os.environ[name] = str(allowed)
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     if "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(allowed)
     return allowed

@@ -7,6 +7,8 @@ from pathlib import Path
 
 # Jobs run the Python that runs Snakemake, whether or not its environment is activated.
 os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+# Threads that wait must not keep the cores from other jobs; OpenMP reads this once, at its start.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 ROOT = "results/stages"
 GPU_HERE = any(Path(device).exists() for device in ("/dev/nvidiactl", "/dev/kfd"))

@@ -1,0 +1,79 @@
+"""Multi-scale, flipped inference over many images: grouping, reading ahead, views.
+
+Images of one size form groups that are fixed by the list alone; a shard takes whole groups. So each image
+meets the same batch however many shards there are, and results are the same to the last bit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import groupby
+
+import numpy as np
+import torch
+from torch import Tensor
+from torchvision.transforms.v2 import functional as F
+
+from wsss.data.dataset import Record, read_image
+
+GROUP_PIXELS = 2**19
+"""Most pixels of a group at scale 1; bounds memory."""
+READ_AHEAD = 2
+
+
+def size_groups(records: Sequence[Record]) -> list[list[Record]]:
+    """Groups of images of equal size, in order of size and id."""
+    groups = []
+    ordered = sorted(records, key=lambda r: (r.size, r.image_id))
+    for (height, width), members in groupby(ordered, key=lambda r: r.size):
+        same = list(members)
+        count = max(1, GROUP_PIXELS // (height * width))
+        groups += [same[i : i + count] for i in range(0, len(same), count)]
+    return groups
+
+
+def read_groups(groups: Sequence[list[Record]]) -> Iterator[tuple[list[Record], np.ndarray]]:
+    """Each group with its images (B, H, W, 3) uint8; the next groups are decoded meanwhile.
+
+    Raises:
+        ValueError: an image is broken or has changed its size since prepare_data.
+    """
+    with ThreadPoolExecutor(2) as pool:
+        reads = [pool.submit(_read_group, group) for group in groups[:READ_AHEAD]]
+        for i, group in enumerate(groups):
+            images = reads.pop(0).result()
+            if i + READ_AHEAD < len(groups):
+                reads.append(pool.submit(_read_group, groups[i + READ_AHEAD]))
+            yield group, images
+
+
+def _read_group(group: list[Record]) -> np.ndarray:
+    images = [read_image(record.image) for record in group]
+    for record, image in zip(group, images, strict=True):
+        if image.shape[:2] != record.size:
+            raise ValueError(f"{record.image}: size {image.shape[:2]}, but it was {record.size} when prepared")
+    return np.stack(images)
+
+
+def scaled_views(
+    images: np.ndarray,
+    scales: Sequence[float],
+    flip: bool,
+    mean: Sequence[float],
+    std: Sequence[float],
+    device: torch.device,
+) -> Iterator[Tensor]:
+    """One normalised batch a scale: (2B, 3, h_s, w_s), images then mirrors; (B, …) without flip."""
+    pixels = torch.from_numpy(images).to(device).permute(0, 3, 1, 2)
+    for scale in scales:
+        size = [max(1, round(edge * scale)) for edge in pixels.shape[-2:]]
+        resized = pixels if size == list(pixels.shape[-2:]) else F.resize(pixels, size, antialias=True)
+        view = F.normalize(resized.float().div_(255), list(mean), list(std), inplace=True)
+        yield torch.cat([view, view.flip(-1)]) if flip else view
+
+
+@torch.inference_mode()
+def view_maps(views: Iterator[Tensor], maps: Callable[[Tensor], Tensor]) -> list[Tensor]:
+    """`maps` of every view, on the CPU as float32."""
+    return [maps(view.contiguous(memory_format=torch.channels_last)).float().cpu() for view in views]

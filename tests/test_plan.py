@@ -1,0 +1,76 @@
+"""Plans: equal work has equal keys, and a change reaches only what follows it."""
+
+from __future__ import annotations
+
+import pytest
+
+from wsss.plan import missing_inputs, plan_runs
+
+
+def plan(**changes):
+    return plan_runs({"r": {"preset": "shapes", **changes}})["r"]
+
+
+def keys(p) -> dict[str, str]:
+    return {step.label: step.key for step in p.steps}
+
+
+def changed(a, b) -> set[str]:
+    return {label for label in keys(a) if keys(a)[label] != keys(b).get(label)}
+
+
+def test_segmentation_learning_rate_changes_only_what_follows():
+    other = plan(train_segmentation={"training": {"optimizer": {"lr": 1e-3}}})
+    assert changed(plan(), other) == {
+        "train_segmentation",
+        "train_segmentation-upper_bound",
+        "segment",
+        "segment-upper_bound",
+        "evaluate",
+    }
+
+
+def test_seed_changes_everything_that_depends_on_it():
+    assert changed(plan(), plan(rng_seed=1)) == set(keys(plan()))
+
+
+@pytest.mark.parametrize("execution", [{"shards": 7}, {"device": "cpu"}, {"workers": 3}])
+def test_execution_changes_no_key(execution):
+    assert keys(plan(execution=execution)) == keys(plan())
+
+
+def test_two_runs_share_what_they_have_in_common():
+    plans = plan_runs({"a": {"preset": "shapes"}, "b": {"preset": "shapes", "refine_cam": {"beta": 4}}})
+    a, b = keys(plans["a"]), keys(plans["b"])
+    assert a["train_affinity"] == b["train_affinity"] and a["refine_cam"] != b["refine_cam"]
+
+
+def test_stages_set_to_null_are_absent():
+    labels = set(keys(plan(train_affinity=None, refine_cam=None, train_segmentation=None)))
+    assert not labels & {"make_affinity_labels", "train_affinity", "refine_cam", "train_segmentation", "segment"}
+
+
+def test_fixed_threshold_needs_no_choice():
+    assert "choose_threshold" not in keys(plan(infer_cam={"threshold": 0.3}))
+
+
+def test_rows_of_the_table_follow_the_stages():
+    rows = [(row["stage"], row["split"]) for row in plan().steps[-1].config["rows"]]
+    assert rows == [
+        ("cam", "train"),
+        ("cam", "val"),
+        ("cam_crf", "train"),
+        ("refined", "train"),
+        ("pseudo_label", "train"),
+        ("segmentation", "val"),
+        ("segmentation_crf", "val"),
+        ("upper_bound", "val"),
+        ("upper_bound_crf", "val"),
+    ]
+
+
+def test_missing_data_is_named_with_where_to_get_it(tmp_path):
+    voc = {"prepare_data": {"dataset": "voc", "root": str(tmp_path / "VOC2012")}}
+    line = missing_inputs(plan_runs({"voc": voc})["voc"])
+    assert line.startswith("runs.voc.prepare_data.root: no JPEGImages folder") and "http" in line
+    assert missing_inputs(plan()) is None
