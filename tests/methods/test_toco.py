@@ -221,3 +221,16 @@ def test_a_mistake_is_named(options, message):
 def test_a_weight_of_zero_switches_a_term_off():
     losses = tiny(weights={"ptc": 0.0})(batch(), 0)
     assert losses["ptc"] == 0 and losses["cls"] > math.log(2) / 4
+
+
+def test_a_step_in_half_precision_is_close_to_full_precision():
+    model, item = tiny(), batch()
+    torch.manual_seed(3)
+    full = model(item, 1)
+    torch.manual_seed(3)
+    with torch.autocast("cpu", torch.bfloat16):
+        half = model(item, 1)
+    for name in ("cls", "cls_aux", "ptc", "seg"):
+        assert half[name].item() == pytest.approx(full[name].item(), rel=0.1), name
+    sum(half.values()).backward()
+    assert all(p.grad.isfinite().all() for p in model.parameters() if p.grad is not None)

@@ -51,6 +51,7 @@ class ACR(Method):
         self.localisation, self.gradient_mode = localisation, gradient_mode
         self.start_layer, self.refine = start_layer, refine
         self.classifier = nn.Linear(backbone.channels, num_classes)
+        backbone.net.norm.requires_grad_(False)  # no loss depends on it: scores are read before it
 
     def forward(self, batch: Batch, step: int) -> dict[str, Tensor]:
         """Classification of both views and consistency of their attention (eq. 3-6)."""

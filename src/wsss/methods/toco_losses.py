@@ -32,10 +32,13 @@ def ptc_loss(features: Tensor, pairs: Tensor) -> Tensor:
     """
     tokens = F.normalize(features.flatten(2), dim=1)
     similarity = (tokens.transpose(1, 2) @ tokens).abs()
-    positive, negative = (pairs == 1).to(similarity), (pairs == 0).to(similarity)
-    alike = (similarity * positive).sum() / (positive.sum() + 1)
-    different = (similarity * negative).sum() / (negative.sum() + 1)
-    return 0.5 * (1 - alike) + 0.5 * different
+    return 0.5 * (1 - _mean_where(pairs == 1, similarity)) + 0.5 * _mean_where(pairs == 0, similarity)
+
+
+def _mean_where(mask: Tensor, values: Tensor) -> Tensor:
+    """Sum over the mask divided by its size plus one; at least in float32, also under autocast."""
+    precision = torch.promote_types(values.dtype, torch.float32)
+    return values.where(mask, 0).sum(dtype=precision) / (mask.sum() + 1)
 
 
 def ctc_loss(student: Tensor, teacher: Tensor, flags: Tensor, temperature: float = 0.5) -> Tensor:
@@ -63,7 +66,7 @@ def balanced_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
     pixels: where a batch lacks foreground the loss is the background's alone, and 0 where all is ignored.
     """
     per_pixel = F.cross_entropy(logits, labels.long(), ignore_index=IGNORE, reduction="none")
-    masks = torch.stack([labels == 0, (labels != 0) & (labels != IGNORE)]).flatten(1).to(per_pixel)
+    masks = torch.stack([labels == 0, (labels != 0) & (labels != IGNORE)]).flatten(1)  # (2, B·H·W)
     counts = masks.sum(1)
-    terms = masks @ per_pixel.flatten() / counts.clamp(min=1)
+    terms = (masks * per_pixel.flatten()).sum(1) / counts.clamp(min=1)
     return terms.sum() / (counts > 0).sum().clamp(min=1)
