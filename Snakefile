@@ -1,6 +1,7 @@
 """Image-level labels to masks: `snakemake --cores 8 results/{run}/miou.csv` for a run of config.yaml."""
 
 import sys
+from pathlib import Path
 
 from snakemake.utils import min_version
 
@@ -14,7 +15,7 @@ configfile: "config.yaml"
 
 
 try:
-    PLANS = plan_runs(config.get("runs"))
+    PLANS = plan_runs(config, Path(workflow.basedir) / "workflow" / "presets")
 except ConfigError as error:
     sys.exit(str(error))
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from wsss.config import ConfigError
 from wsss.plan import missing_inputs, plan_runs
 
 
 def plan(**changes):
-    return plan_runs({"r": {"preset": "shapes", **changes}})["r"]
+    return plan_runs({"runs": {"r": {"preset": "shapes", **changes}}})["r"]
 
 
 def keys(p) -> dict[str, str]:
@@ -40,7 +41,7 @@ def test_execution_changes_no_key(execution):
 
 
 def test_two_runs_share_what_they_have_in_common():
-    plans = plan_runs({"a": {"preset": "shapes"}, "b": {"preset": "shapes", "refine_cam": {"beta": 4}}})
+    plans = plan_runs({"runs": {"a": {"preset": "shapes"}, "b": {"preset": "shapes", "refine_cam": {"beta": 4}}}})
     a, b = keys(plans["a"]), keys(plans["b"])
     assert a["train_affinity"] == b["train_affinity"] and a["refine_cam"] != b["refine_cam"]
 
@@ -69,8 +70,14 @@ def test_rows_of_the_table_follow_the_stages():
     ]
 
 
+@pytest.mark.parametrize("config", [{"run": {}}, {"runs": None}, {"runs": {"a b": {}}}, {"runs": {"stages": {}}}])
+def test_a_configuration_is_runs_with_plain_names(config):
+    with pytest.raises(ConfigError, match=r"^runs?[.:]"):
+        plan_runs(config)
+
+
 def test_missing_data_is_named_with_where_to_get_it(tmp_path):
     voc = {"prepare_data": {"dataset": "voc", "root": str(tmp_path / "VOC2012")}}
-    line = missing_inputs(plan_runs({"voc": voc})["voc"])
+    line = missing_inputs(plan_runs({"runs": {"voc": voc}})["voc"])
     assert line.startswith("runs.voc.prepare_data.root: no JPEGImages folder") and "http" in line
     assert missing_inputs(plan()) is None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 import types
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -19,6 +20,24 @@ PRESETS = Path("workflow/presets")
 
 class ConfigError(ValueError):
     """A mistake in the configuration; the text is one line a finding."""
+
+
+def all_runs(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The `runs` section of a configuration file.
+
+    Raises:
+        ConfigError: another top-level key, or no runs.
+    """
+    for key in config:
+        if key != "runs":
+            raise ConfigError(f"{key}: unknown key{_nearest(key, ['runs'])}; accepted: runs")
+    runs = config.get("runs")
+    if not isinstance(runs, Mapping) or not runs:
+        raise ConfigError("runs: a mapping of run names to settings is needed, e.g. runs: {shapes: {preset: shapes}}")
+    for name in runs:
+        if not re.fullmatch(r"[\w.+-]+", str(name)) or str(name) in ("stages", ".", ".."):
+            raise ConfigError(f"runs.{name}: a run's name is made of letters, digits and . _ + -, and is not 'stages'")
+    return dict(runs)
 
 
 def load_run(name: str, runs: Mapping[str, Any], presets: Path = PRESETS) -> Run:

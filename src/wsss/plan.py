@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from wsss.config import load_run
+from wsss.config import PRESETS, all_runs, load_run
 from wsss.digest import code_digest
 from wsss.schema import CRF, Execution, Run
 
@@ -67,13 +67,14 @@ class Plan:
     settings: Run
 
 
-def plan_runs(runs: Mapping[str, Any]) -> dict[str, Plan]:
-    """Plans of every run of the configuration.
+def plan_runs(config: Mapping[str, Any], presets: Path = PRESETS) -> dict[str, Plan]:
+    """Plans of every run of a configuration, which has the one section `runs`.
 
     Raises:
         ConfigError: a mistake in any run.
     """
-    return {name: plan_run(name, load_run(name, runs)) for name in runs}
+    runs = all_runs(config)
+    return {name: plan_run(name, load_run(name, runs, presets)) for name in runs}
 
 
 def plan_run(name: str, run: Run) -> Plan:

@@ -40,7 +40,7 @@ class Augment:
             (3, crop, crop) float32 normalised, 0 where padded; (4,) int64 box of the photograph in it
             (top, bottom, left, right); the label (crop, crop) int64, 255 where padded, or None.
         """
-        pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1)
+        pixels = torch.from_numpy(image).permute(2, 0, 1)
         size = self._draw_size(pixels.shape[-2:], generator)
         if size != list(pixels.shape[-2:]):
             pixels = F.resize(pixels, size, antialias=True)
@@ -97,5 +97,5 @@ def _jitter(pixels: Tensor, widths: tuple[float, float, float, float], generator
 
 def to_input(image: np.ndarray, mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:
     """(H, W, 3) uint8 → (3, H, W) float32, normalised."""
-    pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1).float().div_(255)
+    pixels = torch.from_numpy(image).permute(2, 0, 1).float().div_(255)
     return F.normalize(pixels, list(mean), list(std), inplace=True)

@@ -136,7 +136,7 @@ def read_image(path: Path) -> np.ndarray:
     """
     try:
         with Image.open(path) as image:
-            return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
+            return np.array(ImageOps.exif_transpose(image).convert("RGB"))
     except (OSError, SyntaxError) as error:
         raise ValueError(f"{path}: not a readable image ({error})") from error
 
@@ -151,6 +151,6 @@ def read_mask(path: Path) -> np.ndarray:
         with Image.open(path) as image:
             if image.mode not in ("P", "L"):
                 raise ValueError(f"{path}: mode {image.mode}; a mask is a palette (P) or grey (L) image")
-            return np.asarray(image)
+            return np.array(image)
     except (OSError, SyntaxError) as error:
         raise ValueError(f"{path}: not a readable mask ({error})") from error
