@@ -7,8 +7,6 @@ import torch
 
 from wsss.backbones.vit import ViTBackbone
 
-torch.manual_seed(0)
-
 NETWORKS = {
     "plain": ("test_vit", {}),
     "distilled": ("deit_tiny_distilled_patch16_224", {"depth": 2, "img_size": 64}),
@@ -16,6 +14,11 @@ NETWORKS = {
     "registers": ("vit_small_patch14_reg4_dinov2", {"depth": 2, "img_size": 56}),
     "deit3": ("deit3_small_patch16_224", {"depth": 2, "img_size": 64}),
 }
+
+
+@pytest.fixture(autouse=True)
+def _seed():
+    torch.manual_seed(0)
 
 
 def build(kind: str) -> ViTBackbone:
@@ -74,7 +77,8 @@ def test_the_gradient_of_a_score_with_respect_to_attention_is_its_finite_differe
     backbone = build("plain").double()
     images = torch.randn(1, 3, 32, 48, dtype=torch.float64)
     tokens = backbone.tokens(images, blocks=[-2], attention=True)
-    (grad,) = torch.autograd.grad(tokens.class_token.square().sum(), tokens.attention[-1])
+    direction = torch.randn(backbone.channels, dtype=torch.float64)  # a layer norm's length would be constant
+    (grad,) = torch.autograd.grad((tokens.class_token @ direction).sum(), tokens.attention[-1])
     block, x = backbone.net.blocks[-1], tokens.blocks[-2]
 
     def score(attention):
@@ -82,12 +86,13 @@ def test_the_gradient_of_a_score_with_respect_to_attention_is_its_finite_differe
         v = layer.qkv(block.norm1(x)).unflatten(2, (3, layer.num_heads, layer.head_dim))[:, :, 2].transpose(1, 2)
         y = x + layer.proj((attention @ v).transpose(1, 2).flatten(2))
         y = y + block.mlp(block.norm2(y))
-        return backbone.net.norm(y)[:, 0].square().sum()
+        return (backbone.net.norm(y)[:, 0] @ direction).sum()
 
     attention, step = tokens.attention[-1].detach(), 1e-5
     nudge = torch.zeros_like(attention)
     nudge[0, 1, 0, 3] = step
     slope = (score(attention + nudge) - score(attention - nudge)) / (2 * step)
+    assert slope.abs() > 1e-4
     torch.testing.assert_close(grad[0, 1, 0, 3], slope, rtol=1e-6, atol=1e-9)
 
 
