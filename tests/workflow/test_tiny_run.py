@@ -1,0 +1,153 @@
+"""The whole workflow on 24 images: what it writes, and what it does not do twice."""
+
+from __future__ import annotations
+
+import copy
+import re
+import shutil
+import subprocess
+import sys
+import time
+
+import pandas as pd
+import pytest
+import yaml
+from conftest import TINY, Project, environment
+
+from wsss.data.dataset import Dataset
+from wsss.store import open_labels, open_scores
+
+pytestmark = pytest.mark.timeout(600)
+
+
+def planned(output: str) -> dict[str, int]:
+    """Rule → number of jobs, from Snakemake's job table."""
+    return {name: int(count) for name, count in re.findall(r"^(\w+) +(\d+)$", output, re.MULTILINE) if name != "total"}
+
+
+def test_table_has_every_row_and_column(tiny):
+    table = pd.read_csv(tiny.table)
+    rows = list(zip(table["stage"], table["split"], strict=True))
+    assert rows == [
+        ("cam", "train"),
+        ("cam", "val"),
+        ("cam_crf", "train"),
+        ("refined", "train"),
+        ("pseudo_label", "train"),
+        ("segmentation", "val"),
+        ("segmentation_crf", "val"),
+    ]
+    names = Dataset(tiny.folder / "results/tiny/prepare_data").class_names
+    assert list(table.columns) == [
+        *["stage", "split", "threshold", "threshold_source", "miou", "m_fn", "m_fp", "pixel_accuracy", "images"],
+        *(f"iou_{name}" for name in names),
+    ]
+    assert table["images"].tolist() == [24 if split == "train" else 8 for _, split in rows]
+    assert table[["miou", "pixel_accuracy"]].map(lambda v: 0 <= v <= 100).all(axis=None)
+    ious = table[[f"iou_{name}" for name in names]].mean(axis=1)
+    assert (table["miou"] - ious).abs().max() < 1e-3
+    assert set(table["threshold_source"].dropna()) == {"oracle"}
+
+
+def test_stage_folders_hold_their_records(tiny):
+    for stage in ("train_classifier", "infer_cam", "segment"):
+        folder = tiny.folder / "results" / "tiny" / stage
+        assert (folder / "config.yaml").is_file() and (folder / "versions.json").is_file()
+        assert any((folder / "timing").glob("*.json")) and list(folder.rglob("*.txt"))
+    history = pd.read_csv(tiny.folder / "results/tiny/train_classifier/history.csv")
+    assert len(history) == 6 and history["cls"].notna().all()
+
+
+def test_stores_cover_their_splits(tiny):
+    run = tiny.folder / "results" / "tiny"
+    dataset = Dataset(run / "prepare_data")
+    with open_labels(run / "make_pseudo_labels" / "train.h5") as labels:
+        assert list(labels) == [r.image_id for r in dataset.split("train")]
+        assert all(labels[r.image_id].shape == r.size for r in dataset.split("train"))
+    with open_scores(run / "infer_cam" / "val.h5") as cams:
+        for record in dataset.split("val"):
+            assert cams[record.image_id].classes.tolist() == record.classes.tolist()
+
+
+def test_second_command_has_nothing_to_do(tiny):
+    again = tiny.snakemake()
+    assert again.returncode == 0 and "Nothing to be done" in again.stdout + again.stderr
+
+
+def test_a_changed_setting_reruns_what_follows_and_changing_it_back_trains_nothing(tiny, tmp_path):
+    project = Project(tmp_path / "copy", TINY)
+    shutil.copytree(tiny.folder, project.folder, symlinks=True, dirs_exist_ok=True)
+    changed = copy.deepcopy(TINY)
+    changed["train_segmentation"]["training"]["optimizer"] = {"lr": 1e-3}
+    project.configure(changed)
+    run = project.snakemake()
+    assert run.returncode == 0, run.stderr[-2000:]
+    assert set(planned(run.stderr)) == {"train_segmentation", "segment_shard", "segment", "evaluate", "collect"}
+    assert project.table.read_bytes() != tiny.table.read_bytes()
+    project.configure(TINY)
+    back = project.snakemake()
+    assert set(planned(back.stderr)) == {"collect"}
+    assert project.table.read_bytes() == tiny.table.read_bytes()
+
+
+@pytest.mark.parametrize("shards", [3, 8])
+def test_shards_change_no_byte(tiny, tmp_path, shards):
+    run = tiny.folder / "results" / "tiny"
+    files = [tmp_path / f"{i}.h5" for i in range(shards)]
+    module = [sys.executable, "-m"]
+    for i, file in enumerate(files):
+        arguments = {
+            "config": run / "infer_cam/config.yaml",
+            "data": run / "prepare_data",
+            "classifier": run / "train_classifier/model.safetensors",
+            "out": tmp_path / "out",
+            "split": "train",
+            "shard": i,
+            "of": shards,
+            "file": file,
+            "threads": 1,
+        }
+        flags = [part for name, value in arguments.items() for part in (f"--{name}", str(value))]
+        subprocess.run([*module, "wsss.stages.infer_cam", *flags], check=True, env=environment(), capture_output=True)
+    merged = tmp_path / "merged.h5"
+    merge = ["--data", run / "prepare_data", "--split", "train", "--file", merged, *files]
+    subprocess.run([*module, "wsss.stages.merge_shards", *map(str, merge)], check=True)
+    assert merged.read_bytes() == (run / "infer_cam/train.h5").read_bytes()
+
+
+def test_exported_pngs_are_the_stored_labels(tiny, tmp_path):
+    from wsss.data.dataset import read_mask
+
+    file = tiny.folder / "results/tiny/make_pseudo_labels/train.h5"
+    command = [sys.executable, "-m", "wsss.stages.export_labels", str(file), "--out", str(tmp_path / "png")]
+    subprocess.run(command, check=True, capture_output=True)
+    with open_labels(file) as labels:
+        for image_id in labels:
+            assert (read_mask(tmp_path / "png" / f"{image_id}.png") == labels[image_id]).all()
+
+
+@pytest.mark.parametrize(
+    ("run", "line"),
+    [
+        (
+            TINY | {"infer_cma": {}},
+            "runs.tiny.infer_cma: unknown key; did you mean 'infer_cam'?",
+        ),
+        (
+            {"prepare_data": {"dataset": "voc", "root": "nowhere"}, "train_segmentation": None},
+            "runs.tiny.prepare_data.root: no JPEGImages folder in 'nowhere'",
+        ),
+    ],
+)
+def test_a_mistake_is_one_line_at_once(tmp_path, run, line):
+    project = Project(tmp_path, run)
+    start = time.monotonic()
+    failed = project.snakemake()
+    assert failed.returncode == 1 and time.monotonic() - start < 10
+    lines = [text for text in failed.stderr.splitlines() if text.strip()]
+    assert lines[-1].startswith(line) and "Traceback" not in failed.stderr
+
+
+def test_every_section_of_a_stage_can_be_read_from_its_folder(tiny):
+    text = (tiny.folder / "results/tiny/train_classifier/config.yaml").read_text()
+    assert yaml.safe_load(text)["training"]["epochs"] == 2
