@@ -25,7 +25,7 @@ def choose_oracle(dataset: Dataset, file: Path, out: Path) -> None:
             f"data set '{dataset.name}' has no masks in split 'train' to choose a threshold with; "
             "set infer_cam.threshold to a number such as 0.25"
         )
-    curve = threshold_curve(dataset, file, "train", Progress(count, "images", out / "progress.json"))
+    curve = threshold_curve(dataset, file, "train", Progress(count, "images"))
     mious = [score(matrix).miou for matrix in curve.matrices()]
     best = max(range(len(mious)), key=mious.__getitem__)
     chosen = {"threshold": float(THRESHOLDS[best]), "source": "oracle"}

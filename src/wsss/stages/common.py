@@ -18,6 +18,7 @@ from typing import Any
 
 import yaml
 
+from wsss.progress import job_file
 from wsss.runtime import Terminated, limit_threads, write_atomically
 
 log = logging.getLogger("wsss")
@@ -59,7 +60,8 @@ def stage_session(stage: str, args: argparse.Namespace) -> Iterator[None]:
     write_atomically(args.out / "config.yaml", _config_text(args.config))
     log.info("%s starts with %d thread(s): %s", stage, threads, args.out)
     try:
-        yield
+        with job_file(args.out / "progress" / f"{_job(stage, args)}.json", stage, args.log):
+            yield
     except Terminated as signalled:
         log.warning("stopped by a signal; the same command resumes")
         raise signalled
@@ -77,9 +79,9 @@ def stage_session(stage: str, args: argparse.Namespace) -> Iterator[None]:
 def _start_log(stage: str, path: Path | None) -> None:
     log.setLevel(logging.DEBUG)
     log.handlers.clear()
-    terminal = logging.StreamHandler(sys.stderr)
+    terminal = _Terminal()
     terminal.setLevel(logging.INFO)
-    terminal.addFilter(_without_traceback)
+    terminal.addFilter(_for_terminal)
     terminal.setFormatter(_LastLineFormatter(f"[{stage}] %(message)s"))
     log.addHandler(terminal)
     if path is not None:
@@ -89,8 +91,21 @@ def _start_log(stage: str, path: Path | None) -> None:
         log.addHandler(file)
 
 
-def _without_traceback(record: logging.LogRecord) -> bool:
-    return record.levelno > logging.DEBUG
+def _for_terminal(record: logging.LogRecord) -> bool:
+    """Neither tracebacks nor lines that repeat a bar."""
+    return record.levelno > logging.DEBUG and not getattr(record, "bar", False)
+
+
+class _Terminal(logging.StreamHandler):
+    """Writes to what stderr is at the moment: a bar puts lines above itself."""
+
+    @property
+    def stream(self) -> Any:
+        return sys.stderr
+
+    @stream.setter
+    def stream(self, _value: Any) -> None:
+        pass
 
 
 class _LastLineFormatter(logging.Formatter):
@@ -118,12 +133,24 @@ def _record(stage: str, args: argparse.Namespace, started: float) -> None:
         except metadata.PackageNotFoundError:
             versions[name] = "not installed"
     write_atomically(args.out / "versions.json", json.dumps(versions | {"code": args.code}, indent=1))
-    name = f"{args.log.stem if args.log else stage}.json"
-    seconds = round(time.time() - started, 2)
     timing = {
         "stage": stage,
-        "seconds": seconds,
+        "seconds": round(time.time() - started, 2),
         "started": started,
-        "device": getattr(args, "device", "cpu"),
+        "device": _device(getattr(args, "device", "cpu")),
+        "threads": args.threads,
     }
-    write_atomically(args.out / "timing" / name, json.dumps(timing))
+    write_atomically(args.out / "timing" / f"{_job(stage, args)}.json", json.dumps(timing))
+
+
+def _job(stage: str, args: argparse.Namespace) -> str:
+    """What tells the jobs of a step apart: the name of their log, e.g. `train-0-of-4`."""
+    return args.log.stem if args.log else stage
+
+
+def _device(name: str) -> str:
+    """The device's own name; `auto` is the GPU if there is one."""
+    torch = sys.modules.get("torch")
+    if name == "cpu" or torch is None or not torch.cuda.is_available():
+        return "cpu"
+    return torch.cuda.get_device_name(None if name == "auto" else name)

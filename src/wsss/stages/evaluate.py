@@ -43,7 +43,7 @@ def evaluate(
     threshold: content of threshold.json, for maps without background.
     """
     table, curves, matrices = [], [], {}
-    progress = Progress(len(rows), "rows", out / "progress.json", rate_unit="rows")
+    progress = Progress(len(rows), "rows", rate_unit="rows")
     for row in rows:
         name = f"{row.stage}-{row.split}"
         if not measured_records(dataset, row.split):

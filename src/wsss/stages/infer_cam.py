@@ -30,13 +30,12 @@ def infer_cam(
     shard: int,
     of: int,
     device: torch.device,
-    progress_file: Path,
 ) -> None:
     """Writes the CAMs of shard `shard` of `of` to `file`."""
     groups = size_groups(dataset.split(split))[shard::of]
     model = model.to(device).to(memory_format=torch.channels_last)
     backbone = model.backbone
-    progress = Progress(sum(map(len, groups)), "images", progress_file)
+    progress = Progress(sum(map(len, groups)), "images")
     with ScoreWriter(file, class_names=dataset.class_names) as store:
         for group, images in read_groups(groups):
             views = scaled_views(images, settings.scales, settings.flip, backbone.mean, backbone.std, device)
@@ -72,7 +71,6 @@ def main() -> None:
             shard=args.shard,
             of=args.of,
             device=resolve_device(args.device),
-            progress_file=args.file.with_suffix(".progress.json"),
         )
 
 

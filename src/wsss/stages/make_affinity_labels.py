@@ -42,7 +42,7 @@ def make_affinity_labels(
     """Writes the confident labels of shard `shard` of `of` to `file`."""
     crf = CRFParams(**settings.crf.model_dump(exclude={"backend"}))
     records = dataset.split(split)[shard::of]
-    progress = Progress(len(records), "images", file.with_suffix(".progress.json"))
+    progress = Progress(len(records), "images")
     writer = LabelWriter(file, class_names=dataset.class_names, palette=dataset.palette)
     with open_scores(scores) as cams, writer as out:
         for record in records:

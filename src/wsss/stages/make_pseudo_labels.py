@@ -49,7 +49,7 @@ def make_pseudo_labels(
     threshold: {"threshold": value, "source": oracle or fixed}; None if the maps have a background.
     """
     records = dataset.split(split)[shard::of]
-    progress = Progress(len(records), "images", file.with_suffix(".progress.json"))
+    progress = Progress(len(records), "images")
     attributes = {name: str(value) for name, value in (threshold or {}).items()}
     writer = LabelWriter(file, class_names=dataset.class_names, palette=dataset.palette, attributes=attributes)
     value = threshold["threshold"] if threshold else None

@@ -32,7 +32,7 @@ def prepare_data(source: SeededShapes | VOCData, out: Path, workers: int) -> Non
         from wsss.data.shapes import write_shapes
 
         root = out / "images"
-        progress = Progress(source.train + source.val, "images", out / "progress.json")
+        progress = Progress(source.train + source.val, "images")
         write_shapes(
             root,
             train=source.train,

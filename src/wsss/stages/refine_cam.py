@@ -35,7 +35,7 @@ def refine_cam(
     """Writes the walked maps (background first) of shard `shard` of `of` to `file`."""
     groups = size_groups(dataset.split(split))[shard::of]
     model = model.to(device).eval()
-    progress = Progress(sum(map(len, groups)), "images", file.with_suffix(".progress.json"))
+    progress = Progress(sum(map(len, groups)), "images")
     walk = {"stride": model.stride, "alpha": settings.alpha, "beta": settings.beta, "steps": settings.steps}
     with open_scores(scores) as cams, ScoreWriter(file, class_names=dataset.class_names) as store:
         for group, images in read_groups(groups):

@@ -61,7 +61,7 @@ def segment(
     """Writes the predictions of shard `shard` of `of` to `file`, and those after the CRF to `crf_file`."""
     groups = size_groups(dataset.split(split))[shard::of]
     model = model.to(device).to(memory_format=torch.channels_last)
-    progress = Progress(sum(map(len, groups)), "images", file.with_suffix(".progress.json"))
+    progress = Progress(sum(map(len, groups)), "images")
     with ExitStack() as stack:
         about = {"class_names": dataset.class_names, "palette": dataset.palette}
         plain = stack.enter_context(LabelWriter(file, **about))

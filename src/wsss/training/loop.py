@@ -71,9 +71,7 @@ class Trainer:
         self._load()
         if self.step >= self.steps:
             return
-        progress = Progress(
-            self.steps, "steps", self.state.parent / "progress.json", done=self.step, items=self.batch_size
-        )
+        progress = Progress(self.steps, "steps", done=self.step, items=self.batch_size)
         self.model.train()
         saved = time.monotonic()
         with _signals_noted() as signalled:
