@@ -77,10 +77,18 @@ def load_section(model: type[T], text: str) -> T:
 
 
 def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """`base` with `over` laid on top: mappings are merged, everything else is replaced."""
+    """`base` with `over` laid on top: mappings are merged, everything else is replaced.
+
+    A mapping that names another `method` or `dataset` replaces its base whole, and so does a `method` of another
+    name: their settings differ.
+    """
+    if any(isinstance(over.get(tag), str) and over[tag] != base.get(tag, over[tag]) for tag in ("method", "dataset")):
+        return dict(over)
     merged = dict(base)
     for key, value in over.items():
         both = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
+        if both and key == "method" and value.get("name", merged[key].get("name")) != merged[key].get("name"):
+            both = False
         merged[key] = merge(merged[key], value) if both else value
     return merged
 
@@ -104,6 +112,8 @@ def _explain(error: ValidationError, prefix: str, model: type[BaseModel] = Run) 
             yield f"{path}: unknown key{_nearest(keys[-1], fields)}; accepted: {', '.join(fields)}"
         elif item["type"] == "missing":
             yield f"{path}: required, but not given"
+        elif item["type"] == "value_error":
+            yield f"{path}: {item['ctx']['error']}"
         else:
             yield f"{path}: {item['msg'][0].lower() + item['msg'][1:]}; found {item['input']!r}"
 

@@ -12,6 +12,9 @@ from pathlib import Path
 _DO_NOT_COMPUTE = {
     "wsss",
     "wsss.schema",
+    "wsss.schema_data",
+    "wsss.schema_base",
+    "wsss.schema_methods",
     "wsss.config",
     "wsss.plan",
     "wsss.digest",

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import timm
 import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
@@ -17,9 +18,12 @@ from torch import nn
 
 from wsss import schema
 from wsss.backbones.base import Backbone
+from wsss.backbones.checkpoints import load_published, read_state_dict, unwrap
+from wsss.backbones.layouts import detect_layout
 from wsss.methods import get_method
 from wsss.methods.base import Method
 from wsss.refine.affinity import AffinityNet
+from wsss.refine.irnet import IRNet
 from wsss.runtime import write_atomically
 from wsss.segment.network import SegmentationNet
 
@@ -30,26 +34,81 @@ def build_backbone(settings: schema.Backbone, *, weights: bool = True) -> Backbo
     Raises:
         ValueError: unknown network, or weights that cannot be had or do not fit.
     """
-    if settings.name == "resnet38":
-        from wsss.backbones.resnet38 import ResNet38
+    kind = backbone_kind(settings.name)
+    if kind != "timm" and settings.output_stride is not None:
+        raise ValueError(f"output_stride {settings.output_stride} given; '{settings.name}' keeps its own (null)")
+    checkpoint = settings.checkpoint if weights else None
+    if kind == "resnet38":
+        backbone = _resnet38(settings)
+    elif kind == "mit":
+        backbone = _mit(settings)
+    else:
+        # timm reads files under its own names, ViTs of another size included; the rest is published elsewhere.
+        own = checkpoint is not None and detect_layout(unwrap(read_state_dict(checkpoint))) in ((), "vit")
+        path, checkpoint = (str(checkpoint), None) if own else ("", checkpoint)
+        pretrained = weights and settings.pretrained and settings.checkpoint is None
+        backbone = _from_timm(settings, kind, pretrained=pretrained, checkpoint_path=path)
+    if checkpoint is not None:
+        load_published(backbone, checkpoint)
+    return backbone
 
-        return ResNet38()
+
+def backbone_kind(name: str) -> str:
+    """Whose network a name is: `resnet38`, `mit`, `irn`, timm's plain `vit`, or any other of `timm`."""
+    if name == "resnet38":
+        return "resnet38"
+    if name.startswith(("mit_b", "irn_")):
+        return name[:3]
+    return "vit" if timm.is_model_in_modules(name.split(".")[0], _VIT_MODULES) else "timm"
+
+
+_VIT_MODULES = ("vision_transformer", "vision_transformer_hybrid", "deit")
+_VIT_OPTIONS = ("position_interpolation", "sigma_eps", "mean", "std")
+
+
+def _resnet38(settings: schema.Backbone) -> Backbone:
+    from wsss.backbones.resnet38 import ResNet38
+
+    if settings.options:
+        raise ValueError(f"resnet38 takes no options; given are {sorted(settings.options)}")
+    return ResNet38()
+
+
+def _mit(settings: schema.Backbone) -> Backbone:
+    from wsss.backbones.mit import MiT
+
+    own = {name: settings.options[name] for name in ("strides", "drop_path_rate") if name in settings.options}
+    return MiT(settings.name, **own, options={k: v for k, v in settings.options.items() if k not in own})
+
+
+def _from_timm(settings: schema.Backbone, kind: str, **weights: Any) -> Backbone:
+    from wsss.backbones.irn_resnet import IRNResNet
     from wsss.backbones.timm import TimmBackbone
+    from wsss.backbones.vit import ViTBackbone
 
-    return TimmBackbone(
-        settings.name,
-        output_stride=settings.output_stride,
-        pretrained=weights and settings.pretrained and settings.checkpoint_path is None,
-        checkpoint_path=str(settings.checkpoint_path or "") if weights else "",
-        options=settings.options,
-    )
+    if kind == "irn":
+        if settings.options:
+            raise ValueError(f"{settings.name} takes no options; given are {sorted(settings.options)}")
+        return IRNResNet(settings.name.removeprefix("irn_"), **weights)
+    if kind == "vit":
+        own = {name: settings.options[name] for name in _VIT_OPTIONS if name in settings.options}
+        options = {name: value for name, value in settings.options.items() if name not in own}
+        return ViTBackbone(settings.name, **own, options=options, **weights)
+    return TimmBackbone(settings.name, output_stride=settings.output_stride, options=settings.options, **weights)
 
 
 def build_method(settings: schema.TrainClassifier, num_classes: int, *, weights: bool = True) -> Method:
-    """The classifier of a settings section, for K foreground classes."""
+    """The classifier of a settings section, for K foreground classes.
+
+    Raises:
+        ValueError: the method does not fit the backbone, or the checkpoint neither.
+    """
     options = settings.method.model_dump(exclude={"name"})
-    backbone = build_backbone(settings.backbone, weights=weights)
-    return get_method(settings.method.name)(backbone, num_classes, **options)
+    backbone = build_backbone(settings.backbone, weights=weights and settings.checkpoint is None)
+    model = get_method(settings.method.name)(backbone, num_classes, **options)
+    if weights and settings.checkpoint is not None:
+        load_published(model, settings.checkpoint)
+    return model
 
 
 def freeze(model: nn.Module, backbone: Backbone, training: schema.Training) -> None:
@@ -99,14 +158,20 @@ def read_model(path: Path, kind: str) -> tuple[dict[str, torch.Tensor], dict[str
     return tensors, json.loads(metadata["settings"]), json.loads(metadata["classes"])
 
 
-def load_affinity(path: Path) -> AffinityNet:
+def build_affinity(settings: schema.AffinityNet | schema.IRNet, backbone: Backbone) -> AffinityNet | IRNet:
+    """The affinity network of a settings section on a backbone."""
+    if settings.method == "irnet":
+        return IRNet(backbone, settings.stride, settings.training.augment.crop)
+    return AffinityNet(backbone, settings.stride, settings.radius, settings.channels)
+
+
+def load_affinity(path: Path) -> AffinityNet | IRNet:
     """A trained affinity network, in eval mode."""
     tensors, settings, _ = read_model(path, "affinity")
-    section = schema.TrainAffinity.model_validate(
-        {k: v for k, v in settings["affinity"].items() if k in schema.TrainAffinity.model_fields}
-    )
+    kind = schema.IRNet if settings["affinity"]["method"] == "irnet" else schema.AffinityNet
+    section = kind.model_validate({k: v for k, v in settings["affinity"].items() if k in kind.model_fields})
     backbone = build_backbone(schema.Backbone.model_validate(settings["backbone"]), weights=False)
-    model = AffinityNet(backbone, section.stride, section.radius, section.channels)
+    model = build_affinity(section, backbone)
     model.load_state_dict(tensors)
     return model.eval()
 
@@ -136,6 +201,33 @@ def build_segmentation(
     if backbone is not None:
         model.load_encoder(backbone)
     return model
+
+
+class EndToEnd(nn.Module):
+    """A single-stage method as a segmentation network: normalised images (B, 3, H, W) → logits (B, C, h, w)."""
+
+    def __init__(self, method: Method) -> None:
+        super().__init__()
+        self.method, self.mean, self.std = method, method.backbone.mean, method.backbone.std
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.method.segment_logits(images)
+
+
+def load_segmenter(path: Path) -> SegmentationNet | EndToEnd:
+    """What a model file decodes masks with: a segmentation network, or a single-stage method.
+
+    Raises:
+        ValueError: a classifier that decodes none.
+    """
+    with safe_open(path, "pt") as file:
+        kind = (file.metadata() or {}).get("kind")
+    if kind != "classifier":
+        return load_segmentation(path)
+    method = load_classifier(path)
+    if not hasattr(method, "segment_logits"):
+        raise ValueError(f"{path}: {type(method).__name__} decodes no masks; accepted are afa and toco")
+    return EndToEnd(method)
 
 
 def load_classifier(path: Path) -> Method:

@@ -17,7 +17,7 @@ from typing import Any
 
 from wsss.config import PRESETS, all_runs, load_run
 from wsss.digest import code_digest
-from wsss.schema import CRF, Execution, Run
+from wsss.schema import CRF, PAR, Execution, Run
 
 STAGES = Path("results/stages")
 
@@ -81,6 +81,8 @@ def plan_run(name: str, run: Run) -> Plan:
     """The steps of one run, upstream first."""
     builder = _Builder(run)
     builder.localise()
+    if run.train_classifier.method.end_to_end:
+        builder.decode()
     builder.refine()
     if run.train_segmentation is not None:
         builder.segment()
@@ -117,7 +119,7 @@ class _Builder:
             "train_classifier",
             _dump(run.train_classifier) | {"rng_seed": run.rng_seed},
             upstream={"data": self.data},
-            weights=_weights(run.train_classifier.backbone),
+            weights=_weights(run.train_classifier),
             modules=_method_modules(run),
         )
         self.cams = self.add(
@@ -136,21 +138,30 @@ class _Builder:
         self.cam_crf = self._labels("cam_crf", self.cams, run.make_pseudo_labels.crf or CRF())
         self.row("cam_crf", "train", self.cam_crf, "train.h5")
 
+    def decode(self) -> None:
+        """Masks straight from a single-stage method."""
+        settings = self.run.segment_end_to_end or self.run.segment
+        upstream = {"data": self.data, "model": self.classifier}
+        masks = self.add("segment", _dump(settings), "end_to_end", upstream=upstream, modules=_method_modules(self.run))
+        self.row("end_to_end", "val", masks, "val.h5")
+        if settings.crf is not None:
+            self.row("end_to_end_crf", "val", masks, "val_crf.h5")
+
     def refine(self) -> None:
         run = self.run
         self.scores = self.cams
         if run.train_affinity is not None and run.refine_cam is not None:
             self._walk()
-        crf = run.make_pseudo_labels.crf
-        refined = self.scores is not self.cams
-        self.labels = self._labels("", self.scores, crf) if refined or crf is None else self.cam_crf
+        crf, par = run.make_pseudo_labels.crf, run.make_pseudo_labels.par
+        other = self.scores is not self.cams or par is not None or crf is None
+        self.labels = self._labels("", self.scores, crf, par) if other else self.cam_crf
         self.row("pseudo_label", "train", self.labels, "train.h5")
 
     def _walk(self) -> None:
         run = self.run
         labels = self.add(
             "make_affinity_labels",
-            _dump(run.train_affinity.labels),
+            {"method": run.train_affinity.method} | _dump(run.train_affinity.labels),
             upstream={"data": self.data, "scores": self.cams},
         )
         affinity = self.add(
@@ -167,13 +178,13 @@ class _Builder:
         )
         self.row("refined", "train", self.scores, "train.h5")
 
-    def _labels(self, label: str, scores: Step, crf: CRF | None) -> Step:
+    def _labels(self, label: str, scores: Step, crf: CRF | None, par: PAR | None = None) -> Step:
         """Labels from scores; maps without a background of their own need the threshold."""
         bare = scores is self.cams
         fixed = self.run.infer_cam.threshold if bare and not self.threshold else None
         return self.add(
             "make_pseudo_labels",
-            {"crf": crf.model_dump(mode="json") if crf else None, "threshold": fixed},
+            {"par": _dump(par) if par else None, "crf": _dump(crf) if crf else None, "threshold": fixed},
             label,
             upstream={"data": self.data, "scores": scores} | (self.threshold if bare else {}),
         )
@@ -197,7 +208,7 @@ class _Builder:
             config | {"labels": labels, "rng_seed": run.rng_seed},
             label,
             upstream=upstream,
-            weights=_weights(run.train_segmentation.backbone) if "classifier" not in upstream else (),
+            weights=_weights(run.train_segmentation) if "classifier" not in upstream else (),
         )
         masks = self.add("segment", _dump(run.segment), label, upstream={"data": self.data, "model": model})
         self.row(row, "val", masks, "val.h5")
@@ -221,7 +232,7 @@ def missing_inputs(plan: Plan) -> str | None:
     for step in plan.steps:
         for path in step.weights:
             if not path.is_file():
-                return f"runs.{plan.run}.{step.stage}.backbone.checkpoint_path: no file '{path}'"
+                return f"runs.{plan.run}.{step.stage}: no checkpoint '{path}'"
     return None
 
 
@@ -229,8 +240,11 @@ def _dump(section: Any, **kwargs: Any) -> dict[str, Any]:
     return section.model_dump(mode="json", **kwargs)
 
 
-def _weights(backbone: Any) -> tuple[Path, ...]:
-    return (backbone.checkpoint_path,) if backbone.checkpoint_path else ()
+def _weights(section: Any) -> tuple[Path, ...]:
+    """The weight files that a section names: of the whole network, or else of its backbone."""
+    whole, trunk = getattr(section, "checkpoint", None), getattr(section, "backbone", None)
+    file = whole or (trunk.checkpoint if trunk else None)
+    return (file,) if file else ()
 
 
 def _method_modules(run: Run) -> tuple[str, ...]:

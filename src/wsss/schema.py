@@ -9,45 +9,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
+from pydantic import AliasChoices, Field, PositiveFloat, PositiveInt, model_validator
 
-Fraction = Annotated[float, Field(ge=0, le=1)]
-Range = Annotated[list[float], Field(min_length=2, max_length=2)]
-
-
-class Section(BaseModel):
-    """A group of settings; an unknown key is an error."""
-
-    model_config = ConfigDict(extra="forbid", protected_namespaces=())
-
-
-# --- data ------------------------------------------------------------------------------------------------
-
-
-class ShapesData(Section):
-    """Generated images of five kinds of figures on textured ground, with exact masks."""
-
-    dataset: Literal["shapes"]
-    train: PositiveInt = Field(500, description="number of training images")
-    val: PositiveInt = Field(150, description="number of validation images")
-
-
-class VOCData(Section):
-    """A VOCdevkit year folder: JPEGImages, SegmentationClass, ImageSets/Segmentation."""
-
-    dataset: Literal["voc"]
-    root: Path = Field(Path("data/VOCdevkit/VOC2012"), description="folder that holds JPEGImages/")
-    train_list: str = Field("trainaug", description="image list under ImageSets/Segmentation")
-    val_list: str = Field("val", description="image list under ImageSets/Segmentation")
-    labels: str = Field(
-        "annotations",
-        description="image-level labels from `annotations` (Annotations/*.xml), `masks`, or the path of a CSV "
-        "with columns image,labels (class names separated by spaces)",
-    )
-    measure_list: str | None = Field(
-        "train", description="training images whose masks measure the seeds (the papers use VOC's own 1464)"
-    )
-
+from wsss.schema_base import Fraction, Range, Section
+from wsss.schema_data import COCOData, DataSettings, FolderData, ShapesData, VOCData
+from wsss.schema_methods import CAMMethod, MethodSettings
 
 # --- building blocks -------------------------------------------------------------------------------------
 
@@ -55,11 +21,25 @@ class VOCData(Section):
 class Backbone(Section):
     """The network under a classifier."""
 
-    name: str = Field("resnet50", description="any timm model with intermediate features, or resnet38")
-    output_stride: Literal[8, 16, 32] | None = Field(16, description="pixels per cell of the last features")
-    pretrained: bool = Field(True, description="download timm's ImageNet weights")
-    checkpoint_path: Path | None = Field(None, description="local weights instead of a download")
-    options: dict[str, Any] = Field({}, description="further keyword arguments for timm, e.g. pad_type: same")
+    name: str = Field(
+        description="any timm model with intermediate features (ViTs with their tokens); resnet38 (Wu 2019); mit_b0 … "
+        "mit_b5 (Xie 2021); irn_resnet50 …: timm's ResNet with IRNet's stride 16, not dilated",
+    )
+    output_stride: Literal[8, 16, 32] | None = Field(
+        None, description="pixels per cell of a timm CNN's last features, by dilation; null: the network's own"
+    )
+    pretrained: bool = Field(True, description="download timm's ImageNet weights, where there are any")
+    checkpoint: Path | None = Field(
+        None,
+        validation_alias=AliasChoices("checkpoint", "checkpoint_path"),
+        description="weights file instead of a download: of this network (timm's, or a published .pth, .safetensors or "
+        "MXNet .params), or of a published classifier built on it",
+    )
+    options: dict[str, Any] = Field(
+        {},
+        description="further arguments: of timm (pad_type, img_size, drop_path_rate …); of MiT (strides, hidden_sizes, "
+        "drop_path_rate …); of ViTs also position_interpolation, sigma_eps, mean, std (see wsss.backbones.vit)",
+    )
 
 
 class Optimizer(Section):
@@ -127,49 +107,64 @@ class CRF(Section):
 # --- stages ----------------------------------------------------------------------------------------------
 
 
-class CAMMethod(Section):
-    """Class activation maps (Zhou 2016): global pooling and a 1×1 convolution."""
-
-    name: Literal["cam"]
-    pooling: Literal["average", "max", "top_quarter"] = Field(
-        "average", description="over positions; top_quarter averages the highest 25 % and learns from scratch"
-    )
-    dropout: Fraction = Field(0.0, description="of whole feature channels, before the classifier")
-
-
 class TrainClassifier(Section):
     """A classifier on image-level labels whose activations localise the classes."""
 
-    method: CAMMethod = CAMMethod(name="cam")
-    backbone: Backbone = Backbone()
-    training: Training = Training()
+    method: MethodSettings = CAMMethod(name="cam")
+    backbone: Backbone = Backbone(name="resnet50", output_stride=16)
+    checkpoint: Path | None = Field(
+        None, description="published weights of the whole method to start from (SEAM, PSA, IRN, AFA, ToCo, ACR)"
+    )
+    training: Training | None = Field(Training(), description="null: use the checkpoint as it is")
+
+    @model_validator(mode="after")
+    def _weights_from_somewhere(self) -> TrainClassifier:
+        if self.training is None and self.checkpoint is None:
+            raise ValueError("training: null leaves random weights; name the checkpoint to use")
+        return self
 
 
 class InferCam(Section):
     """Multi-scale, flipped inference of class activation maps."""
 
+    localiser: Literal["cam", "gradcam", "gradcam++", "xgradcam", "hirescam", "layercam"] = Field(
+        "cam", description="cam: the method's own maps; the others take the gradients of its scores (CNNs)"
+    )
     scales: list[PositiveFloat] = Field([1.0, 0.5, 1.5, 2.0], min_length=1)
     flip: bool = True
+    amp: Literal["off", "bf16", "fp16"] = Field("off", description="mixed precision on a GPU; a CPU computes in float32")
     fusion: Literal["max", "minmax", "flipmax"] = Field("max", description="max: IRN; minmax: SEAM; flipmax: AFA, ToCo")
-    threshold: Fraction | Literal["oracle"] = Field(
-        "oracle", description="background score; `oracle` takes the best on the training masks and says so"
+    threshold: Fraction | Literal["oracle", "auto"] = Field(
+        "oracle",
+        description="background score; `oracle` takes the best on the training masks and says so; `auto` needs no masks "
+        "(docs/thresholds.md)",
     )
 
 
 class AffinityLabels(Section):
-    """Confident labels that supervise affinities: CRFs on two background scores (AffinityNet §3.2)."""
+    """Confident labels that supervise AffinityNet: CRFs on two background scores (Ahn & Kwak 2018, §3.2)."""
 
     low_alpha: PositiveFloat = Field(4, description="background (1 − max CAM)^α, generous to foreground-free")
     high_alpha: PositiveFloat = Field(24, description="background (1 − max CAM)^α, strict")
     crf: CRF = CRF()
 
 
-class TrainAffinity(Section):
-    """AffinityNet (Ahn & Kwak 2018)."""
+class IRNetLabels(Section):
+    """Confident labels that supervise IRNet: CRFs on the labels of two thresholds (Ahn 2019, §4.1)."""
 
-    method: Literal["affinitynet"] = "affinitynet"
+    foreground_threshold: Fraction = Field(0.30, description="background score above which a class is certain")
+    background_threshold: Fraction = Field(0.05, description="background score below which background is certain")
+    gt_prob: Annotated[float, Field(gt=0, lt=1)] = Field(0.7, description="how far the CRF trusts a given label")
+    crf: CRF = CRF(bilateral_sxy=50, bilateral_srgb=5)
+
+
+class AffinityNet(Section):
+    """Semantic affinities between neighbouring cells (Ahn & Kwak 2018)."""
+
+    method: Literal["affinitynet"]
     stride: Literal[4, 8, 16] = Field(8, description="pixels per cell of the affinity grid")
-    radius: PositiveInt = Field(5, description="cells; pairs closer than this are compared")
+    radius: Annotated[int, Field(ge=2)] = Field(5, description="cells; pairs closer than this are compared")
+    inner_pairs: bool = Field(False, description="train on cells that have all neighbours in the crop only, as PSA ran")
     channels: Annotated[list[PositiveInt], Field(min_length=3, max_length=3)] = Field(
         [64, 128, 256], description="features taken from each of the last three stages"
     )
@@ -177,17 +172,50 @@ class TrainAffinity(Section):
     training: Training = Training()
 
 
-class RefineCam(Section):
-    """Random walk over the learned affinities."""
+class IRNet(Section):
+    """Class boundaries and displacements to object centres (Ahn 2019), on the classifier's frozen backbone.
 
+    The boundary branch trains with lr, the displacement branch with head_lr_multiplier × lr.
+    """
+
+    method: Literal["irnet"]
+    stride: Literal[4, 8] = Field(4, description="pixels per cell of the boundary map")
+    radius: Annotated[int, Field(ge=2)] = Field(10, description="cells; pairs closer than this are compared")
+    inner_pairs: bool = Field(False, description="train on cells that have all neighbours in the crop only, as IRN ran")
+    labels: IRNetLabels = IRNetLabels()
+    training: Training = Training()
+
+
+class AffinityWalk(Section):
+    """Random walk over AffinityNet's affinities, with the background as a class of its own."""
+
+    method: Literal["affinitynet"]
     alpha: PositiveFloat = Field(6, description="background (1 − max CAM)^α before the walk")
     beta: PositiveFloat = Field(8, description="exponent of the affinities in the transition matrix")
     steps: PositiveInt = Field(64, description="steps of the walk (a power of two in the papers)")
 
 
+class BoundaryWalk(Section):
+    """Random walk that stops at IRNet's boundaries; scores are relative to the image's highest."""
+
+    method: Literal["irnet"]
+    radius: Annotated[int, Field(ge=2)] = Field(5, description="cells; how far one step reaches")
+    beta: PositiveFloat = Field(10, description="exponent of the affinities in the transition matrix")
+    steps: PositiveInt = Field(256, description="steps of the walk (a power of two in the papers)")
+    threshold: Fraction = Field(0.25, description="background score after the walk")
+
+
+class PAR(Section):
+    """Pixel-adaptive refinement (Ru 2022, AFA eq. 7-9)."""
+
+    dilations: list[PositiveInt] = Field([1, 2, 4, 8, 12, 24], min_length=1, description="pixels")
+    iterations: PositiveInt = 10
+
+
 class MakePseudoLabels(Section):
     """Refined scores to labels."""
 
+    par: PAR | None = Field(None, description="refine the scores by PAR, before the CRF if there is one")
     crf: CRF | None = Field(CRF(), description="null: no CRF")
 
 
@@ -196,7 +224,7 @@ class TrainSegmentation(Section):
 
     architecture: Literal["DeepLabV3Plus", "DeepLabV3", "FPN", "Unet", "PSPNet"] = "DeepLabV3Plus"
     options: dict[str, Any] = Field({}, description="further arguments of segmentation_models_pytorch")
-    backbone: Backbone = Backbone(name="resnet101")
+    backbone: Backbone = Backbone(name="resnet101", output_stride=16)
     init: Literal["backbone", "classifier"] = Field(
         "backbone", description="start from the backbone's own weights, or from the trained classifier's"
     )
@@ -214,6 +242,10 @@ class Segment(Section):
 
     scales: list[PositiveFloat] = Field([0.5, 0.75, 1.0, 1.25, 1.5], min_length=1)
     flip: bool = True
+    fusion: Literal["mean", "max"] = Field(
+        "mean", description="of probabilities over scales and mirrors; max: of the scores, element-wise (AFA)"
+    )
+    amp: Literal["off", "bf16", "fp16"] = Field("off", description="mixed precision on a GPU; a CPU computes in float32")
     crf: CRF | None = Field(None, description="null: no row segmentation_crf")
 
 
@@ -224,6 +256,14 @@ class Execution(Section):
     shards: PositiveInt = Field(4, description="jobs that an inference or CRF stage is cut into")
     workers: int | None = Field(None, ge=0, description="loader processes of a training; null: by the machine")
     checkpoint_seconds: PositiveFloat = Field(60, description="seconds between training checkpoints")
+    tensorboard: bool = Field(False, description="event files of trainings, in results/{run}/train_*/tensorboard")
+
+
+class Published(Section):
+    """A paper's number, shown beside the run's own."""
+
+    miou: float = Field(ge=0, le=100, description="percent")
+    source: str = Field(description="paper, venue and year; what differs from this run, if anything")
 
 
 class Run(Section):
@@ -231,11 +271,31 @@ class Run(Section):
 
     rng_seed: int = Field(0, ge=0, description="of the generated data and of every training")
     execution: Execution = Execution()
-    prepare_data: Annotated[ShapesData | VOCData, Field(discriminator="dataset")]
+    prepare_data: DataSettings
     train_classifier: TrainClassifier = TrainClassifier()
     infer_cam: InferCam = InferCam()
-    train_affinity: TrainAffinity | None = None
-    refine_cam: RefineCam | None = None
+    train_affinity: Annotated[AffinityNet | IRNet, Field(discriminator="method")] | None = None
+    refine_cam: Annotated[AffinityWalk | BoundaryWalk, Field(discriminator="method")] | None = None
     make_pseudo_labels: MakePseudoLabels = MakePseudoLabels()
     train_segmentation: TrainSegmentation | None = TrainSegmentation()
     segment: Segment = Segment()
+    published: dict[str, dict[str, Published]] = Field(
+        {}, description="data set → row of miou.csv (e.g. pseudo_label-train) → what a paper reports; for the report"
+    )
+    segment_end_to_end: Segment | None = Field(
+        None, description="masks straight from a single-stage method (afa, toco); null: as in segment"
+    )
+
+    @model_validator(mode="after")
+    def _end_to_end_needs_a_decoder(self) -> Run:
+        method = self.train_classifier.method
+        if self.segment_end_to_end is not None and not method.end_to_end:
+            raise ValueError(f"segment_end_to_end: method '{method.name}' decodes no masks; accepted are afa and toco")
+        return self
+
+    @model_validator(mode="after")
+    def _one_affinity_method(self) -> Run:
+        if self.train_affinity and self.refine_cam and self.train_affinity.method != self.refine_cam.method:
+            trained, walked = self.train_affinity.method, self.refine_cam.method
+            raise ValueError(f"train_affinity.method is {trained}, but refine_cam.method {walked}; make them the same")
+        return self

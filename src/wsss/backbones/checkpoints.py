@@ -11,11 +11,16 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from wsss.backbones.layouts import LAYOUTS, Rules, detect_layout
+from wsss.backbones.base import Backbone
+from wsss.backbones.layouts import LAYOUTS, detect_layout
+from wsss.backbones.mit_checkpoints import afa_state_dict, mit_state_dict
 from wsss.backbones.mxnet import read_mxnet_params
+from wsss.backbones.rules import Rules
 
 _WRAPPERS = ("state_dict", "model", "model_state_dict", "net")
 _LISTED = 8
+_CONVERTERS = {"mit": mit_state_dict, "afa": afa_state_dict}
+"""Layouts whose tensors are cut as well as renamed."""
 
 
 def load_published(
@@ -29,9 +34,10 @@ def load_published(
     """Load a published state dict into one of this package's networks.
 
     Args:
-        model: the network; a checkpoint of a bare trunk goes into its `backbone`, if it has one.
+        model: the network; a checkpoint of a bare trunk goes into its `backbone`, if it has one, and a bare
+            `Backbone` takes its part of the checkpoint of a whole method.
         source: a `.pth`, `.safetensors` or MXNet `.params` file, or a state dict.
-        layout: whose names the checkpoint has: one of `LAYOUTS`, or such rules; None recognises it.
+        layout: whose names the checkpoint has: one of `LAYOUTS`, `mit`, `afa`, or rules; None recognises it.
         allow_missing: patterns (`classifier.*`) of the model's names that the checkpoint may lack.
         allow_unexpected: patterns of renamed checkpoint entries that the model may lack.
 
@@ -42,14 +48,12 @@ def load_published(
     """
     state = read_state_dict(source) if isinstance(source, (str, Path)) else dict(source)
     state = strip_prefix(unwrap(state))
-    layout = detect_layout(state) if layout is None else layout
-    if isinstance(layout, str):
-        if layout not in LAYOUTS:
-            raise ValueError(f"unknown checkpoint layout '{layout}'; accepted: {', '.join(sorted(LAYOUTS))}")
-        layout = LAYOUTS[layout]
-    state = rename(state, layout)
-    if hasattr(model, "backbone") and not any(name.startswith("backbone.") for name in state):
+    state = own_names(state, detect_layout(state) if layout is None else layout)
+    whole = any(name.startswith("backbone.") for name in state)
+    if hasattr(model, "backbone") and not whole:
         state = {f"backbone.{name}": tensor for name, tensor in state.items()}
+    if isinstance(model, Backbone) and whole:
+        state = {n.removeprefix("backbone."): t for n, t in state.items() if n.startswith("backbone.")}
     what = str(source) if isinstance(source, (str, Path)) else "the state dict"
     load_strictly(model, state, allow_missing, allow_unexpected, what)
 
@@ -73,6 +77,22 @@ def read_state_dict(path: Path | str) -> dict[str, Tensor]:
         raise ValueError(
             f"'{path}' is no checkpoint of tensors (accepted: .pth, .safetensors, .params): {error}"
         ) from error
+
+
+def own_names(state: Mapping[str, Tensor], layout: str | Rules) -> dict[str, Tensor]:
+    """The state dict under this package's names.
+
+    Raises:
+        ValueError: unknown layout.
+    """
+    if not isinstance(layout, str):
+        return rename(state, layout)
+    if layout in _CONVERTERS:
+        return _CONVERTERS[layout](state)
+    if layout not in LAYOUTS:
+        accepted = ", ".join(sorted([*LAYOUTS, *_CONVERTERS]))
+        raise ValueError(f"unknown checkpoint layout '{layout}'; accepted: {accepted}")
+    return rename(state, LAYOUTS[layout])
 
 
 def unwrap(state: Mapping[str, object]) -> dict[str, Tensor]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-Rules = tuple[tuple[str, str | None], ...]
-"""(pattern at the start of a name, replacement or None to drop the entry); the first match counts."""
+from wsss.backbones.rules import Rules
+from wsss.backbones.vit_checkpoints import VIT_LAYOUTS, detect_vit_layout
 
 _TRUNK = (r"(conv1a|b\d(?:_\d)?|bn7)\.", r"backbone.\1.")
 
@@ -51,6 +51,20 @@ LAYOUTS: dict[str, Rules] = {
         (r"f8_5\.", "projections.2."),
         (r"f9\.", "fusion."),
     ),
+    # IRN registers every part twice or more; each tensor is taken under its first name.
+    "irn-edge": (
+        (r"resnet50\.fc\.", None),
+        (r"resnet50\.", "backbone.net."),
+        (r"mean_shift\.running_mean", "mean_displacement"),
+        *((rf"fc_edge{i + 1}\.", f"boundary_levels.{i}.") for i in range(5)),
+        (r"fc_edge6\.", "boundary_head."),
+        *((rf"fc_dp{i + 1}\.", f"displacement_levels.{i}.") for i in range(5)),
+        (r"fc_dp6\.", "displacement_deep."),
+        (r"fc_dp7\.3\.", "displacement_head.2."),
+        (r"fc_dp7\.4\.", None),
+        (r"fc_dp7\.", "displacement_head.0."),
+        (r"(stage\d|backbone|edge_layers|dp_layers)\.", None),
+    ),
     # IRN registers its ResNet-50 three times: resnet50.*, stage1 … 4 and backbone.* are the same tensors.
     "irn-cam": (
         (r"resnet50\.fc\.", None),
@@ -60,13 +74,22 @@ LAYOUTS: dict[str, Rules] = {
     ),
 }
 """By checkpoint: the ImageNet ResNet-38 (converted, MXNet), PSA, SEAM (its AffinityNet is PSA's) and IRN."""
+LAYOUTS |= VIT_LAYOUTS
 
 
 def detect_layout(names: Iterable[str]) -> str | tuple[()]:
-    """Which of `LAYOUTS` the names belong to; no rules at all (`()`) for a state dict of our own names."""
+    """Whose names these are: one of `LAYOUTS` or `mit`, `afa`; no rules at all (`()`) for our own names."""
     names = set(names)
     if any(name.startswith("arg:") for name in names):
         return "resnet38-mxnet"
+    if "patch_embed1.proj.weight" in names:
+        return "mit"
+    if "encoder.patch_embed1.proj.weight" in names:
+        return "afa"
+    if vit := detect_vit_layout(names):
+        return vit
+    if any(name.startswith("fc_edge1.") for name in names):
+        return "irn-edge"
     if any(name.startswith("resnet50.") for name in names):
         return "irn-cam"
     if "conv1a.weight" not in names:

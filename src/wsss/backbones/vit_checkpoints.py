@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from wsss.backbones.layouts import Rules
+from wsss.backbones.rules import Rules
 
 
 def _projection(published: str, own: str) -> Rules:

@@ -60,6 +60,9 @@ class ACR(Method):
         attention = tokens.mean_attention().chunk(2)
         return acr_losses((image, mirror), attention, batch.labels, tokens.grid, self.alpha)
 
+    def present_maps(self, images: Tensor, labels: Tensor) -> Tensor:
+        return self.activation_maps(images, labels)
+
     def activation_maps(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
         """Class maps (B, K, h, w) ≥ 0; works under `no_grad` and `inference_mode`.
 

@@ -69,31 +69,36 @@ def class_gradients(features: Tensor, scores: Tensor, classes: Tensor) -> Tensor
     return gradients
 
 
-def localise(method: Method, images: Tensor, localiser: str) -> Tensor:
+def localise(method: Method, images: Tensor, localiser: str, labels: Tensor | None = None) -> Tensor:
     """Non-negative class maps (B, K, h, w) of images (B, 3, H, W); of the scores, not of training.
 
-    The backbone runs once, and each class sends its gradient through the head alone.
+    The backbone runs once, and each class sends its gradient through the head alone. Works under `no_grad` and
+    `inference_mode`.
+
+    labels: (B, K); the maps of classes that no image has are left 0.
 
     Raises:
         ValueError: unknown localiser, or a method without `backbone`.
     """
     if localiser == "cam":
-        return method.activation_maps(images)
+        return method.activation_maps(images) if labels is None else method.present_maps(images, labels)
     if localiser not in LOCALISERS:
         raise ValueError(f"unknown localiser '{localiser}'; accepted: cam, {', '.join(LOCALISERS)}")
     backbone = getattr(method, "backbone", None)
     if not isinstance(backbone, nn.Module):
         raise ValueError(f"localiser '{localiser}' needs a method with a backbone; {type(method).__name__} has none")
-    rule, maps = LOCALISERS[localiser], []
-    with torch.enable_grad(), _leaf_outputs(backbone) as outputs:
-        scores = method.logits(images)
+    rule = LOCALISERS[localiser]
+    with torch.inference_mode(False), torch.enable_grad(), _leaf_outputs(backbone) as outputs:
+        scores = method.logits(images.clone())
         if len(outputs) != 1:
             raise ValueError(f"{type(method).__name__} does not classify the output of its backbone")
         features = outputs[0]
-        for k in range(scores.shape[1]):
+        maps = scores.new_zeros(*scores.shape, *features.shape[2:])
+        present = range(scores.shape[1]) if labels is None else labels.any(0).nonzero().flatten().tolist()
+        for k in present:
             classes = torch.full((len(images),), k, device=scores.device)
-            maps.append(rule(features.detach(), class_gradients(features, scores, classes)))
-    return torch.stack(maps, dim=1).relu()
+            maps[:, k] = rule(features.detach(), class_gradients(features, scores, classes)).detach()
+    return maps.detach().relu()
 
 
 def scaled(raw: Tensor, size: tuple[int, int]) -> Tensor:

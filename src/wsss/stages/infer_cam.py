@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -13,6 +15,7 @@ from wsss.data.dataset import Dataset
 from wsss.fusion import fuse
 from wsss.inference import read_groups, scaled_views, size_groups, view_maps
 from wsss.methods.base import Method
+from wsss.methods.gradcam import localise
 from wsss.models import load_classifier
 from wsss.progress import Progress
 from wsss.stages.common import shard_arguments, stage_parser, stage_session
@@ -39,7 +42,9 @@ def infer_cam(
     with ScoreWriter(file, class_names=dataset.class_names) as store:
         for group, images in read_groups(groups):
             views = scaled_views(images, settings.scales, settings.flip, backbone.mean, backbone.std, device)
-            maps = view_maps(views, model.activation_maps)
+            labels = torch.from_numpy(np.stack([record.labels for record in group])).to(device)
+            labels = labels.repeat(2, 1) if settings.flip else labels  # images, then mirrors
+            maps = view_maps(views, partial(localise, model, localiser=settings.localiser, labels=labels))
             for i, record in enumerate(group):
                 pairs = [_pair(m, i, len(group), settings.flip) for m in maps]
                 present = torch.from_numpy(record.labels) > 0

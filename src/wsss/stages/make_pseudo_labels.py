@@ -1,4 +1,4 @@
-"""Scores to labels: background, optional DenseCRF, the highest score wins."""
+"""Scores to labels: background, optional PAR and DenseCRF, the highest score wins."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ import json
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from wsss import schema
 from wsss.config import load_section
 from wsss.data.dataset import Dataset, read_image
 from wsss.progress import Progress
 from wsss.refine.crf import CRFParams, refine_scores_with_crf
+from wsss.refine.par import par
 from wsss.scoremaps import winner, with_background
 from wsss.stages.common import shard_arguments, stage_parser, stage_session
 from wsss.store import LabelWriter, ScoreMap, open_scores
@@ -23,18 +25,31 @@ class Settings(schema.MakePseudoLabels):
     threshold: float | None = None
 
 
-def pseudo_label(image: Path, scores: ScoreMap, crf: schema.CRF | None) -> np.ndarray:
+def pseudo_label(image: Path, scores: ScoreMap, refinement: schema.PAR | None, crf: schema.CRF | None) -> np.ndarray:
     """(H, W) uint8 class ids of maps that include the background; ties go to the lowest class."""
+    if refinement is not None:
+        scores = ScoreMap(scores.classes, refine_by_par(read_image(image), _shares(scores), refinement))
     if crf is None:
         return winner(scores)
-    shares = scores.scores / np.maximum(scores.scores.sum(0), 1e-5)
+    shares = _shares(scores)
     params = CRFParams(**crf.model_dump(exclude={"backend"}))
     label, _ = refine_scores_with_crf(read_image(image), scores.classes.tolist(), shares, params, crf.backend)
     return label.astype(np.uint8)
 
 
+def refine_by_par(image: np.ndarray, shares: np.ndarray, settings: schema.PAR) -> np.ndarray:
+    """Class shares (L, H, W) that follow the image (H, W, 3) uint8."""
+    pixels = torch.from_numpy(image).permute(2, 0, 1)[None]
+    return par(pixels, torch.from_numpy(shares)[None], settings.dilations, settings.iterations)[0].numpy()
+
+
+def _shares(scores: ScoreMap) -> np.ndarray:
+    """(L, H, W) that sum to 1 at every pixel with any score."""
+    return scores.scores / np.maximum(scores.scores.sum(0), 1e-5)
+
+
 def make_pseudo_labels(
-    crf: schema.CRF | None,
+    settings: schema.MakePseudoLabels,
     threshold: dict[str, float | str] | None,
     dataset: Dataset,
     scores: Path,
@@ -56,7 +71,7 @@ def make_pseudo_labels(
     with open_scores(scores) as store, writer as out:
         for record in records:
             maps = with_background(store[record.image_id], value)
-            out.add(record.image_id, pseudo_label(record.image, maps, crf))
+            out.add(record.image_id, pseudo_label(record.image, maps, settings.par, settings.crf))
             progress.update()
 
 
@@ -76,7 +91,7 @@ def main() -> None:
         elif settings.threshold is not None:
             threshold = {"threshold": settings.threshold, "source": "fixed"}
         place = {"split": args.split, "shard": args.shard, "of": args.of}
-        make_pseudo_labels(settings.crf, threshold, Dataset(args.data), args.scores, args.file, **place)
+        make_pseudo_labels(settings, threshold, Dataset(args.data), args.scores, args.file, **place)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Label maps of a split by the trained segmentation network, over scales and mirrors, with optional DenseCRF."""
+"""Label maps of a split by a segmentation network or a single-stage method, over scales and mirrors, with a CRF."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from wsss import schema
 from wsss.config import load_section
 from wsss.data.dataset import Dataset
 from wsss.inference import read_groups, scaled_views, size_groups, view_maps
-from wsss.models import load_segmentation
+from wsss.models import EndToEnd, load_segmenter
 from wsss.progress import Progress
 from wsss.refine.crf import CRFParams, refine_scores_with_crf
 from wsss.segment.network import SegmentationNet
@@ -38,6 +38,21 @@ def mean_probabilities(maps: list[Tensor], size: tuple[int, int], flip: bool) ->
     return total / len(maps)
 
 
+def max_probabilities(maps: list[Tensor], size: tuple[int, int], flip: bool) -> Tensor:
+    """(B, C, H, W) softmax of the largest logits over scales and mirrors (AFA); maps as above."""
+    best = None
+    for logits in maps:
+        scores = resize(logits, size, align_corners=False)
+        if flip:
+            images, mirrors = scores.chunk(2)
+            scores = torch.maximum(images, mirrors.flip(-1))
+        best = scores if best is None else torch.maximum(best, scores)
+    return best.softmax(1)
+
+
+FUSION = {"mean": mean_probabilities, "max": max_probabilities}
+
+
 def crf_label(image: np.ndarray, shares: np.ndarray, crf: schema.CRF) -> np.ndarray:
     """(H, W) uint8 from softmax (C, H, W) and DenseCRF."""
     classes = np.flatnonzero(shares.max((1, 2)) > NEGLIGIBLE)
@@ -49,7 +64,7 @@ def crf_label(image: np.ndarray, shares: np.ndarray, crf: schema.CRF) -> np.ndar
 def segment(
     settings: schema.Segment,
     dataset: Dataset,
-    model: SegmentationNet,
+    model: SegmentationNet | EndToEnd,
     file: Path,
     crf_file: Path | None,
     *,
@@ -68,7 +83,8 @@ def segment(
         refined = stack.enter_context(LabelWriter(crf_file, **about)) if crf_file else None
         for group, images in read_groups(groups):
             views = scaled_views(images, settings.scales, settings.flip, model.mean, model.std, device)
-            shares = mean_probabilities(view_maps(views, model), group[0].size, settings.flip).numpy()
+            maps = view_maps(views, model)
+            shares = FUSION[settings.fusion](maps, group[0].size, settings.flip).numpy()
             for record, image, share in zip(group, images, shares, strict=True):
                 plain.add(record.image_id, share.argmax(0).astype(np.uint8))
                 if refined:
@@ -81,7 +97,7 @@ def main() -> None:
     parser = stage_parser(__doc__)
     shard_arguments(parser)
     parser.add_argument("--data", type=Path, required=True, help="folder of prepare_data")
-    parser.add_argument("--model", type=Path, required=True, help="model.safetensors of train_segmentation")
+    parser.add_argument("--model", type=Path, required=True, help="model.safetensors to decode with")
     parser.add_argument("--crf-file", type=Path, help="HDF5 file for the labels after the CRF")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
     args = parser.parse_args()
@@ -90,7 +106,7 @@ def main() -> None:
         segment(
             settings,
             Dataset(args.data),
-            load_segmentation(args.model),
+            load_segmenter(args.model),
             args.file,
             args.crf_file if settings.crf else None,
             split=args.split,

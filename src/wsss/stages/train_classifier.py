@@ -1,4 +1,4 @@
-"""Trains a classifier on image-level labels; its activations localise the classes."""
+"""Trains a classifier on image-level labels, or takes a published one; its activations localise the classes."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from wsss import schema
 from wsss.config import load_section
 from wsss.data.dataset import Dataset
 from wsss.data.loading import Samples, derive_seed
+from wsss.methods.base import Method
 from wsss.models import build_method, freeze, save_model
 from wsss.stages.common import stage_parser, stage_session
-from wsss.training.loop import state_lock
+from wsss.training.loop import state_lock, write_history
 from wsss.training.session import Place, make_augment, place_from, train, training_arguments
 
 
@@ -23,9 +24,18 @@ class Settings(schema.TrainClassifier):
 
 
 def train_classifier(settings: Settings, dataset: Dataset, place: Place) -> None:
-    """Writes `model.safetensors` and `history.csv` to the place."""
+    """Writes `model.safetensors` and `history.csv` to the place; the latter is empty where nothing is trained."""
     torch.manual_seed(derive_seed(settings.rng_seed, "init"))
     model = build_method(settings, len(dataset.class_names) - 1)
+    if settings.training is None:
+        write_history({"lr": []}, place.out / "history.csv")
+    else:
+        _train(model, settings, dataset, place)
+    section = settings.model_dump(mode="json", exclude={"rng_seed"})
+    save_model(model, place.out / "model.safetensors", "classifier", section, dataset.class_names)
+
+
+def _train(model: Method, settings: Settings, dataset: Dataset, place: Place) -> None:
     freeze(model, model.backbone, settings.training)
     augment = make_augment(settings.training.augment, model.backbone)
     samples = Samples(dataset.split("train"), augment, settings.rng_seed)
@@ -38,8 +48,6 @@ def train_classifier(settings: Settings, dataset: Dataset, place: Place) -> None
         settings.rng_seed,
         place,
     )
-    section = settings.model_dump(mode="json", exclude={"rng_seed"})
-    save_model(model, place.out / "model.safetensors", "classifier", section, dataset.class_names)
 
 
 def main() -> None:
