@@ -1,12 +1,14 @@
 import multiprocessing
+import os
 import pickle
+import signal
 
 import h5py
 import numpy as np
 import pytest
 
 from wsss.codec import decode_scores, encode_scores
-from wsss.store import LabelWriter, ScoreWriter, merge, open_labels, open_scores
+from wsss.store import LabelWriter, ScoreWriter, merge, open_labels, open_scores, recover
 
 NAMES = ("background", "cat", "dog")
 PALETTE = np.array([[0, 0, 0], [128, 0, 0], [0, 128, 0]], np.uint8)
@@ -221,3 +223,48 @@ def test_hundred_thousand_images(tmp_path):
     store = open_labels(tmp_path / "x")
     assert [int(store[ids[i]][0, 0]) for i in (0, 1, 77_777, 99_999)] == [0, 1, 77_777 % 3, 0]
     assert list(store) == ids
+
+
+def add_and_die(path, labels, count, resume):
+    """In a process of its own: add the first `count` maps, then die as kill -9 does."""
+    out = LabelWriter(path, class_names=NAMES, palette=PALETTE, attributes={"split": "train"}, resume=resume)
+    for image_id in list(labels)[:count]:
+        out.add(image_id, labels[image_id])
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def killed(path, labels, count, resume="same"):
+    process = multiprocessing.get_context("fork").Process(target=add_and_die, args=(path, labels, count, resume))
+    process.start()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
+    return path
+
+
+@pytest.mark.parametrize("torn", [0, 7])
+def test_a_killed_writer_is_resumed_to_the_same_bytes(tmp_path, torn):
+    labels = labels_of(8)
+    whole = write_labels(tmp_path / "whole", labels).read_bytes()
+    path = killed(tmp_path / "x", labels, 20)
+    part = tmp_path / ".x.part"
+    os.truncate(part, part.stat().st_size - torn)
+    with LabelWriter(path, class_names=NAMES, palette=PALETTE, attributes={"split": "train"}, resume="same") as out:
+        assert [i for i in labels if i in out] == list(labels)[: 20 - (torn > 0)]
+        for image_id, label in labels.items():
+            out.add(image_id, label)
+    assert path.read_bytes() == whole and not part.exists()
+
+
+def test_a_killed_writer_leaves_what_it_had_added_readable(tmp_path):
+    labels = labels_of(9)
+    path = killed(tmp_path / "x", labels, 5)
+    assert not path.exists() and recover(path) == 5
+    store = open_labels(path)
+    assert list(store) == list(labels)[:5] and all(np.array_equal(store[i], labels[i]) for i in store)
+
+
+@pytest.mark.parametrize("resume", [None, "other"])
+def test_other_work_starts_afresh(tmp_path, resume):
+    path = killed(tmp_path / "x", labels_of(10), 5)
+    with LabelWriter(path, class_names=NAMES, palette=PALETTE, attributes={"split": "train"}, resume=resume) as out:
+        assert len(out) == 0

@@ -27,7 +27,6 @@ import os
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from hashlib import blake2b
 from pathlib import Path
 from types import TracebackType
 from typing import Generic, NamedTuple, Self, TypeVar
@@ -36,12 +35,11 @@ import h5py
 import numpy as np
 
 from wsss.codec import decode_scores, encode_scores
+from wsss.journal import Journal, read_journal
+from wsss.store_file import VERSION, Header, hash_id, write_file
 
 IGNORE = 255
-VERSION = 1
 LABELS, SCORES = "wsss-labels", "wsss-scores"
-_CHUNK = 1 << 16  # bytes of `records` per HDF5 chunk: what a random read costs at least
-_TEXT = h5py.string_dtype("utf-8")
 PathLike = str | os.PathLike[str]
 T = TypeVar("T")
 
@@ -53,77 +51,30 @@ class ScoreMap(NamedTuple):
     scores: np.ndarray
 
 
-def _hash(image_id: str) -> int:
-    return int.from_bytes(blake2b(image_id.encode(), digest_size=8).digest(), "little")
-
-
 class _Writer:
-    """Appends records to a temporary file beside `path`, renamed to it when the context ends cleanly."""
+    """Appends records to a journal beside `path`; the file itself is made when the context ends cleanly."""
 
-    def __init__(
-        self,
-        path: PathLike,
-        kind: str,
-        class_names: Sequence[str],
-        palette: np.ndarray | None,
-        attributes: Mapping[str, str],
-    ) -> None:
-        self.path = Path(path)
-        self.class_names = tuple(class_names)
-        self._temporary = self.path.with_name(f".{self.path.name}.{os.getpid()}.tmp")
-        self._ids: dict[str, None] = {}
-        self._shapes: list[tuple[int, int, int]] = []
-        self._offsets = [0]
-        self._buffer = bytearray()
-        self._written = 0
-        # A fixed range of file format versions: another HDF5 release must not change the bytes.
-        self._file = h5py.File(self._temporary, "w", libver=("v110", "v110"))
-        self._file.attrs["format"] = kind
-        self._file.attrs["version"] = VERSION
-        self._put("class_names", np.array(self.class_names, dtype=_TEXT))
-        if palette is not None:
-            self._put("palette", palette)
-        self._put("attributes", json.dumps(dict(sorted(attributes.items())), ensure_ascii=False))
-        self._records = self._file.create_dataset(
-            "records", (0,), np.uint8, maxshape=(None,), chunks=(_CHUNK,), track_times=False
-        )
+    def __init__(self, path: PathLike, header: Header, resume: str | None) -> None:
+        self.path, self.header, self._keep = Path(path), header, resume is not None
+        head = header._asdict() | {"resume": resume}
+        self._journal = Journal(_journal_path(self.path), head, resume=self._keep)
+        self._earlier = frozenset(self._journal.entries)
 
-    def _put(self, name: str, data: np.ndarray | str) -> None:
-        # Not `file[name] = data`: h5py links such a dataset only after writing it, and with 100 000 ids the
-        # name then led to another dataset.
-        self._file.create_dataset(name, data=data, track_times=False)
+    def __contains__(self, image_id: object) -> bool:
+        """Whether the map of an image is in the file, from this process or from the one that it resumes."""
+        return image_id in self._journal.entries
+
+    def __len__(self) -> int:
+        return len(self._journal.entries)
 
     def _append(self, image_id: str, shape: tuple[int, int, int], record: bytes) -> None:
-        if image_id in self._ids:
+        if image_id in self._earlier:
+            return
+        if image_id in self:
             raise ValueError(f"{self.path}: image id {image_id!r} was added twice")
         if "\0" in image_id:
             raise ValueError(f"{self.path}: image id {image_id!r} holds a NUL character")
-        self._ids[image_id] = None
-        self._shapes.append(shape)
-        self._offsets.append(self._offsets[-1] + len(record))
-        self._buffer += record
-        while len(self._buffer) >= _CHUNK:
-            self._write_chunk(self._buffer[:_CHUNK])
-            del self._buffer[:_CHUNK]
-
-    def _write_chunk(self, data: bytearray) -> None:
-        start = self._written
-        self._written += _CHUNK
-        self._records.resize((self._written,))
-        self._records.id.write_direct_chunk((start,), bytes(data))
-
-    def _finish(self) -> None:
-        if self._buffer:
-            self._write_chunk(self._buffer.ljust(_CHUNK, b"\0"))
-        self._records.resize((self._offsets[-1],))
-        ids = list(self._ids)
-        hashes = np.array([_hash(i) for i in ids], dtype=np.uint64)
-        rows = np.argsort(hashes, kind="stable").astype(np.int64)
-        self._put("ids", np.array(ids, dtype=_TEXT))
-        self._put("shapes", np.array(self._shapes, dtype=np.int32).reshape(-1, 3))
-        self._put("offsets", np.array(self._offsets, dtype=np.int64))
-        self._put("lookup_hash", hashes[rows])
-        self._put("lookup_row", rows)
+        self._journal.append(image_id, shape, record)
 
     def __enter__(self) -> Self:
         return self
@@ -131,20 +82,26 @@ class _Writer:
     def __exit__(self, kind: type[BaseException] | None, *_: BaseException | TracebackType | None) -> None:
         try:
             if kind is None:
-                self._finish()
-            self._file.close()
-            if kind is None:
-                self._temporary.replace(self.path)
+                write_file(self.path, self.header, self._journal.records())
         finally:
-            self._file.close()
-            self._temporary.unlink(missing_ok=True)
+            if kind is None or not self._keep:
+                self._journal.delete()
+            else:
+                self._journal.close()
+
+
+def _journal_path(path: Path) -> Path:
+    return path.with_name(f".{path.name}.part")
 
 
 class LabelWriter(_Writer):
     """Writes label maps: `with LabelWriter(path, class_names=…, palette=…) as out: out.add(image_id, label)`.
 
     class_names: C names, background first. palette: (C, 3) uint8 RGB. attributes: kept with the data.
-    The file appears under `path` when the context ends, and not at all after an exception.
+    resume: any text that stands for all that the maps depend on. What an earlier process with the same text had
+    added before it was stopped is then in the file already (`image_id in out`) and need not be added again.
+    The file appears under `path` when the context ends, and not at all after an exception. After a kill, `recover`
+    makes it of the maps that had been added.
     """
 
     def __init__(
@@ -154,18 +111,19 @@ class LabelWriter(_Writer):
         class_names: Sequence[str],
         palette: np.ndarray,
         attributes: Mapping[str, str] | None = None,
+        resume: str | None = None,
     ) -> None:
         palette = np.asarray(palette, dtype=np.uint8)
         wanted = (len(class_names), 3)
         if palette.shape != wanted:
             raise ValueError(f"palette has shape {palette.shape}, expected {wanted}: a colour for each class")
-        super().__init__(path, LABELS, class_names, palette, attributes or {})
+        super().__init__(path, Header(LABELS, tuple(class_names), palette.tolist(), dict(attributes or {})), resume)
 
     def add(self, image_id: str, label: np.ndarray) -> None:
         """Append a map (H, W) uint8 of class ids, 255 = ignore; ValueError for other ids, types or shapes."""
         if label.ndim != 2 or label.dtype != np.uint8:
             raise ValueError(f"{image_id}: label is {label.dtype} {label.shape}, expected uint8 (H, W)")
-        top, last = int(label.max(initial=0, where=label != IGNORE)), len(self.class_names) - 1
+        top, last = int(label.max(initial=0, where=label != IGNORE)), len(self.header.class_names) - 1
         if top > last:
             raise ValueError(f"{image_id}: class id {top}, accepted are 0..{last} and {IGNORE} for ignore")
         self._append(image_id, (1, *label.shape), zlib.compress(np.ascontiguousarray(label), 4))
@@ -178,9 +136,14 @@ class ScoreWriter(_Writer):
     """
 
     def __init__(
-        self, path: PathLike, *, class_names: Sequence[str], attributes: Mapping[str, str] | None = None
+        self,
+        path: PathLike,
+        *,
+        class_names: Sequence[str],
+        attributes: Mapping[str, str] | None = None,
+        resume: str | None = None,
     ) -> None:
-        super().__init__(path, SCORES, class_names, None, attributes or {})
+        super().__init__(path, Header(SCORES, tuple(class_names), None, dict(attributes or {})), resume)
 
     def add(self, image_id: str, classes: np.ndarray, scores: np.ndarray) -> None:
         """Append scores (k, H, W) of the class ids (k,), 0 = background; values are clipped to [0, 1]."""
@@ -188,7 +151,7 @@ class ScoreWriter(_Writer):
         if scores.ndim != 3 or classes.shape != scores.shape[:1]:
             given = f"classes {classes.shape} and scores {scores.shape}"
             raise ValueError(f"{image_id}: {given}, expected (k,) and (k, H, W)")
-        ids, last = classes.tolist(), len(self.class_names) - 1
+        ids, last = classes.tolist(), len(self.header.class_names) - 1
         if len(set(ids)) != len(ids) or any(not 0 <= c <= last for c in ids):
             raise ValueError(f"{image_id}: class ids {ids}, expected different ids of 0..{last}")
         record = classes.astype("<u2").tobytes() + encode_scores(scores, image_id)
@@ -242,7 +205,7 @@ class _Store(Mapping[str, T], Generic[T]):
     def _row(self, image_id: str) -> int:
         """Row of an id, or -1."""
         ids = self._handle()["ids"]
-        key = np.uint64(_hash(image_id))
+        key = np.uint64(hash_id(image_id))
         first, last = np.searchsorted(self._hashes, key, "left"), np.searchsorted(self._hashes, key, "right")
         for row in self._rows[first:last].tolist():
             if ids[row].decode() == image_id:
@@ -340,9 +303,9 @@ def _open_any(path: PathLike) -> LabelStore | ScoreStore:
     return LabelStore(path)
 
 
-def _header(store: LabelStore | ScoreStore) -> tuple[object, ...]:
+def _header(store: LabelStore | ScoreStore) -> Header:
     palette = None if store.palette is None else store.palette.tolist()
-    return type(store), store.class_names, store.attributes, palette
+    return Header(store._KIND, store.class_names, palette, store.attributes)
 
 
 def _locate(stores: Sequence[LabelStore | ScoreStore]) -> dict[str, int]:
@@ -370,12 +333,23 @@ def merge(paths: Sequence[PathLike], out: PathLike, order: Sequence[str]) -> Non
         raise ValueError("merge needs at least one shard, got none")
     with ExitStack() as stack:
         stores = [stack.enter_context(_open_any(p)) for p in paths]
-        head, where = stores[0], _locate(stores)
+        where = _locate(stores)
         missing, extra = set(order) - set(where), set(where) - set(order)
         for problem, ids in (("in no shard", missing), ("in a shard but not in the order", extra)):
             if ids:
                 raise ValueError(f"cannot merge to {out}: {len(ids)} images {problem}, first {min(ids)!r}")
-        kind, palette = head._KIND, head.palette
-        writer = stack.enter_context(_Writer(out, kind, head.class_names, palette, head.attributes))
-        for image_id in order:
-            writer._append(image_id, *stores[where[image_id]]._record(image_id))
+        if len(set(order)) != len(order):
+            raise ValueError(f"cannot merge to {out}: an id stands twice in the order")
+        records = ((image_id, *stores[where[image_id]]._record(image_id)) for image_id in order)
+        write_file(Path(out), _header(stores[0]), records)
+
+
+def recover(path: PathLike) -> int:
+    """Make the file `path` of what a killed writer had added; how many maps that are.
+
+    FileNotFoundError if no writer of `path` was killed. The writer may still resume: its journal stays.
+    """
+    head, records = read_journal(_journal_path(Path(path)))
+    head.pop("resume")
+    write_file(Path(path), Header(**head), records)
+    return len(records)

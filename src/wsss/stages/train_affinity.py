@@ -1,31 +1,54 @@
-"""Trains AffinityNet on pairs of confidently labelled pixels."""
+"""Trains AffinityNet or IRNet on pairs of confidently labelled pixels."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 import torch.nn.functional as F
+from pydantic import Field, RootModel
 from torch import Tensor
 
 from wsss import schema
+from wsss.backbones.base import Backbone
 from wsss.config import load_section
-from wsss.data.dataset import Dataset
+from wsss.data.augment import to_input
+from wsss.data.dataset import Dataset, Record, read_image
 from wsss.data.loading import Samples, StoredLabels, derive_seed
-from wsss.models import build_backbone, freeze, read_model, save_model
+from wsss.models import build_affinity, build_backbone, freeze, read_model, save_model
+from wsss.progress import Progress, log
 from wsss.refine.affinity import AffinityNet, affinity_labels, affinity_loss
+from wsss.refine.irn_paths import path_offsets
+from wsss.refine.irnet import IRNet, irnet_loss
 from wsss.stages.common import stage_parser, stage_session
+from wsss.tensors import resize
 from wsss.training.loop import state_lock
 from wsss.training.session import Place, make_augment, place_from, train, training_arguments
 
 IGNORE = 255
+Terms = dict[str, Tensor]
 
 
-class Settings(schema.TrainAffinity):
+class AffinityNetSettings(schema.AffinityNet):
     """The section of the configuration, and the run's seed."""
 
     rng_seed: int = 0
+
+
+class IRNetSettings(schema.IRNet):
+    """The section of the configuration, and the run's seed."""
+
+    rng_seed: int = 0
+
+
+Settings = AffinityNetSettings | IRNetSettings
+
+
+class _Section(RootModel):
+    root: Annotated[Settings, Field(discriminator="method")]
 
 
 def pool_labels(labels: Tensor, stride: int) -> Tensor:
@@ -35,10 +58,16 @@ def pool_labels(labels: Tensor, stride: int) -> Tensor:
     return present[F.avg_pool2d(votes, stride, ceil_mode=True).argmax(1)]
 
 
-def affinity_losses(model: AffinityNet, item: tuple[Any, Tensor], _step: int) -> dict[str, Tensor]:
+def sample_labels(labels: Tensor, stride: int) -> Tensor:
+    """(B, H, W) class ids with 255 → (B, h, w): the one at the centre of each block, as IRN does."""
+    grid = tuple(-(-side // stride) for side in labels.shape[1:])
+    return resize(labels[None], grid, mode="nearest-exact")[0]
+
+
+def affinitynet_terms(model: AffinityNet, item: tuple[Any, Tensor], settings: schema.AffinityNet) -> Terms:
     """The three weighted terms over the pairs of a batch."""
     batch, labels = item
-    pairs = affinity_labels(pool_labels(labels, model.stride), model.offsets)
+    pairs = affinity_labels(pool_labels(labels, model.stride), model.offsets, settings.inner_pairs)
     losses = affinity_loss(model(batch.images), pairs)
     return {
         "background": losses.background / 4,
@@ -47,20 +76,75 @@ def affinity_losses(model: AffinityNet, item: tuple[Any, Tensor], _step: int) ->
     }
 
 
-def train_affinity(settings: Settings, dataset: Dataset, classifier: Path, labels: Path, place: Place) -> None:
-    """Writes `model.safetensors` and `history.csv` to the place; the backbone starts as the classifier's."""
-    torch.manual_seed(derive_seed(settings.rng_seed, "init"))
+def irnet_terms(model: IRNet, item: tuple[Any, Tensor], settings: schema.IRNet) -> Terms:
+    """The five weighted terms over the pairs of a batch."""
+    batch, labels = item
+    offsets = path_offsets(settings.radius).to(labels.device)
+    pairs = affinity_labels(sample_labels(labels, model.stride), offsets, settings.inner_pairs)
+    losses = irnet_loss(*model(batch.images), pairs, settings.radius)
+    return {
+        "background": losses.background / 4,
+        "foreground": losses.foreground / 4,
+        "different": losses.different / 2,
+        "displacement_foreground": losses.displacement_foreground / 2,
+        "displacement_background": losses.displacement_background / 2,
+    }
+
+
+def classifier_backbone(classifier: Path) -> tuple[Backbone, dict[str, Any]]:
+    """The trained backbone of a classifier's file, and the settings that build it."""
     tensors, section, _ = read_model(classifier, "classifier")
     backbone = build_backbone(schema.TrainClassifier.model_validate(section).backbone, weights=False)
     prefix = "backbone."
     backbone.load_state_dict({k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)})
-    model = AffinityNet(backbone, settings.stride, settings.radius, settings.channels)
-    freeze(model, backbone, settings.training)
+    return backbone, section["backbone"]
+
+
+def train_affinity(settings: Settings, dataset: Dataset, classifier: Path, labels: Path, place: Place) -> None:
+    """Writes `model.safetensors` and `history.csv` to the place; the backbone starts as the classifier's."""
+    torch.manual_seed(derive_seed(settings.rng_seed, "init"))
+    backbone, backbone_settings = classifier_backbone(classifier)
+    model = build_affinity(settings, backbone)
     augment = make_augment(settings.training.augment, backbone)
-    samples = Samples(dataset.split("train"), augment, settings.rng_seed, StoredLabels(labels))
-    train(model, model.head_parameters(), affinity_losses, samples, settings.training, settings.rng_seed, place)
-    built = {"affinity": settings.model_dump(mode="json"), "backbone": section["backbone"]}
+    records = dataset.split("train")
+    samples = Samples(records, augment, settings.rng_seed, StoredLabels(labels))
+    if isinstance(model, IRNet):
+        head, terms = model.displacement_parameters(), irnet_terms
+    else:
+        head, terms = model.head_parameters(), affinitynet_terms
+        freeze(model, backbone, settings.training)
+    losses = lambda model, item, _step: terms(model, item, settings)  # noqa: E731
+    train(model, head, losses, samples, settings.training, settings.rng_seed, place)
+    if isinstance(model, IRNet):
+        measure_shift(model, records, settings.training, place)
+    built = {"affinity": settings.model_dump(mode="json"), "backbone": backbone_settings}
     save_model(model, place.out / "model.safetensors", "affinity", built, dataset.class_names)
+
+
+def measure_shift(model: IRNet, records: list[Record], training: schema.Training, place: Place) -> None:
+    """Gives `model` its mean displacement over the training images, which inference subtracts."""
+    progress = Progress(len(records), "images")
+    batches = corner_crops(records, model.backbone, training.augment.crop, training.batch_size)
+
+    def moved() -> Iterator[Tensor]:
+        for batch in batches:
+            yield batch.to(place.device)
+            progress.update(len(batch))
+
+    model.measure_mean_displacement(moved())
+    log.info("mean displacement (y, x): %.3f, %.3f cells", *model.mean_displacement.tolist())
+
+
+def corner_crops(records: list[Record], backbone: Backbone, crop: int, batch_size: int) -> Iterator[Tensor]:
+    """Normalised images in batches (B, 3, crop, crop), cut or padded with 0 at the bottom and right."""
+
+    def read(record: Record) -> Tensor:
+        pixels = to_input(read_image(record.image), backbone.mean, backbone.std)[:, :crop, :crop]
+        return F.pad(pixels, (0, crop - pixels.shape[2], 0, crop - pixels.shape[1]))
+
+    with ThreadPoolExecutor(2) as pool:
+        for start in range(0, len(records), batch_size):
+            yield torch.stack(list(pool.map(read, records[start : start + batch_size])))
 
 
 def main() -> None:
@@ -74,7 +158,7 @@ def main() -> None:
     with stage_session("train_affinity", args):
         place = place_from(args)
         with state_lock(place.state):
-            settings = load_section(Settings, args.config)
+            settings = load_section(_Section, args.config).root
             train_affinity(settings, Dataset(args.data), args.classifier, args.labels, place)
 
 
