@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: setup demo test test-slow lint format clean help
+.PHONY: setup demo kit test test-slow lint format clean help
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -22,6 +22,12 @@ $(STAMP): pyproject.toml
 demo: $(STAMP)  ## image labels to a trained model on the generated data set, with its table (minutes)
 	$(BIN)/snakemake --cores all --quiet rules host progress reason -- results/shapes/miou.csv
 	$(BIN)/python -m wsss.show results/shapes
+
+kit: $(STAMP)  ## the pipeline on 1000 real photographs: make kit KIT=/path/to/voc-kit
+	@test -d "$(KIT)/VOC2012" || { echo "make kit KIT=DIR: DIR must hold VOC2012/, labels.csv and the MobileNetV2 weights; found '$(KIT)'"; exit 2; }
+	mkdir -p results && sed 's#KIT/#$(KIT)/#' benchmarks/kit.yaml > results/kit.yaml
+	$(BIN)/snakemake --cores all --quiet rules host progress reason --configfile results/kit.yaml -- results/kit/miou.csv
+	$(BIN)/python -m wsss.show results/kit
 
 lint: $(STAMP)  ## ruff and snakefmt
 	$(BIN)/ruff check .

@@ -9,6 +9,9 @@ from pathlib import Path
 os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
 # Threads that wait must not keep the cores from other jobs; OpenMP reads this once, at its start.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+# Activations are freed and allocated again at every step; giving their memory back each time costs 15 % of a CPU training.
+os.environ.setdefault("MALLOC_MMAP_THRESHOLD_", str(2**32))
+os.environ.setdefault("MALLOC_TRIM_THRESHOLD_", str(2**32))
 
 ROOT = "results/stages"
 GPU_HERE = any(Path(device).exists() for device in ("/dev/nvidiactl", "/dev/kfd"))
