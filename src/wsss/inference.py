@@ -6,20 +6,28 @@ meets the same batch however many shards there are, and results are the same to 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Container, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import groupby
+from typing import Any, Self
 
 import numpy as np
 import torch
 from torch import Tensor
 from torchvision.transforms.v2 import functional as F
 
+from wsss import schema
 from wsss.data.dataset import Record, read_image
+from wsss.progress import Progress
+from wsss.training.loop import AMP_TYPES, resolve_device
 
 GROUP_PIXELS = 2**19
 """Most pixels of a group at scale 1; bounds memory."""
 READ_AHEAD = 2
+"""Groups decoded before they are needed."""
+WRITE_BEHIND = 4
+"""Calls that may wait for the writing thread."""
 
 
 def size_groups(records: Sequence[Record]) -> list[list[Record]]:
@@ -31,6 +39,17 @@ def size_groups(records: Sequence[Record]) -> list[list[Record]]:
         count = max(1, GROUP_PIXELS // (height * width))
         groups += [same[i : i + count] for i in range(0, len(same), count)]
     return groups
+
+
+def pending(groups: Sequence[list[Record]], *stores: Container[str]) -> list[list[Record]]:
+    """The groups that are not whole in each of `stores`: what an interrupted job has left to do."""
+    return [group for group in groups if not all(r.image_id in store for r in group for store in stores)]
+
+
+def shard_progress(groups: Sequence[list[Record]], todo: Sequence[list[Record]]) -> Progress:
+    """Progress over the images of a shard, of which those of `todo` are left."""
+    total = sum(map(len, groups))
+    return Progress(total, "images", done=total - sum(map(len, todo)))
 
 
 def read_groups(groups: Sequence[list[Record]]) -> Iterator[tuple[list[Record], np.ndarray]]:
@@ -74,6 +93,36 @@ def scaled_views(
 
 
 @torch.inference_mode()
-def view_maps(views: Iterator[Tensor], maps: Callable[[Tensor], Tensor]) -> list[Tensor]:
-    """`maps` of every view, on the CPU as float32."""
-    return [maps(view.contiguous(memory_format=torch.channels_last)).float().cpu() for view in views]
+def view_maps(views: Iterator[Tensor], maps: Callable[[Tensor], Tensor], amp: str = "off") -> list[Tensor]:
+    """`maps` of every view as float32, on the views' device; amp: mixed precision there, if that is a GPU."""
+    found = []
+    for view in views:
+        with torch.autocast(view.device.type, AMP_TYPES.get(amp), enabled=amp != "off" and view.is_cuda):
+            found.append(maps(view.contiguous(memory_format=torch.channels_last)).float())
+    return found
+
+
+class WriteBehind:
+    """Runs calls one after another in a thread, while the caller goes on; an error comes back at a later call."""
+
+    def __enter__(self) -> Self:
+        self._pool = ThreadPoolExecutor(1)
+        self._waiting: deque[Future] = deque()
+        return self
+
+    def __call__(self, function: Callable[..., Any], *arguments: Any) -> None:
+        self._waiting.append(self._pool.submit(function, *arguments))
+        while len(self._waiting) > WRITE_BEHIND:
+            self._waiting.popleft().result()
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        try:
+            while kind is None and self._waiting:
+                self._waiting.popleft().result()
+        finally:
+            self._pool.shutdown(cancel_futures=True)
+
+
+def crf_device(crf: schema.CRF | None, name: str) -> torch.device:
+    """Where a CRF computes if the job's device is `name`: pydensecrf knows the CPU only."""
+    return torch.device("cpu") if crf is None or crf.backend == "pydensecrf" else resolve_device(name)

@@ -78,6 +78,16 @@ def gpu(stage):
     )
 
 
+def crf_gpu(stage):
+    """Resource: a GPU for a step whose DenseCRF can use one."""
+
+    def find(wildcards):
+        crf = STEPS[stage, wildcards.key].config["crf"]
+        return gpu(stage)(wildcards) if crf and crf["backend"] != "pydensecrf" else 0
+
+    return find
+
+
 def option(flag, value):
     """A command-line option, or nothing where its value is empty."""
     return f"{flag} {value}" if value else ""

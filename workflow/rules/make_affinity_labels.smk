@@ -12,14 +12,17 @@ rule make_affinity_labels_shard:
     conda:
         "../../envs/wsss.yaml"
     threads: 1
+    resources:
+        gpu=crf_gpu("make_affinity_labels"),
     params:
         config=settings("make_affinity_labels"),
         code=code("make_affinity_labels"),
         data=subpath(input.data, parent=True),
         out=ROOT + "/make_affinity_labels/{key}",
+        device=execution("make_affinity_labels", "device"),
     shell:
         "python -m wsss.stages.make_affinity_labels --config {params.config:q} --code {params.code}"
-        " --data {params.data} --scores {input.scores} --out {params.out} --log {log} --threads {threads}"
+        " --data {params.data} --scores {input.scores} --out {params.out} --log {log} --threads {threads} --device {params.device}"
         " --split {wildcards.split} --shard {wildcards.shard} --of {wildcards.n} --file {output}"
 
 

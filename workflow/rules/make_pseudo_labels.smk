@@ -13,15 +13,18 @@ rule make_pseudo_labels_shard:
     conda:
         "../../envs/wsss.yaml"
     threads: 1
+    resources:
+        gpu=crf_gpu("make_pseudo_labels"),
     params:
         config=settings("make_pseudo_labels"),
         code=code("make_pseudo_labels"),
         data=subpath(input.data, parent=True),
         out=ROOT + "/make_pseudo_labels/{key}",
+        device=execution("make_pseudo_labels", "device"),
         threshold=lambda wildcards, input: option("--threshold", input.get("threshold")),
     shell:
         "python -m wsss.stages.make_pseudo_labels --config {params.config:q} --code {params.code}"
-        " --data {params.data} --scores {input.scores} {params.threshold} --out {params.out} --log {log} --threads {threads}"
+        " --data {params.data} --scores {input.scores} {params.threshold} --out {params.out} --log {log} --threads {threads} --device {params.device}"
         " --split {wildcards.split} --shard {wildcards.shard} --of {wildcards.n} --file {output}"
 
 

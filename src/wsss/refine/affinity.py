@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from wsss.backbones.base import Backbone
-from wsss.refine.walk import half_plane_offsets, pair_mask, pair_slices, random_walk
+from wsss.refine.walk import half_plane_offsets, pair_mask, pair_slices, walk_group
 from wsss.seeds import IGNORE, confident_labels, power_background, with_background
 from wsss.tensors import resize
 
@@ -185,6 +185,13 @@ def propagate_cams(
     cams: the present classes only, in [0, 1]; absent ones would stay 0.
     affinity: stencil (O, h, w) of the image, h = ceil(H / stride), w = ceil(W / stride).
     """
-    pooled = pool_with_background(cams, alpha, stride)
-    walked = random_walk(pooled[None], affinity[None], offsets, beta, steps)[0]
-    return upsample_scores(walked, stride, cams.shape[1:])
+    return propagate_cam_group([cams], affinity[None], offsets, stride, alpha, beta, steps)[0]
+
+
+def propagate_cam_group(
+    cams: Sequence[Tensor], affinity: Tensor, offsets: Tensor, stride: int, alpha: float, beta: float, steps: int
+) -> list[Tensor]:
+    """`propagate_cams` of several images of one size; affinity (B, O, h, w)."""
+    pooled = [pool_with_background(maps, alpha, stride) for maps in cams]
+    walked = walk_group(pooled, affinity, offsets, beta, steps)
+    return [upsample_scores(w, stride, maps.shape[1:]) for w, maps in zip(walked, cams, strict=True)]

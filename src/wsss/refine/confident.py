@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from wsss.refine.crf import CRFParams, crf_labels
+from wsss.refine.crf import CRFParams, crf_label_group, crf_labels
 from wsss.seeds import irn_confident_labels, seed_labels
+from wsss.store import ScoreMap
 
 LABEL_CRF = CRFParams(
     gaussian_sxy=3, gaussian_weight=3, bilateral_sxy=50, bilateral_srgb=5, bilateral_weight=10, steps=10
@@ -64,3 +67,29 @@ def refined_confident_labels(
         for threshold in (foreground_threshold, background_threshold)
     )
     return ConfidentLabels(foreground, background, irn_confident_labels(foreground, background))
+
+
+def confident_label_group(
+    images: Sequence[np.ndarray],
+    maps: Sequence[ScoreMap],
+    foreground_threshold: float = 0.30,
+    background_threshold: float = 0.05,
+    params: CRFParams = LABEL_CRF,
+    gt_prob: float = 0.7,
+    backend: str = "auto",
+    device: str | torch.device = "cpu",
+) -> list[np.ndarray]:
+    """`refined_confident_labels(...).combined` of several images of one size, computed together.
+
+    images: (H, W, 3) uint8; maps: of the present classes, without background.
+    """
+    foreground, background = (
+        [seed_labels(torch.from_numpy(found.scores), threshold).numpy() for found in maps]
+        for threshold in (foreground_threshold, background_threshold)
+    )
+    counts = 2 * [len(found.classes) + 1 for found in maps]
+    refined = crf_label_group(2 * list(images), foreground + background, counts, params, gt_prob, backend, device)
+    ids = 2 * [np.r_[0, found.classes].astype(np.uint8) for found in maps]
+    labels = [torch.from_numpy(table[index]) for table, index in zip(ids, refined, strict=True)]
+    half = len(images)
+    return [irn_confident_labels(f, b).numpy() for f, b in zip(labels[:half], labels[half:], strict=True)]

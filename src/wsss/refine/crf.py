@@ -55,8 +55,7 @@ def crf_probabilities(
     Raises ValueError if shapes or types do not fit, or if the backend is unknown or cannot use the device.
     """
     _check(image, probs.shape)
-    unary = -np.log(np.clip(probs, MIN_PROBABILITY, 1.0)).astype(np.float32)
-    return _marginals(image, unary, params, backend, device)
+    return _marginals([image], [_unary_from_probabilities(probs)], params, backend, device)[0]
 
 
 def crf_labels(
@@ -80,7 +79,40 @@ def crf_labels(
         accepted = f"0..{num_labels + first - 1}"
         raise ValueError(f"labels {label.min()}..{label.max()} given; accepted with {num_labels} labels: {accepted}")
     unary = _unary_from_labels(label.astype(np.int64) - first, num_labels, gt_prob)
-    return (_marginals(image, unary, params, backend, device).argmax(0) + first).astype(label.dtype)
+    return (_marginals([image], [unary], params, backend, device)[0].argmax(0) + first).astype(label.dtype)
+
+
+def crf_label_group(
+    images: Sequence[NDArray[np.uint8]],
+    labels: Sequence[NDArray[np.integer]],
+    num_labels: Sequence[int],
+    params: CRFParams,
+    gt_prob: float = 0.7,
+    backend: str = "auto",
+    device: str | torch.device = "cpu",
+) -> list[NDArray[np.integer]]:
+    """`crf_labels` of several images of one size; the torch backend computes them together."""
+    items = list(zip(images, labels, num_labels, strict=True))
+    for image, label, count in items:
+        _check(image, (count, *label.shape))
+    unaries = [_unary_from_labels(label.astype(np.int64), count, gt_prob) for _, label, count in items]
+    found = _marginals(images, unaries, params, backend, device)
+    return [m.argmax(0).astype(label.dtype) for m, label in zip(found, labels, strict=True)]
+
+
+def crf_score_group(
+    images: Sequence[NDArray[np.uint8]],
+    classes: Sequence[Sequence[int]],
+    scores: Sequence[NDArray],
+    params: CRFParams,
+    backend: str = "auto",
+    device: str | torch.device = "cpu",
+) -> list[NDArray[np.int64]]:
+    """Label maps (H, W) of `refine_scores_with_crf` for several images of one size, together as above."""
+    for image, maps in zip(images, scores, strict=True):
+        _check(image, maps.shape)
+    found = _marginals(images, [_unary_from_probabilities(maps) for maps in scores], params, backend, device)
+    return [np.asarray(ids, dtype=np.int64)[m.argmax(0)] for ids, m in zip(classes, found, strict=True)]
 
 
 def refine_scores_with_crf(
@@ -145,6 +177,10 @@ def _check(image: NDArray, shape: tuple[int, ...]) -> None:
         raise ValueError(f"maps are {shape}; accepted for this image: (L, {image.shape[0]}, {image.shape[1]})")
 
 
+def _unary_from_probabilities(probs: NDArray) -> NDArray[np.float32]:
+    return -np.log(np.clip(probs, MIN_PROBABILITY, 1.0)).astype(np.float32)
+
+
 def _unary_from_labels(label: NDArray[np.int64], num_labels: int, gt_prob: float) -> NDArray[np.float32]:
     """Energies (L, H, W): −log gt_prob of the given label, the rest shared by the others; −1 is uniform."""
     if not 0 < gt_prob < 1:
@@ -168,26 +204,36 @@ def resolve_backend(backend: str, device: str | torch.device = "cpu") -> str:
 
 
 def _marginals(
-    image: NDArray[np.uint8],
-    unary: NDArray[np.float32],
+    images: Sequence[NDArray[np.uint8]],
+    unaries: Sequence[NDArray[np.float32]],
     params: CRFParams,
     backend: str,
     device: str | torch.device,
-) -> NDArray[np.float32]:
+) -> list[NDArray[np.float32]]:
+    """Marginals of each image, all of one size."""
     if resolve_backend(backend, device) == "pydensecrf":
-        return _pydensecrf_marginals(image, unary, params)
-    return _torch_marginals(image, unary, params, device)
+        return [_pydensecrf_marginals(image, unary, params) for image, unary in zip(images, unaries, strict=True)]
+    return _torch_marginals(images, unaries, params, device)
 
 
 def _torch_marginals(
-    image: NDArray[np.uint8], unary: NDArray[np.float32], params: CRFParams, device: str | torch.device
-) -> NDArray[np.float32]:
+    images: Sequence[NDArray[np.uint8]],
+    unaries: Sequence[NDArray[np.float32]],
+    params: CRFParams,
+    device: str | torch.device,
+) -> list[NDArray[np.float32]]:
+    """One batch; where an image has fewer labels than another, those it lacks cost an infinite energy."""
     import torch
 
     from wsss.refine.mean_field import mean_field
 
-    pixels = torch.from_numpy(image.transpose(2, 0, 1).astype(np.float32))[None].to(device)
-    return mean_field(pixels, torch.from_numpy(unary)[None].to(device), params)[0].cpu().numpy()
+    most = max(map(len, unaries))
+    unary = torch.full((len(unaries), most, *unaries[0].shape[1:]), torch.inf)
+    for row, energies in zip(unary, unaries, strict=True):
+        row[: len(energies)] = torch.from_numpy(energies)
+    pixels = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).to(device).float()
+    marginals = mean_field(pixels, unary.to(device), params).cpu().numpy()
+    return [maps[: len(energies)] for maps, energies in zip(marginals, unaries, strict=True)]
 
 
 def _pydensecrf_marginals(

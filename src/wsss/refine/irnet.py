@@ -18,7 +18,7 @@ from torch.utils.checkpoint import checkpoint
 from wsss.backbones.base import Backbone
 from wsss.refine.affinity import PairLabels, affinity_loss, upsample_scores
 from wsss.refine.irn_paths import boundary_affinity, path_offsets
-from wsss.refine.walk import pair_slices, random_walk
+from wsss.refine.walk import pair_slices, random_walk, walk_group
 from wsss.seeds import constant_background, with_background
 from wsss.tensors import resize
 
@@ -214,8 +214,27 @@ def propagate_to_boundary(
 
     boundary: (h, w), probabilities. Scores are divided by their maximum over all classes.
     """
-    walked = walk_to_boundary(cams[None], boundary[None], radius, beta, steps)[0]
-    scores = upsample_scores(walked, stride, size)
+    return propagate_group_to_boundary([cams], boundary[None], stride, size, radius, beta, steps, threshold)[0]
+
+
+def propagate_group_to_boundary(
+    cams: Sequence[Tensor],
+    boundary: Tensor,
+    stride: int,
+    size: Sequence[int],
+    radius: int,
+    beta: float,
+    steps: int,
+    threshold: float,
+) -> list[Tensor]:
+    """`propagate_to_boundary` of several images of one size; boundary (B, h, w)."""
+    seeds = [maps * (1 - edge) for maps, edge in zip(cams, boundary, strict=True)]
+    walked = walk_group(seeds, boundary_affinity(boundary, radius), path_offsets(radius), beta, steps)
+    return [_relative_scores(upsample_scores(maps, stride, size), threshold) for maps in walked]
+
+
+def _relative_scores(scores: Tensor, threshold: float) -> Tensor:
+    """Scores divided by the highest of all, after the constant background."""
     if scores.numel():
         scores = scores / scores.max().clamp_min(torch.finfo(scores.dtype).tiny)
     return with_background(scores, constant_background(scores, threshold))

@@ -8,6 +8,7 @@ pair stands once; symmetry and a unit diagonal are implied, and pairs that leave
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -95,6 +96,20 @@ def random_walk(seeds: Tensor, affinity: Tensor, offsets: Tensor, beta: float, s
         for _ in range(steps):
             rows = step @ rows
     return rows.view(batch, height, width, classes).permute(0, 3, 1, 2).contiguous()
+
+
+def walk_group(seeds: Sequence[Tensor], affinity: Tensor, offsets: Tensor, beta: float, steps: int) -> Sequence[Tensor]:
+    """`random_walk` of B images with different numbers of classes: (k_b, h, w) each, affinity (B, O, h, w).
+
+    A GPU walks all of them at once; a CPU one after another, as its caches hold the matrix of one image.
+    """
+    if affinity.is_cuda:
+        most = max(map(len, seeds))
+        padded = torch.stack([torch.nn.functional.pad(s, (0, 0, 0, 0, 0, most - len(s))) for s in seeds])
+        walked = random_walk(padded, affinity, offsets, beta, steps)
+        return [maps[: len(s)] for maps, s in zip(walked, seeds, strict=True)]
+    pairs = zip(seeds, affinity, strict=True)
+    return [random_walk(s[None], a[None], offsets, beta, steps)[0] for s, a in pairs]
 
 
 def transition_matrix(affinity: Tensor, offsets: Tensor, beta: float) -> Tensor:

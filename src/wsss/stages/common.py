@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import logging
 import os
@@ -43,6 +44,13 @@ def shard_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--shard", type=int, default=0, help="this job's part, 0-based")
     parser.add_argument("--of", type=int, default=1, help="number of parts; changes no result")
     parser.add_argument("--file", type=Path, required=True, help="HDF5 file to write")
+
+
+def resume_token(args: argparse.Namespace, *inputs: Path) -> str:
+    """Stands for all that a shard's results depend on: settings, code, its part, and the input files as they are."""
+    files = [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in (args.data / "index.csv", *inputs)]
+    text = json.dumps([args.config, args.code, args.split, args.shard, args.of, files])
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 @contextmanager

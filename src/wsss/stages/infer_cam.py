@@ -13,12 +13,19 @@ from wsss import schema
 from wsss.config import load_section
 from wsss.data.dataset import Dataset
 from wsss.fusion import fuse
-from wsss.inference import read_groups, scaled_views, size_groups, view_maps
+from wsss.inference import (
+    WriteBehind,
+    pending,
+    read_groups,
+    scaled_views,
+    shard_progress,
+    size_groups,
+    view_maps,
+)
 from wsss.methods.base import Method
 from wsss.methods.gradcam import localise
 from wsss.models import load_classifier
-from wsss.progress import Progress
-from wsss.stages.common import shard_arguments, stage_parser, stage_session
+from wsss.stages.common import resume_token, shard_arguments, stage_parser, stage_session
 from wsss.store import ScoreWriter
 from wsss.training.loop import resolve_device
 
@@ -33,23 +40,25 @@ def infer_cam(
     shard: int,
     of: int,
     device: torch.device,
+    resume: str | None = None,
 ) -> None:
     """Writes the CAMs of shard `shard` of `of` to `file`."""
     groups = size_groups(dataset.split(split))[shard::of]
     model = model.to(device).to(memory_format=torch.channels_last)
     backbone = model.backbone
-    progress = Progress(sum(map(len, groups)), "images")
-    with ScoreWriter(file, class_names=dataset.class_names) as store:
-        for group, images in read_groups(groups):
+    writer = ScoreWriter(file, class_names=dataset.class_names, resume=resume)
+    todo = pending(groups, writer)
+    progress = shard_progress(groups, todo)
+    with writer as store, WriteBehind() as behind:
+        for group, images in read_groups(todo):
             views = scaled_views(images, settings.scales, settings.flip, backbone.mean, backbone.std, device)
             labels = torch.from_numpy(np.stack([record.labels for record in group])).to(device)
-            labels = labels.repeat(2, 1) if settings.flip else labels  # images, then mirrors
-            maps = view_maps(views, partial(localise, model, localiser=settings.localiser, labels=labels))
+            both = labels.repeat(2, 1) if settings.flip else labels  # images, then mirrors
+            maps = view_maps(views, partial(localise, model, localiser=settings.localiser, labels=both), settings.amp)
             for i, record in enumerate(group):
                 pairs = [_pair(m, i, len(group), settings.flip) for m in maps]
-                present = torch.from_numpy(record.labels) > 0
-                cams = fuse(pairs, present, record.size, settings.fusion, stride=backbone.stride)
-                store.add(record.image_id, record.classes, cams.numpy())
+                cams = fuse(pairs, labels[i] > 0, record.size, settings.fusion, stride=backbone.stride)
+                behind(store.add, record.image_id, record.classes, cams.cpu().numpy())
             progress.update(len(group))
 
 
@@ -76,6 +85,7 @@ def main() -> None:
             shard=args.shard,
             of=args.of,
             device=resolve_device(args.device),
+            resume=resume_token(args, args.classifier),
         )
 
 

@@ -1,36 +1,71 @@
-"""Confident labels that supervise affinities: CRFs on a low and a high power background (AffinityNet §3.2)."""
+"""Confident labels that supervise affinities: CRFs on two backgrounds (AffinityNet §3.2) or thresholds (IRNet §4.1)."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Annotated, Literal
 
 import numpy as np
 import torch
+from pydantic import Field, RootModel
 
 from wsss import schema
 from wsss.config import load_section
-from wsss.data.dataset import Dataset, read_image
-from wsss.progress import Progress
-from wsss.refine.crf import CRFParams, refine_scores_with_crf
+from wsss.data.dataset import Dataset
+from wsss.inference import crf_device, pending, read_groups, shard_progress, size_groups
+from wsss.refine.confident import confident_label_group
+from wsss.refine.crf import CRFParams, crf_score_group
 from wsss.seeds import confident_labels, power_background
-from wsss.stages.common import shard_arguments, stage_parser, stage_session
+from wsss.stages.common import resume_token, shard_arguments, stage_parser, stage_session
 from wsss.store import LabelWriter, ScoreMap, open_scores
 
 
-def affinity_label(image: np.ndarray, cams: ScoreMap, settings: schema.AffinityLabels, crf: CRFParams) -> np.ndarray:
-    """(H, W) uint8: class ids where both CRFs leave no doubt, 255 elsewhere."""
-    scores = torch.from_numpy(cams.scores)
-    labels = []
-    for alpha in (settings.low_alpha, settings.high_alpha):
-        background = power_background(scores, alpha)
-        both = torch.cat([background[None], scores]).numpy()
-        label, _ = refine_scores_with_crf(image, [0, *cams.classes.tolist()], both, crf, settings.crf.backend)
-        labels.append(torch.from_numpy(label))
-    return confident_labels(*labels).to(torch.uint8).numpy()
+class PowerBackgrounds(schema.AffinityLabels):
+    """AffinityNet's labels."""
+
+    method: Literal["affinitynet"]
+
+    def make(self, images: Sequence[np.ndarray], maps: Sequence[ScoreMap], device: torch.device) -> list[np.ndarray]:
+        """(H, W) uint8 of each image: class ids where both CRFs leave no doubt, 255 elsewhere."""
+        low, high = (self._refined(images, maps, alpha, device) for alpha in (self.low_alpha, self.high_alpha))
+        return [confident_labels(*both).to(torch.uint8).numpy() for both in zip(low, high, strict=True)]
+
+    def _refined(
+        self, images: Sequence[np.ndarray], maps: Sequence[ScoreMap], alpha: float, device: torch.device
+    ) -> list[torch.Tensor]:
+        scores = [torch.from_numpy(found.scores) for found in maps]
+        both = [torch.cat([power_background(s, alpha)[None], s]).numpy() for s in scores]
+        classes = [[0, *found.classes.tolist()] for found in maps]
+        labels = crf_score_group(images, classes, both, _parameters(self.crf), self.crf.backend, device)
+        return [torch.from_numpy(label) for label in labels]
+
+
+class Thresholds(schema.IRNetLabels):
+    """IRNet's labels."""
+
+    method: Literal["irnet"]
+
+    def make(self, images: Sequence[np.ndarray], maps: Sequence[ScoreMap], device: torch.device) -> list[np.ndarray]:
+        """(H, W) uint8 of each image: reliable classes, reliable background, 255 elsewhere."""
+        thresholds = self.foreground_threshold, self.background_threshold
+        crf = _parameters(self.crf), self.gt_prob, self.crf.backend
+        return confident_label_group(images, maps, *thresholds, *crf, device)
+
+
+Settings = PowerBackgrounds | Thresholds
+
+
+class _Section(RootModel):
+    root: Annotated[Settings, Field(discriminator="method")]
+
+
+def _parameters(crf: schema.CRF) -> CRFParams:
+    return CRFParams(**crf.model_dump(exclude={"backend"}))
 
 
 def make_affinity_labels(
-    settings: schema.AffinityLabels,
+    settings: Settings,
     dataset: Dataset,
     scores: Path,
     file: Path,
@@ -38,17 +73,20 @@ def make_affinity_labels(
     split: str,
     shard: int,
     of: int,
+    device: torch.device,
+    resume: str | None = None,
 ) -> None:
     """Writes the confident labels of shard `shard` of `of` to `file`."""
-    crf = CRFParams(**settings.crf.model_dump(exclude={"backend"}))
-    records = dataset.split(split)[shard::of]
-    progress = Progress(len(records), "images")
-    writer = LabelWriter(file, class_names=dataset.class_names, palette=dataset.palette)
+    groups = size_groups(dataset.split(split))[shard::of]
+    writer = LabelWriter(file, class_names=dataset.class_names, palette=dataset.palette, resume=resume)
+    todo = pending(groups, writer)
+    progress = shard_progress(groups, todo)
     with open_scores(scores) as cams, writer as out:
-        for record in records:
-            label = affinity_label(read_image(record.image), cams[record.image_id], settings, crf)
-            out.add(record.image_id, label)
-            progress.update()
+        for group, images in read_groups(todo):
+            labels = settings.make(images, [cams[record.image_id] for record in group], device)
+            for record, label in zip(group, labels, strict=True):
+                out.add(record.image_id, label)
+            progress.update(len(group))
 
 
 def main() -> None:
@@ -57,11 +95,21 @@ def main() -> None:
     shard_arguments(parser)
     parser.add_argument("--data", type=Path, required=True, help="folder of prepare_data")
     parser.add_argument("--scores", type=Path, required=True, help="CAMs of the split")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
     args = parser.parse_args()
     with stage_session("make_affinity_labels", args):
-        settings = load_section(schema.AffinityLabels, args.config)
-        place = {"split": args.split, "shard": args.shard, "of": args.of}
-        make_affinity_labels(settings, Dataset(args.data), args.scores, args.file, **place)
+        settings = load_section(_Section, args.config).root
+        make_affinity_labels(
+            settings,
+            Dataset(args.data),
+            args.scores,
+            args.file,
+            split=args.split,
+            shard=args.shard,
+            of=args.of,
+            device=crf_device(settings.crf, args.device),
+            resume=resume_token(args, args.scores),
+        )
 
 
 if __name__ == "__main__":

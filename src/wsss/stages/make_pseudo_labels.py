@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,12 +11,12 @@ import torch
 
 from wsss import schema
 from wsss.config import load_section
-from wsss.data.dataset import Dataset, read_image
-from wsss.progress import Progress
-from wsss.refine.crf import CRFParams, refine_scores_with_crf
+from wsss.data.dataset import Dataset
+from wsss.inference import crf_device, pending, read_groups, shard_progress, size_groups
+from wsss.refine.crf import CRFParams, crf_score_group
 from wsss.refine.par import par
 from wsss.scoremaps import winner, with_background
-from wsss.stages.common import shard_arguments, stage_parser, stage_session
+from wsss.stages.common import resume_token, shard_arguments, stage_parser, stage_session
 from wsss.store import LabelWriter, ScoreMap, open_scores
 
 
@@ -25,16 +26,22 @@ class Settings(schema.MakePseudoLabels):
     threshold: float | None = None
 
 
-def pseudo_label(image: Path, scores: ScoreMap, refinement: schema.PAR | None, crf: schema.CRF | None) -> np.ndarray:
-    """(H, W) uint8 class ids of maps that include the background; ties go to the lowest class."""
-    if refinement is not None:
-        scores = ScoreMap(scores.classes, refine_by_par(read_image(image), _shares(scores), refinement))
-    if crf is None:
-        return winner(scores)
-    shares = _shares(scores)
-    params = CRFParams(**crf.model_dump(exclude={"backend"}))
-    label, _ = refine_scores_with_crf(read_image(image), scores.classes.tolist(), shares, params, crf.backend)
-    return label.astype(np.uint8)
+def pseudo_labels(
+    images: Sequence[np.ndarray], maps: Sequence[ScoreMap], settings: schema.MakePseudoLabels, device: torch.device
+) -> list[np.ndarray]:
+    """(H, W) uint8 class ids of maps that include the background; ties go to the lowest class.
+
+    images: (H, W, 3) uint8, of one size. device: of the CRF.
+    """
+    if settings.par is not None:
+        shares = [refine_by_par(i, _shares(m), settings.par) for i, m in zip(images, maps, strict=True)]
+        maps = [ScoreMap(m.classes, s) for m, s in zip(maps, shares, strict=True)]
+    if settings.crf is None:
+        return [winner(found) for found in maps]
+    params = CRFParams(**settings.crf.model_dump(exclude={"backend"}))
+    classes, shares = [m.classes.tolist() for m in maps], [_shares(m) for m in maps]
+    labels = crf_score_group(images, classes, shares, params, settings.crf.backend, device)
+    return [label.astype(np.uint8) for label in labels]
 
 
 def refine_by_par(image: np.ndarray, shares: np.ndarray, settings: schema.PAR) -> np.ndarray:
@@ -58,21 +65,26 @@ def make_pseudo_labels(
     split: str,
     shard: int,
     of: int,
+    device: torch.device,
+    resume: str | None = None,
 ) -> None:
     """Writes the labels of shard `shard` of `of` to `file`, which remembers the threshold.
 
     threshold: {"threshold": value, "source": oracle or fixed}; None if the maps have a background.
     """
-    records = dataset.split(split)[shard::of]
-    progress = Progress(len(records), "images")
+    groups = size_groups(dataset.split(split))[shard::of]
+    about = {"class_names": dataset.class_names, "palette": dataset.palette}
     attributes = {name: str(value) for name, value in (threshold or {}).items()}
-    writer = LabelWriter(file, class_names=dataset.class_names, palette=dataset.palette, attributes=attributes)
+    writer = LabelWriter(file, **about, attributes=attributes, resume=resume)
+    todo = pending(groups, writer)
+    progress = shard_progress(groups, todo)
     value = threshold["threshold"] if threshold else None
     with open_scores(scores) as store, writer as out:
-        for record in records:
-            maps = with_background(store[record.image_id], value)
-            out.add(record.image_id, pseudo_label(record.image, maps, settings.par, settings.crf))
-            progress.update()
+        for group, images in read_groups(todo):
+            maps = [with_background(store[record.image_id], value) for record in group]
+            for record, label in zip(group, pseudo_labels(images, maps, settings, device), strict=True):
+                out.add(record.image_id, label)
+            progress.update(len(group))
 
 
 def main() -> None:
@@ -82,6 +94,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder of prepare_data")
     parser.add_argument("--scores", type=Path, required=True, help="maps of the split")
     parser.add_argument("--threshold", type=Path, help="threshold.json of choose_threshold")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
     args = parser.parse_args()
     with stage_session("make_pseudo_labels", args):
         settings = load_section(Settings, args.config)
@@ -90,8 +103,18 @@ def main() -> None:
             threshold = json.loads(args.threshold.read_text())
         elif settings.threshold is not None:
             threshold = {"threshold": settings.threshold, "source": "fixed"}
-        place = {"split": args.split, "shard": args.shard, "of": args.of}
-        make_pseudo_labels(settings, threshold, Dataset(args.data), args.scores, args.file, **place)
+        make_pseudo_labels(
+            settings,
+            threshold,
+            Dataset(args.data),
+            args.scores,
+            args.file,
+            split=args.split,
+            shard=args.shard,
+            of=args.of,
+            device=crf_device(settings.crf, args.device),
+            resume=resume_token(args, args.scores, *([args.threshold] if args.threshold else [])),
+        )
 
 
 if __name__ == "__main__":

@@ -3,27 +3,54 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
 
+import numpy as np
 import torch
+from pydantic import Field, RootModel
+from torch import Tensor
 
 from wsss import schema
 from wsss.config import load_section
 from wsss.data.augment import to_input
 from wsss.data.dataset import Dataset
-from wsss.inference import read_groups, size_groups
+from wsss.inference import WriteBehind, pending, read_groups, shard_progress, size_groups
 from wsss.models import load_affinity
-from wsss.progress import Progress
-from wsss.refine.affinity import AffinityNet, propagate_cams
-from wsss.stages.common import shard_arguments, stage_parser, stage_session
+from wsss.refine.affinity import AffinityNet, propagate_cam_group
+from wsss.refine.irnet import IRNet, propagate_group_to_boundary
+from wsss.stages.common import resume_token, shard_arguments, stage_parser, stage_session
 from wsss.store import ScoreWriter, open_scores
+from wsss.tensors import max_normalise, resize
 from wsss.training.loop import resolve_device
+
+Settings = schema.AffinityWalk | schema.BoundaryWalk
+
+
+class _Section(RootModel):
+    root: Annotated[Settings, Field(discriminator="method")]
+
+
+def affinity_walks(
+    model: AffinityNet, inputs: Tensor, cams: list[Tensor], settings: schema.AffinityWalk
+) -> list[Tensor]:
+    """(k + 1, H, W) of each image, background first, from its CAMs (k, H, W)."""
+    walk = settings.model_dump(exclude={"method"})
+    return propagate_cam_group(cams, model(inputs), model.offsets, model.stride, **walk)
+
+
+def boundary_walks(model: IRNet, inputs: Tensor, cams: list[Tensor], settings: schema.BoundaryWalk) -> list[Tensor]:
+    """(k + 1, H, W) of each image, background first, from its CAMs (k, H, W)."""
+    boundary, _ = model.infer(inputs)
+    strided = [max_normalise(resize(maps, tuple(boundary.shape[1:]), align_corners=False)) for maps in cams]
+    walk = settings.model_dump(exclude={"method"})
+    return propagate_group_to_boundary(strided, boundary, model.stride, inputs.shape[2:], **walk)
 
 
 @torch.inference_mode()
 def refine_cam(
-    settings: schema.RefineCam,
+    settings: Settings,
     dataset: Dataset,
-    model: AffinityNet,
+    model: AffinityNet | IRNet,
     scores: Path,
     file: Path,
     *,
@@ -31,20 +58,23 @@ def refine_cam(
     shard: int,
     of: int,
     device: torch.device,
+    resume: str | None = None,
 ) -> None:
     """Writes the walked maps (background first) of shard `shard` of `of` to `file`."""
     groups = size_groups(dataset.split(split))[shard::of]
     model = model.to(device).eval()
-    progress = Progress(sum(map(len, groups)), "images")
-    walk = {"stride": model.stride, "alpha": settings.alpha, "beta": settings.beta, "steps": settings.steps}
-    with open_scores(scores) as cams, ScoreWriter(file, class_names=dataset.class_names) as store:
-        for group, images in read_groups(groups):
+    walks = boundary_walks if settings.method == "irnet" else affinity_walks
+    writer = ScoreWriter(file, class_names=dataset.class_names, resume=resume)
+    todo = pending(groups, writer)
+    progress = shard_progress(groups, todo)
+    with open_scores(scores) as cams, writer as store, WriteBehind() as behind:
+        for group, images in read_groups(todo):
             inputs = torch.stack([to_input(image, model.backbone.mean, model.backbone.std) for image in images])
-            affinities = model(inputs.to(device))
-            for record, affinity in zip(group, affinities, strict=True):
-                seeds = torch.from_numpy(cams[record.image_id].scores).to(device)
-                walked = propagate_cams(seeds, affinity, model.offsets, **walk)
-                store.add(record.image_id, [0, *record.classes.tolist()], walked.cpu().numpy())
+            seeds = [cams[record.image_id] for record in group]
+            maps = [torch.from_numpy(found.scores).to(device) for found in seeds]
+            refined = walks(model, inputs.to(device), maps, settings)
+            for record, found, walked in zip(group, seeds, refined, strict=True):
+                behind(store.add, record.image_id, np.r_[0, found.classes], walked.cpu().numpy())
             progress.update(len(group))
 
 
@@ -59,7 +89,7 @@ def main() -> None:
     args = parser.parse_args()
     with stage_session("refine_cam", args):
         refine_cam(
-            load_section(schema.RefineCam, args.config),
+            load_section(_Section, args.config).root,
             Dataset(args.data),
             load_affinity(args.affinity),
             args.scores,
@@ -68,6 +98,7 @@ def main() -> None:
             shard=args.shard,
             of=args.of,
             device=resolve_device(args.device),
+            resume=resume_token(args, args.affinity, args.scores),
         )
 
 

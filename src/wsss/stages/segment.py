@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -11,13 +12,21 @@ from torch import Tensor
 
 from wsss import schema
 from wsss.config import load_section
-from wsss.data.dataset import Dataset
-from wsss.inference import read_groups, scaled_views, size_groups, view_maps
+from wsss.data.dataset import Dataset, Record
+from wsss.inference import (
+    WriteBehind,
+    crf_device,
+    pending,
+    read_groups,
+    scaled_views,
+    shard_progress,
+    size_groups,
+    view_maps,
+)
 from wsss.models import EndToEnd, load_segmenter
-from wsss.progress import Progress
-from wsss.refine.crf import CRFParams, refine_scores_with_crf
+from wsss.refine.crf import CRFParams, crf_score_group
 from wsss.segment.network import SegmentationNet
-from wsss.stages.common import shard_arguments, stage_parser, stage_session
+from wsss.stages.common import resume_token, shard_arguments, stage_parser, stage_session
 from wsss.store import LabelWriter
 from wsss.tensors import resize
 from wsss.training.loop import resolve_device
@@ -53,12 +62,15 @@ def max_probabilities(maps: list[Tensor], size: tuple[int, int], flip: bool) -> 
 FUSION = {"mean": mean_probabilities, "max": max_probabilities}
 
 
-def crf_label(image: np.ndarray, shares: np.ndarray, crf: schema.CRF) -> np.ndarray:
-    """(H, W) uint8 from softmax (C, H, W) and DenseCRF."""
-    classes = np.flatnonzero(shares.max((1, 2)) > NEGLIGIBLE)
+def crf_labels(
+    images: Sequence[np.ndarray], shares: Sequence[np.ndarray], crf: schema.CRF, device: torch.device
+) -> list[np.ndarray]:
+    """(H, W) uint8 of each image from its softmax (C, H, W) and DenseCRF."""
+    classes = [np.flatnonzero(share.max((1, 2)) > NEGLIGIBLE) for share in shares]
     params = CRFParams(**crf.model_dump(exclude={"backend"}))
-    label, _ = refine_scores_with_crf(image, classes.tolist(), shares[classes], params, crf.backend)
-    return label.astype(np.uint8)
+    chosen = [share[ids] for share, ids in zip(shares, classes, strict=True)]
+    labels = crf_score_group(images, [ids.tolist() for ids in classes], chosen, params, crf.backend, device)
+    return [label.astype(np.uint8) for label in labels]
 
 
 def segment(
@@ -72,24 +84,32 @@ def segment(
     shard: int,
     of: int,
     device: torch.device,
+    resume: str | None = None,
 ) -> None:
     """Writes the predictions of shard `shard` of `of` to `file`, and those after the CRF to `crf_file`."""
     groups = size_groups(dataset.split(split))[shard::of]
     model = model.to(device).to(memory_format=torch.channels_last)
-    progress = Progress(sum(map(len, groups)), "images")
+    about = {"class_names": dataset.class_names, "palette": dataset.palette, "resume": resume}
+    writers = [LabelWriter(path, **about) for path in (file, crf_file) if path]
+    todo = pending(groups, *writers)
+    progress = shard_progress(groups, todo)
+    refine_on = crf_device(settings.crf, str(device))
     with ExitStack() as stack:
-        about = {"class_names": dataset.class_names, "palette": dataset.palette}
-        plain = stack.enter_context(LabelWriter(file, **about))
-        refined = stack.enter_context(LabelWriter(crf_file, **about)) if crf_file else None
-        for group, images in read_groups(groups):
+        plain, *refined = (stack.enter_context(writer) for writer in writers)
+        behind = stack.enter_context(WriteBehind())
+        for group, images in read_groups(todo):
             views = scaled_views(images, settings.scales, settings.flip, model.mean, model.std, device)
-            maps = view_maps(views, model)
-            shares = FUSION[settings.fusion](maps, group[0].size, settings.flip).numpy()
-            for record, image, share in zip(group, images, shares, strict=True):
-                plain.add(record.image_id, share.argmax(0).astype(np.uint8))
-                if refined:
-                    refined.add(record.image_id, crf_label(image, share, settings.crf))
-                progress.update()
+            maps = view_maps(views, model, settings.amp)
+            shares = FUSION[settings.fusion](maps, group[0].size, settings.flip)
+            _add_group(behind, plain, group, shares.argmax(1).byte().cpu().numpy())
+            for out in refined:
+                _add_group(behind, out, group, crf_labels(images, shares.cpu().numpy(), settings.crf, refine_on))
+            progress.update(len(group))
+
+
+def _add_group(behind: WriteBehind, out: LabelWriter, group: Sequence[Record], labels: Iterable[np.ndarray]) -> None:
+    for record, label in zip(group, labels, strict=True):
+        behind(out.add, record.image_id, label)
 
 
 def main() -> None:
@@ -113,6 +133,7 @@ def main() -> None:
             shard=args.shard,
             of=args.of,
             device=resolve_device(args.device),
+            resume=resume_token(args, args.model),
         )
 
 

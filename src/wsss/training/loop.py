@@ -93,7 +93,7 @@ class Trainer:
         factor = self.schedule(self.step)
         for group in self.optimizer.param_groups:
             group["lr"] = group["peak_lr"] * factor
-        with torch.autocast(self.device.type, _AMP_TYPES.get(self.amp), enabled=self.amp != "off"):
+        with torch.autocast(self.device.type, AMP_TYPES.get(self.amp), enabled=self.amp != "off"):
             terms = self.losses(batch, self.step)
         self._scaler.scale(sum(terms.values())).backward()
         if self.clip_grad_norm:
@@ -150,7 +150,7 @@ class Trainer:
         log.info("resumes at step %d of %d", self.step, self.steps)
 
 
-_AMP_TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
+AMP_TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 @contextmanager
