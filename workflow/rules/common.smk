@@ -6,7 +6,9 @@ import sys
 from pathlib import Path
 
 # Jobs run the Python that runs Snakemake, whether or not its environment is activated.
-os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+os.environ["PATH"] = os.pathsep.join(
+    [str(Path(sys.executable).parent), os.environ["PATH"]]
+)
 # Threads that wait must not keep the cores from other jobs; OpenMP reads this once, at its start.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 # Activations are freed and allocated again at every step; giving their memory back each time costs 15 % of a CPU training.
