@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AliasChoices, Field, PositiveFloat, PositiveInt, model_validator
 
 from wsss.schema_base import Fraction, Range, Section
-from wsss.schema_data import COCOData, DataSettings, FolderData, ShapesData, VOCData
+from wsss.schema_data import DataSettings
 from wsss.schema_methods import CAMMethod, MethodSettings
 
 # --- building blocks -------------------------------------------------------------------------------------
@@ -136,8 +136,8 @@ class InferCam(Section):
     fusion: Literal["max", "minmax", "flipmax"] = Field("max", description="max: IRN; minmax: SEAM; flipmax: AFA, ToCo")
     threshold: Fraction | Literal["oracle", "auto"] = Field(
         "oracle",
-        description="background score; `oracle` takes the best on the training masks and says so; `auto` needs no masks "
-        "(docs/thresholds.md)",
+        description="background score; `oracle` takes the best on the training masks and says so; `auto` needs no "
+        "masks (docs/thresholds.md)",
     )
 
 

@@ -11,7 +11,10 @@ from __future__ import annotations
 
 import csv
 import json
+import warnings
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -19,6 +22,9 @@ from pathlib import Path
 import numpy as np
 from PIL import ExifTags, Image, ImageOps
 
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)  # up to MAX_PIXELS nothing is wrong
+MAX_PIXELS = 2 * Image.MAX_IMAGE_PIXELS
+"""Pillow refuses larger images as decompression bombs (178,956,970 pixels)."""
 COLUMNS = ("image_id", "image", "mask", "labels", "split", "measured", "height", "width")
 
 
@@ -98,14 +104,26 @@ def _resolve(folder: Path, text: str) -> Path:
     return inside if inside.exists() else Path(text)
 
 
-def _image_size(path: Path) -> tuple[int, int]:
-    """Height and width as `read_image` will give them, from the header alone."""
+def image_size(path: Path) -> tuple[int, int]:
+    """Height and width as `read_image` will give them, from the header alone.
+
+    Raises:
+        ValueError: not an image, or one of more than MAX_PIXELS.
+    """
+    with readable(path), Image.open(path) as image:
+        turned = image.getexif().get(ExifTags.Base.Orientation, 1) >= 5
+        return image.size if turned else image.size[::-1]
+
+
+@contextmanager
+def readable(path: Path, what: str = "image") -> Iterator[None]:
+    """Turns what Pillow raises for a bad file into one line."""
     try:
-        with Image.open(path) as image:
-            turned = image.getexif().get(ExifTags.Base.Orientation, 1) >= 5
-            return image.size if turned else image.size[::-1]
+        yield
+    except Image.DecompressionBombError:
+        raise ValueError(f"{path}: more than {MAX_PIXELS:,} pixels; cut it into tiles or shrink it") from None
     except (OSError, SyntaxError) as error:
-        raise ValueError(f"{path}: not a readable image ({error})") from error
+        raise ValueError(f"{path}: not a readable {what} ({error})") from error
 
 
 def write_index(
@@ -114,7 +132,7 @@ def write_index(
     """Writes dataset.json and index.csv, each whole or not at all."""
     folder.mkdir(parents=True, exist_ok=True)
     with ThreadPoolExecutor() as pool:
-        sizes = list(pool.map(lambda row: _image_size(_resolve(folder, row["image"])), rows))
+        sizes = list(pool.map(lambda row: image_size(_resolve(folder, row["image"])), rows))
     rows = [row | {"height": h, "width": w} for row, (h, w) in zip(rows, sizes, strict=True)]
     info = {"name": name, "class_names": class_names, "palette": palette[: len(class_names)].tolist()}
     temporary = folder / ".dataset.json"
@@ -134,11 +152,11 @@ def read_image(path: Path) -> np.ndarray:
     Raises:
         ValueError: the file is not a whole image.
     """
-    try:
-        with Image.open(path) as image:
-            return np.array(ImageOps.exif_transpose(image).convert("RGB"))
-    except (OSError, SyntaxError) as error:
-        raise ValueError(f"{path}: not a readable image ({error})") from error
+    with readable(path), Image.open(path) as image:
+        turned = ImageOps.exif_transpose(image)
+        if turned.mode.startswith("I;16"):  # Pillow would cut 16-bit greys off at 255
+            turned = Image.fromarray((np.asarray(turned) >> 8).astype(np.uint8))
+        return np.array(turned.convert("RGB"))
 
 
 def read_mask(path: Path) -> np.ndarray:
@@ -147,10 +165,7 @@ def read_mask(path: Path) -> np.ndarray:
     Raises:
         ValueError: the file is not a whole image, or has colours instead of class ids.
     """
-    try:
-        with Image.open(path) as image:
-            if image.mode not in ("P", "L"):
-                raise ValueError(f"{path}: mode {image.mode}; a mask is a palette (P) or grey (L) image")
-            return np.array(image)
-    except (OSError, SyntaxError) as error:
-        raise ValueError(f"{path}: not a readable mask ({error})") from error
+    with readable(path, "mask"), Image.open(path) as image:
+        if image.mode not in ("P", "L"):
+            raise ValueError(f"{path}: mode {image.mode}; a mask is a palette (P) or grey (L) image")
+        return np.array(image)

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
 from pydantic import Field, RootModel
 
 from wsss.config import load_section
+from wsss.data.cards import SOURCES, write_data_card
 from wsss.data.dataset import write_index
 from wsss.data.voc import voc_index
 from wsss.progress import Progress, log
-from wsss.schema import ShapesData, VOCData
+from wsss.schema_data import COCOData, FolderData, ShapesData, VOCData
 from wsss.stages.common import stage_parser, stage_session
+
+Index = tuple[list[str], np.ndarray, list[dict[str, str]]]
 
 
 class SeededShapes(ShapesData):
@@ -22,40 +27,79 @@ class SeededShapes(ShapesData):
     rng_seed: int = 0
 
 
+class DigestedFolder(FolderData):
+    """Files that change under the same path are other data: their digest is part of the settings."""
+
+    source_digest: str = ""
+
+
 class _Source(RootModel):
-    root: Annotated[SeededShapes | VOCData, Field(discriminator="dataset")]
+    root: Annotated[SeededShapes | VOCData | COCOData | DigestedFolder, Field(discriminator="dataset")]
 
 
-def prepare_data(source: SeededShapes | VOCData, out: Path, workers: int) -> None:
-    """Writes `out/index.csv` and `out/dataset.json`; generated images go to `out/images`."""
-    if source.dataset == "shapes":
-        from wsss.data.shapes import write_shapes
-
-        root = out / "images"
-        progress = Progress(source.train + source.val, "images")
-        write_shapes(
-            root,
-            train=source.train,
-            val=source.val,
-            rng_seed=source.rng_seed,
-            workers=workers,
-            progress=lambda done, _total: progress.update(done - progress.done),
-        )
-        names, palette, rows = voc_index(root, train_list="train", val_list="val", labels=str(root / "labels.csv"))
-        for row in rows:
-            row["image"], row["mask"] = (str(Path(row[k]).relative_to(out)) for k in ("image", "mask"))
-    else:
-        names, palette, rows = voc_index(
-            source.root,
-            train_list=source.train_list,
-            val_list=source.val_list,
-            labels=source.labels,
-            measure_list=source.measure_list,
-        )
+def prepare_data(source: SeededShapes | VOCData | COCOData | DigestedFolder, out: Path, workers: int) -> None:
+    """Writes `index.csv`, `dataset.json`, `data_card.md` and whatever images and masks are made to `out`."""
+    readers = {"shapes": _shapes, "voc": _voc, "coco": _coco, "folder": _folder}
+    names, palette, rows = readers[source.dataset](source, out, workers)
+    write_data_card(out, source.dataset, names, rows)
     write_index(out, source.dataset, names, palette, rows)
     counts = {split: sum(row["split"] == split for row in rows) for split in ("train", "val")}
     masks = sum(row["mask"] != "" for row in rows)
     log.info("%d classes, %s images, %d masks", len(names) - 1, counts, masks)
+    about = SOURCES[source.dataset]
+    log.info("%s. %s %s", about.title, about.licence, " ".join(f"Cite: {text}" for text in about.citations))
+
+
+def _shapes(source: SeededShapes, out: Path, workers: int) -> Index:
+    from wsss.data.shapes import write_shapes
+
+    root = out / "images"
+    write_shapes(
+        root,
+        train=source.train,
+        val=source.val,
+        rng_seed=source.rng_seed,
+        workers=workers,
+        progress=_counter(),
+    )
+    names, palette, rows = voc_index(root, train_list="train", val_list="val", labels=str(root / "labels.csv"))
+    for row in rows:
+        row["image"], row["mask"] = (str(Path(row[k]).relative_to(out)) for k in ("image", "mask"))
+    return names, palette, rows
+
+
+def _voc(source: VOCData, out: Path, _workers: int) -> Index:
+    if source.download:
+        from wsss.data.voc_download import get_voc
+
+        get_voc(source.root, source.mirrors)
+    settings = source.model_dump(include={"train_list", "val_list", "labels", "measure_list"})
+    return voc_index(source.root, **settings)
+
+
+def _coco(source: COCOData, out: Path, _workers: int) -> Index:
+    from wsss.data.coco import coco_index
+
+    return coco_index(**source.model_dump(exclude={"dataset"}), out=out, done=_counter())
+
+
+def _folder(source: DigestedFolder, out: Path, _workers: int) -> Index:
+    from wsss.data.folder import folder_index
+
+    settings = source.model_dump(exclude={"dataset", "source_digest"})
+    return folder_index(**settings, out=out, done=_counter())
+
+
+def _counter() -> Callable[[int, int], None]:
+    """A callback (done, total) that shows progress."""
+    shown: list[Progress] = []
+
+    def update(done: int, total: int) -> None:
+        if not shown:
+            shown.append(Progress(total, "images"))
+        shown[0].update(done - shown[0].done)
+
+    return update
 
 
 def main() -> None:

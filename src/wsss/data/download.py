@@ -1,0 +1,152 @@
+"""Downloads that survive a cut line: resumed, checked by MD5, tried at every mirror, extracted with care."""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import shutil
+import tarfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from wsss.progress import Progress, log
+
+CHUNK = 1 << 20
+ATTEMPTS = 5
+"""At each address, of which only those count that brought nothing new."""
+TIMEOUT = 60.0
+
+
+@dataclass(frozen=True)
+class Archive:
+    """A published file. url: its official address; md5: of the whole file."""
+
+    url: str
+    md5: str
+
+    @property
+    def name(self) -> str:
+        return self.url.rsplit("/", 1)[-1]
+
+
+class DownloadError(OSError):
+    """No address gave the file; the text is one line."""
+
+
+def fetch(archive: Archive, folder: Path, mirrors: Sequence[str] = ()) -> Path:
+    """The archive in `folder`: there already, or downloaded from a mirror or from its own address.
+
+    An unfinished download stays as `NAME.part` and is continued, by the next call at the latest.
+
+    Raises:
+        DownloadError: every address failed; names each with its reason.
+    """
+    target = folder / archive.name
+    if target.is_file():
+        if _md5(target) == archive.md5:
+            return target
+        log.warning("%s is not the published file (MD5 differs); it is downloaded anew", target)
+        target.unlink()
+    folder.mkdir(parents=True, exist_ok=True)
+    part = target.with_name(f"{archive.name}.part")
+    failures = []
+    for url in [*(f"{mirror.rstrip('/')}/{archive.name}" for mirror in mirrors), archive.url]:
+        try:
+            _download(url, part)
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            failures.append(f"{url}: {_reason(error)}")
+            continue
+        found = _md5(part)
+        if found == archive.md5:
+            part.replace(target)
+            return target
+        part.unlink()
+        failures.append(f"{url}: MD5 {found}, published is {archive.md5}")
+    raise DownloadError(f"cannot download {archive.name}: {'; '.join(failures)}")
+
+
+def extract(archive: Path, into: Path, wanted: Callable[[str], bool] = lambda name: True) -> None:
+    """Unpacks the wanted members of a tar file into `into`, which appears whole or not at all.
+
+    Members that point outside, devices and the like are refused (tarfile's filter `data`).
+
+    Raises:
+        ValueError: a damaged archive, or a member that is refused.
+    """
+    temporary = into.with_name(f".{into.name}.unpacking")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    try:
+        with tarfile.open(archive) as tar:
+            members = (member for member in tar if wanted(member.name))
+            tar.extractall(temporary, members, filter="data")
+        temporary.replace(into)
+    except tarfile.FilterError as error:
+        raise ValueError(f"{archive}: refused to unpack: {error}") from None
+    except (tarfile.TarError, EOFError, OSError) as error:
+        raise ValueError(f"{archive}: cannot be unpacked ({error})") from None
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _download(url: str, part: Path) -> None:
+    """Appends to `part` until the server says that it is whole; resumes after every cut."""
+    idle = 0
+    while True:
+        before = part.stat().st_size if part.is_file() else 0
+        try:
+            if _continue(url, part):
+                return
+            reason: Exception = OSError("the connection ended early")
+        except urllib.error.HTTPError as error:
+            if error.code < 500:
+                raise
+            reason = error
+        except (OSError, http.client.HTTPException) as error:
+            reason = error
+        idle = 0 if part.is_file() and part.stat().st_size > before else idle + 1
+        if idle >= ATTEMPTS:
+            raise reason
+        log.warning("%s: %s; continuing", url, _reason(reason))
+        time.sleep(min(30.0, 0.1 * 4**idle))
+
+
+def _continue(url: str, part: Path) -> bool:
+    """One request from where `part` ends; whether the file is then whole."""
+    start = part.stat().st_size if part.is_file() else 0
+    request = urllib.request.Request(url, headers={"Range": f"bytes={start}-"} if start else {})
+    try:
+        response = urllib.request.urlopen(request, timeout=TIMEOUT)
+    except urllib.error.HTTPError as error:
+        if error.code == 416 and start:  # nothing left to send, or another file: the checksum tells
+            return True
+        raise
+    with response:
+        resumed = response.status == 206 and _starts_at(response, start)
+        length = response.headers.get("Content-Length")
+        total = (start if resumed else 0) + int(length) if length else None
+        with part.open("ab" if resumed else "wb") as file:
+            meter = Progress((total or 0) // CHUNK, "MiB", done=file.tell() // CHUNK, rate_unit="MiB")
+            while chunk := response.read(CHUNK):
+                file.write(chunk)
+                meter.update(file.tell() // CHUNK - meter.done)
+            return total is None or file.tell() == total
+
+
+def _starts_at(response: http.client.HTTPResponse, start: int) -> bool:
+    return response.headers.get("Content-Range", "").startswith(f"bytes {start}-")
+
+
+def _md5(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, urllib.error.URLError) and not isinstance(error, urllib.error.HTTPError):
+        return str(error.reason)
+    return str(error) or type(error).__name__

@@ -1,0 +1,79 @@
+"""Spreadsheets of labels: the shapes that people have, and one clear line for the rest."""
+
+from __future__ import annotations
+
+import pytest
+
+from wsss.data.labels_csv import read_labels
+
+CAT_DOG = [("a.jpg", {"cat", "dog"}), ("b.jpg", {"cat"})]
+TABLE = [("a.jpg", {"dining table", "cat"}), ("b.jpg", {"cat"})]
+
+
+def read(tmp_path, data):
+    path = tmp_path / "labels.csv"
+    path.write_bytes(data if isinstance(data, bytes) else data.encode())
+    return read_labels(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("image,labels\na.jpg,cat dog\nb.jpg,cat\n", CAT_DOG),
+        ("image,labels\na.jpg,cat,dog\nb.jpg,cat\n", CAT_DOG),
+        ('image,labels\na.jpg,"cat, dog"\nb.jpg,cat\n', CAT_DOG),
+        ("image,labels\na.jpg,cat;dog\nb.jpg,cat\n", CAT_DOG),
+        ("image;labels\na.jpg;cat,dog\nb.jpg;cat\n", CAT_DOG),
+        ("image\tlabels\na.jpg\tcat dog\nb.jpg\tcat\n", CAT_DOG),
+        ("sep=;\nimage;labels\na.jpg;cat dog\nb.jpg;cat\n", CAT_DOG),
+        ("\ufeffimage,labels\r\na.jpg,cat dog\r\n\r\nb.jpg,cat\r\n,\r\n", CAT_DOG),
+        ("labels,file\ncat dog,a.jpg\ncat,b.jpg\n", CAT_DOG),
+        ("photo,animals\na.jpg,cat|dog\nb.jpg,cat\n", CAT_DOG),
+        ("image,cat,dog\na.jpg,1,1\nb.jpg,1,0\n", CAT_DOG),
+        ("image;cat;dog;;\na.jpg;x;x;;\nb.jpg;x;;;\n", CAT_DOG),
+        ("image,cat,dog\na.jpg,yes,TRUE\nb.jpg,1.0\n", CAT_DOG),
+        ("image,labels\na.jpg,dining table;cat\nb.jpg,cat\n", TABLE),
+        ("image,dining table,cat\na.jpg,1,1\nb.jpg,0,1\n", TABLE),
+        ("image,labels\na.jpg,Käse\nb.jpg,\n", [("a.jpg", {"Käse"}), ("b.jpg", set())]),
+    ],
+)
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+def test_shapes_of_tables(tmp_path, text, expected, encoding):
+    table = read(tmp_path, text.lstrip("\ufeff").encode("utf-16") if encoding == "utf-16" else text.encode())
+    assert [(row.image, set(row.names)) for row in table.rows] == expected
+
+
+def test_classes_keep_the_columns_order_or_the_alphabet(tmp_path):
+    assert read(tmp_path, "image,zebra,ant\na,1,0\n").classes == ["zebra", "ant"]
+    assert read(tmp_path, "image,labels\na,zebra ant\n").classes == ["ant", "zebra"]
+
+
+def test_a_split_column_is_no_class(tmp_path):
+    table = read(tmp_path, "image,split,cat\na,train,1\nb,Val,1\nc,,0\n")
+    assert table.classes == ["cat"] and [row.split for row in table.rows] == ["train", "val", ""]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "no rows below a header; accepted: columns image,labels"),
+        ("image,labels\n", "no rows below a header"),
+        ("image\na.jpg\n", "the header has no column of labels; found image"),
+        ("image,cat,cat\na,1,1\n", "names a column twice: cat"),
+        ("image,cat,dog\na,1,2\n", r"line 2: '2' in column 'dog'; accepted: 0 or 1"),
+        ("image,labels\n,cat\n", "line 2: the row names no image"),
+        ("image,labels,split\na,cat,test\n", "line 2: split 'test'; accepted: train, val"),
+        ("image,labels\na,cat dog\nb,cat\nc,dog;cat\n", "line 2: 'cat dog' may be one class or 2"),
+        ("image,labels\na,Cat\nb,cat\n", "classes 'Cat' and 'cat' differ in case only"),
+        ("image,labels\na,background\n", "class 'background'; the background is implied"),
+        ("image,labels\na,\n", "no row names a class"),
+        ("image,labels,split\na,cat,dog,train\n", "line 2: 4 cells for 3 columns; quote"),
+        ('image,labels\na,"cat\n', "line 2: not a CSV row"),
+        ("image," + ",".join(map(str, range(2, 300))) + "\na,1\n", "298 classes, e.g. 2, 3, 4; accepted: 1 to 254"),
+        ("image,labels\na,Käse\n".encode("cp1252"), "line 2: not UTF-8; in Excel, save as"),
+    ],
+)
+def test_other_tables_get_one_line(tmp_path, text, message):
+    with pytest.raises(ValueError, match=message) as caught:
+        read(tmp_path, text)
+    assert "labels.csv" in str(caught.value) and "\n" not in str(caught.value)
