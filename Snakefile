@@ -6,7 +6,10 @@ from pathlib import Path
 from snakemake.utils import min_version
 
 from wsss.config import ConfigError
+from wsss.digest import code_digest
+from wsss.outline import outline
 from wsss.plan import missing_inputs, plan_runs
+from wsss.report.page import templates_digest
 
 min_version("9.0")
 
@@ -31,4 +34,6 @@ include: "workflow/rules/refine_cam.smk"
 include: "workflow/rules/make_pseudo_labels.smk"
 include: "workflow/rules/train_segmentation.smk"
 include: "workflow/rules/segment.smk"
+include: "workflow/rules/quality.smk"
 include: "workflow/rules/evaluate.smk"
+include: "workflow/rules/report.smk"

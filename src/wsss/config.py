@@ -23,14 +23,14 @@ class ConfigError(ValueError):
 
 
 def all_runs(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The `runs` section of a configuration file.
+    """The `runs` section of a configuration file; beside it, `compare` may list runs for results/compare.html.
 
     Raises:
         ConfigError: another top-level key, or no runs.
     """
     for key in config:
-        if key != "runs":
-            raise ConfigError(f"{key}: unknown key{_nearest(key, ['runs'])}; accepted: runs")
+        if key not in ("runs", "compare"):
+            raise ConfigError(f"{key}: unknown key{_nearest(key, ['runs', 'compare'])}; accepted: runs, compare")
     runs = config.get("runs")
     if not isinstance(runs, Mapping) or not runs:
         raise ConfigError("runs: a mapping of run names to settings is needed, e.g. runs: {shapes: {preset: shapes}}")

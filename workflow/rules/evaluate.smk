@@ -24,6 +24,7 @@ rule evaluate:
     input:
         data=upstream("evaluate", "data", "index.csv"),
         threshold=upstream("evaluate", "threshold", "threshold.json"),
+        quality=upstream("evaluate", "quality", "quality.csv"),
         rows=lambda wildcards: [
             f"{step.folder}/{file}" for step, file in row_steps(wildcards).values()
         ],
@@ -57,16 +58,20 @@ rule collect:
     input:
         lambda wildcards: f"{plan_of(wildcards.run).steps[-1].folder}/miou.csv",
     output:
-        "results/{run}/miou.csv",
+        table=report(
+            "results/{run}/miou.csv",
+            caption="../report/miou.rst",
+            category="{run}",
+            labels={"result": "table"},
+        ),
+        outline="results/{run}/run.json",
     log:
         "results/{run}/collect.log",
     conda:
         "../../envs/wsss.yaml"
     params:
-        folders=lambda wildcards: json.dumps(
-            {step.label: str(step.folder) for step in plan_of(wildcards.run).steps}
-        ),
-        run=subpath(output[0], parent=True),
+        outline=lambda wildcards: json.dumps(outline(plan_of(wildcards.run))),
+        run=subpath(output.table, parent=True),
     shell:
-        "python -m wsss.stages.collect --run {params.run:q} --folders {params.folders:q} --table {input}"
+        "python -m wsss.stages.collect --run {params.run:q} --outline {params.outline:q} --table {input}"
         " 2> {log}"

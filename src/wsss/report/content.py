@@ -1,0 +1,212 @@
+"""What a run's page says, put together from its results."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import yaml
+
+from wsss.progress import duration
+from wsss.report.charts import LineChart, heatmap, line_chart
+from wsss.report.gallery import View, build_gallery
+from wsss.report.page import render
+from wsss.report.run import RunResults, Step, is_bound, title
+from wsss.report.words import describe
+
+_SECTIONS = {
+    "summary": "Summary",
+    "stages": "Stages",
+    "gallery": "Images",
+    "curves": "Curves",
+    "classes": "Classes",
+    "confusion": "Confusion",
+    "steps": "Steps",
+}
+
+
+def report_page(run: RunResults, threads: int = 1) -> str:
+    """The HTML of a run's report."""
+    rows = table_rows(run)
+    gallery = build_gallery(run.dataset, gallery_views(run), threads)
+    headline = next((row["key"] for row in rows if row["headline"]), "")
+    left_out = set() if rows else {"classes", "confusion"}
+    return render(
+        "report.html",
+        gallery,
+        run=run,
+        sections=[(id, name) for id, name in _SECTIONS.items() if id not in left_out],
+        intro=intro(run),
+        cards=cards(run, rows),
+        rows=rows,
+        sources={row["source"] for row in rows},
+        measured={row["split"]: row["images"] for row in rows},
+        charts=charts(run, rows),
+        class_names=run.dataset.class_names,
+        colours=[f"rgb({r},{g},{b})" for r, g, b in run.dataset.palette.tolist()],
+        heatmaps=_heatmaps(run),
+        headline=headline,
+        steps=[_step(step) for step in run.steps.values()],
+        versions=_versions(run),
+    )
+
+
+def gallery_views(run: RunResults) -> list[View]:
+    """The run's maps, one view for each stage of the table."""
+    finals = {run.final(layer.split) for layer in run.layers}
+    files: dict[str, dict[str, tuple[Path, float | None]]] = {}
+    for layer in run.layers:
+        files.setdefault(layer.name, {})[layer.split] = (layer.file, layer.threshold)
+    return [View(title(name), splits, name in finals) for name, splits in files.items()]
+
+
+def table_rows(run: RunResults) -> list[dict[str, Any]]:
+    """The rows of miou.csv with what the page adds to them."""
+    names = run.dataset.class_names
+    rows = []
+    for _, row in run.table.iterrows():
+        key = f"{row['stage']}-{row['split']}"
+        rows.append(
+            {
+                "key": key,
+                "title": title(row["stage"]),
+                "split": row["split"],
+                "miou": row["miou"],
+                "m_fn": row["m_fn"],
+                "m_fp": row["m_fp"],
+                "pixel_accuracy": row["pixel_accuracy"],
+                "images": int(row["images"]),
+                "threshold": None if pd.isna(row["threshold"]) else row["threshold"],
+                "source": None if pd.isna(row["threshold"]) else row["threshold_source"],
+                "bound": is_bound(row["stage"]),
+                "final": row["stage"] == run.final(row["split"]),
+                "headline": False,
+                "published": run.published.get(key),
+                "ious": [row[f"iou_{name}"] for name in names],
+            }
+        )
+    finals = [row for row in rows if row["final"]]
+    if finals:
+        finals[-1]["headline"] = True
+    return rows
+
+
+def intro(run: RunResults) -> str:
+    """The run in two sentences."""
+    dataset = run.dataset
+    counts = {split: len(dataset.split(split)) for split in ("train", "val")}
+    classes = len(dataset.class_names) - 1
+    method = run.steps["train_classifier"].config["method"]["name"].upper()
+    stages = [f"{method} activation maps"]
+    if "refine_cam" in run.steps:
+        stages.append(f"refinement by {_affinity_name(run)}")
+    stages.append("pseudo-labels")
+    if "train_segmentation" in run.steps:
+        architecture = run.steps["train_segmentation"].config.get("architecture", "")
+        stages.append(f"a {architecture} trained on them".replace("a  ", "a network "))
+    return (
+        f"From image-level labels to pixel masks on “{dataset.name}”: {counts['train']} training and {counts['val']} "
+        f"validation images of {classes} classes. The way: {', '.join(stages)}."
+    )
+
+
+def _affinity_name(run: RunResults) -> str:
+    method = run.steps["train_affinity"].config.get("method", "affinitynet") if "train_affinity" in run.steps else ""
+    return {"affinitynet": "AffinityNet", "irnet": "IRNet", "irn": "IRNet"}.get(method, method or "a random walk")
+
+
+def cards(run: RunResults, rows: list[dict[str, Any]]) -> list[dict[str, str]]:
+    """The numbers at the top."""
+    found = []
+    for row in rows:
+        if row["final"] or (row["bound"] and row is [r for r in rows if r["bound"]][-1]):
+            published = row["published"]
+            paper = f"; {published['miou']:.1f} published" if published else ""
+            note = f"mIoU on {row['images']} {row['split']} images{paper}"
+            found.append({"name": row["title"], "value": f"{row['miou']:.1f}", "unit": "%", "note": note})
+    share = json.loads((run.evaluation.folder / "summary.json").read_text()).get("share_of_upper_bound")
+    if share is not None:
+        found.append({"name": "Reached", "value": f"{share:.1f}", "unit": "%", "note": "of full supervision's mIoU"})
+    seconds = sum(step.seconds for step in run.steps.values())
+    value, unit = duration(seconds).split(" ", 1)
+    note = f"computing time of {len(run.steps)} steps on {', '.join(_devices(run.steps.values()))}"
+    found.append({"name": "Time", "value": value, "unit": unit, "note": note})
+    return found
+
+
+def charts(run: RunResults, rows: list[dict[str, Any]]) -> list[LineChart]:
+    """Threshold curves, m_FN and m_FP over stages, losses and learning rates."""
+    made = threshold_charts(run)
+    for split in dict.fromkeys(row["split"] for row in rows):
+        stages = [row for row in rows if row["split"] == split]
+        if len(stages) > 1:
+            x = list(range(1, len(stages) + 1))
+            series = {name: (x, [row[key] for row in stages]) for name, key in (("m_FN", "m_fn"), ("m_FP", "m_fp"))}
+            names = {i: str(i) for i in x}
+            order = ", ".join(f"{i} {row['title']}" for i, row in zip(x, stages, strict=True))
+            chart = line_chart(f"Missed and surplus, {split}", "stage", "FN/TP, FP/TP", series, names=names)
+            made.append(dataclasses.replace(chart, note=order))
+    for step in run.steps.values():
+        if step.history is not None and len(step.history):
+            made += training_charts(step)
+    return made
+
+
+def threshold_charts(run: RunResults) -> list[LineChart]:
+    """mIoU over the background score, with the chosen point, for each split."""
+    made = []
+    for (stage, split), curve in run.curves.groupby(["stage", "split"], sort=False):
+        row = run.table[(run.table["stage"] == stage) & (run.table["split"] == split)].iloc[0]
+        mark = (row["threshold"], row["miou"], f"chosen: {row['threshold']:.2f}, mIoU {row['miou']:.1f} %")
+        name = f"{title(stage)} over the background score, {split}"
+        series = {"mIoU": (curve["threshold"], curve["miou"])}
+        made.append(line_chart(name, "background score", "mIoU %", series, mark))
+    return made
+
+
+def training_charts(step: Step) -> list[LineChart]:
+    """Losses, smoothed a little, and the learning rate."""
+    history = step.history
+    losses = [name for name in history.columns if name not in ("step", "lr")]
+    window = max(1, len(history) // 50)
+    smooth = history[losses].rolling(window, min_periods=1).mean()
+    made = [line_chart(f"Loss, {step.label}", "step", "loss", {n: (history["step"], smooth[n]) for n in losses})]
+    series = {"learning rate": (history["step"], history["lr"])}
+    return [*made, line_chart(f"Learning rate, {step.label}", "step", "", series)]
+
+
+def _heatmaps(run: RunResults) -> list[Any]:
+    names = run.dataset.class_names
+    found = []
+    for key, matrix in run.confusions.items():
+        stage, split = key.rsplit("-", 1)
+        found.append(heatmap(key, f"{title(stage)}, {split}", np.asarray(matrix), names))
+    return found
+
+
+def _step(step: Step) -> dict[str, Any]:
+    jobs = step.jobs
+    return {
+        "label": step.label,
+        "words": describe(step.stage, step.config),
+        "yaml": yaml.safe_dump(step.config, sort_keys=False, allow_unicode=True),
+        "device": ", ".join(_devices([step])),
+        "jobs": len(jobs),
+        "time": duration(step.seconds) if jobs else "",
+    }
+
+
+def _devices(steps: Any) -> list[str]:
+    return list(dict.fromkeys(job["device"] for step in steps for job in step.jobs))
+
+
+def _versions(run: RunResults) -> str:
+    path = run.steps["train_classifier"].folder / "versions.json"
+    if not path.is_file():
+        return ""
+    versions = yaml.safe_load(path.read_text())
+    return ", ".join(f"{name} {versions[name]}" for name in ("torch", "timm", "numpy", "python") if name in versions)

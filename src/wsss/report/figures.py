@@ -1,0 +1,147 @@
+"""Figures for papers: stage bars, threshold curve, qualitative grid, each as PNG and PDF."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import matplotlib as mpl
+
+mpl.use("Agg")
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.figure import Figure
+
+from wsss.data.dataset import Record, read_image, read_mask
+from wsss.evaluation import open_store
+from wsss.report.gallery import image_iou
+from wsss.report.run import RunResults, is_bound, title
+from wsss.runtime import write_atomically
+from wsss.store import IGNORE, ScoreMap
+
+# Okabe & Ito's colours, told apart by colour-blind people.
+BLUE, ORANGE, GREY, GREEN = "#0072B2", "#D55E00", "#8A8F94", "#009E73"
+MOST_ROWS = 6
+_STYLE = {
+    "font.family": ["DejaVu Sans"],
+    "font.size": 8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "pdf.fonttype": 42,
+    "text.parse_math": False,
+}
+
+
+def save_figures(run: RunResults, folder: Path) -> None:
+    """Writes what the run has to show: `stages`, `threshold` and `qualitative`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with plt.rc_context(_STYLE):
+        if len(run.table):
+            _save(stage_bars(run), folder / "stages")
+        if len(run.curves):
+            _save(threshold_curve(run), folder / "threshold")
+        _save(qualitative(run), folder / "qualitative")
+
+
+def _save(figure: Figure, path: Path) -> None:
+    for kind, options in (("png", {"dpi": 200}), ("pdf", {"metadata": {"CreationDate": None}})):
+        write_atomically(
+            path.with_suffix(f".{kind}"),
+            lambda file, kind=kind, options=options: figure.savefig(file, format=kind, bbox_inches="tight", **options),
+        )
+    plt.close(figure)
+
+
+def stage_bars(run: RunResults) -> Figure:
+    """mIoU of each row of the table, with published numbers as black ticks."""
+    table = run.table
+    figure, axes = plt.subplots(figsize=(3.4, 0.4 + 0.26 * len(table)))
+    places = np.arange(len(table))[::-1]
+    colours = [
+        GREY if is_bound(stage) else BLUE if split == "train" else ORANGE
+        for stage, split in zip(table["stage"], table["split"], strict=True)
+    ]
+    axes.barh(places, table["miou"], 0.72, color=colours)
+    for place, row in zip(places, table.itertuples(), strict=True):
+        axes.text(row.miou + 1, place, f"{row.miou:.1f}", va="center")
+        published = run.published.get(f"{row.stage}-{row.split}")
+        if published:
+            axes.plot([published["miou"]] * 2, [place - 0.4, place + 0.4], color="black", lw=1.5)
+    axes.set_yticks(places, [f"{title(r.stage)} ({r.split})" for r in table.itertuples()])
+    axes.set_xlim(0, max(100.0, table["miou"].max() + 8))
+    axes.set_xlabel("mIoU (%)")
+    return figure
+
+
+def threshold_curve(run: RunResults) -> Figure:
+    """mIoU over the background score for each split; the chosen point is a circle."""
+    figure, axes = plt.subplots(figsize=(3.4, 2.2))
+    styles = {"train": (BLUE, "-"), "val": (ORANGE, "--")}
+    for (stage, split), curve in run.curves.groupby(["stage", "split"], sort=False):
+        colour, dash = styles.get(split, (GREEN, ":"))
+        axes.plot(curve["threshold"], curve["miou"], dash, color=colour, label=f"{title(stage)} ({split})")
+        row = run.table[(run.table["stage"] == stage) & (run.table["split"] == split)].iloc[0]
+        axes.plot(row["threshold"], row["miou"], "o", color=colour, mfc="white")
+    axes.set_xlabel("background score")
+    axes.set_ylabel("mIoU (%)")
+    axes.set_ylim(bottom=0)
+    axes.legend(frameon=False)
+    return figure
+
+
+def qualitative(run: RunResults) -> Figure:
+    """Training images from the worst to the best, through every stage of their split, and the ground truth."""
+    layers = [layer for layer in run.layers if layer.split == "train"]
+    stores = [open_store(layer.file) for layer in layers]
+    records = _spread(run, stores[-1])
+    names = ["Image", *(layer.title for layer in layers)]
+    masks = any(record.mask for record in records)
+    columns = len(names) + masks
+    figure, axes = plt.subplots(len(records), columns, figsize=(1.15 * columns, 1.05 * len(records)), squeeze=False)
+    for line, record in zip(axes, records, strict=True):
+        image = read_image(record.image)
+        pictures = [image, *(_picture(image, store[record.image_id], run.dataset.palette) for store in stores)]
+        if masks:
+            pictures.append(_picture(image, read_mask(record.mask), run.dataset.palette) if record.mask else image)
+        for cell, picture in zip(line, pictures, strict=True):
+            cell.imshow(picture, interpolation="nearest")
+            cell.axis("off")
+    for cell, name in zip(axes[0], [*names, "Ground truth"][:columns], strict=True):
+        cell.set_title(name, fontsize=7)
+    for store in stores:
+        store.close()
+    figure.subplots_adjust(wspace=0.04, hspace=0.04)
+    return figure
+
+
+def _spread(run: RunResults, final: object) -> list[Record]:
+    """At most MOST_ROWS images, evenly spaced from the worst IoU to the best."""
+    records = run.dataset.split("train")
+    measured = [record for record in records if record.mask and record.measured] or records
+    sample = [measured[i] for i in np.linspace(0, len(measured) - 1, min(200, len(measured))).astype(int)]
+    size = len(run.dataset.class_names)
+
+    def quality(record: Record) -> float:
+        found = final[record.image_id]
+        if record.mask is None or isinstance(found, ScoreMap):
+            return 0.0
+        return image_iou(read_mask(record.mask), found, size)
+
+    ordered = sorted(sample, key=quality)
+    return [ordered[i] for i in np.linspace(0, len(ordered) - 1, min(MOST_ROWS, len(ordered))).astype(int)]
+
+
+def _picture(image: np.ndarray, found: np.ndarray | ScoreMap, palette: np.ndarray) -> np.ndarray:
+    """The image under a map, (H, W, 3) uint8: scores as heat, labels in the palette, ignored pixels hatched."""
+    grey = np.repeat(image.mean(2, keepdims=True), 3, 2)
+    if isinstance(found, ScoreMap):
+        keep = found.classes > 0
+        heat = found.scores[keep].max(0) if keep.any() else np.zeros(image.shape[:2], np.float32)
+        return (0.35 * grey + 0.65 * 255 * mpl.colormaps["viridis"](heat)[..., :3]).astype(np.uint8)
+    colours = np.zeros((256, 3), np.float32)
+    colours[: len(palette)] = palette
+    weight = np.where((found > 0) & (found != IGNORE), 0.65, 0.0)[..., None]
+    mixed = (1 - weight) * grey + weight * colours[found]
+    rows, columns = np.indices(found.shape)
+    hatch = (found == IGNORE) & ((rows + columns) % 6 < 3)
+    mixed[hatch] = 240
+    return mixed.astype(np.uint8)

@@ -1,0 +1,265 @@
+"""The gallery: which images a page holds, what is known of each, and its maps made small.
+
+Label maps travel as zlib streams of class ids, so that the page can colour, hatch and hide them; scores as
+zlib streams of 6-bit values on a coarse grid; images as WebP.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from wsss.data.dataset import Dataset, Record, read_image, read_mask
+from wsss.evaluation import open_store
+from wsss.metrics import confusion
+from wsss.progress import Progress
+from wsss.scoremaps import winner, with_background
+from wsss.store import LabelStore, ScoreMap, ScoreStore
+
+BYTES = 13_000_000
+"""Most bytes of a page's gallery, as text."""
+MOST_IMAGES = 1000
+MOST_CANDIDATES = 3000
+EDGE, SCORE_EDGE = 320, 72
+"""Longest edges of images and label maps, and of score maps, in pixels."""
+LEVELS = 63
+QUALITY = 68
+
+
+@dataclass(frozen=True)
+class View:
+    """One kind of map of the gallery. files: split → (file, threshold of maps without background).
+
+    final: its IoU is the one that sorts images.
+    """
+
+    title: str
+    files: Mapping[str, tuple[Path, float | None]]
+    final: bool = False
+
+
+@dataclass
+class Item:
+    """An image of the gallery.
+
+    ious: view → mean IoU over the classes in truth or map. uncertainty: 0 sure … 1 undecided. payload: the maps.
+    """
+
+    image_id: str
+    split: str
+    classes: list[int]
+    ious: dict[int, float] = field(default_factory=dict)
+    iou: float | None = None
+    spread: float | None = None
+    uncertainty: float | None = None
+    payload: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def bytes(self) -> int:
+        scores = sum(len(s["data"]) for s in self.payload["scores"].values())
+        return len(self.payload["image"]) + sum(map(len, self.payload["labels"].values())) + scores + 300
+
+    @property
+    def badness(self) -> tuple[float, float]:
+        """Sorts the worst first: by IoU where it is known, else by uncertainty."""
+        return (2.0 if self.iou is None else self.iou, -(self.uncertainty or 0.0))
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """What a page shows. candidates: images it was chosen from; total: images of the data set."""
+
+    views: Sequence[View]
+    class_names: list[str]
+    palette: list[list[int]]
+    items: list[Item]
+    candidates: int
+    total: int
+
+    def meta(self) -> dict[str, Any]:
+        """Everything but the maps."""
+        return {
+            "views": [{"title": view.title, "final": view.final} for view in self.views],
+            "classes": self.class_names,
+            "palette": self.palette,
+            "levels": LEVELS,
+            "items": [
+                {
+                    "id": item.image_id,
+                    "split": item.split,
+                    "classes": item.classes,
+                    "iou": _rounded(item.iou),
+                    "spread": _rounded(item.spread),
+                    "uncertainty": _rounded(item.uncertainty),
+                    "ious": {view: _rounded(iou) for view, iou in item.ious.items()},
+                }
+                for item in self.items
+            ],
+        }
+
+
+def build_gallery(dataset: Dataset, views: Sequence[View], threads: int = 1, budget: int = BYTES) -> Gallery:
+    """The gallery of a data set's images through `views`, worst image first, within `budget` bytes."""
+    splits = {split for view in views for split in view.files}
+    records = [record for record in dataset.records if record.split in splits]
+    candidates = _candidates(records)
+    progress = Progress(len(candidates), "images")
+    items = []
+    with ExitStack() as stack, ThreadPoolExecutor(threads) as pool:
+        stores = _open(views, stack)
+        for item in pool.map(lambda record: _item(record, stores, views, len(dataset.class_names)), candidates):
+            items.append(item)
+            progress.update()
+    chosen = choose(items, budget)
+    palette = dataset.palette.tolist()
+    return Gallery(views, dataset.class_names, palette, chosen, len(candidates), len(records))
+
+
+def choose(items: Sequence[Item], budget: int) -> list[Item]:
+    """All items if they fit; else the worst in half of the budget, and evenly spaced ones of the rest; worst first."""
+    ordered = sorted(items, key=lambda item: item.badness)
+    if len(ordered) <= MOST_IMAGES and sum(item.bytes for item in ordered) <= budget:
+        return ordered
+    worst = list(_within(ordered, budget // 2, MOST_IMAGES // 2))
+    rest = ordered[len(worst) :]
+    room = budget - sum(item.bytes for item in worst)
+    count = min(MOST_IMAGES - len(worst), len(rest), room // max(item.bytes for item in ordered))
+    spaced = [rest[i] for i in np.linspace(0, len(rest) - 1, count).astype(int)] if count else []
+    return worst + spaced
+
+
+def _within(items: Sequence[Item], budget: int, count: int) -> Iterator[Item]:
+    for item in items[:count]:
+        budget -= item.bytes
+        if budget < 0:
+            return
+        yield item
+
+
+def _candidates(records: Sequence[Record]) -> list[Record]:
+    """Measured images of each split that has any, else all of it; thinned out evenly where there are too many."""
+    found = []
+    for split in dict.fromkeys(record.split for record in records):
+        members = [record for record in records if record.split == split]
+        found += [record for record in members if record.measured] or members
+    if len(found) <= MOST_CANDIDATES:
+        return found
+    return [found[i] for i in np.linspace(0, len(found) - 1, MOST_CANDIDATES).astype(int)]
+
+
+Stores = dict[tuple[int, str], LabelStore | ScoreStore]
+
+
+def _open(views: Sequence[View], stack: ExitStack) -> Stores:
+    stores: Stores = {}
+    for i, view in enumerate(views):
+        for split, (file, _) in view.files.items():
+            store = stores[i, split] = stack.enter_context(open_store(file))
+            next(iter(store), None)  # the file is opened here, not by several threads at once
+    return stores
+
+
+def _item(record: Record, stores: Stores, views: Sequence[View], size: int) -> Item:
+    """Measures and packs one image."""
+    image = read_image(record.image)
+    truth = read_mask(record.mask) if record.mask else None
+    item = Item(record.image_id, record.split, record.classes.tolist())
+    item.payload = {"image": _webp(image), "labels": {}, "scores": {}}
+    item.payload["height"], item.payload["width"] = _fit(image.shape[:2], EDGE)
+    for i, view in enumerate(views):
+        if record.split not in view.files or record.image_id not in stores[i, record.split]:
+            continue
+        found = stores[i, record.split][record.image_id]
+        if isinstance(found, ScoreMap):
+            item.payload["scores"][i] = _pack_scores(found)
+            label = _label_of(found, view.files[record.split][1], item)
+        else:
+            label = found
+            item.payload["labels"][i] = _pack_labels(found)
+        if truth is not None and label is not None:
+            item.ious[i] = image_iou(truth, label, size)
+    if truth is not None:
+        item.payload["labels"]["truth"] = _pack_labels(truth)
+    finals = [item.ious[i] for i, view in enumerate(views) if view.final and i in item.ious]
+    if finals:
+        item.iou, item.spread = float(np.mean(finals)), max(finals) - min(finals)
+    return item
+
+
+def _label_of(maps: ScoreMap, threshold: float | None, item: Item) -> np.ndarray | None:
+    """The map's labels, if it has a background; notes its uncertainty."""
+    if 0 not in maps.classes and threshold is None:
+        return None
+    whole = with_background(maps, threshold)
+    item.uncertainty = uncertainty(whole.scores)
+    return winner(whole)
+
+
+def uncertainty(scores: np.ndarray) -> float:
+    """Mean over pixels of second-highest over highest score (k, H, W): 0 sure, 1 undecided."""
+    if len(scores) < 2:
+        return 0.0
+    top = np.partition(scores, -2, axis=0)[-2:]
+    return float((top[0] / np.maximum(top[1], 1e-6)).mean())
+
+
+def image_iou(truth: np.ndarray, label: np.ndarray, size: int) -> float:
+    """Mean IoU over the classes in the truth or the map of one image."""
+    matrix = confusion(truth, label, size)
+    right = np.diagonal(matrix)
+    union = matrix.sum(1) + matrix[:, :-1].sum(0) - right
+    return float((right[union > 0] / union[union > 0]).mean()) if union.any() else 1.0
+
+
+def _fit(shape: tuple[int, int], edge: int) -> tuple[int, int]:
+    factor = min(1.0, edge / max(shape))
+    return max(1, round(shape[0] * factor)), max(1, round(shape[1] * factor))
+
+
+def _nearest(length: int, wanted: int) -> np.ndarray:
+    """Indices of the nearest of `length` positions to each of `wanted` pixel centres."""
+    return ((np.arange(wanted) + 0.5) * length / wanted).astype(int)
+
+
+def _webp(image: np.ndarray) -> str:
+    height, width = _fit(image.shape[:2], EDGE)
+    small = Image.fromarray(image)
+    if small.size != (width, height):
+        small = small.resize((width, height), Image.Resampling.BOX if min(small.size) > 2 * EDGE else None)
+    file = io.BytesIO()
+    small.save(file, "WEBP", quality=QUALITY, method=3)
+    return _text(file.getvalue())
+
+
+def _pack_labels(label: np.ndarray) -> str:
+    height, width = _fit(label.shape, EDGE)
+    small = label[np.ix_(_nearest(label.shape[0], height), _nearest(label.shape[1], width))]
+    return _text(zlib.compress(np.ascontiguousarray(small), 9))
+
+
+def _pack_scores(maps: ScoreMap) -> dict[str, Any]:
+    """The foreground maps, coarse: classes, height, width, data (k, height, width) of 0..LEVELS."""
+    keep = maps.classes > 0
+    height, width = _fit(maps.scores.shape[1:], SCORE_EDGE)
+    rows, columns = _nearest(maps.scores.shape[1], height), _nearest(maps.scores.shape[2], width)
+    small = np.rint(maps.scores[keep][:, rows][:, :, columns] * LEVELS).astype(np.uint8)
+    data = _text(zlib.compress(np.ascontiguousarray(small), 9))
+    return {"classes": maps.classes[keep].tolist(), "height": height, "width": width, "data": data}
+
+
+def _text(data: bytes) -> str:
+    return base64.b64encode(data).decode()
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 4)

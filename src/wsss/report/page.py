@@ -1,0 +1,61 @@
+"""Renders pages: one file each, with styles, scripts and data inside, allowed by their hashes and nothing else."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from importlib import resources
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from wsss import __version__
+from wsss.report.gallery import Gallery
+
+_FILES = resources.files("wsss.report") / "templates"
+
+
+def render(template: str, gallery: Gallery | None, **values: Any) -> str:
+    """The page of a template. Whatever a value holds appears as text."""
+    environment = Environment(
+        loader=PackageLoader("wsss.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+    )
+    environment.filters["json"] = _json
+    style = _source("style.css")
+    script = "\n".join(map(_source, ["page.js", *(["maps.js", "gallery.js"] if gallery else [])]))
+    policy = (
+        f"default-src 'none'; img-src data:; style-src {_hash(style)}; script-src {_hash(script)}; "
+        "base-uri 'none'; form-action 'none'"
+    )
+    return environment.get_template(template).render(
+        gallery=gallery,
+        style=Markup(style),
+        script=Markup(script),
+        policy=policy,
+        version=__version__,
+        **values,
+    )
+
+
+def templates_digest() -> str:
+    """16 hex digits over the templates, so that an edited one makes pages again."""
+    names = sorted(file.name for file in _FILES.iterdir())
+    return hashlib.sha256("".join(name + _source(name) for name in names).encode()).hexdigest()[:16]
+
+
+def _source(name: str) -> str:
+    return (_FILES / name).read_text(encoding="utf-8")
+
+
+def _hash(text: str) -> Markup:
+    return Markup(f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'")
+
+
+def _json(value: Any) -> Markup:
+    """JSON that cannot end its script element."""
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    for character in "<>&":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return Markup(text)

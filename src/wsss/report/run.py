@@ -1,0 +1,156 @@
+"""A finished run as its report reads it: `results/{run}/run.json` and the stage folders that it names."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import yaml
+
+from wsss.data.dataset import Dataset
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step: its label in the run, its stage, and the labels of the steps before it by role."""
+
+    label: str
+    stage: str
+    folder: Path
+    upstream: dict[str, str]
+
+    @cached_property
+    def config(self) -> dict[str, Any]:
+        """The settings it ran with."""
+        path = self.folder / "config.yaml"
+        return yaml.safe_load(path.read_text(encoding="utf-8")) or {} if path.is_file() else {}
+
+    @property
+    def jobs(self) -> list[dict[str, Any]]:
+        """What is known of the time and device of each of its jobs."""
+        return [json.loads(path.read_text()) for path in sorted((self.folder / "timing").glob("*.json"))]
+
+    @property
+    def seconds(self) -> float:
+        """Computing time, summed over jobs that may have run side by side."""
+        return sum(job["seconds"] for job in self.jobs)
+
+    @property
+    def history(self) -> pd.DataFrame | None:
+        """Losses and learning rates of a training, one row a step."""
+        path = self.folder / "history.csv"
+        return pd.read_csv(path) if path.is_file() else None
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A row of the table and the file that holds its maps. name: `pseudo_label`, …; split: train or val."""
+
+    name: str
+    split: str
+    file: Path
+    threshold: float | None
+
+    @property
+    def key(self) -> str:
+        return f"{self.name}-{self.split}"
+
+    @property
+    def title(self) -> str:
+        return title(self.name)
+
+
+class RunResults:
+    """Everything about the run in `folder` (`results/{run}`).
+
+    Raises:
+        ValueError: the run is not complete.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        if not (folder / "run.json").is_file():
+            raise ValueError(f"{folder}: no run.json there; make it with: snakemake --cores 8 {folder}/miou.csv")
+        outline = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+        self.name: str = outline["run"]
+        self.published: dict[str, dict[str, Any]] = outline["published"]
+        self.steps = {
+            step["label"]: Step(step["label"], step["stage"], folder / step["label"], step["upstream"])
+            for step in outline["steps"]
+        }
+
+    @cached_property
+    def dataset(self) -> Dataset:
+        return Dataset(self.steps["prepare_data"].folder)
+
+    @property
+    def evaluation(self) -> Step:
+        return self.steps["evaluate"]
+
+    @cached_property
+    def table(self) -> pd.DataFrame:
+        """miou.csv; empty where there are no masks."""
+        return pd.read_csv(self.folder / "miou.csv")
+
+    @cached_property
+    def curves(self) -> pd.DataFrame:
+        """mIoU, m_FN and m_FP over thresholds."""
+        return pd.read_csv(self.evaluation.folder / "curve.csv")
+
+    @cached_property
+    def confusions(self) -> dict[str, np.ndarray]:
+        """`{stage}-{split}` → (C, C + 1) pixel counts."""
+        with np.load(self.evaluation.folder / "confusion.npz", allow_pickle=False) as archive:
+            return {name: archive[name] for name in archive.files}
+
+    @cached_property
+    def layers(self) -> list[Layer]:
+        """Maps of every measured stage, in the table's order, whether or not there were masks to measure with."""
+        chosen = self._chosen_threshold()
+        found = []
+        for row in self.evaluation.config["rows"]:
+            step = self.steps[self.evaluation.upstream[f"{row['stage']}-{row['split']}"]]
+            threshold = chosen if chosen is not None else row.get("threshold")
+            found.append(Layer(row["stage"], row["split"], step.folder / row["file"], threshold))
+        return found
+
+    def _chosen_threshold(self) -> float | None:
+        """The background score, where a stage chose it."""
+        label = self.evaluation.upstream.get("threshold")
+        if label is None:
+            return None
+        return json.loads((self.steps[label].folder / "threshold.json").read_text())["threshold"]
+
+    def final(self, split: str) -> str | None:
+        """The row that the run is for: the last one of the split that is no upper bound."""
+        names = [layer.name for layer in self.layers if layer.split == split and not is_bound(layer.name)]
+        return names[-1] if names else None
+
+
+_TITLES = {
+    "cam": "CAM",
+    "cam_crf": "CAM + CRF",
+    "refined": "Refined",
+    "pseudo_label": "Pseudo-label",
+    "segmentation": "Prediction",
+    "segmentation_crf": "Prediction + CRF",
+    "upper_bound": "Full supervision",
+    "upper_bound_crf": "Full supervision + CRF",
+    "end_to_end": "End-to-end prediction",
+    "end_to_end_crf": "End-to-end prediction + CRF",
+}
+
+
+def title(row: str) -> str:
+    """A row's name for people."""
+    return _TITLES.get(row, row.replace("_", " "))
+
+
+def is_bound(row: str) -> bool:
+    """Whether a row tells what full masks would give."""
+    return row.startswith("upper_bound")

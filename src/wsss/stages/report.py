@@ -1,0 +1,48 @@
+"""Makes a run's page `report.html` and its figures, from results alone."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+import time
+from pathlib import Path
+
+from wsss.progress import log
+from wsss.report.content import report_page
+from wsss.report.figures import save_figures
+from wsss.report.run import RunResults
+from wsss.runtime import write_atomically
+
+
+def report(folder: Path, threads: int) -> None:
+    """Writes `report.html` and `figures/` to the run's folder.
+
+    Raises:
+        ValueError: the run is not complete.
+    """
+    started = time.monotonic()
+    run = RunResults(folder)
+    page = report_page(run, threads)
+    write_atomically(folder / "report.html", page)
+    save_figures(run, folder / "figures")
+    size = len(page.encode()) / 1e6
+    log.info("%s/report.html: %.1f MB, in %.1f s", folder, size, time.monotonic() - started)
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--run", type=Path, required=True, help="results/{run}, with its run.json")
+    parser.add_argument("--threads", type=int, default=1, help="images packed at once")
+    args = parser.parse_args()
+    logging.basicConfig(format="[report] %(message)s")
+    log.setLevel(logging.INFO)
+    try:
+        report(args.run, args.threads)
+    except (ValueError, OSError) as error:
+        sys.exit(f"[report] error: {error}")
+
+
+if __name__ == "__main__":
+    main()

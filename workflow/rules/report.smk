@@ -1,0 +1,79 @@
+"""A run's page and figures, and the page that compares runs."""
+
+
+def evaluated(run):
+    """What the report of a run reads beyond its table: measured maps, and the evaluation itself."""
+    step = plan_of(run).steps[-1]
+    sources = [
+        (step.upstream["-".join((row["stage"], row["split"]))].folder, row["file"])
+        for row in step.config["rows"]
+    ]
+    files = {f"{folder}/{file}" for folder, file in sources}
+    names = ("curve.csv", "confusion.npz", "summary.json")
+    return [*sorted(files), *(f"{step.folder}/{name}" for name in names)]
+
+
+def compared():
+    """Names of the runs of `--config compare=a,b`; all lie in config.yaml."""
+    names = config.get("compare") or []
+    names = names.split(",") if isinstance(names, str) else list(names)
+    if not names:
+        sys.exit(
+            "which runs? snakemake results/compare.html --config compare=a,b; "
+            f"runs: {', '.join(PLANS)}"
+        )
+    return [plan_of(name).run for name in names]
+
+
+rule report:
+    input:
+        table="results/{run}/miou.csv",
+        outline="results/{run}/run.json",
+        maps=lambda wildcards: evaluated(wildcards.run),
+    output:
+        page=report(
+            "results/{run}/report.html",
+            caption="../report/report.rst",
+            category="{run}",
+            labels={"result": "report"},
+        ),
+        figures=report(
+            directory("results/{run}/figures"),
+            patterns=["{name}.png"],
+            caption="../report/figures.rst",
+            category="{run}",
+            labels={"result": "{name}"},
+        ),
+    log:
+        "results/{run}/report.log",
+    conda:
+        "../../envs/wsss.yaml"
+    threads: 4
+    params:
+        code=code_digest("wsss.stages.report") + templates_digest(),
+        run=subpath(output.page, parent=True),
+    shell:
+        "python -m wsss.stages.report --run {params.run:q} --threads {threads} 2> {log}"
+
+
+rule compare:
+    input:
+        tables=lambda wildcards: [f"results/{run}/miou.csv" for run in compared()],
+        maps=lambda wildcards: [file for run in compared() for file in evaluated(run)],
+    output:
+        report(
+            "results/compare.html",
+            caption="../report/compare.rst",
+            category="comparison",
+            labels={"result": "comparison"},
+        ),
+    log:
+        "results/compare.log",
+    conda:
+        "../../envs/wsss.yaml"
+    threads: 4
+    params:
+        code=code_digest("wsss.compare") + templates_digest(),
+        runs=lambda wildcards: [f"results/{run}" for run in compared()],
+    shell:
+        "python -m wsss.compare {params.runs:q} --out {output} --threads {threads} 2> {log}"
