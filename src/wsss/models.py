@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import timm
+import timm.models
 import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
@@ -59,7 +59,7 @@ def backbone_kind(name: str) -> str:
         return "resnet38"
     if name.startswith(("mit_b", "irn_")):
         return name[:3]
-    return "vit" if timm.is_model_in_modules(name.split(".")[0], _VIT_MODULES) else "timm"
+    return "vit" if timm.models.is_model_in_modules(name.split(".")[0], _VIT_MODULES) else "timm"
 
 
 _VIT_MODULES = ("vision_transformer", "vision_transformer_hybrid", "deit")
