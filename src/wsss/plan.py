@@ -18,6 +18,7 @@ from typing import Any
 from wsss.config import PRESETS, all_runs, load_run
 from wsss.digest import code_digest
 from wsss.schema import CRF, PAR, Execution, Run
+from wsss.schema_data import FolderData
 
 STAGES = Path("results/stages")
 
@@ -86,6 +87,7 @@ def plan_run(name: str, run: Run) -> Plan:
     builder.refine()
     if run.train_segmentation is not None:
         builder.segment()
+    builder.check_quality()
     builder.evaluate()
     return Plan(name, tuple(builder.steps), run.execution, run)
 
@@ -114,6 +116,8 @@ class _Builder:
         data = run.prepare_data.model_dump(mode="json")
         if run.prepare_data.dataset == "shapes":
             data["rng_seed"] = run.rng_seed
+        if run.prepare_data.dataset == "folder":
+            data["source_digest"] = _folder_digest(run.prepare_data)
         self.data = self.add("prepare_data", data)
         self.classifier = self.add(
             "train_classifier",
@@ -130,9 +134,9 @@ class _Builder:
         )
         threshold = run.infer_cam.threshold
         self.threshold: dict[str, Step] = {}
-        if threshold == "oracle":
+        if isinstance(threshold, str):
             upstream = {"data": self.data, "scores": self.cams}
-            self.threshold = {"threshold": self.add("choose_threshold", {"policy": "oracle"}, upstream=upstream)}
+            self.threshold = {"threshold": self.add("choose_threshold", {"policy": threshold}, upstream=upstream)}
         for split in ("train", "val"):
             self.row("cam", split, self.cams, f"{split}.h5", threshold)
         self.cam_crf = self._labels("cam_crf", self.cams, run.make_pseudo_labels.crf or CRF())
@@ -215,25 +219,66 @@ class _Builder:
         if run.segment.crf is not None:
             self.row(f"{row}_crf", "val", masks, "val_crf.h5")
 
+    def check_quality(self) -> None:
+        """The sheets that say what to look at, with or without masks."""
+        upstream = {"data": self.data, "scores": self.cams, "labels": self.labels} | self.threshold
+        fixed = None if self.threshold else self.run.infer_cam.threshold
+        self.quality = self.add("quality", {"threshold": fixed}, upstream=upstream)
+
     def evaluate(self) -> None:
-        upstream = {"data": self.data} | self.threshold | self.row_steps
+        upstream = {"data": self.data, "quality": self.quality} | self.threshold | self.row_steps
         self.add("evaluate", {"rows": self.rows}, upstream=upstream)
 
 
 def missing_inputs(plan: Plan) -> str | None:
     """One line on the first file or folder that a run names and that is not there."""
     data = plan.settings.prepare_data
-    if data.dataset == "voc" and not (data.root / "JPEGImages").is_dir():
+    where = f"runs.{plan.run}.prepare_data"
+    if data.dataset == "folder":
+        return _missing_in_folder(plan, where) or _missing_weights(plan)
+    if data.dataset == "coco" and not (data.root / "annotations").is_dir():
+        return f"{where}.root: no folder annotations in '{data.root}'; unpack COCO 2014 there (docs/datasets.md)"
+    if data.dataset == "voc" and not data.download and not (data.root / "JPEGImages").is_dir():
         return (
-            f"runs.{plan.run}.prepare_data.root: no JPEGImages folder in '{data.root}'; get "
+            f"{where}.root: no JPEGImages folder in '{data.root}'; set download: true to get VOC 2012 and SBD, or get "
             "VOCtrainval_11-May-2012.tar from http://host.robots.ox.ac.uk/pascal/VOC/voc2012/ and extract it "
             "so that the folder exists, or set root to your VOC folder"
         )
+    return _missing_weights(plan)
+
+
+def _missing_in_folder(plan: Plan, where: str) -> str | None:
+    """What the run's own images lack, masks included where a setting needs them."""
+    data, run = plan.settings.prepare_data, plan.settings
+    if not data.images.is_dir():
+        return f"{where}.images: no folder '{data.images}'"
+    if not data.labels.is_file():
+        return f"{where}.labels: no file '{data.labels}'; a CSV of labels is needed"
+    if data.masks is None and run.infer_cam.threshold == "oracle":
+        return (
+            f"runs.{plan.run}.infer_cam.threshold: oracle needs prepare_data.masks; without masks, set auto or a number"
+        )
+    settings = run.train_segmentation
+    if data.masks is None and settings and (settings.upper_bound or settings.labels == "ground_truth"):
+        key = "upper_bound: true" if settings.upper_bound else "labels: ground_truth"
+        return f"runs.{plan.run}.train_segmentation: {key} needs prepare_data.masks, one for every image"
+    return None
+
+
+def _missing_weights(plan: Plan) -> str | None:
+    """The first weight file that a setting names and that is not there."""
     for step in plan.steps:
         for path in step.weights:
             if not path.is_file():
                 return f"runs.{plan.run}.{step.stage}: no checkpoint '{path}'"
     return None
+
+
+def _folder_digest(data: FolderData) -> str:
+    """Changes with the images, labels and masks themselves."""
+    from wsss.data.folder import source_digest_text
+
+    return hashlib.sha256(source_digest_text(data.images, data.labels, data.masks).encode()).hexdigest()[:16]
 
 
 def _dump(section: Any, **kwargs: Any) -> dict[str, Any]:

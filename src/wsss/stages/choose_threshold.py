@@ -4,33 +4,66 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Literal
 
+import numpy as np
+from pydantic import BaseModel, ConfigDict
+
+from wsss.config import load_section
 from wsss.data.dataset import Dataset
 from wsss.evaluation import measured_records, threshold_curve
 from wsss.metrics import THRESHOLDS, score
 from wsss.progress import Progress, log
 from wsss.runtime import write_atomically
 from wsss.stages.common import stage_parser, stage_session
+from wsss.store import open_scores
+from wsss.thresholds import LEVELS, add_best_scores, minimum_cross_entropy
+
+FEW = 30
+"""Masks below which the best threshold is a guess."""
 
 
-def choose_oracle(dataset: Dataset, file: Path, out: Path) -> None:
-    """Writes `threshold.json`: the threshold with the best mIoU on the training masks.
+class Settings(BaseModel):
+    """oracle: by the training masks there are; auto: by the maps alone."""
+
+    model_config = ConfigDict(extra="forbid")
+    policy: Literal["oracle", "auto"]
+
+
+def choose_oracle(dataset: Dataset, file: Path) -> float:
+    """The threshold with the best mIoU on the training masks, however few.
 
     Raises:
-        ValueError: there are no masks.
+        ValueError: there are none.
     """
     count = len(measured_records(dataset, "train"))
     if not count:
         raise ValueError(
             f"data set '{dataset.name}' has no masks in split 'train' to choose a threshold with; "
-            "set infer_cam.threshold to a number such as 0.25"
+            "set infer_cam.threshold to auto, or to a number such as 0.25"
         )
     curve = threshold_curve(dataset, file, "train", Progress(count, "images"))
     mious = [score(matrix).miou for matrix in curve.matrices()]
     best = max(range(len(mious)), key=mious.__getitem__)
-    chosen = {"threshold": float(THRESHOLDS[best]), "source": "oracle"}
-    log.info("threshold %.2f, mIoU %.2f %% on the training masks", chosen["threshold"], 100 * mious[best])
-    write_atomically(out / "threshold.json", json.dumps(chosen))
+    log.info("threshold %.2f, mIoU %.2f %% on %d training masks", THRESHOLDS[best], 100 * mious[best], count)
+    if count < FEW:
+        log.warning("%d masks are few to choose by; auto uses every image and no mask", count)
+    return float(THRESHOLDS[best])
+
+
+def choose_auto(dataset: Dataset, file: Path) -> float:
+    """The threshold that splits the training images' scores with the least cross entropy, to two digits."""
+    records = [record for record in dataset.split("train") if len(record.classes)]
+    histogram = np.zeros(LEVELS, np.int64)
+    progress = Progress(len(records), "images")
+    with open_scores(file) as store:
+        for record in records:
+            add_best_scores(histogram, store[record.image_id].scores)
+            progress.update()
+    chosen = round(minimum_cross_entropy(histogram), 2)
+    foreground = histogram[round(chosen * LEVELS) :].sum() / histogram.sum()
+    log.info("threshold %.2f, without masks; it makes %.0f %% of the pixels foreground", chosen, 100 * foreground)
+    return chosen
 
 
 def main() -> None:
@@ -40,7 +73,10 @@ def main() -> None:
     parser.add_argument("--scores", type=Path, required=True, help="train.h5 of infer_cam")
     args = parser.parse_args()
     with stage_session("choose_threshold", args):
-        choose_oracle(Dataset(args.data), args.scores, args.out)
+        policy = load_section(Settings, args.config).policy
+        choose = {"oracle": choose_oracle, "auto": choose_auto}[policy]
+        chosen = {"threshold": choose(Dataset(args.data), args.scores), "source": policy}
+        write_atomically(args.out / "threshold.json", json.dumps(chosen))
 
 
 if __name__ == "__main__":

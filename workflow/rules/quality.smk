@@ -1,0 +1,26 @@
+"""What a person should look at: a sheet per class, and the images in order of doubt."""
+
+
+rule quality:
+    input:
+        data=upstream("quality", "data", "index.csv"),
+        scores=upstream("quality", "scores", "train.h5"),
+        labels=upstream("quality", "labels", "train.h5"),
+        threshold=upstream("quality", "threshold", "threshold.json"),
+    output:
+        classes=ROOT + "/quality/{key}/quality.csv",
+        images=ROOT + "/quality/{key}/images.csv",
+    log:
+        ROOT + "/quality/{key}/log.txt",
+    conda:
+        "../../envs/wsss.yaml"
+    params:
+        config=settings("quality"),
+        code=code("quality"),
+        data=subpath(input.data, parent=True),
+        out=subpath(output.classes, parent=True),
+        threshold=lambda wildcards, input: option("--threshold", input.get("threshold")),
+    shell:
+        "python -m wsss.stages.quality --config {params.config:q} --code {params.code}"
+        " --data {params.data} --scores {input.scores} --labels {input.labels} {params.threshold}"
+        " --out {params.out} --log {log} --threads {threads}"
