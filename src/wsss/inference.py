@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Container, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from itertools import groupby
 from typing import Any, Self
 
@@ -17,10 +18,11 @@ import torch
 from torch import Tensor
 from torchvision.transforms.v2 import functional as F
 
-from wsss import schema
 from wsss.data.dataset import Record, read_image
-from wsss.progress import Progress
-from wsss.training.loop import AMP_TYPES, resolve_device
+from wsss.fusion import fuse
+from wsss.methods.base import Method
+from wsss.methods.gradcam import localise
+from wsss.tensors import AMP_TYPES
 
 GROUP_PIXELS = 2**19
 """Most pixels of a group at scale 1; bounds memory."""
@@ -44,12 +46,6 @@ def size_groups(records: Sequence[Record]) -> list[list[Record]]:
 def pending(groups: Sequence[list[Record]], *stores: Container[str]) -> list[list[Record]]:
     """The groups that are not whole in each of `stores`: what an interrupted job has left to do."""
     return [group for group in groups if not all(r.image_id in store for r in group for store in stores)]
-
-
-def shard_progress(groups: Sequence[list[Record]], todo: Sequence[list[Record]]) -> Progress:
-    """Progress over the images of a shard, of which those of `todo` are left."""
-    total = sum(map(len, groups))
-    return Progress(total, "images", done=total - sum(map(len, todo)))
 
 
 def read_groups(groups: Sequence[list[Record]]) -> Iterator[tuple[list[Record], np.ndarray]]:
@@ -102,6 +98,37 @@ def view_maps(views: Iterator[Tensor], maps: Callable[[Tensor], Tensor], amp: st
     return found
 
 
+def cam_group(
+    model: Method,
+    images: np.ndarray,
+    labels: Tensor,
+    scales: Sequence[float],
+    flip: bool,
+    fusion: str = "max",
+    localiser: str = "cam",
+    amp: str = "off",
+) -> list[Tensor]:
+    """Fused maps (k, H, W) in [0, 1] of the present classes of each image, on the model's device.
+
+    images: (B, H, W, 3) uint8; labels: (B, K) in {0, 1}; the rest as in the section infer_cam.
+    """
+    labels = labels.to(next(model.parameters()).device)
+    both = labels.repeat(2, 1) if flip else labels  # images, then mirrors
+    backbone = model.backbone
+    views = scaled_views(images, scales, flip, backbone.mean, backbone.std, labels.device)
+    maps = view_maps(views, partial(localise, model, localiser=localiser, labels=both), amp)
+    count, size = len(images), images.shape[1:3]
+    return [
+        fuse([_pair(m, i, count, flip) for m in maps], labels[i] > 0, size, fusion, stride=backbone.stride)
+        for i in range(count)
+    ]
+
+
+def _pair(maps: Tensor, i: int, count: int, flip: bool) -> Tensor:
+    """Map and mirror (2, K, h, w) of image i; without flip the map is its own mirror."""
+    return maps[[i, i + count]] if flip else torch.stack([maps[i], maps[i].flip(-1)])
+
+
 class WriteBehind:
     """Runs calls one after another in a thread, while the caller goes on; an error comes back at a later call."""
 
@@ -121,8 +148,3 @@ class WriteBehind:
                 self._waiting.popleft().result()
         finally:
             self._pool.shutdown(cancel_futures=True)
-
-
-def crf_device(crf: schema.CRF | None, name: str) -> torch.device:
-    """Where a CRF computes if the job's device is `name`: pydensecrf knows the CPU only."""
-    return torch.device("cpu") if crf is None or crf.backend == "pydensecrf" else resolve_device(name)

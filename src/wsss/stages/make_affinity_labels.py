@@ -13,11 +13,12 @@ from pydantic import Field, RootModel
 from wsss import schema
 from wsss.config import load_section
 from wsss.data.dataset import Dataset
-from wsss.inference import crf_device, pending, read_groups, shard_progress, size_groups
+from wsss.inference import pending, read_groups, size_groups
 from wsss.refine.confident import confident_label_group
 from wsss.refine.crf import CRFParams, crf_score_group
 from wsss.seeds import confident_labels, power_background
 from wsss.stages.common import resume_token, shard_arguments, stage_parser, stage_session
+from wsss.stages.shards import crf_device, shard_progress
 from wsss.store import LabelWriter, ScoreMap, open_scores
 
 

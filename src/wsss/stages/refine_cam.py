@@ -14,11 +14,12 @@ from wsss import schema
 from wsss.config import load_section
 from wsss.data.augment import to_input
 from wsss.data.dataset import Dataset
-from wsss.inference import WriteBehind, pending, read_groups, shard_progress, size_groups
+from wsss.inference import WriteBehind, pending, read_groups, size_groups
 from wsss.models import load_affinity
 from wsss.refine.affinity import AffinityNet, propagate_cam_group
 from wsss.refine.irnet import IRNet, propagate_group_to_boundary
 from wsss.stages.common import resume_token, shard_arguments, stage_parser, stage_session
+from wsss.stages.shards import shard_progress
 from wsss.store import ScoreWriter, open_scores
 from wsss.tensors import max_normalise, resize
 from wsss.training.loop import resolve_device

@@ -15,11 +15,9 @@ from wsss.config import load_section
 from wsss.data.dataset import Dataset, Record
 from wsss.inference import (
     WriteBehind,
-    crf_device,
     pending,
     read_groups,
     scaled_views,
-    shard_progress,
     size_groups,
     view_maps,
 )
@@ -27,6 +25,7 @@ from wsss.models import EndToEnd, load_segmenter
 from wsss.refine.crf import CRFParams, crf_score_group
 from wsss.segment.network import SegmentationNet
 from wsss.stages.common import resume_token, shard_arguments, stage_parser, stage_session
+from wsss.stages.shards import crf_device, shard_progress
 from wsss.store import LabelWriter
 from wsss.tensors import resize
 from wsss.training.loop import resolve_device

@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from wsss.data.loading import derive_seed
 from wsss.progress import Progress, log
 from wsss.runtime import Terminated, write_atomically
+from wsss.tensors import AMP_TYPES
 
 Item = TypeVar("Item")
 LOG_EVERY = 10
@@ -39,6 +40,7 @@ class Trainer:
     schedule: step → factor on every group's `peak_lr`.
     identity: what the state belongs to; a state with another identity is started afresh.
     amp: off, bf16 or fp16.
+    on_losses: called with the history so far whenever losses have been read.
     """
 
     model: nn.Module
@@ -54,6 +56,7 @@ class Trainer:
     amp: str = "off"
     checkpoint_seconds: float = 60.0
     batch_size: int = 1
+    on_losses: Callable[[dict[str, list[float]]], None] = lambda history: None
     history: dict[str, list[float]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -80,6 +83,7 @@ class Trainer:
                 if self.step % LOG_EVERY == 0 or self.step == self.steps:
                     self._read_losses()
                     progress.update(self.step - progress.done, **self._latest())
+                    self.on_losses(self.history)
                 if signalled:
                     self.save()
                     raise Terminated(128 + signalled[0])
@@ -149,8 +153,6 @@ class Trainer:
             self._scaler.load_state_dict(content["scaler"])
         log.info("resumes at step %d of %d", self.step, self.steps)
 
-
-AMP_TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 @contextmanager

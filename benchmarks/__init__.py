@@ -1,0 +1,1 @@
+"""Times wsss against the published algorithms written plainly: `python -m benchmarks`."""

@@ -1,0 +1,114 @@
+"""Measuring two ways to do the same work: time, peak memory, largest difference of the results."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+ENOUGH_SECONDS = 3.0
+"""Runs are repeated until they have taken this long, at most `REPEATS` times; the best counts."""
+REPEATS = 3
+
+Thunk = Callable[[], Any]
+
+
+@dataclass(frozen=True)
+class Timed:
+    """What a run returns that has measured its own seconds, without what it takes to start processes."""
+
+    seconds: float
+    result: Any
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """seconds: of the best run; megabytes: peak of resident memory (or the GPU's) above what held the inputs."""
+
+    seconds: float
+    megabytes: float
+    result: Any
+
+
+@dataclass(frozen=True)
+class Case:
+    """A line of results.csv.
+
+    plain, ours: make the inputs and return the run; None: nothing plain at this size. Picklable.
+    pixels: of all images together. faster, megabytes, memory_ratio, difference: what is wanted; None: nothing.
+    compare: results → largest difference. note: results → text, and whether it is as wanted.
+    """
+
+    work: str
+    size: str
+    pixels: int
+    plain: Callable[[str], Thunk] | None
+    ours: Callable[[str], Thunk]
+    faster: float | None = None
+    megabytes: float | None = None
+    memory_ratio: float | None = None
+    difference: float | None = None
+    compare: Callable[[Any, Any], float] | None = None
+    note: Callable[[Any, Any], tuple[str, bool]] | None = None
+
+
+def measure(prepare: Callable[[str], Thunk], device: str, threads: int) -> Measurement:
+    """Best time and peak memory of one way, in this process."""
+    torch.set_num_threads(threads)
+    work = prepare(device)
+    before = _reset_peak(device)
+    seconds, result = _time(work, device)  # the first run also warms up
+    peak = _peak(device) - before
+    spent, best = seconds, None if seconds < ENOUGH_SECONDS else seconds
+    for _ in range(REPEATS):
+        if best is not None and spent > ENOUGH_SECONDS:
+            break
+        seconds, result = _time(work, device)
+        best, spent = min(best or seconds, seconds), spent + seconds
+    return Measurement(best, peak, result)
+
+
+def measure_apart(prepare: Callable[[str], Thunk], device: str) -> Measurement:
+    """`measure` in a fresh process, so that peaks do not mix."""
+    with ProcessPoolExecutor(1, get_context("spawn")) as pool:
+        return pool.submit(measure, prepare, device, torch.get_num_threads()).result()
+
+
+def largest_difference(plain: Any, ours: Any) -> float:
+    """Largest absolute difference of two arrays, or of two sequences of arrays."""
+    if isinstance(plain, np.ndarray | torch.Tensor):
+        plain, ours = [plain], [ours]
+    pairs = zip(map(np.asarray, plain), map(np.asarray, ours), strict=True)
+    return max(float(np.abs(a.astype(np.float64) - b).max(initial=0)) for a, b in pairs)
+
+
+def _time(work: Thunk, device: str) -> tuple[float, Any]:
+    start = time.perf_counter()
+    result = work()
+    if device != "cpu":
+        torch.cuda.synchronize()
+    seconds = time.perf_counter() - start
+    if isinstance(result, Timed):
+        return result.seconds, result.result
+    return seconds, result.cpu() if isinstance(result, torch.Tensor) else result
+
+
+def _reset_peak(device: str) -> float:
+    if device != "cpu":
+        torch.cuda.reset_peak_memory_stats()
+        return torch.cuda.memory_allocated() / 2**20
+    Path("/proc/self/clear_refs").write_text("5")  # Linux: the peak starts anew from what is resident
+    return _peak(device)
+
+
+def _peak(device: str) -> float:
+    if device != "cpu":
+        return torch.cuda.max_memory_allocated() / 2**20
+    return int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) / 1024
