@@ -17,10 +17,12 @@ _DO_NOT_COMPUTE = {
     "wsss.schema_methods",
     "wsss.config",
     "wsss.plan",
+    "wsss.tables",
     "wsss.digest",
     "wsss.progress",
     "wsss.runtime",
     "wsss.stages.common",
+    "wsss.training.board",
 }
 
 

@@ -17,11 +17,13 @@ os.environ.setdefault("MALLOC_TRIM_THRESHOLD_", str(2**32))
 
 ROOT = "results/stages"
 GPU_HERE = any(Path(device).exists() for device in ("/dev/nvidiactl", "/dev/kfd"))
-STEPS = {(step.stage, step.key): step for plan in PLANS.values() for step in plan.steps}
+ALL_PLANS = [
+    *PLANS.values(),
+    *(entry.plan for table in TABLES.values() for entry in table),
+]
+STEPS = {(step.stage, step.key): step for plan in ALL_PLANS for step in plan.steps}
 EXECUTION = {
-    (step.stage, step.key): plan.execution
-    for plan in PLANS.values()
-    for step in plan.steps
+    (step.stage, step.key): plan.execution for plan in ALL_PLANS for step in plan.steps
 }
 
 
@@ -93,3 +95,10 @@ def crf_gpu(stage):
 def option(flag, value):
     """A command-line option, or nothing where its value is empty."""
     return f"{flag} {value}" if value else ""
+
+
+def tensorboard(stage):
+    """Resource: the flag for event files. Not a param, because switching it on must not train again."""
+    return lambda wildcards: (
+        "--tensorboard" if EXECUTION[stage, wildcards.key].tensorboard else ""
+    )

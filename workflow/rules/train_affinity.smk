@@ -17,6 +17,7 @@ rule train_affinity:
     threads: 4
     resources:
         gpu=gpu("train_affinity"),
+        tensorboard=tensorboard("train_affinity"),
     params:
         config=settings("train_affinity"),
         code=code("train_affinity"),
@@ -28,3 +29,4 @@ rule train_affinity:
         "python -m wsss.stages.train_affinity --config {params.config:q} --code {params.code}"
         " --data {params.data} --classifier {input.classifier} --labels {input.labels} --out {params.out} --log {log} --threads {threads}"
         " --device {params.device} --checkpoint-seconds {params.seconds}"
+        " {resources.tensorboard}"

@@ -15,6 +15,7 @@ rule train_classifier:
     threads: 4
     resources:
         gpu=gpu("train_classifier"),
+        tensorboard=tensorboard("train_classifier"),
     params:
         config=settings("train_classifier"),
         code=code("train_classifier"),
@@ -26,3 +27,4 @@ rule train_classifier:
         "python -m wsss.stages.train_classifier --config {params.config:q} --code {params.code}"
         " --data {params.data} --out {params.out} --log {log} --threads {threads}"
         " --device {params.device} --checkpoint-seconds {params.seconds}"
+        " {resources.tensorboard}"

@@ -17,6 +17,7 @@ rule train_segmentation:
     threads: 4
     resources:
         gpu=gpu("train_segmentation"),
+        tensorboard=tensorboard("train_segmentation"),
     params:
         config=settings("train_segmentation"),
         code=code("train_segmentation"),
@@ -31,3 +32,4 @@ rule train_segmentation:
         "python -m wsss.stages.train_segmentation --config {params.config:q} --code {params.code}"
         " --data {params.data} {params.options} --out {params.out} --log {log} --threads {threads}"
         " --device {params.device} --checkpoint-seconds {params.seconds}"
+        " {resources.tensorboard}"

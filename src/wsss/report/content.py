@@ -106,8 +106,8 @@ def intro(run: RunResults) -> str:
         stages.append(f"refinement by {_affinity_name(run)}")
     stages.append("pseudo-labels")
     if "train_segmentation" in run.steps:
-        architecture = run.steps["train_segmentation"].config.get("architecture", "")
-        stages.append(f"a {architecture} trained on them".replace("a  ", "a network "))
+        architecture = run.steps["train_segmentation"].config.get("architecture", "segmentation network")
+        stages.append(f"{architecture} trained on them")
     return (
         f"From image-level labels to pixel masks on “{dataset.name}”: {counts['train']} training and {counts['val']} "
         f"validation images of {classes} classes. The way: {', '.join(stages)}."

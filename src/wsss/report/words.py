@@ -9,9 +9,13 @@ Config = Mapping[str, Any]
 
 
 def describe(stage: str, config: Config) -> str:
-    """One line on what the step did; a stage without words of its own lists its plain settings."""
-    words = _WORDS.get(stage)
-    return words(config) if words else _listed(config)
+    """One line on what the step did; a stage without words of its own, or with settings that they do not know,
+    lists its plain settings.
+    """
+    try:
+        return _WORDS.get(stage, _listed)(config)
+    except (KeyError, TypeError):
+        return _listed(config)
 
 
 def _listed(config: Config) -> str:
@@ -32,6 +36,8 @@ def _data(config: Config) -> str:
 
 def _training(config: Config) -> str:
     t = config["training"]
+    if t is None:
+        return "published weights, not trained further"
     optimizer, schedule = t["optimizer"], t["schedule"]
     mixed = "" if t.get("amp", "off") == "off" else f", {t['amp']}"
     return (

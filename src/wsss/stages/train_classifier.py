@@ -13,6 +13,7 @@ from wsss.data.loading import Samples, derive_seed
 from wsss.methods.base import Method
 from wsss.models import build_method, freeze, save_model
 from wsss.stages.common import stage_parser, stage_session
+from wsss.training.board import write_sample_cams
 from wsss.training.loop import state_lock, write_history
 from wsss.training.session import Place, make_augment, place_from, train, training_arguments
 
@@ -33,6 +34,8 @@ def train_classifier(settings: Settings, dataset: Dataset, place: Place) -> None
         _train(model, settings, dataset, place)
     section = settings.model_dump(mode="json", exclude={"rng_seed"})
     save_model(model, place.out / "model.safetensors", "classifier", section, dataset.class_names)
+    if place.tensorboard:
+        write_sample_cams(place.events, model, dataset.split("train"), dataset.class_names)
 
 
 def _train(model: Method, settings: Settings, dataset: Dataset, place: Place) -> None:

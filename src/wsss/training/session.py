@@ -17,7 +17,8 @@ from wsss.backbones.base import Backbone
 from wsss.data.augment import Augment
 from wsss.data.loading import Samples, batches
 from wsss.progress import log
-from wsss.training.loop import Trainer, resolve_device, write_history
+from wsss.training.board import Board
+from wsss.training.loop import LOG_EVERY, Trainer, resolve_device, write_history
 from wsss.training.optim import build_optimizer
 from wsss.training.schedules import make_schedule
 
@@ -31,6 +32,12 @@ class Place:
     workers: int
     checkpoint_seconds: float
     identity: str
+    tensorboard: bool = False
+
+    @property
+    def events(self) -> Path:
+        """The folder of TensorBoard's event files."""
+        return self.out / "tensorboard"
 
     @property
     def state(self) -> Path:
@@ -43,6 +50,7 @@ def training_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
     parser.add_argument("--workers", type=int, default=None, help="loader processes (default: by the machine)")
     parser.add_argument("--checkpoint-seconds", type=float, default=60.0, help="between checkpoints")
+    parser.add_argument("--tensorboard", action="store_true", help="write event files to OUT/tensorboard")
 
 
 def place_from(args: argparse.Namespace) -> Place:
@@ -52,7 +60,7 @@ def place_from(args: argparse.Namespace) -> Place:
     if workers is None:
         workers = min(8, args.threads) if device.type == "cuda" else (1 if args.threads > 1 else 0)
     identity = hashlib.sha256(f"{args.config}\n{args.code}".encode()).hexdigest()
-    return Place(args.out, device, workers, args.checkpoint_seconds, identity)
+    return Place(args.out, device, workers, args.checkpoint_seconds, identity, args.tensorboard)
 
 
 def make_augment(settings: schema.Augmentation, backbone: Backbone) -> Augment:
@@ -93,7 +101,10 @@ def train(
         checkpoint_seconds=place.checkpoint_seconds,
         batch_size=settings.batch_size,
     )
+    if place.tensorboard:
+        trainer.on_losses = Board(place.events, LOG_EVERY).update
     trainer.fit(lambda first: batches(samples, first, steps, settings.batch_size, place.workers))
+    trainer.on_losses(trainer.history)
     model.to(memory_format=torch.contiguous_format).eval()
     write_history(trainer.history, place.out / "history.csv")
 

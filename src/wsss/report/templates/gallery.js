@@ -168,7 +168,7 @@ function drawPanels() {
     drawPanel(canvas, decoded, overlayOf(panel), panel.kind === "scores", scale);
     canvas.addEventListener("pointermove", (event) => probe(event, canvas));
     const iou = panel.iou === null || panel.iou === undefined ? "" : `IoU ${(100 * panel.iou).toFixed(0)}`;
-    return element("figure", {}, element("figcaption", {}, element("span", { textContent: panel.title }), element("span", { textContent: iou })), canvas);
+    return element("figure", {}, element("figcaption", {}, element("span", { textContent: panel.title, title: panel.title }), element("span", { textContent: iou })), canvas);
   }));
 }
 
