@@ -10,6 +10,7 @@ from wsss.digest import code_digest
 from wsss.outline import outline
 from wsss.plan import missing_inputs, plan_runs
 from wsss.report.page import templates_digest
+from wsss.tables import plan_tables
 
 min_version("9.0")
 
@@ -18,7 +19,9 @@ configfile: "config.yaml"
 
 
 try:
-    PLANS = plan_runs(config, Path(workflow.basedir) / "workflow" / "presets")
+    PRESETS = Path(workflow.basedir) / "workflow" / "presets"
+    PLANS = plan_runs(config, PRESETS)
+    TABLES = plan_tables(config, PRESETS)
 except ConfigError as error:
     sys.exit(str(error))
 
@@ -37,3 +40,4 @@ include: "workflow/rules/segment.smk"
 include: "workflow/rules/quality.smk"
 include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/report.smk"
+include: "workflow/rules/tables.smk"

@@ -16,6 +16,7 @@ from wsss.schema import Run
 
 T = TypeVar("T", bound=BaseModel)
 PRESETS = Path("workflow/presets")
+_TOP_LEVEL = ("runs", "compare", "tables")
 
 
 class ConfigError(ValueError):
@@ -29,14 +30,14 @@ def all_runs(config: Mapping[str, Any]) -> dict[str, Any]:
         ConfigError: another top-level key, or no runs.
     """
     for key in config:
-        if key not in ("runs", "compare"):
-            raise ConfigError(f"{key}: unknown key{_nearest(key, ['runs', 'compare'])}; accepted: runs, compare")
+        if key not in _TOP_LEVEL:
+            raise ConfigError(f"{key}: unknown key{nearest(key, _TOP_LEVEL)}; accepted: {', '.join(_TOP_LEVEL)}")
     runs = config.get("runs")
     if not isinstance(runs, Mapping) or not runs:
         raise ConfigError("runs: a mapping of run names to settings is needed, e.g. runs: {shapes: {preset: shapes}}")
     for name in runs:
-        if not re.fullmatch(r"[\w.+-]+", str(name)) or str(name) in ("stages", ".", ".."):
-            raise ConfigError(f"runs.{name}: a run's name is made of letters, digits and . _ + -, and is not 'stages'")
+        if not re.fullmatch(r"[\w.+-]+", str(name)) or str(name) in ("stages", "tables", ".", ".."):
+            raise ConfigError(f"runs.{name}: letters, digits and . _ + - make a run's name; not stages, tables")
     return dict(runs)
 
 
@@ -47,7 +48,7 @@ def load_run(name: str, runs: Mapping[str, Any], presets: Path = PRESETS) -> Run
         ConfigError: unknown run, preset or key, or a value of the wrong kind.
     """
     if name not in runs:
-        raise ConfigError(f"no run '{name}' in config.yaml{_nearest(name, runs)}; runs: {', '.join(runs)}")
+        raise ConfigError(f"no run '{name}' in config.yaml{nearest(name, runs)}; runs: {', '.join(runs)}")
     own = dict(runs[name] or {})
     layers = own.pop("preset", [])
     settings: dict[str, Any] = {}
@@ -98,7 +99,7 @@ def _read_preset(preset: str, run: str, presets: Path) -> dict[str, Any]:
     if not path.is_file():
         known = sorted(p.stem for p in presets.glob("*.yaml"))
         raise ConfigError(
-            f"runs.{run}.preset: no preset '{preset}'{_nearest(preset, known)}; presets: {', '.join(known)}"
+            f"runs.{run}.preset: no preset '{preset}'{nearest(preset, known)}; presets: {', '.join(known)}"
         )
     return yaml.safe_load(path.read_text()) or {}
 
@@ -109,7 +110,7 @@ def _explain(error: ValidationError, prefix: str, model: type[BaseModel] = Run) 
         keys, fields = _walk(model, item["loc"])
         path = ".".join([prefix, *keys])
         if item["type"] == "extra_forbidden":
-            yield f"{path}: unknown key{_nearest(keys[-1], fields)}; accepted: {', '.join(fields)}"
+            yield f"{path}: unknown key{nearest(keys[-1], fields)}; accepted: {', '.join(fields)}"
         elif item["type"] == "missing":
             yield f"{path}: required, but not given"
         elif item["type"] == "value_error":
@@ -153,6 +154,7 @@ def _models_in(annotation: Any) -> list[type[BaseModel]]:
     return [m for a in get_args(annotation) for m in _models_in(a)]
 
 
-def _nearest(word: str, known: Any) -> str:
+def nearest(word: str, known: Any) -> str:
+    """`; did you mean 'x'?` for a word that is not one of those known, or nothing."""
     close = difflib.get_close_matches(str(word), [str(k) for k in known], n=1, cutoff=0.5)
     return f"; did you mean '{close[0]}'?" if close else ""

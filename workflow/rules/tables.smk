@@ -1,0 +1,42 @@
+"""A paper's tables, measured on the data set of `tables:` in config.yaml."""
+
+
+def table_of(name):
+    """The entries of a table whose runs can start; else one line on what is missing."""
+    problem = missing_inputs(TABLES[name][0].plan)
+    if problem:
+        sys.exit(problem)
+    return TABLES[name]
+
+
+rule make_table:
+    input:
+        lambda wildcards: sorted(
+            {f"{e.plan.steps[-1].folder}/miou.csv" for e in table_of(wildcards.table)}
+        ),
+    output:
+        table="results/tables/{table}.csv",
+        figure="results/tables/{table}-scales.csv",
+        image="results/tables/{table}-scales.png",
+    log:
+        "results/tables/{table}.log",
+    wildcard_constraints:
+        table="|".join(TABLES) or "none",
+    conda:
+        "../../envs/wsss.yaml"
+    params:
+        entries=lambda wildcards: json.dumps(
+            [
+                {
+                    "table": e.entry.table,
+                    "entry": e.entry.name,
+                    "stage": e.entry.stage,
+                    "published": e.entry.published,
+                    "miou": f"{e.plan.steps[-1].folder}/miou.csv",
+                }
+                for e in TABLES[wildcards.table]
+            ]
+        ),
+    shell:
+        "python -m wsss.stages.make_table --entries {params.entries:q} --table {output.table}"
+        " --figure {output.figure} 2>&1 | tee {log}"
