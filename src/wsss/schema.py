@@ -165,8 +165,8 @@ class AffinityNet(Section):
     stride: Literal[4, 8, 16] = Field(8, description="pixels per cell of the affinity grid")
     radius: Annotated[int, Field(ge=2)] = Field(5, description="cells; pairs closer than this are compared")
     inner_pairs: bool = Field(False, description="train on cells that have all neighbours in the crop only, as PSA ran")
-    channels: Annotated[list[PositiveInt], Field(min_length=3, max_length=3)] = Field(
-        [64, 128, 256], description="features taken from each of the last three stages"
+    channels: Annotated[list[PositiveInt], Field(min_length=1)] = Field(
+        [64, 128, 256], description="features taken from each of the last stages; three in the paper"
     )
     labels: AffinityLabels = AffinityLabels()
     training: Training = Training()
