@@ -6,6 +6,9 @@ import sys
 from importlib import import_module
 
 COMMANDS = {
+    "init": "looks at your images and labels, and writes a configuration",
+    "predict": "masks of new images by a run's model",
+    "export": "a run's model as ONNX",
     "status": "every running and finished stage of every run",
     "show": "a run's table",
     "compare": "runs side by side on one page",

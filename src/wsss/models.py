@@ -176,13 +176,27 @@ def load_affinity(path: Path) -> AffinityNet | IRNet:
     return model.eval()
 
 
-def load_segmentation(path: Path) -> SegmentationNet:
-    """A trained segmentation network, in eval mode."""
-    tensors, settings, classes = read_model(path, "segmentation")
+def load_segmentation(path: Path | str) -> SegmentationNet:
+    """A trained segmentation network, in eval mode; `predict` takes a photograph, `class_names` explains its ids."""
+    tensors, settings, classes = read_model(Path(path), "segmentation")
     section = schema.TrainSegmentation.model_validate(settings)
     model = build_segmentation(section, len(classes))
     model.load_state_dict(tensors)
+    model.class_names = classes
     return model.eval()
+
+
+def model_classes(path: Path) -> list[str]:
+    """The class names in a model file, background first.
+
+    Raises:
+        ValueError: not a wsss model.
+    """
+    try:
+        with safe_open(path, "pt") as file:
+            return json.loads((file.metadata() or {})["classes"])
+    except Exception as error:
+        raise ValueError(f"{path}: not a wsss model ({error})") from error
 
 
 def build_segmentation(

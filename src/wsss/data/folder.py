@@ -17,6 +17,7 @@ from wsss.data.labels_csv import LabelTable, Row, read_labels
 from wsss.data.palette import voc_palette
 from wsss.data.split import stratified_split
 from wsss.runtime import write_atomically
+from wsss.tiling import shrunk
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp", ".gif")
 MIN_EDGE = 16
@@ -265,17 +266,14 @@ def _masks(images: Path, masks: Path, found: list[Found], num_classes: int) -> d
 
 def _shrink(found: Found, mask: Path | None, max_edge: int | None, out: Path) -> tuple[Path, Path | None]:
     """Image and mask for training: the originals, or copies with a longest edge of `max_edge` pixels."""
-    height, width = image_size(found.path)
-    if max_edge is None or max(height, width) <= max_edge:
+    if max_edge is None or max(image_size(found.path)) <= max_edge:
         return found.path, mask
-    factor = max_edge / max(height, width)
-    size = (max(1, round(width * factor)), max(1, round(height * factor)))
-    small = Image.fromarray(read_image(found.path)).resize(size, Image.Resampling.BOX, reducing_gap=2.0)
+    small = Image.fromarray(shrunk(read_image(found.path), max_edge))
     image_file = Path("shrunk") / f"{found.image_id}.jpg"
     write_atomically(out / image_file, lambda path: small.save(path, "JPEG", quality=95))
     if mask is None:
         return image_file, None
     mask_file = Path("masks") / f"{found.image_id}.png"
-    small_mask = Image.fromarray(read_mask(mask)).resize(size, Image.Resampling.NEAREST)
+    small_mask = Image.fromarray(read_mask(mask)).resize(small.size, Image.Resampling.NEAREST)
     write_atomically(out / mask_file, lambda path: small_mask.save(path, "PNG"))
     return image_file, mask_file

@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import segmentation_models_pytorch as smp
+import torch
 import torch.nn.functional as F
+from PIL.Image import Image
 from torch import Tensor, nn
 
 from wsss.backbones.base import Backbone
+from wsss.data.augment import to_input
 
 _STRIDE = 32
 """Inputs are padded to a multiple of this, which suits every decoder."""
@@ -49,11 +53,19 @@ class SegmentationNet(nn.Module):
         except (TypeError, ValueError, RuntimeError, KeyError) as error:
             raise ValueError(f"cannot build {architecture} on '{encoder}' with {arguments}: {error}") from error
         self.mean, self.std = _normalisation(encoder)
+        self.class_names = [str(i) for i in range(num_classes)]
 
     def forward(self, images: Tensor) -> Tensor:
         height, width = images.shape[-2:]
         padded = F.pad(images, (0, -width % _STRIDE, 0, -height % _STRIDE))
         return self.net(padded)[..., :height, :width]
+
+    @torch.inference_mode()
+    def predict(self, image: np.ndarray | Image) -> np.ndarray:
+        """(H, W) uint8 class ids of an RGB image: a PIL image or (H, W, 3) uint8; one scale, no mirror."""
+        pixels = np.array(image if isinstance(image, np.ndarray) else image.convert("RGB"))
+        inputs = to_input(pixels, self.mean, self.std)[None].to(next(self.parameters()).device)
+        return self(inputs)[0].argmax(0).to(torch.uint8).cpu().numpy()
 
     def load_encoder(self, backbone: Backbone) -> None:
         """Copies the weights of the same network, a `TimmBackbone`, to the encoder.

@@ -1,0 +1,75 @@
+"""Images larger than a network should see at once: windows that overlap, of which the inner part counts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+from PIL import Image
+
+Window = tuple[slice, slice]
+
+
+def windows(height: int, width: int, tile: int, margin: int) -> Iterator[tuple[Window, Window, Window]]:
+    """(read, write, inner) for each tile: what to read, the part of the image to write, and where that lies in `read`.
+
+    The parts to write cover the image once; around them `margin` pixels are read as context where there are any.
+    An image of at most tile × tile is one window.
+
+    Raises:
+        ValueError: no room between the margins.
+    """
+    if tile <= 2 * margin:
+        raise ValueError(f"tile {tile} leaves nothing between margins of {margin} pixels; accepted: over {2 * margin}")
+    for rows in _spans(height, tile, margin):
+        for columns in _spans(width, tile, margin):
+            yield tuple(zip(rows, columns, strict=True))
+
+
+def _spans(length: int, tile: int, margin: int) -> list[tuple[slice, slice, slice]]:
+    if length <= tile:
+        return [(slice(0, length), slice(0, length), slice(0, length))]
+    spans = []
+    for start in range(0, length, tile - 2 * margin):
+        stop = min(length, start + tile - 2 * margin)
+        first = max(0, min(start - margin, length - tile))
+        inner = slice(start - first, stop - first)
+        spans.append((slice(first, min(length, first + tile)), slice(start, stop), inner))
+    return spans
+
+
+def tiled_probabilities(
+    image: np.ndarray, probabilities: Callable[[np.ndarray], np.ndarray], tile: int, margin: int
+) -> Iterator[tuple[Window, np.ndarray]]:
+    """Parts of an image (H, W, 3) and their probabilities (C, h, w); `probabilities` sees a window at a time."""
+    for read, write, inner in windows(*image.shape[:2], tile, margin):
+        yield write, probabilities(image[read])[:, *inner]
+
+
+def shrunk(image: np.ndarray, max_edge: int | None) -> np.ndarray:
+    """The image (H, W, 3), with a longest edge of at most `max_edge` pixels; the same way as prepare_data."""
+    height, width = image.shape[:2]
+    if max_edge is None or max(height, width) <= max_edge:
+        return image
+    factor = max_edge / max(height, width)
+    size = (max(1, round(width * factor)), max(1, round(height * factor)))
+    return np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BOX, reducing_gap=2.0))
+
+
+def enlarged_labels(probabilities: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """(H, W) uint8: the class of the highest probability (C, h, w) after bilinear resizing, a class at a time."""
+    best, label = None, np.zeros(size, np.uint8)
+    for c, plane in enumerate(probabilities):
+        scores = enlarged(plane, size)
+        if best is None:
+            best = scores
+            continue
+        label[scores > best] = c
+        np.maximum(best, scores, out=best)
+    return label
+
+
+def enlarged(plane: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """A map (h, w) in float32 resized to (H, W), bilinear."""
+    image = Image.fromarray(np.ascontiguousarray(plane, np.float32))
+    return np.array(image.resize(size[::-1], Image.Resampling.BILINEAR))
