@@ -48,10 +48,16 @@ def cams_and_truth(rng: np.random.Generator, height: int, width: int) -> tuple[n
     index = blobs(rng, height, width, 3)
     truth = np.r_[0, classes, np.zeros(252), 255].astype(np.uint8)[np.where(index == 255, 255, index)]
     shown = torch.from_numpy(np.stack([truth == c for c in classes]).astype(np.float32))
-    coarse = F.adaptive_avg_pool2d(shown, (-(-height // 16), -(-width // 16)))
-    coarse = (coarse + 0.25 * torch.from_numpy(rng.random(tuple(coarse.shape), dtype=np.float32))).clamp(max=1)
-    cams = F.interpolate(coarse[None], (height, width), mode="bilinear", align_corners=False)[0]
+    cams = sum(_one_scale(rng, shown, cell) for cell in (8, 11, 16, 32))
     return classes, (cams / (cams.amax((1, 2), keepdim=True) + 1e-5)).numpy(), truth
+
+
+def _one_scale(rng: np.random.Generator, shown: torch.Tensor, cell: int) -> torch.Tensor:
+    """What a network of stride 16 makes of regions (2, H, W), 16 / cell times as large: coarse, and not quite right."""
+    height, width = shown.shape[1:]
+    coarse = F.adaptive_avg_pool2d(shown, (-(-height // cell), -(-width // cell)))
+    coarse = coarse + 0.5 * smooth(rng, 2, *coarse.shape[1:], cell=3) - 0.25
+    return F.interpolate(coarse.relu()[None], (height, width), mode="bilinear", align_corners=False)[0]
 
 
 def photographs(count: int, folder: Path) -> list[Record]:

@@ -29,7 +29,7 @@ def encode_scores(scores: np.ndarray, name: str = "scores") -> bytes:
     return _pack(_zigzag(_words(_residuals(quantise(scores, name)))))
 
 
-def decode_scores(record: bytes, shape: tuple[int, int, int]) -> np.ndarray:
+def decode_scores(record: bytes | memoryview, shape: tuple[int, int, int]) -> np.ndarray:
     """Scores (k, H, W) float32 in [0, 1]; ValueError if the record does not fit the shape."""
     size = int(np.prod(shape))
     residuals = _unzigzag(_unpack(record, -(-size // _BLOCK)))
@@ -136,12 +136,12 @@ def _pack(words: np.ndarray) -> bytes:
     return b"".join(parts)
 
 
-def _unpack(record: bytes, blocks: int) -> np.ndarray:
+def _unpack(record: bytes | memoryview, blocks: int) -> np.ndarray:
     widths = np.frombuffer(record[:blocks], np.uint8)
     expected = blocks + 8 * int(widths.sum(dtype=np.int64))
     if len(record) != expected or np.any(widths > 8):
         raise ValueError(f"a record of {len(record)} bytes instead of {expected}")
-    planes, start = np.frombuffer(record[blocks:], "<u8"), 0  # copied: unaligned words are slow
+    planes, start = np.frombuffer(bytes(record[blocks:]), "<u8"), 0  # copied: unaligned words are slow
     lanes = np.zeros((8, blocks), np.uint64)
     for chosen, low, depth in _planes(widths):
         stop = start + depth * (chosen.stop - chosen.start)
