@@ -11,6 +11,7 @@ rule choose_threshold:
         ROOT + "/choose_threshold/{key}/log.txt",
     conda:
         "../../envs/wsss.yaml"
+    threads: 4
     params:
         config=settings("choose_threshold"),
         code=code("choose_threshold"),

@@ -37,6 +37,7 @@ rule evaluate:
         ROOT + "/evaluate/{key}/log.txt",
     conda:
         "../../envs/wsss.yaml"
+    threads: 4
     params:
         config=settings("evaluate"),
         code=code("evaluate"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Literal
 
@@ -30,7 +31,7 @@ class Settings(BaseModel):
     policy: Literal["oracle", "auto"]
 
 
-def choose_oracle(dataset: Dataset, file: Path) -> float:
+def choose_oracle(dataset: Dataset, file: Path, workers: int = 1) -> float:
     """The threshold with the best mIoU on the training masks, however few.
 
     Raises:
@@ -42,7 +43,7 @@ def choose_oracle(dataset: Dataset, file: Path) -> float:
             f"data set '{dataset.name}' has no masks in split 'train' to choose a threshold with; "
             "set infer_cam.threshold to auto, or to a number such as 0.25"
         )
-    curve = threshold_curve(dataset, file, "train", Progress(count, "images"))
+    curve = threshold_curve(dataset, file, "train", Progress(count, "images"), workers)
     mious = [score(matrix).miou for matrix in curve.matrices()]
     best = max(range(len(mious)), key=mious.__getitem__)
     log.info("threshold %.2f, mIoU %.2f %% on %d training masks", THRESHOLDS[best], 100 * mious[best], count)
@@ -74,8 +75,9 @@ def main() -> None:
     args = parser.parse_args()
     with stage_session("choose_threshold", args):
         policy = load_section(Settings, args.config).policy
-        choose = {"oracle": choose_oracle, "auto": choose_auto}[policy]
-        chosen = {"threshold": choose(Dataset(args.data), args.scores), "source": policy}
+        dataset, workers = Dataset(args.data), min(args.threads, len(os.sched_getaffinity(0)))
+        found = choose_auto(dataset, args.scores) if policy == "auto" else choose_oracle(dataset, args.scores, workers)
+        chosen = {"threshold": found, "source": policy}
         write_atomically(args.out / "threshold.json", json.dumps(chosen))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,12 @@ class Settings(BaseModel):
 
 
 def evaluate(
-    rows: list[Row], dataset: Dataset, folders: dict[str, Path], threshold: dict[str, Any] | None, out: Path
+    rows: list[Row],
+    dataset: Dataset,
+    folders: dict[str, Path],
+    threshold: dict[str, Any] | None,
+    out: Path,
+    workers: int = 1,
 ) -> None:
     """Writes `miou.csv`, `curve.csv`, `confusion.npz` and `summary.json` to `out`.
 
@@ -50,7 +56,7 @@ def evaluate(
             log.info("%s is not measured: data set '%s' has no masks there", name, dataset.name)
         else:
             chosen = threshold or {"threshold": row.threshold, "source": "fixed"}
-            matrix, entry, curve = _measure(row, dataset, folders[name] / row.file, chosen)
+            matrix, entry, curve = _measure(row, dataset, folders[name] / row.file, chosen, workers)
             table.append(entry | _columns(matrix, dataset))
             curves += curve
             matrices[name] = matrix
@@ -65,7 +71,7 @@ def evaluate(
 
 
 def _measure(
-    row: Row, dataset: Dataset, file: Path, chosen: dict[str, Any]
+    row: Row, dataset: Dataset, file: Path, chosen: dict[str, Any], workers: int
 ) -> tuple[np.ndarray, dict[str, Any], list[dict[str, Any]]]:
     """Confusion matrix, first columns, and the curve if the maps need a threshold."""
     entry = {"stage": row.stage, "split": row.split, "threshold": None, "threshold_source": None}
@@ -74,8 +80,8 @@ def _measure(
             made_with = store.attributes
         if "threshold" in made_with:
             entry |= {"threshold": float(made_with["threshold"]), "threshold_source": made_with["source"]}
-        return pooled_confusion(dataset, file, row.split), entry, []
-    curve = threshold_curve(dataset, file, row.split)
+        return pooled_confusion(dataset, file, row.split, workers=workers), entry, []
+    curve = threshold_curve(dataset, file, row.split, workers=workers)
     entry |= {"threshold": chosen["threshold"], "threshold_source": chosen["source"]}
     matrices = curve.matrices()
     scores = [score(matrix) for matrix in matrices]
@@ -86,7 +92,7 @@ def _measure(
     on_curve = np.flatnonzero(np.isclose(THRESHOLDS, chosen["threshold"]))
     if on_curve.size:
         return matrices[on_curve[0]], entry, points
-    return pooled_confusion(dataset, file, row.split, chosen["threshold"]), entry, points
+    return pooled_confusion(dataset, file, row.split, chosen["threshold"], workers), entry, points
 
 
 def _percent(scores: Any) -> dict[str, float]:
@@ -139,7 +145,9 @@ def main() -> None:
         threshold = json.loads(args.threshold.read_text()) if args.threshold else None
         folders = {name: Path(folder) for name, folder in json.loads(args.folders).items()}
         rows = load_section(Settings, args.config).rows
-        evaluate(rows, Dataset(args.data), folders, threshold, args.out)
+        evaluate(
+            rows, Dataset(args.data), folders, threshold, args.out, min(args.threads, len(os.sched_getaffinity(0)))
+        )
 
 
 if __name__ == "__main__":
