@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: setup demo kit test test-slow lint format clean help
+.PHONY: setup demo kit test test-slow lint format clean help bench
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -28,6 +28,9 @@ kit: $(STAMP)  ## the pipeline on 1000 real photographs: make kit KIT=/path/to/v
 	mkdir -p results && sed 's#KIT/#$(KIT)/#' benchmarks/kit.yaml > results/kit.yaml
 	$(BIN)/snakemake --cores all --quiet rules host progress reason --configfile results/kit.yaml -- results/kit/miou.csv
 	$(BIN)/python -m wsss.show results/kit
+
+bench: $(STAMP)  ## every stage's kernel against the published algorithm written plainly (about 10 minutes; KIT=… optional)
+	WSSS_KIT=$(if $(KIT),$(abspath $(KIT))) $(BIN)/python -m benchmarks
 
 lint: $(STAMP)  ## ruff and snakefmt
 	$(BIN)/ruff check .
