@@ -12,12 +12,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import yaml
 from rich.console import Console, Group
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from wsss.config import ConfigError
+from wsss.plan import STAGES, plan_runs
 from wsss.progress import duration
 
 SILENT_SECONDS = 300
@@ -42,7 +45,7 @@ class Job:
 
 @dataclass(frozen=True)
 class StepStatus:
-    """A step's folder, its stage, the `run/label`s that link to it, and its jobs."""
+    """A step's folder, its stage, the `run/label`s that it serves, and its jobs."""
 
     stage: str
     folder: Path
@@ -62,13 +65,27 @@ class StepStatus:
 
 def read_status(results: Path) -> list[StepStatus]:
     """The steps under `results`, those that changed last at the end."""
-    names = _linked_names(results)
+    names = _planned_names(results) or _linked_names(results)
     found = []
     for folder in sorted((results / "stages").glob("*/*/")):
         jobs = list(_jobs(folder))
         if jobs:
             found.append(StepStatus(folder.parent.name, folder, names.get(folder.resolve(), []), jobs))
     return sorted(found, key=lambda step: min(job.number("started") for job in step.jobs))
+
+
+def _planned_names(results: Path) -> dict[Path, list[str]]:
+    """Stage folder → `run/label` of the runs in the config.yaml beside `results`, finished or not."""
+    names: dict[Path, list[str]] = {}
+    try:
+        plans = plan_runs(yaml.safe_load((results.parent / "config.yaml").read_text()))
+    except (OSError, ConfigError, yaml.YAMLError):
+        return names
+    for plan in plans.values():
+        for step in plan.steps:
+            folder = results / step.folder.relative_to(STAGES.parent)
+            names.setdefault(folder.resolve(), []).append(f"{plan.run}/{step.label}")
+    return names
 
 
 def _linked_names(results: Path) -> dict[Path, list[str]]:
@@ -127,7 +144,7 @@ def _cells(step: StepStatus) -> list[Any]:
     last = max(step.jobs, key=lambda job: (job.state in ("failed", "died"), job.number("updated")))
     runs = dict.fromkeys(name.split("/")[0] for name in step.names)
     return [
-        Text(f"{step.stage} {step.folder.name[:6]}"),
+        Text(_label(step)),
         Text(", ".join(runs) or "–"),
         Text(_state_text(step, running), style=_COLOURS[step.state]),
         ProgressBar(total=max(total, 1), completed=done, width=16),
@@ -138,6 +155,12 @@ def _cells(step: StepStatus) -> list[Any]:
         f"{max(job.number('gpu_mib') for job in step.jobs):.0f} MiB" if "gpu_mib" in last.content else "",
         Text(str(last.content["log"] or "")),
     ]
+
+
+def _label(step: StepStatus) -> str:
+    """The step's name in its runs, or its stage and key where no run has it."""
+    labels = dict.fromkeys(name.split("/")[1] for name in step.names)
+    return ", ".join(labels) or f"{step.stage} {step.folder.name[:6]}"
 
 
 def _state_text(step: StepStatus, running: list[Job]) -> str:

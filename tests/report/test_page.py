@@ -87,7 +87,9 @@ def test_opens_without_complaint_and_fits_the_window(visit, report, width, schem
     assert page.locator("#panels canvas").count() >= 4
     for canvas in page.locator("#panels canvas").all():
         assert len(canvas.get_attribute("aria-label")) > 20
-    assert page.evaluate("[...document.querySelectorAll('svg')].every((s) => s.closest('[aria-hidden=true]') || s.ariaLabel)")
+    assert page.evaluate(
+        "[...document.querySelectorAll('svg')].every((s) => s.closest('[aria-hidden=true]') || s.ariaLabel)"
+    )
 
 
 def test_names_appear_as_text(visit, report):
