@@ -9,11 +9,12 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from wsss.card import write_model_folder
 from wsss.runtime import write_atomically
 
 
 def collect(run: Path, outline: dict[str, Any], table: Path) -> None:
-    """Replaces the links of `run` by those of the outline's steps, then writes `run.json` and copies the table."""
+    """Replaces the links of `run` by those of the outline's steps; writes `run.json`, the table and `model/`."""
     run.mkdir(parents=True, exist_ok=True)
     for old in run.iterdir():
         if old.is_symlink():
@@ -22,6 +23,7 @@ def collect(run: Path, outline: dict[str, Any], table: Path) -> None:
         (run / step["label"]).symlink_to(os.path.relpath(step["folder"], run), target_is_directory=True)
     write_atomically(run / "run.json", json.dumps(outline, indent=1, ensure_ascii=False))
     write_atomically(run / "miou.csv", lambda path: shutil.copyfile(table, path))
+    write_model_folder(run)
 
 
 def main() -> None:
