@@ -149,8 +149,7 @@ def init(args: argparse.Namespace) -> int:
     seen, sizes, problems = look(args.images, args.labels)
     if seen.found:
         print("\n".join(describe(seen, sizes, FolderData.model_fields["max_edge"].default)))
-    for line in remarks(seen):
-        print(f"note: {line}")
+        print("\n".join(f"note: {line}" for line in remarks(seen)))
     for problem in problems[:SHOWN]:
         print(f"problem: {problem}", file=sys.stderr)
     if problems:

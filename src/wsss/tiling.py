@@ -53,7 +53,7 @@ def shrunk(image: np.ndarray, max_edge: int | None) -> np.ndarray:
         return image
     factor = max_edge / max(height, width)
     size = (max(1, round(width * factor)), max(1, round(height * factor)))
-    return np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BOX, reducing_gap=2.0))
+    return np.array(Image.fromarray(image).resize(size, Image.Resampling.BOX, reducing_gap=2.0))
 
 
 def enlarged_labels(probabilities: np.ndarray, size: tuple[int, int]) -> np.ndarray:

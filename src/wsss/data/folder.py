@@ -44,7 +44,8 @@ class Survey:
 
     def labels(self, classes: list[str]) -> np.ndarray:
         """(N, K) uint8 of the images found."""
-        return np.array([[name in f.row.names for name in classes] for f in self.found], np.uint8)
+        flags = [[name in f.row.names for name in classes] for f in self.found]
+        return np.array(flags, np.uint8).reshape(len(self.found), len(classes))
 
 
 def survey(images: Path, labels: Path) -> Survey:
