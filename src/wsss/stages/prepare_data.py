@@ -68,13 +68,22 @@ def _shapes(source: SeededShapes, out: Path, workers: int) -> Index:
     return names, palette, rows
 
 
-def _voc(source: VOCData, out: Path, _workers: int) -> Index:
-    if source.download:
-        from wsss.data.voc_download import get_voc
+def _voc(source: VOCData, _out: Path, _workers: int) -> Index:
+    from wsss.data.voc_download import COUNTS, check_counts, get_voc
 
+    if source.download:
         get_voc(source.root, source.mirrors)
+    else:
+        try:
+            check_counts(source.root, {name: COUNTS[name] for name in COUNTS if name in _lists(source)})
+        except ValueError as error:
+            log.warning("%s; it is taken as it is", error)
     settings = source.model_dump(include={"train_list", "val_list", "labels", "measure_list"})
     return voc_index(source.root, **settings)
+
+
+def _lists(source: VOCData) -> set[str | None]:
+    return {source.train_list, source.val_list, source.measure_list}
 
 
 def _coco(source: COCOData, out: Path, _workers: int) -> Index:

@@ -1,0 +1,90 @@
+"""Stages on data without masks, or with few: a threshold, a table without rows, a sheet with numbers."""
+
+from __future__ import annotations
+
+import logging
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from wsss.data.dataset import Dataset, write_index
+from wsss.data.palette import voc_palette
+from wsss.stages.choose_threshold import choose_auto, choose_oracle
+from wsss.stages.evaluate import Row, evaluate
+from wsss.stages.quality import quality
+from wsss.store import LabelWriter, ScoreWriter
+
+NAMES = ["background", "cat", "dog"]
+TRUTH = np.zeros((20, 20), np.uint8)
+TRUTH[:8] = 1
+
+
+def make(folder, masks):
+    """Six images, the last without a label; the first `masks` of them have masks. CAMs are high on the truth."""
+    rows = []
+    for i in range(6):
+        Image.new("RGB", (20, 20)).save(folder / f"{i}.png")
+        mask = folder / f"mask{i}.png"
+        if i < masks:
+            Image.fromarray(TRUTH).save(mask)
+        rows.append(
+            {
+                "image_id": str(i),
+                "image": str(folder / f"{i}.png"),
+                "mask": str(mask) if i < masks else "",
+                "labels": "cat" if i < 5 else "",
+                "split": "val" if i == 4 else "train",
+                "measured": str(int(i < masks)),
+            }
+        )
+    write_index(folder, "folder", NAMES, voc_palette(), rows)
+    rng = np.random.default_rng(0)
+    for split in ("train", "val"):
+        records = Dataset(folder).split(split)
+        with ScoreWriter(folder / f"{split}.h5", class_names=NAMES) as store:
+            for record in records:
+                cam = np.where(TRUTH == 1, 0.7, 0.1) + rng.normal(0, 0.03, TRUTH.shape)
+                store.add(record.image_id, record.classes, cam[None][: len(record.classes)])
+        with LabelWriter(folder / f"{split}_labels.h5", class_names=NAMES, palette=voc_palette(3)) as store:
+            for record in records:
+                store.add(record.image_id, TRUTH * np.uint8(len(record.classes) > 0))
+    return Dataset(folder)
+
+
+def test_auto_needs_no_mask_and_parts_what_is_high(tmp_path):
+    assert 0.2 < choose_auto(make(tmp_path, 0), tmp_path / "train.h5") < 0.6
+
+
+def test_oracle_takes_the_few_masks_there_are_and_warns(tmp_path, caplog):
+    with caplog.at_level(logging.INFO, "wsss"):
+        chosen = choose_oracle(make(tmp_path, 2), tmp_path / "train.h5")
+    assert 0.1 < chosen < 0.7 and "2 masks are few" in caplog.text
+
+
+def test_oracle_without_masks_names_the_way_out(tmp_path):
+    with pytest.raises(ValueError, match=r"no masks in split 'train' .*set infer_cam\.threshold to auto"):
+        choose_oracle(make(tmp_path, 0), tmp_path / "train.h5")
+
+
+@pytest.mark.parametrize(("masks", "rows"), [(0, 0), (2, 1), (5, 2)])
+def test_only_what_has_masks_is_measured(tmp_path, masks, rows, caplog):
+    dataset = make(tmp_path, masks)
+    table = [Row(stage="cam", split=split, file=f"{split}.h5", threshold="auto") for split in ("train", "val")]
+    folders = {f"cam-{split}": tmp_path for split in ("train", "val")}
+    with caplog.at_level(logging.INFO, "wsss"):
+        evaluate(table, dataset, folders, {"threshold": 0.4, "source": "auto"}, tmp_path / "out")
+    found = pd.read_csv(tmp_path / "out" / "miou.csv")
+    assert len(found) == rows and list(found.columns[:4]) == ["stage", "split", "threshold", "threshold_source"]
+    assert caplog.text.count("is not measured") == 2 - rows
+    assert set(found["threshold_source"]) <= {"auto"} and (found["iou_cat"] > 99).all()
+    assert (tmp_path / "out" / "curve.csv").is_file() and (tmp_path / "out" / "summary.json").is_file()
+
+
+def test_the_sheets_of_a_split(tmp_path):
+    quality(make(tmp_path, 0), tmp_path / "train.h5", tmp_path / "train_labels.h5", 0.4, tmp_path / "out")
+    sheet = pd.read_csv(tmp_path / "out" / "quality.csv").set_index("class")
+    assert sheet.loc["cat", ["images", "found", "agreement", "area_median"]].tolist() == [4, 100, 100, 40]
+    images = pd.read_csv(tmp_path / "out" / "images.csv", dtype={"image_id": str})
+    assert len(images) == 5 and (images["agreement"] == 100).all()
