@@ -89,13 +89,13 @@ def _lists(source: VOCData) -> set[str | None]:
 def _coco(source: COCOData, out: Path, _workers: int) -> Index:
     from wsss.data.coco import coco_index
 
-    return coco_index(**source.model_dump(exclude={"dataset"}), out=out, done=_counter())
+    return coco_index(**source.model_dump(exclude={"dataset", "on_bad_image"}), out=out, done=_counter())
 
 
 def _folder(source: DigestedFolder, out: Path, _workers: int) -> Index:
     from wsss.data.folder import folder_index
 
-    settings = source.model_dump(exclude={"dataset", "source_digest"})
+    settings = source.model_dump(exclude={"dataset", "source_digest", "on_bad_image"})
     return folder_index(**settings, out=out, done=_counter())
 
 
