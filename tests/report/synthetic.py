@@ -89,7 +89,7 @@ def _dataset(folder: Path, rng: np.random.Generator, train: int, val: int, size:
     rows = []
     for i in range(train + val):
         mask = _mask(rng, size)
-        picture = palette[np.where(mask == IGNORE, 0, mask)] // 2 + rng.integers(0, 120, (*size, 3), np.uint8)
+        picture = palette[np.where(mask == IGNORE, 0, mask)] // 2 + rng.integers(0, 40, (*size, 3), np.uint8)
         Image.fromarray(picture.astype(np.uint8)).save(folder / "images" / f"{i}.jpg", quality=85)
         Image.fromarray(mask).save(folder / "images" / f"{i}.png")
         present = [CLASSES[c] for c in np.unique(mask) if c not in (0, IGNORE)]

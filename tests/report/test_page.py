@@ -209,9 +209,8 @@ def test_a_thousand_images(visit, tmp_path):
     opened = time.monotonic() - start
     drawn = page.evaluate("[...document.querySelectorAll('#strip canvas')].filter((c) => c.width > 4).length")
     count = page.locator("#strip button").count()
-    print(
-        f"built in {built:.1f} s ({worked:.1f} s of work), {size / 1e6:.1f} MB, opened in {opened:.2f} s, {drawn} of {count} thumbnails drawn"
-    )
+    print(f"built in {built:.1f} s ({worked:.1f} s of work), {size / 1e6:.1f} MB, opened in {opened:.2f} s")
+    print(f"{drawn} of {count} thumbnails drawn")
     assert worked < 60 and opened < 3 and size <= 15_000_000
     assert count > 300 and drawn < count / 2
     page.locator("#strip button").last.scroll_into_view_if_needed()

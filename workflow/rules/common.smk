@@ -11,6 +11,8 @@ os.environ["PATH"] = os.pathsep.join(
 )
 # Threads that wait must not keep the cores from other jobs; OpenMP reads this once, at its start.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+# Jobs run side by side on one terminal: lines from them, and bars from `wsss status`.
+os.environ.setdefault("WSSS_NO_BAR", "1")
 # Activations are freed and allocated again at every step; giving their memory back each time costs 15 % of a CPU training.
 os.environ.setdefault("MALLOC_MMAP_THRESHOLD_", str(2**32))
 os.environ.setdefault("MALLOC_TRIM_THRESHOLD_", str(2**32))

@@ -30,8 +30,10 @@ BYTES = 13_000_000
 """Most bytes of a page's gallery, as text."""
 MOST_IMAGES = 1000
 MOST_CANDIDATES = 3000
-EDGE, SCORE_EDGE = 320, 72
-"""Longest edges of images and label maps, and of score maps, in pixels."""
+EDGE, SMALL_EDGE, MANY = 320, 224, 400
+"""Longest edge of images and label maps in pixels, and that of more than MANY images."""
+SCORE_EDGE = 72
+"""Longest edge of score maps in pixels."""
 LEVELS = 63
 QUALITY = 68
 
@@ -77,7 +79,7 @@ class Item:
 
 @dataclass(frozen=True)
 class Gallery:
-    """What a page shows. candidates: images it was chosen from; total: images of the data set."""
+    """What a page shows. candidates: images it was chosen from; total: images of the data set; edge: pixels."""
 
     views: Sequence[View]
     class_names: list[str]
@@ -85,6 +87,7 @@ class Gallery:
     items: list[Item]
     candidates: int
     total: int
+    edge: int
 
     def meta(self) -> dict[str, Any]:
         """Everything but the maps."""
@@ -113,16 +116,18 @@ def build_gallery(dataset: Dataset, views: Sequence[View], threads: int = 1, bud
     splits = {split for view in views for split in view.files}
     records = [record for record in dataset.records if record.split in splits]
     candidates = _candidates(records)
+    edge = EDGE if len(candidates) <= MANY else SMALL_EDGE
     progress = Progress(len(candidates), "images")
     items = []
     with ExitStack() as stack, ThreadPoolExecutor(threads) as pool:
         stores = _open(views, stack)
-        for item in pool.map(lambda record: _item(record, stores, views, len(dataset.class_names)), candidates):
+        size = len(dataset.class_names)
+        for item in pool.map(lambda record: _item(record, stores, views, size, edge), candidates):
             items.append(item)
             progress.update()
     chosen = choose(items, budget)
     palette = dataset.palette.tolist()
-    return Gallery(views, dataset.class_names, palette, chosen, len(candidates), len(records))
+    return Gallery(views, dataset.class_names, palette, chosen, len(candidates), len(records), edge)
 
 
 def choose(items: Sequence[Item], budget: int) -> list[Item]:
@@ -169,13 +174,13 @@ def _open(views: Sequence[View], stack: ExitStack) -> Stores:
     return stores
 
 
-def _item(record: Record, stores: Stores, views: Sequence[View], size: int) -> Item:
+def _item(record: Record, stores: Stores, views: Sequence[View], size: int, edge: int) -> Item:
     """Measures and packs one image."""
     image = read_image(record.image)
     truth = read_mask(record.mask) if record.mask else None
     item = Item(record.image_id, record.split, record.classes.tolist())
-    item.payload = {"image": _webp(image), "labels": {}, "scores": {}}
-    item.payload["height"], item.payload["width"] = _fit(image.shape[:2], EDGE)
+    item.payload = {"image": _webp(image, edge), "labels": {}, "scores": {}}
+    item.payload["height"], item.payload["width"] = _fit(image.shape[:2], edge)
     for i, view in enumerate(views):
         if record.split not in view.files or record.image_id not in stores[i, record.split]:
             continue
@@ -185,11 +190,11 @@ def _item(record: Record, stores: Stores, views: Sequence[View], size: int) -> I
             label = _label_of(found, view.files[record.split][1], item)
         else:
             label = found
-            item.payload["labels"][i] = _pack_labels(found)
+            item.payload["labels"][i] = _pack_labels(found, edge)
         if truth is not None and label is not None:
             item.ious[i] = image_iou(truth, label, size)
     if truth is not None:
-        item.payload["labels"]["truth"] = _pack_labels(truth)
+        item.payload["labels"]["truth"] = _pack_labels(truth, edge)
     finals = [item.ious[i] for i, view in enumerate(views) if view.final and i in item.ious]
     if finals:
         item.iou, item.spread = float(np.mean(finals)), max(finals) - min(finals)
@@ -231,18 +236,18 @@ def _nearest(length: int, wanted: int) -> np.ndarray:
     return ((np.arange(wanted) + 0.5) * length / wanted).astype(int)
 
 
-def _webp(image: np.ndarray) -> str:
-    height, width = _fit(image.shape[:2], EDGE)
+def _webp(image: np.ndarray, edge: int) -> str:
+    height, width = _fit(image.shape[:2], edge)
     small = Image.fromarray(image)
     if small.size != (width, height):
-        small = small.resize((width, height), Image.Resampling.BOX if min(small.size) > 2 * EDGE else None)
+        small = small.resize((width, height))
     file = io.BytesIO()
     small.save(file, "WEBP", quality=QUALITY, method=3)
     return _text(file.getvalue())
 
 
-def _pack_labels(label: np.ndarray) -> str:
-    height, width = _fit(label.shape, EDGE)
+def _pack_labels(label: np.ndarray, edge: int) -> str:
+    height, width = _fit(label.shape, edge)
     small = label[np.ix_(_nearest(label.shape[0], height), _nearest(label.shape[1], width))]
     return _text(zlib.compress(np.ascontiguousarray(small), 9))
 
