@@ -106,7 +106,7 @@ def look(images: Path, labels: Path) -> tuple[Survey, np.ndarray, list[str]]:
     seen = survey(images, labels)
     paths = [f.path for f in seen.found]
     broken = check_images(paths)
-    problems = seen.problems + broken
+    problems = [*map(str, seen.problems), *broken]
     if not paths and not problems:
         problems = [f"{labels}: no row belongs to an image under {images}"]
     bad = {problem.split(":")[0] for problem in broken}

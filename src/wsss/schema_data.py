@@ -18,7 +18,17 @@ class ShapesData(Section):
     val: PositiveInt = Field(150, description="number of validation images")
 
 
-class VOCData(Section):
+class ImageData(Section):
+    """What data sets of files have in common."""
+
+    on_bad_image: Literal["stop", "skip"] = Field(
+        "stop",
+        description="what a broken image or mask does (cut short, missing, of another size …): `stop` lists all and ends "
+        "the run, `skip` leaves them out and lists them in skipped.csv",
+    )
+
+
+class VOCData(ImageData):
     """A VOCdevkit year folder: JPEGImages, SegmentationClass, ImageSets/Segmentation."""
 
     dataset: Literal["voc"]
@@ -41,7 +51,7 @@ class VOCData(Section):
     )
 
 
-class COCOData(Section):
+class COCOData(ImageData):
     """COCO 2014: a folder with annotations/instances_*.json and a folder of images for each of two parts."""
 
     dataset: Literal["coco"]
@@ -53,7 +63,7 @@ class COCOData(Section):
     )
 
 
-class FolderData(Section):
+class FolderData(ImageData):
     """Your own images in a folder, however nested, and a CSV of image-level labels. Masks are optional."""
 
     dataset: Literal["folder"]

@@ -95,7 +95,7 @@ def edit(root, part, **changes):
             lambda r: edit(r, "val2014", annotations=[], categories=CATEGORIES[:1]),
             "categories of train2014 and val2014",
         ),
-        (lambda r: (r / "val2014/000000000004.jpg").unlink(), r"000000000004\.jpg: no such image, though instances"),
+        (lambda r: (r / "val2014/000000000004.jpg").unlink(), r"000000000004\.jpg: no such image; put it there"),
     ],
 )
 def test_what_is_wrong_is_named(root, spoil, message):

@@ -139,4 +139,4 @@ def test_two_images_of_one_name_need_a_path(own):
     assert survey(own / "photos", own / "labels.csv").problems == []
     Image.new("RGB", (25, 25)).save(own / "photos" / "day 1" / "a.webp")
     (own / "labels.csv").write_text("image,labels\nday 1/a,cat\n")
-    assert "may be 'day 1/a.jpg' or 'day 1/a.webp'" in survey(own / "photos", own / "labels.csv").problems[0]
+    assert "may be 'day 1/a.jpg' or 'day 1/a.webp'" in survey(own / "photos", own / "labels.csv").problems[0].problem

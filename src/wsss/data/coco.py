@@ -18,6 +18,7 @@ import numpy as np
 from PIL import Image
 
 from wsss.data.palette import voc_palette
+from wsss.data.preflight import Entry, Preflight
 from wsss.runtime import write_atomically
 
 if TYPE_CHECKING:
@@ -34,27 +35,33 @@ def coco_index(
     measured: int | None,
     out: Path,
     done: Callable[[int, int], None] = lambda done, total: None,
+    preflight: Preflight | None = None,
 ) -> tuple[list[str], np.ndarray, list[dict[str, str]]]:
     """Class names, palette and rows of index.csv; masks go to `out/masks/{part}`.
 
     measured: how many training images measure the seeds, evenly spaced; None: all.
+    preflight: checks every image; None: one that stops at any problem.
 
     Raises:
         ValueError: a file, an image or a category is missing; names it.
     """
+    preflight = preflight or Preflight()
     parts = {"train": _open(root, train_part), "val": _open(root, val_part)}
     categories = {split: _categories(coco) for split, coco in parts.items()}
     if categories["train"] != categories["val"]:
         raise ValueError(f"{root}/annotations: the categories of {train_part} and {val_part} differ")
     class_of = {category: i for i, category in enumerate(categories["train"], start=1)}
-    total = sum(len(coco.imgs) for coco in parts.values())
+    named = {"train": (train_part, parts["train"]), "val": (val_part, parts["val"])}
+    entries = {split: _entries(root, part, coco, preflight) for split, (part, coco) in named.items()}
+    bad = preflight.check([entry for members in entries.values() for entry in members.values()], len(class_of))
+    total = sum(map(len, entries.values())) - len(bad)
     rows: list[dict[str, str]] = []
-    for split, (part, coco) in zip(parts, ((train_part, parts["train"]), (val_part, parts["val"])), strict=True):
-        ids = sorted(coco.imgs)
-        measures = set(ids) if split == "val" or measured is None else set(_evenly(ids, measured))
-        for image_id in ids:
-            rows.append(_row(root, part, coco, image_id, class_of, out) | {"split": split})
-            rows[-1]["measured"] = str(int(image_id in measures))
+    for split, (part, coco) in named.items():
+        kept = {i: entry for i, entry in entries[split].items() if entry.image_id not in bad}
+        measures = set(kept) if split == "val" or measured is None else set(_evenly(list(kept), measured))
+        for i, entry in kept.items():
+            rows.append(_row(entry, part, coco, i, class_of, out) | {"split": split})
+            rows[-1]["measured"] = str(int(i in measures))
             done(len(rows), total)
     return ["background", *categories["train"].values()], voc_palette(), rows
 
@@ -96,22 +103,43 @@ def _evenly(ids: list[int], count: int) -> list[int]:
     return [ids[int(i)] for i in np.linspace(0, len(ids) - 1, min(count, len(ids)))]
 
 
-def _row(root: Path, part: str, coco: COCO, image_id: int, class_of: dict[int, int], out: Path) -> dict[str, str]:
-    image = root / part / coco.imgs[image_id]["file_name"]
-    if not image.is_file():
-        raise ValueError(f"{image}: no such image, though instances_{part}.json lists it")
+def _entries(root: Path, part: str, coco: COCO, preflight: Preflight) -> dict[int, Entry]:
+    """The images whose entries are complete and whose files lie below their part's folder, by id."""
+    path = root / "annotations" / f"instances_{part}.json"
+    wanted = {"file_name": str, "height": int, "width": int}
+    for image_id, image in coco.imgs.items():
+        if wrong := [key for key, kind in wanted.items() if not isinstance(image.get(key), kind)]:
+            preflight.add(path, f"image {image_id} has no {wrong[0]}", "download the annotations again")
+    preflight.stop()
+    safe = set(preflight.safe_ids(path, [image["file_name"] for image in coco.imgs.values()]))
+    entries = {}
+    for image_id, image in sorted(coco.imgs.items()):
+        if (file := image["file_name"]) in safe:
+            size = image["height"], image["width"]
+            entries[image_id] = Entry(f"{part}/{Path(file).stem}", root / part / file, annotated=size)
+    return entries
+
+
+def _row(entry: Entry, part: str, coco: COCO, image_id: int, class_of: dict[int, int], out: Path) -> dict[str, str]:
     annotations = coco.imgToAnns[image_id]
-    mask = Path("masks") / part / f"{Path(coco.imgs[image_id]['file_name']).stem}.png"
+    mask = Path("masks") / f"{entry.image_id}.png"
     if not (out / mask).is_file():
-        _write_mask(out / mask, rasterise(coco, image_id, class_of))
+        _write_mask(out / mask, _painted(coco, image_id, class_of, part))
     present = sorted({class_of[a["category_id"]] for a in annotations})
     names = {number: coco.cats[category]["name"] for category, number in class_of.items()}
     return {
-        "image_id": f"{part}/{Path(coco.imgs[image_id]['file_name']).stem}",
-        "image": str(image),
+        "image_id": entry.image_id,
+        "image": str(entry.image),
         "mask": str(mask),
         "labels": ";".join(names[number] for number in present),
     }
+
+
+def _painted(coco: COCO, image_id: int, class_of: dict[int, int], part: str) -> np.ndarray:
+    try:
+        return rasterise(coco, image_id, class_of)
+    except Exception as error:  # pycocotools says nothing of its own about polygons that are none
+        raise ValueError(f"instances_{part}.json: image {image_id} has outlines that are none ({error!r})") from None
 
 
 def rasterise(coco: COCO, image_id: int, class_of: dict[int, int]) -> np.ndarray:

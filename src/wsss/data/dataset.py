@@ -10,6 +10,7 @@ the folder of the table where they exist there, else at the working directory.
 from __future__ import annotations
 
 import csv
+import io
 import json
 import warnings
 from collections.abc import Iterator
@@ -21,6 +22,8 @@ from pathlib import Path
 
 import numpy as np
 from PIL import ExifTags, Image, ImageOps
+
+from wsss.runtime import write_atomically
 
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)  # up to MAX_PIXELS nothing is wrong
 MAX_PIXELS = 2 * Image.MAX_IMAGE_PIXELS
@@ -122,8 +125,8 @@ def readable(path: Path, what: str = "image") -> Iterator[None]:
         yield
     except Image.DecompressionBombError:
         raise ValueError(f"{path}: more than {MAX_PIXELS:,} pixels; cut it into tiles or shrink it") from None
-    except (OSError, SyntaxError) as error:
-        raise ValueError(f"{path}: not a readable {what} ({error})") from error
+    except Exception as error:  # a broken file may lead Pillow's readers anywhere
+        raise ValueError(f"{path}: not a readable {what} ({str(error) or type(error).__name__})") from error
 
 
 def write_index(
@@ -135,19 +138,16 @@ def write_index(
         sizes = list(pool.map(lambda row: image_size(_resolve(folder, row["image"])), rows))
     rows = [row | {"height": h, "width": w} for row, (h, w) in zip(rows, sizes, strict=True)]
     info = {"name": name, "class_names": class_names, "palette": palette[: len(class_names)].tolist()}
-    temporary = folder / ".dataset.json"
-    temporary.write_text(json.dumps(info, indent=1, ensure_ascii=False), encoding="utf-8")
-    temporary.replace(folder / "dataset.json")
-    temporary = folder / ".index.csv"
-    with temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-    temporary.replace(folder / "index.csv")
+    write_atomically(folder / "dataset.json", json.dumps(info, indent=1, ensure_ascii=False))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_atomically(folder / "index.csv", text.getvalue())
 
 
 def read_image(path: Path) -> np.ndarray:
-    """An image as (H, W, 3) uint8 RGB, turned as its EXIF tag says.
+    """An image as (H, W, 3) uint8 RGB, turned as its EXIF tag says; what is transparent becomes white.
 
     Raises:
         ValueError: the file is not a whole image.
@@ -156,6 +156,9 @@ def read_image(path: Path) -> np.ndarray:
         turned = ImageOps.exif_transpose(image)
         if turned.mode.startswith("I;16"):  # Pillow would cut 16-bit greys off at 255
             turned = Image.fromarray((np.asarray(turned) >> 8).astype(np.uint8))
+        if turned.has_transparency_data:
+            ground = Image.new("RGBA", turned.size, "white")
+            turned = Image.alpha_composite(ground, turned.convert("RGBA"))
         return np.array(turned.convert("RGB"))
 
 
@@ -166,6 +169,7 @@ def read_mask(path: Path) -> np.ndarray:
         ValueError: the file is not a whole image, or has colours instead of class ids.
     """
     with readable(path, "mask"), Image.open(path) as image:
-        if image.mode not in ("P", "L"):
-            raise ValueError(f"{path}: mode {image.mode}; a mask is a palette (P) or grey (L) image")
-        return np.array(image)
+        mode, ids = image.mode, np.array(image)
+    if mode not in ("P", "L"):
+        raise ValueError(f"{path}: mode {mode}; a mask is a palette (P) or grey (L) image")
+    return ids

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from wsss.data.dataset import image_size, read_image, read_mask, readable
+from wsss.data.dataset import image_size, read_image, read_mask
 from wsss.data.labels_csv import LabelTable, Row, read_labels
 from wsss.data.palette import voc_palette
+from wsss.data.preflight import Entry, Preflight, Problem, image_problem
 from wsss.data.split import stratified_split
 from wsss.runtime import write_atomically
 from wsss.tiling import shrunk
@@ -40,7 +41,7 @@ class Survey:
     table: LabelTable
     found: list[Found]
     unlabelled: list[Path]
-    problems: list[str]
+    problems: list[Problem]
 
     def labels(self, classes: list[str]) -> np.ndarray:
         """(N, K) uint8 of the images found."""
@@ -57,14 +58,15 @@ def survey(images: Path, labels: Path) -> Survey:
     paths = list_images(images)
     table = read_labels(labels)
     match = _Matcher(images, paths)
-    problems: list[str] = []
+    problems: list[Problem] = []
     rows: dict[Path, Row] = {}
     for row in table.rows:
         path = match(row.image)
         if isinstance(path, str):
-            problems.append(f"{labels} line {row.line}: {path}")
+            problems.append(Problem(f"{labels} line {row.line}", path, "mend the row", row.image))
         elif path in rows and (rows[path].names, rows[path].split) != (row.names, row.split):
-            problems.append(f"{labels} lines {rows[path].line} and {row.line}: '{row.image}' has two different rows")
+            lines = f"{labels} lines {rows[path].line} and {row.line}"
+            problems.append(Problem(lines, f"'{row.image}' has two different rows", "leave one"))
         else:
             rows.setdefault(path, row)
     ids = _image_ids(images, paths)
@@ -87,25 +89,10 @@ def list_images(folder: Path) -> list[Path]:
     return paths
 
 
-def check_images(paths: Iterable[Path], done: Callable[[], None] = lambda: None) -> list[str]:
+def check_images(paths: Iterable[Path]) -> list[str]:
     """Problems of images: broken, cut short, too small or larger than Pillow's guard allows."""
-
-    def check(path: Path) -> str | None:
-        try:
-            height, width = image_size(path)
-            if min(height, width) < MIN_EDGE:
-                return f"{path}: {width}×{height} px; both edges must have {MIN_EDGE} px or more"
-            with readable(path), Image.open(path) as image:
-                image.draft("RGB", (width // 8, height // 8))  # a JPEG's every byte, but few of its pixels
-                image.load()
-        except ValueError as error:
-            return str(error)
-        finally:
-            done()
-        return None
-
     with ThreadPoolExecutor() as pool:
-        return [problem for problem in pool.map(check, paths) if problem]
+        return [str(found) for found in pool.map(lambda path: image_problem(path, MIN_EDGE), paths) if found]
 
 
 def source_digest_text(images: Path, labels: Path, masks: Path | None) -> str:
@@ -128,23 +115,24 @@ def folder_index(
     split_seed: int,
     max_edge: int | None,
     out: Path,
-    done: Callable[[int, int], None] = lambda done, total: None,
+    preflight: Preflight | None = None,
 ) -> tuple[list[str], np.ndarray, list[dict[str, str]]]:
     """Class names, palette and rows of index.csv; copies of large images go to `out/shrunk`.
 
     Raises:
-        ValueError: the first problem of the images, the CSV or the masks, and how many there are.
+        ValueError: the images, the CSV or the masks have problems that are not to be skipped.
     """
+    preflight = preflight or Preflight()
     seen = survey(images, labels)
-    _stop_at(seen.problems)
-    total = len(seen.found)
-    if not total:
+    preflight.problems += seen.problems
+    if not seen.found and not seen.problems:
         raise ValueError(f"{labels}: no row belongs to an image under {images}")
-    count = iter(range(1, total + 1))
-    _stop_at(check_images((f.path for f in seen.found), lambda: done(next(count), total)))
     names = _ordered_classes(seen.table, classes)
+    masks_of = _masks(images, masks, seen.found) if masks else {}
+    entries = [Entry(f.image_id, f.path, masks_of.get(f.path)) for f in seen.found]
+    bad = preflight.check(entries, len(names), MIN_EDGE)
+    seen = replace(seen, found=[f for f in seen.found if f.image_id not in bad])
     in_val = _split(seen, names, val_fraction, split_seed)
-    masks_of = _masks(images, masks, seen.found, len(names)) if masks else {}
     with ThreadPoolExecutor() as pool:
         jobs = [pool.submit(_shrink, f, masks_of.get(f.path), max_edge, out) for f in seen.found]
     rows = []
@@ -161,12 +149,6 @@ def folder_index(
             }
         )
     return ["background", *names], voc_palette(), rows
-
-
-def _stop_at(problems: list[str]) -> None:
-    if problems:
-        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-        raise ValueError(problems[0] + more)
 
 
 def _ordered_classes(table: LabelTable, wanted: list[str] | None) -> list[str]:
@@ -237,8 +219,8 @@ class _Matcher:
         return f"no image '{name}' under {self.root}"
 
 
-def _masks(images: Path, masks: Path, found: list[Found], num_classes: int) -> dict[Path, Path]:
-    """The mask of each image that has one, checked."""
+def _masks(images: Path, masks: Path, found: list[Found]) -> dict[Path, Path]:
+    """The mask of each image that has one."""
     if not masks.is_dir():
         raise ValueError(f"prepare_data.masks: no such folder '{masks}'")
     pairs = {f.path: masks / f.path.relative_to(images).with_suffix(".png") for f in found}
@@ -246,22 +228,6 @@ def _masks(images: Path, masks: Path, found: list[Found], num_classes: int) -> d
     if not pairs:
         example = found[0].path.relative_to(images).with_suffix(".png")
         raise ValueError(f"prepare_data.masks: no mask in '{masks}' is named like an image, e.g. {example}")
-
-    def check(pair: tuple[Path, Path]) -> str | None:
-        image, mask = pair
-        try:
-            ids = read_mask(mask)
-        except ValueError as error:
-            return str(error)
-        top = int(ids[ids != 255].max(initial=0))
-        if top > num_classes:
-            return f"{mask}: class id {top}; accepted are 0..{num_classes} and 255 (void)"
-        if ids.shape != image_size(image):
-            return f"{mask}: size {ids.shape[::-1]}, but its image has {image_size(image)[::-1]}"
-        return None
-
-    with ThreadPoolExecutor() as pool:
-        _stop_at([problem for problem in pool.map(check, pairs.items()) if problem])
     return pairs
 
 

@@ -13,6 +13,7 @@ from pydantic import Field, RootModel
 from wsss.config import load_section
 from wsss.data.cards import SOURCES, write_data_card
 from wsss.data.dataset import write_index
+from wsss.data.preflight import Preflight, check_rows
 from wsss.data.voc import voc_index
 from wsss.progress import Progress, log
 from wsss.schema_data import COCOData, FolderData, ShapesData, VOCData
@@ -38,9 +39,16 @@ class _Source(RootModel):
 
 
 def prepare_data(source: SeededShapes | VOCData | COCOData | DigestedFolder, out: Path, workers: int) -> None:
-    """Writes `index.csv`, `dataset.json`, `data_card.md` and whatever images and masks are made to `out`."""
+    """Writes `index.csv`, `dataset.json`, `data_card.md` and whatever images and masks are made to `out`.
+
+    Raises:
+        ValueError: files cannot be used; `problems.csv` lists them all.
+    """
     readers = {"shapes": _shapes, "voc": _voc, "coco": _coco, "folder": _folder}
-    names, palette, rows = readers[source.dataset](source, out, workers)
+    preflight = Preflight(out, getattr(source, "on_bad_image", "stop"), workers, _counter("files checked"))
+    names, palette, rows = readers[source.dataset](source, out, workers, preflight)
+    for remark in check_rows(names, rows):
+        log.warning("%s", remark)
     write_data_card(out, source.dataset, names, rows)
     write_index(out, source.dataset, names, palette, rows)
     counts = {split: sum(row["split"] == split for row in rows) for split in ("train", "val")}
@@ -50,7 +58,7 @@ def prepare_data(source: SeededShapes | VOCData | COCOData | DigestedFolder, out
     log.info("%s. %s %s", about.title, about.licence, " ".join(f"Cite: {text}" for text in about.citations))
 
 
-def _shapes(source: SeededShapes, out: Path, workers: int) -> Index:
+def _shapes(source: SeededShapes, out: Path, workers: int, preflight: Preflight) -> Index:
     from wsss.data.shapes import write_shapes
 
     root = out / "images"
@@ -62,13 +70,14 @@ def _shapes(source: SeededShapes, out: Path, workers: int) -> Index:
         workers=workers,
         progress=_counter(),
     )
-    names, palette, rows = voc_index(root, train_list="train", val_list="val", labels=str(root / "labels.csv"))
+    lists = {"train_list": "train", "val_list": "val", "labels": str(root / "labels.csv")}
+    names, palette, rows = voc_index(root, **lists, preflight=preflight)
     for row in rows:
         row["image"], row["mask"] = (str(Path(row[k]).relative_to(out)) for k in ("image", "mask"))
     return names, palette, rows
 
 
-def _voc(source: VOCData, _out: Path, _workers: int) -> Index:
+def _voc(source: VOCData, _out: Path, _workers: int, preflight: Preflight) -> Index:
     from wsss.data.voc_download import COUNTS, check_counts, get_voc
 
     if source.download:
@@ -79,33 +88,34 @@ def _voc(source: VOCData, _out: Path, _workers: int) -> Index:
         except ValueError as error:
             log.warning("%s; it is taken as it is", error)
     settings = source.model_dump(include={"train_list", "val_list", "labels", "measure_list"})
-    return voc_index(source.root, **settings)
+    return voc_index(source.root, **settings, preflight=preflight)
 
 
 def _lists(source: VOCData) -> set[str | None]:
     return {source.train_list, source.val_list, source.measure_list}
 
 
-def _coco(source: COCOData, out: Path, _workers: int) -> Index:
+def _coco(source: COCOData, out: Path, _workers: int, preflight: Preflight) -> Index:
     from wsss.data.coco import coco_index
 
-    return coco_index(**source.model_dump(exclude={"dataset", "on_bad_image"}), out=out, done=_counter())
+    settings = source.model_dump(exclude={"dataset", "on_bad_image"})
+    return coco_index(**settings, out=out, done=_counter("masks"), preflight=preflight)
 
 
-def _folder(source: DigestedFolder, out: Path, _workers: int) -> Index:
+def _folder(source: DigestedFolder, out: Path, _workers: int, preflight: Preflight) -> Index:
     from wsss.data.folder import folder_index
 
     settings = source.model_dump(exclude={"dataset", "source_digest", "on_bad_image"})
-    return folder_index(**settings, out=out, done=_counter())
+    return folder_index(**settings, out=out, preflight=preflight)
 
 
-def _counter() -> Callable[[int, int], None]:
+def _counter(unit: str = "images") -> Callable[[int, int], None]:
     """A callback (done, total) that shows progress."""
     shown: list[Progress] = []
 
     def update(done: int, total: int) -> None:
         if not shown:
-            shown.append(Progress(total, "images"))
+            shown.append(Progress(total, unit))
         shown[0].update(done - shown[0].done)
 
     return update
