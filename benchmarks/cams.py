@@ -16,7 +16,7 @@ from benchmarks.inputs import CLASSES, kit, photographs
 from benchmarks.measure import Case, Thunk, largest_difference
 from wsss.backbones.timm import TimmBackbone
 from wsss.data.dataset import Record
-from wsss.inference import WriteBehind, cam_group, read_groups, size_groups
+from wsss.inference import WriteBehind, cam_group, for_inference, read_groups, size_groups
 from wsss.methods.cam import CAM
 from wsss.store import ScoreWriter
 
@@ -65,7 +65,7 @@ def plain(count: int, device: str) -> Thunk:
 def ours(count: int, device: str) -> Thunk:
     folder = tempfile.TemporaryDirectory()
     records = photographs(count, Path(folder.name))
-    model = classifier().to(device).to(memory_format=torch.channels_last)
+    model = for_inference(classifier(), torch.device(device))
     names = [str(i) for i in range(CLASSES + 1)]
 
     def run() -> list[np.ndarray]:

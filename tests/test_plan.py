@@ -81,3 +81,16 @@ def test_missing_data_is_named_with_where_to_get_it(tmp_path):
     line = missing_inputs(plan_runs({"runs": {"voc": voc}})["voc"])
     assert line.startswith("runs.voc.prepare_data.root: no JPEGImages folder") and "http" in line
     assert missing_inputs(plan()) is None
+
+
+def test_irnet_takes_the_place_of_affinitynet():
+    p = plan(preset=["shapes", "shapes-irnet"])
+    steps = {step.label: step.config for step in p.steps}
+    assert {steps[s]["method"] for s in ("make_affinity_labels", "train_affinity", "refine_cam")} == {"irnet"}
+    assert "channels" not in steps["train_affinity"] and "low_alpha" not in steps["make_affinity_labels"]
+    assert keys(p)["infer_cam"] == keys(plan())["infer_cam"]
+
+
+def test_the_walk_must_fit_the_affinities():
+    with pytest.raises(ConfigError, match=r"refine_cam\.method affinitynet; make them the same$"):
+        plan(train_affinity={"method": "irnet"})

@@ -14,6 +14,7 @@ from wsss.refine.crf import (
     crf_labels,
     crf_many,
     crf_probabilities,
+    crf_score_group,
     refine_scores_with_crf,
     resolve_backend,
 )
@@ -129,3 +130,15 @@ def test_auto_is_torch_off_the_cpu():
     assert resolve_backend("auto", "cuda") == resolve_backend("auto", torch.device("cuda", 1)) == "torch"
     assert resolve_backend("auto", torch.device("cpu")) == resolve_backend("auto")
     assert resolve_backend("auto") == ("pydensecrf" if INSTALLED else "torch")
+
+
+def test_a_group_of_images_with_different_labels_gives_what_each_gives_alone():
+    rng = np.random.default_rng(11)
+    images = [rng.integers(0, 256, (12, 15, 3)).astype(np.uint8) for _ in range(3)]
+    scores = [rng.random((count, 12, 15)) for count in (2, 4, 3)]
+    classes = [[0, 7], [0, 2, 5, 9], [0, 1, 3]]
+    params = CRFParams(3, 3, 20, 13, 4, 5)
+    together = crf_score_group(images, classes, scores, params, backend="torch")
+    for image, ids, maps, label in zip(images, classes, scores, together, strict=True):
+        alone, _ = refine_scores_with_crf(image, ids, maps, params, backend="torch")
+        assert (label == alone).mean() > 0.99

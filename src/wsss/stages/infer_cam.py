@@ -10,13 +10,13 @@ import torch
 from wsss import schema
 from wsss.config import load_section
 from wsss.data.dataset import Dataset
-from wsss.inference import WriteBehind, cam_group, pending, read_groups, size_groups
+from wsss.devices import claim_device
+from wsss.inference import WriteBehind, cam_group, for_inference, pending, read_groups, size_groups
 from wsss.methods.base import Method
 from wsss.models import load_classifier
 from wsss.stages.common import resume_token, shard_arguments, stage_parser, stage_session
 from wsss.stages.shards import shard_progress
 from wsss.store import ScoreWriter
-from wsss.training.loop import resolve_device
 
 
 def infer_cam(
@@ -33,7 +33,7 @@ def infer_cam(
 ) -> None:
     """Writes the CAMs of shard `shard` of `of` to `file`."""
     groups = size_groups(dataset.split(split))[shard::of]
-    model = model.to(device).to(memory_format=torch.channels_last)
+    model = for_inference(model, device)
     writer = ScoreWriter(file, class_names=dataset.class_names, resume=resume)
     todo = pending(groups, writer)
     progress = shard_progress(groups, todo)
@@ -63,7 +63,7 @@ def main() -> None:
             split=args.split,
             shard=args.shard,
             of=args.of,
-            device=resolve_device(args.device),
+            device=claim_device(args.device),
             resume=resume_token(args, args.classifier),
         )
 

@@ -1,0 +1,63 @@
+"""Batch normalisation folded into the convolution before it, for inference."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import TypeVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_weights
+
+M = TypeVar("M", bound=nn.Module)
+TOLERANCE = 1e-4
+"""Largest change of an output, relative to the largest output, that rounding may cause."""
+
+
+@torch.no_grad()
+def fold_batch_norm(model: M, run: Callable[[M], Tensor]) -> M:
+    """A copy of `model`, in eval mode, whose convolutions do the work of the batch normalisations after them.
+
+    run: applies a model to an example. What follows what is seen there, and if outputs differ by more than
+    rounding (a convolution's output has other readers, say), the model itself is returned.
+    """
+    folded = copy.deepcopy(model).eval()
+    for name, conv, norm in _pairs(folded, run):
+        weight, bias = fuse_conv_bn_weights(
+            conv.weight, conv.bias, norm.running_mean, norm.running_var, norm.eps, norm.weight, norm.bias
+        )
+        conv.weight, conv.bias = nn.Parameter(weight, False), nn.Parameter(bias, False)
+        folded.set_submodule(name, _what_else(norm))
+    before, after = run(model), run(folded)
+    return folded if (after - before).abs().max() <= TOLERANCE * before.abs().max() else model
+
+
+def _pairs(model: M, run: Callable[[M], Tensor]) -> list[tuple[str, nn.Conv2d, nn.BatchNorm2d]]:
+    """Each normalisation whose input is the output of a convolution that runs once."""
+    outputs: list[tuple[Tensor, nn.Conv2d]] = []
+    found: list[tuple[str, nn.Conv2d, nn.BatchNorm2d]] = []
+    hooks = []
+    for name, module in model.named_modules():
+        if isinstance(module, nn.Conv2d):
+            hooks.append(module.register_forward_hook(lambda conv, _, out: outputs.append((out, conv))))
+        elif isinstance(module, nn.BatchNorm2d) and module.track_running_stats and module.affine:
+            hooks.append(
+                module.register_forward_pre_hook(
+                    lambda norm, given, name=name: found.extend(
+                        (name, conv, norm) for out, conv in outputs if out is given[0]
+                    )
+                )
+            )
+    run(model)
+    for hook in hooks:
+        hook.remove()
+    calls = [conv for _, conv in outputs]
+    names = [name for name, _, _ in found]
+    return [pair for pair in found if calls.count(pair[1]) == 1 and names.count(pair[0]) == 1]
+
+
+def _what_else(norm: nn.BatchNorm2d) -> nn.Module:
+    """timm's normalisations drop and activate as well."""
+    rest = [getattr(norm, part) for part in ("drop", "act") if hasattr(norm, part)]
+    return nn.Sequential(*rest) if rest else nn.Identity()
