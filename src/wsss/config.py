@@ -122,6 +122,7 @@ def _explain(error: ValidationError, prefix: str, model: type[BaseModel] = Run) 
 def _walk(model: type[BaseModel], loc: tuple[int | str, ...]) -> tuple[list[str], list[str]]:
     """The keys of a pydantic location without its union tags, and the fields accepted at the last one."""
     keys: list[str] = []
+    fields: list[str] = []
     candidates = [model]
     for part in loc:
         tagged = [m for m in candidates if _tag(m) == part]
