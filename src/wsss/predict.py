@@ -32,13 +32,13 @@ from wsss import schema
 from wsss.data.dataset import read_image
 from wsss.data.folder import SUFFIXES, list_images
 from wsss.data.palette import voc_palette
+from wsss.devices import resolve_device
 from wsss.inference import scaled_views, view_maps
 from wsss.models import load_segmenter, model_classes
 from wsss.progress import Progress, log
 from wsss.runtime import write_atomically
 from wsss.stages.segment import FUSION
 from wsss.tiling import enlarged, enlarged_labels, shrunk, tiled_probabilities
-from wsss.training.loop import resolve_device
 
 MARGIN = 96
 """Pixels of context around the part of a tile that counts."""

@@ -2,10 +2,27 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
+
+
+def launched() -> bool:
+    """Whether torchrun started this process as one of several."""
+    return "TORCHELASTIC_RUN_ID" in os.environ
+
+
+def rank() -> int:
+    """This process's number; process 0 writes."""
+    return int(os.environ["RANK"]) if launched() else 0
+
+
+def processes() -> int:
+    """How many processes train together."""
+    return int(os.environ["WORLD_SIZE"]) if launched() else 1
 
 
 class Terminated(SystemExit):
@@ -32,5 +49,22 @@ def write_atomically(path: Path, content: str | bytes | Callable[[Path], None]) 
         else:
             temporary.write_bytes(content.encode() if isinstance(content, str) else content)
         temporary.replace(path)
+    except Exception as error:
+        raise write_error(path, error) from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+_CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
+_FULL = re.compile(r"No space left|File too large|Disk quota|Read-only file system|failed writing|write failed", re.I)
+
+
+def write_error(path: Path, error: Exception) -> Exception:
+    """What a writer's error means for a person, whichever library wrote: h5py, safetensors and torch raise their own."""
+    if isinstance(error, OSError) and error.errno in _CANNOT_WRITE:
+        reason = os.strerror(error.errno).lower()
+    elif match := _FULL.search(str(error)):
+        reason = match[0].lower()
+    else:
+        return error
+    return OSError(f"cannot write {path} ({reason}); make room there, and the same command goes on from what is whole")

@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AliasChoices, Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from wsss.schema_base import Fraction, Range, Section
 from wsss.schema_data import DataSettings
@@ -31,7 +31,6 @@ class Backbone(Section):
     pretrained: bool = Field(True, description="download timm's ImageNet weights, where there are any")
     checkpoint: Path | None = Field(
         None,
-        validation_alias=AliasChoices("checkpoint", "checkpoint_path"),
         description="weights file instead of a download: of this network (timm's, or a published .pth, .safetensors or "
         "MXNet .params), or of a published classifier built on it",
     )
@@ -82,7 +81,13 @@ class Training(Section):
     """The training loop."""
 
     epochs: PositiveFloat = 5
-    batch_size: PositiveInt = 16
+    batch_size: PositiveInt = Field(16, description="images of a step, over all processes")
+    accumulate: PositiveInt = Field(
+        1,
+        exclude_if=lambda parts: parts == 1,
+        description="parts that a step's images are computed in, to save memory; BatchNorm that is trained sees one "
+        "part at a time",
+    )
     optimizer: Optimizer = Optimizer()
     schedule: Schedule = Schedule()
     augment: Augmentation = Augmentation()
@@ -132,7 +137,9 @@ class InferCam(Section):
     )
     scales: list[PositiveFloat] = Field([1.0, 0.5, 1.5, 2.0], min_length=1)
     flip: bool = True
-    amp: Literal["off", "bf16", "fp16"] = Field("off", description="mixed precision on a GPU; a CPU computes in float32")
+    amp: Literal["off", "bf16", "fp16"] = Field(
+        "off", description="mixed precision on a GPU; a CPU computes in float32"
+    )
     fusion: Literal["max", "minmax", "flipmax"] = Field("max", description="max: IRN; minmax: SEAM; flipmax: AFA, ToCo")
     threshold: Fraction | Literal["oracle", "auto"] = Field(
         "oracle",
@@ -169,6 +176,7 @@ class AffinityNet(Section):
         [64, 128, 256], description="features taken from each of the last stages; three in the paper"
     )
     labels: AffinityLabels = AffinityLabels()
+    checkpoint: Path | None = Field(None, description="published AffinityNet of PSA or SEAM, used as it is")
     training: Training = Training()
 
 
@@ -183,6 +191,7 @@ class IRNet(Section):
     radius: Annotated[int, Field(ge=2)] = Field(10, description="cells; pairs closer than this are compared")
     inner_pairs: bool = Field(False, description="train on cells that have all neighbours in the crop only, as IRN ran")
     labels: IRNetLabels = IRNetLabels()
+    checkpoint: Path | None = Field(None, description="published boundary network of IRN, used as it is")
     training: Training = Training()
 
 
@@ -245,7 +254,9 @@ class Segment(Section):
     fusion: Literal["mean", "max"] = Field(
         "mean", description="of probabilities over scales and mirrors; max: of the scores, element-wise (AFA)"
     )
-    amp: Literal["off", "bf16", "fp16"] = Field("off", description="mixed precision on a GPU; a CPU computes in float32")
+    amp: Literal["off", "bf16", "fp16"] = Field(
+        "off", description="mixed precision on a GPU; a CPU computes in float32"
+    )
     crf: CRF | None = Field(None, description="null: no row segmentation_crf")
 
 
@@ -255,6 +266,10 @@ class Execution(Section):
     device: str = Field("auto", description="auto, cpu, cuda or cuda:N")
     shards: PositiveInt = Field(4, description="jobs that an inference or CRF stage is cut into")
     workers: int | None = Field(None, ge=0, description="loader processes of a training; null: by the machine")
+    processes: PositiveInt = Field(1, description="processes of a training on one machine, each on a GPU of its own")
+    recompute_activations: bool = Field(
+        False, description="in trainings keep few activations and compute them twice: less memory, a third more time"
+    )
     checkpoint_seconds: PositiveFloat = Field(60, description="seconds between training checkpoints")
     tensorboard: bool = Field(False, description="event files of trainings, in results/{run}/train_*/tensorboard")
 

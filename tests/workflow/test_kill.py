@@ -10,7 +10,8 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import TINY, Project, environment
+
+from tiny import TINY, Project, environment
 
 TRAININGS = ("train_classifier", "train_affinity", "train_segmentation")
 
@@ -51,7 +52,11 @@ def test_killed_trainings_end_with_the_same_bytes(tiny, tmp_path, victim):
     for stage in TRAININGS:
         started = time.time()
         process = subprocess.Popen(
-            project.command(), env=environment(), cwd=project.folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            project.command(),
+            env=environment(),
+            cwd=project.folder,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
         )
         wait_for_checkpoint(project, stage, process, started)
         if victim == "snakemake":

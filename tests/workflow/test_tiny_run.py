@@ -12,8 +12,8 @@ import time
 import pandas as pd
 import pytest
 import yaml
-from conftest import TINY, Project, environment
 
+from tiny import TINY, Project, environment
 from wsss.data.dataset import Dataset
 from wsss.store import open_labels, open_scores
 

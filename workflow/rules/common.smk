@@ -99,8 +99,34 @@ def option(flag, value):
     return f"{flag} {value}" if value else ""
 
 
-def tensorboard(stage):
-    """Resource: the flag for event files. Not a param, because switching it on must not train again."""
+def training_gpus(stage):
+    """Resource: a GPU for each process of a training."""
     return lambda wildcards: (
-        "--tensorboard" if EXECUTION[stage, wildcards.key].tensorboard else ""
+        gpu(stage)(wildcards) * EXECUTION[stage, wildcards.key].processes
     )
+
+
+def launcher(stage):
+    """Resource: what starts a training, torchrun if it has several processes."""
+
+    def find(wildcards):
+        count = EXECUTION[stage, wildcards.key].processes
+        if count == 1:
+            return "python -m"
+        return f"torchrun --standalone --nproc-per-node {count} -m"
+
+    return find
+
+
+def training_flags(stage):
+    """Resource: flags that change no result. Not a param, because switching one on must not train again."""
+
+    def find(wildcards):
+        chosen = EXECUTION[stage, wildcards.key]
+        flags = {
+            "--tensorboard": chosen.tensorboard,
+            "--recompute": chosen.recompute_activations,
+        }
+        return " ".join(flag for flag, on in flags.items() if on)
+
+    return find

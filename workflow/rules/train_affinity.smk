@@ -16,17 +16,19 @@ rule train_affinity:
         "../../envs/wsss.yaml"
     threads: 4
     resources:
-        gpu=gpu("train_affinity"),
-        tensorboard=tensorboard("train_affinity"),
+        gpu=training_gpus("train_affinity"),
+        launcher=launcher("train_affinity"),
+        flags=training_flags("train_affinity"),
     params:
         config=settings("train_affinity"),
         code=code("train_affinity"),
         data=subpath(input.data, parent=True),
         out=subpath(output.model, parent=True),
         device=execution("train_affinity", "device"),
+        labels=lambda wildcards, input: option("--labels", input.get("labels")),
         seconds=execution("train_affinity", "checkpoint_seconds"),
     shell:
-        "python -m wsss.stages.train_affinity --config {params.config:q} --code {params.code}"
-        " --data {params.data} --classifier {input.classifier} --labels {input.labels} --out {params.out} --log {log} --threads {threads}"
+        "{resources.launcher} wsss.stages.train_affinity --config {params.config:q} --code {params.code}"
+        " --data {params.data} --classifier {input.classifier} {params.labels} --out {params.out} --log {log} --threads {threads}"
         " --device {params.device} --checkpoint-seconds {params.seconds}"
-        " {resources.tensorboard}"
+        " {resources.flags}"

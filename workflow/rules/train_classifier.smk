@@ -14,8 +14,9 @@ rule train_classifier:
         "../../envs/wsss.yaml"
     threads: 4
     resources:
-        gpu=gpu("train_classifier"),
-        tensorboard=tensorboard("train_classifier"),
+        gpu=training_gpus("train_classifier"),
+        launcher=launcher("train_classifier"),
+        flags=training_flags("train_classifier"),
     params:
         config=settings("train_classifier"),
         code=code("train_classifier"),
@@ -24,7 +25,7 @@ rule train_classifier:
         device=execution("train_classifier", "device"),
         seconds=execution("train_classifier", "checkpoint_seconds"),
     shell:
-        "python -m wsss.stages.train_classifier --config {params.config:q} --code {params.code}"
+        "{resources.launcher} wsss.stages.train_classifier --config {params.config:q} --code {params.code}"
         " --data {params.data} --out {params.out} --log {log} --threads {threads}"
         " --device {params.device} --checkpoint-seconds {params.seconds}"
-        " {resources.tensorboard}"
+        " {resources.flags}"

@@ -16,8 +16,9 @@ rule train_segmentation:
         "../../envs/wsss.yaml"
     threads: 4
     resources:
-        gpu=gpu("train_segmentation"),
-        tensorboard=tensorboard("train_segmentation"),
+        gpu=training_gpus("train_segmentation"),
+        launcher=launcher("train_segmentation"),
+        flags=training_flags("train_segmentation"),
     params:
         config=settings("train_segmentation"),
         code=code("train_segmentation"),
@@ -29,7 +30,7 @@ rule train_segmentation:
             option(f"--{role}", input.get(role)) for role in ("classifier", "labels")
         ),
     shell:
-        "python -m wsss.stages.train_segmentation --config {params.config:q} --code {params.code}"
+        "{resources.launcher} wsss.stages.train_segmentation --config {params.config:q} --code {params.code}"
         " --data {params.data} {params.options} --out {params.out} --log {log} --threads {threads}"
         " --device {params.device} --checkpoint-seconds {params.seconds}"
-        " {resources.tensorboard}"
+        " {resources.flags}"

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from timm.layers import Attention, resample_abs_pos_embed
 from timm.models.vision_transformer import Block, VisionTransformer
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from wsss.backbones.base import Backbone
 from wsss.backbones.std_conv import use_sigma_std_conv
@@ -140,7 +141,7 @@ class ViTBackbone(Backbone):
                 x, weights = _block_with_attention(block, x)
                 maps.append(weights)
             else:
-                x = block(x)
+                x = checkpoint(block, x, use_reentrant=False) if self.net.grad_checkpointing else block(x)
             outputs |= dict.fromkeys(wanted.get(index, ()), x)
         return Tokens(self.net.norm(x), grid, self.num_prefix, outputs, maps)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ import torch
 from torch import Tensor
 from torch.utils import data
 
+from wsss import distributed
 from wsss.data.augment import Augment
 from wsss.data.dataset import Record, read_image, read_mask
 from wsss.methods.base import Batch
@@ -76,25 +78,53 @@ class Samples(data.Dataset):
         return self._cache[index]
 
 
+@dataclass(frozen=True)
 class StepSampler(data.Sampler):
-    """Sample numbers of every step from `first` to `steps`, a batch at a time."""
+    """Sample numbers of steps `first` … `steps` − 1.
 
-    def __init__(self, first: int, steps: int, batch_size: int) -> None:
-        self.first, self.steps, self.batch_size = first, steps, batch_size
+    A step's `batch_size` samples are cut into `parts`, one after another, and each part among `processes`:
+    this one gets share `rank`. So the same samples make a step however it is cut.
+
+    Raises:
+        ValueError: `batch_size` has no such parts.
+    """
+
+    first: int
+    steps: int
+    batch_size: int
+    parts: int = 1
+    processes: int = 1
+    rank: int = 0
+
+    def __post_init__(self) -> None:
+        if self.batch_size % (self.parts * self.processes):
+            raise ValueError(
+                f"batch_size {self.batch_size} cannot be cut into {self.parts} (training.accumulate) × "
+                f"{self.processes} (execution.processes) equal shares"
+            )
 
     def __iter__(self) -> Iterator[list[int]]:
+        share = self.batch_size // (self.parts * self.processes)
         for step in range(self.first, self.steps):
-            yield list(range(step * self.batch_size, (step + 1) * self.batch_size))
+            for part in range(self.parts):
+                start = step * self.batch_size + (part * self.processes + self.rank) * share
+                yield list(range(start, start + share))
 
     def __len__(self) -> int:
-        return self.steps - self.first
+        return (self.steps - self.first) * self.parts
 
 
-def batches(samples: Samples, first: int, steps: int, batch_size: int, workers: int) -> Iterator[tuple[Batch, Tensor]]:
-    """The batches of steps first … steps − 1 and their label maps (B, h, w) (empty for classifiers)."""
+def batches(
+    samples: Samples, first: int, steps: int, batch_size: int, workers: int, parts: int = 1
+) -> Iterator[tuple[Batch, Tensor]]:
+    """This process's share of steps first … steps − 1, each in `parts` batches.
+
+    With each batch come its label maps (B, h, w) (empty for classifiers).
+    """
+    sampler = StepSampler(first, steps, batch_size, parts, distributed.processes(), distributed.rank())
     loader = data.DataLoader(
         samples,
-        batch_sampler=StepSampler(first, steps, batch_size),
+        batch_sampler=sampler,
         num_workers=workers,
         pin_memory=torch.cuda.is_available(),
         multiprocessing_context="fork" if workers else None,
@@ -117,8 +147,8 @@ def mask_reader(record: Record) -> np.ndarray:
 class StoredLabels:
     """Label maps from an HDF5 file, opened in each loader process."""
 
-    def __init__(self, path: Path) -> None:
-        self.store = open_labels(path)
+    def __init__(self, path: Path, class_names: Sequence[str] | None = None) -> None:
+        self.store = open_labels(path, class_names)
 
     def __call__(self, record: Record) -> np.ndarray:
         return self.store[record.image_id]

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from wsss import distributed
 from wsss.seeds import IGNORE
 
 
@@ -55,7 +56,8 @@ def affinity_labels(labels: Tensor, stride: int, radius: int | None = None, igno
 
 def pair_counts(targets: Tensor) -> tuple[Tensor, Tensor]:
     """Numbers of positive and of negative pairs in the whole batch, each plus one so that they can divide."""
-    return (targets == 1).sum() + 1, (targets == 0).sum() + 1
+    positives, negatives = distributed.batch_sum(torch.stack([(targets == kind).sum() for kind in (1, 0)])).unbind()
+    return positives + 1, negatives + 1
 
 
 def affinity_loss(probabilities: Tensor, targets: Tensor) -> Tensor:
@@ -67,7 +69,7 @@ def affinity_loss(probabilities: Tensor, targets: Tensor) -> Tensor:
     positives, negatives = pair_counts(targets)
     apart = ((1 - probabilities) * (targets == 1)).sum() / positives
     together = (probabilities * (targets == 0)).sum() / negatives
-    return 0.5 * apart + 0.5 * together
+    return distributed.processes() * (0.5 * apart + 0.5 * together)
 
 
 def transition_matrix(affinity: Tensor, mask: Tensor | None = None, power: int = 2, epsilon: float = 0.1) -> Tensor:

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from wsss import distributed
 from wsss.seeds import IGNORE
 
 
@@ -28,7 +29,7 @@ def ptc_loss(features: Tensor, pairs: Tensor) -> Tensor:
     """Patch-token contrast: same-label tokens alike, others orthogonal (eq. 3); scalar in [0, 1].
 
     features: (B, D, h, w). pairs: (B, N, N) of `token_pairs`. Similarity is |cos|; counts are over the
-    batch, plus one.
+    whole batch, plus one.
     """
     tokens = F.normalize(features.flatten(2), dim=1)
     similarity = (tokens.transpose(1, 2) @ tokens).abs()
@@ -38,7 +39,8 @@ def ptc_loss(features: Tensor, pairs: Tensor) -> Tensor:
 def _mean_where(mask: Tensor, values: Tensor) -> Tensor:
     """Sum over the mask divided by its size plus one; at least in float32, also under autocast."""
     precision = torch.promote_types(values.dtype, torch.float32)
-    return values.where(mask, 0).sum(dtype=precision) / (mask.sum() + 1)
+    count = distributed.batch_sum(mask.sum())
+    return values.where(mask, 0).sum(dtype=precision) * distributed.processes() / (count + 1)
 
 
 def ctc_loss(student: Tensor, teacher: Tensor, flags: Tensor, temperature: float = 0.5) -> Tensor:
@@ -67,6 +69,6 @@ def balanced_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
     """
     per_pixel = F.cross_entropy(logits, labels.long(), ignore_index=IGNORE, reduction="none")
     masks = torch.stack([labels == 0, (labels != 0) & (labels != IGNORE)]).flatten(1)  # (2, B·H·W)
-    counts = masks.sum(1)
-    terms = (masks * per_pixel.flatten()).sum(1) / counts.clamp(min=1)
+    counts = distributed.batch_sum(masks.sum(1))
+    terms = (masks * per_pixel.flatten()).sum(1) * distributed.processes() / counts.clamp(min=1)
     return terms.sum() / (counts > 0).sum().clamp(min=1)

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from wsss import distributed
 from wsss.backbones.base import Backbone
 from wsss.refine.walk import half_plane_offsets, pair_mask, pair_slices, walk_group
 from wsss.seeds import IGNORE, confident_labels, power_background, with_background
@@ -137,10 +138,11 @@ def affinity_loss(affinity: Tensor, labels: PairLabels, eps: float = 1e-5) -> Af
 
     affinity and each of the labels: any shape they share; a kind without pairs costs 0.
     """
-    pairs = tuple(kind.sum(dtype=affinity.dtype) + eps for kind in labels)
+    pairs = tuple(distributed.batch_sum(kind.sum(dtype=affinity.dtype)) + eps for kind in labels)
     attract, repel = affinity_costs(affinity, eps)
     costs = (attract, attract, repel)
-    terms = [(cost * kind).sum() / n for cost, kind, n in zip(costs, labels, pairs, strict=True)]
+    shares = distributed.processes()
+    terms = [(cost * kind).sum() * shares / n for cost, kind, n in zip(costs, labels, pairs, strict=True)]
     total = terms[0] / 4 + terms[1] / 4 + terms[2] / 2
     return AffinityLosses(total, *terms, pairs)
 

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
+from wsss import distributed
 from wsss.backbones.base import Backbone
 from wsss.refine.affinity import PairLabels, affinity_loss, upsample_scores
 from wsss.refine.irn_paths import boundary_affinity, path_offsets
@@ -176,7 +177,8 @@ def irnet_loss(logits: Tensor, displacement: Tensor, labels: PairLabels, radius:
     affinity = affinity_loss(boundary_affinity(torch.sigmoid(logits.float()), radius), labels, eps)
     kinds = (labels.foreground, labels.background)
     sums = _displacement_sums(displacement.float(), path_offsets(radius), *kinds)
-    shifts = [total / (2 * kind.sum() + eps) for total, kind in zip(sums, kinds, strict=True)]
+    pairs = [2 * distributed.batch_sum(kind.sum()) + eps for kind in kinds]
+    shifts = [total * distributed.processes() / n for total, n in zip(sums, pairs, strict=True)]
     return IRNetLosses(affinity.total + (shifts[0] + shifts[1]) / 2, *affinity[1:4], *shifts)
 
 

@@ -20,7 +20,7 @@ from typing import Any
 import yaml
 
 from wsss.progress import job_file
-from wsss.runtime import Terminated, limit_threads, write_atomically
+from wsss.runtime import Terminated, limit_threads, processes, rank, write_atomically
 
 log = logging.getLogger("wsss")
 
@@ -57,35 +57,64 @@ def resume_token(args: argparse.Namespace, *inputs: Path) -> str:
 def stage_session(stage: str, args: argparse.Namespace) -> Iterator[None]:
     """Logs, threads, signals and records around a stage's work.
 
-    A ValueError or OSError is the user's to mend: one line, exit status 2, details only in the log file.
+    A ValueError or OSError is the user's to mend: one line, exit status 2, details only in the log file. Of several
+    processes the first one logs and writes.
     """
-    args.out.mkdir(parents=True, exist_ok=True)
-    _start_log(stage, args.log)
-    threads = limit_threads(args.threads)
-    for signum in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(signum, _raise_terminated)
-    started = time.time()
-    _forget_other_shardings(args)
-    write_atomically(args.out / "config.yaml", _config_text(args.config))
-    log.info("%s starts with %d thread(s): %s", stage, threads, args.out)
-    try:
-        with job_file(args.out / "progress" / f"{_job(stage, args)}.json", stage, args.log):
+    if rank() > 0:
+        with _helper_session(args):
             yield
-    except Terminated as signalled:
-        log.warning("stopped by a signal; the same command resumes")
-        raise signalled
+        return
+    with plain_errors():
+        args.out.mkdir(parents=True, exist_ok=True)
+        _start_log(stage, args.log)
+        threads = _prepare_process(args)
+        started = time.time()
+        _forget_other_shardings(args)
+        write_atomically(args.out / "config.yaml", _config_text(args.config))
+        log.info("%s starts with %d thread(s): %s", stage, threads, args.out)
+        try:
+            with job_file(args.out / "progress" / f"{_job(stage, args)}.json", stage, args.log):
+                yield
+        except Terminated as signalled:
+            log.warning("stopped by a signal; the same command resumes")
+            raise signalled
+        _record(stage, args, started)
+        log.info("%s done in %.1f s", stage, time.time() - started)
+
+
+@contextmanager
+def plain_errors() -> Iterator[None]:
+    """What a person can mend is one line and exit status 2; anything else a traceback in the log and status 1."""
+    try:
+        yield
     except (ValueError, OSError) as error:
         log.debug("details", exc_info=True)
-        log.error("error: %s", error)
+        log.error("error: %s", " ".join(str(error).split()))
         sys.exit(2)
     except Exception:
         log.exception("failed")
         sys.exit(1)
-    _record(stage, args, started)
-    log.info("%s done in %.1f s", stage, time.time() - started)
+
+
+@contextmanager
+def _helper_session(args: argparse.Namespace) -> Iterator[None]:
+    """A process that only computes, and speaks up only if something goes wrong in it."""
+    _start_log(f"process {rank()}", None)
+    log.setLevel(logging.ERROR)
+    _prepare_process(args)
+    with plain_errors():
+        yield
+
+
+def _prepare_process(args: argparse.Namespace) -> int:
+    """Signals raise `Terminated`; threads are shared with the other processes. Returns this one's."""
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(signum, _raise_terminated)
+    return limit_threads(max(1, args.threads // processes()))
 
 
 def _start_log(stage: str, path: Path | None) -> None:
+    logging.raiseExceptions = False  # a log that cannot be written stops no work
     log.setLevel(logging.DEBUG)
     log.handlers.clear()
     terminal = _Terminal()
@@ -130,7 +159,10 @@ def _raise_terminated(signum: int, _frame: Any) -> None:
 
 def _config_text(config: str) -> str:
     text = config if config.lstrip().startswith("{") else Path(config).read_text()
-    return yaml.safe_dump(yaml.safe_load(text), sort_keys=False, allow_unicode=True)
+    try:
+        return yaml.safe_dump(yaml.safe_load(text), sort_keys=False, allow_unicode=True)
+    except yaml.YAMLError as error:
+        raise ValueError(f"--config is not YAML: {error}") from None
 
 
 def _record(stage: str, args: argparse.Namespace, started: float) -> None:

@@ -14,6 +14,7 @@ from wsss import schema
 from wsss.config import load_section
 from wsss.data.augment import to_input
 from wsss.data.dataset import Dataset
+from wsss.devices import claim_device
 from wsss.inference import WriteBehind, pending, read_groups, size_groups
 from wsss.models import load_affinity
 from wsss.refine.affinity import AffinityNet, propagate_cam_group
@@ -22,7 +23,6 @@ from wsss.stages.common import resume_token, shard_arguments, stage_parser, stag
 from wsss.stages.shards import shard_progress
 from wsss.store import ScoreWriter, open_scores
 from wsss.tensors import max_normalise, resize
-from wsss.training.loop import resolve_device
 
 Settings = schema.AffinityWalk | schema.BoundaryWalk
 
@@ -68,7 +68,7 @@ def refine_cam(
     writer = ScoreWriter(file, class_names=dataset.class_names, resume=resume)
     todo = pending(groups, writer)
     progress = shard_progress(groups, todo)
-    with open_scores(scores) as cams, writer as store, WriteBehind() as behind:
+    with open_scores(scores, dataset.class_names) as cams, writer as store, WriteBehind() as behind:
         for group, images in read_groups(todo):
             inputs = torch.stack([to_input(image, model.backbone.mean, model.backbone.std) for image in images])
             seeds = [cams[record.image_id] for record in group]
@@ -98,7 +98,7 @@ def main() -> None:
             split=args.split,
             shard=args.shard,
             of=args.of,
-            device=resolve_device(args.device),
+            device=claim_device(args.device),
             resume=resume_token(args, args.affinity, args.scores),
         )
 

@@ -13,6 +13,7 @@ from torch import Tensor
 from wsss import schema
 from wsss.config import load_section
 from wsss.data.dataset import Dataset, Record
+from wsss.devices import claim_device
 from wsss.inference import (
     WriteBehind,
     pending,
@@ -28,7 +29,6 @@ from wsss.stages.common import resume_token, shard_arguments, stage_parser, stag
 from wsss.stages.shards import crf_device, shard_progress
 from wsss.store import LabelWriter
 from wsss.tensors import resize
-from wsss.training.loop import resolve_device
 
 NEGLIGIBLE = 0.01
 """The CRF leaves out classes that are nowhere more probable than this."""
@@ -131,7 +131,7 @@ def main() -> None:
             split=args.split,
             shard=args.shard,
             of=args.of,
-            device=resolve_device(args.device),
+            device=claim_device(args.device),
             resume=resume_token(args, args.model),
         )
 

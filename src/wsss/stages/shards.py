@@ -8,8 +8,8 @@ import torch
 
 from wsss import schema
 from wsss.data.dataset import Record
+from wsss.devices import claim_device
 from wsss.progress import Progress
-from wsss.training.loop import resolve_device
 
 
 def shard_progress(groups: Sequence[list[Record]], todo: Sequence[list[Record]]) -> Progress:
@@ -20,4 +20,4 @@ def shard_progress(groups: Sequence[list[Record]], todo: Sequence[list[Record]])
 
 def crf_device(crf: schema.CRF | None, name: str) -> torch.device:
     """Where a CRF computes if the job's device is `name`: pydensecrf knows the CPU only."""
-    return torch.device("cpu") if crf is None or crf.backend == "pydensecrf" else resolve_device(name)
+    return torch.device("cpu") if crf is None or crf.backend == "pydensecrf" else claim_device(name)

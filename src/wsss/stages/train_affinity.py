@@ -1,4 +1,4 @@
-"""Trains AffinityNet or IRNet on pairs of confidently labelled pixels."""
+"""Trains AffinityNet or IRNet on pairs of confidently labelled pixels, or takes a published one."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from torch import Tensor
 
 from wsss import schema
 from wsss.backbones.base import Backbone
+from wsss.backbones.checkpoints import load_published
 from wsss.config import load_section
 from wsss.data.augment import to_input
 from wsss.data.dataset import Dataset, Record, read_image
@@ -25,7 +26,7 @@ from wsss.refine.irn_paths import path_offsets
 from wsss.refine.irnet import IRNet, irnet_loss
 from wsss.stages.common import stage_parser, stage_session
 from wsss.tensors import resize
-from wsss.training.loop import state_lock
+from wsss.training.loop import state_lock, write_history
 from wsss.training.session import Place, make_augment, place_from, train, training_arguments
 
 IGNORE = 255
@@ -100,14 +101,29 @@ def classifier_backbone(classifier: Path) -> tuple[Backbone, dict[str, Any]]:
     return backbone, section["backbone"]
 
 
-def train_affinity(settings: Settings, dataset: Dataset, classifier: Path, labels: Path, place: Place) -> None:
-    """Writes `model.safetensors` and `history.csv` to the place; the backbone starts as the classifier's."""
+def train_affinity(settings: Settings, dataset: Dataset, classifier: Path, labels: Path | None, place: Place) -> None:
+    """Writes `model.safetensors` and `history.csv` to the place; the backbone starts as the classifier's.
+
+    labels: None if the settings name a checkpoint, which is taken as it is.
+    """
     torch.manual_seed(derive_seed(settings.rng_seed, "init"))
     backbone, backbone_settings = classifier_backbone(classifier)
     model = build_affinity(settings, backbone)
+    if settings.checkpoint is not None:
+        load_published(model, settings.checkpoint)
+        write_history({"lr": []}, place.out / "history.csv")
+    else:
+        _train(model, settings, dataset, labels, place)
+    built = {"affinity": settings.model_dump(mode="json"), "backbone": backbone_settings}
+    if place.writes:
+        save_model(model, place.out / "model.safetensors", "affinity", built, dataset.class_names)
+
+
+def _train(model: AffinityNet | IRNet, settings: Settings, dataset: Dataset, labels: Path, place: Place) -> None:
+    backbone = model.backbone
     augment = make_augment(settings.training.augment, backbone)
     records = dataset.split("train")
-    samples = Samples(records, augment, settings.rng_seed, StoredLabels(labels))
+    samples = Samples(records, augment, settings.rng_seed, StoredLabels(labels, dataset.class_names))
     if isinstance(model, IRNet):
         head, terms = model.displacement_parameters(), irnet_terms
     else:
@@ -117,8 +133,6 @@ def train_affinity(settings: Settings, dataset: Dataset, classifier: Path, label
     train(model, head, losses, samples, settings.training, settings.rng_seed, place)
     if isinstance(model, IRNet):
         measure_shift(model, records, settings.training, place)
-    built = {"affinity": settings.model_dump(mode="json"), "backbone": backbone_settings}
-    save_model(model, place.out / "model.safetensors", "affinity", built, dataset.class_names)
 
 
 def measure_shift(model: IRNet, records: list[Record], training: schema.Training, place: Place) -> None:
@@ -153,7 +167,7 @@ def main() -> None:
     training_arguments(parser)
     parser.add_argument("--data", type=Path, required=True, help="folder of prepare_data")
     parser.add_argument("--classifier", type=Path, required=True, help="model.safetensors of train_classifier")
-    parser.add_argument("--labels", type=Path, required=True, help="train.h5 of make_affinity_labels")
+    parser.add_argument("--labels", type=Path, help="train.h5 of make_affinity_labels; not with a checkpoint")
     args = parser.parse_args()
     with stage_session("train_affinity", args):
         place = place_from(args)

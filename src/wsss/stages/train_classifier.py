@@ -33,8 +33,9 @@ def train_classifier(settings: Settings, dataset: Dataset, place: Place) -> None
     else:
         _train(model, settings, dataset, place)
     section = settings.model_dump(mode="json", exclude={"rng_seed"})
-    save_model(model, place.out / "model.safetensors", "classifier", section, dataset.class_names)
-    if place.tensorboard:
+    if place.writes:
+        save_model(model, place.out / "model.safetensors", "classifier", section, dataset.class_names)
+    if place.tensorboard and place.writes:
         write_sample_cams(place.events, model, dataset.split("train"), dataset.class_names)
 
 

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from wsss import schema
+from wsss import distributed, schema
 from wsss.config import load_section
 from wsss.data.augment import IGNORE
 from wsss.data.dataset import Dataset
@@ -31,7 +31,8 @@ def segmentation_loss(model: SegmentationNet, item: tuple[Any, Tensor], _step: i
     """Cross-entropy over the labelled pixels; 0, not NaN, if there are none."""
     batch, labels = item
     total = F.cross_entropy(model(batch.images), labels, ignore_index=IGNORE, reduction="sum")
-    return {"seg": total / (labels != IGNORE).sum().clamp(min=1)}
+    count = distributed.batch_sum((labels != IGNORE).sum())
+    return {"seg": total * distributed.processes() / count.clamp(min=1)}
 
 
 def train_segmentation(
@@ -46,7 +47,7 @@ def train_segmentation(
     model = build_segmentation(settings, len(dataset.class_names), backbone)
     freeze(model, backbone, settings.training)
     augment = make_augment(settings.training.augment, model)
-    label_of = StoredLabels(labels) if labels else mask_reader
+    label_of = StoredLabels(labels, dataset.class_names) if labels else mask_reader
     samples = Samples(dataset.split("train"), augment, settings.rng_seed, label_of)
     train(
         model,
@@ -58,7 +59,8 @@ def train_segmentation(
         place,
     )
     section = settings.model_dump(mode="json", exclude={"rng_seed"})
-    save_model(model, place.out / "model.safetensors", "segmentation", section, dataset.class_names)
+    if place.writes:
+        save_model(model, place.out / "model.safetensors", "segmentation", section, dataset.class_names)
 
 
 def main() -> None:

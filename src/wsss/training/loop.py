@@ -3,6 +3,7 @@
 Everything random in step s is seeded by (rng_seed, s), and batches depend on s alone, so that model,
 optimizer, scaler and loss history are all there is to save. A checkpoint replaces the last one atomically;
 a lock on the state folder keeps a second process out while a first, perhaps orphaned, one still trains.
+Processes of one training take the same decisions at the same step; only the first of them writes.
 """
 
 from __future__ import annotations
@@ -14,14 +15,16 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 
+from wsss import distributed
 from wsss.data.loading import derive_seed
 from wsss.progress import Progress, log
 from wsss.runtime import Terminated, write_atomically
@@ -37,6 +40,9 @@ class Trainer:
     """Trains `model` for `steps` steps and resumes from `state` where an earlier process stopped.
 
     losses: (batch, step) → named scalar terms whose sum is minimised.
+    accumulate: batches that make a step; their gradients are averaged.
+    batch_size: images of a step, over all batches and processes.
+    unsynchronised: a context in which backward passes leave the other processes alone.
     schedule: step → factor on every group's `peak_lr`.
     identity: what the state belongs to; a state with another identity is started afresh.
     amp: off, bf16 or fp16.
@@ -54,8 +60,10 @@ class Trainer:
     device: torch.device
     clip_grad_norm: float | None = None
     amp: str = "off"
+    accumulate: int = 1
     checkpoint_seconds: float = 60.0
     batch_size: int = 1
+    unsynchronised: Callable[[], AbstractContextManager[None]] = nullcontext
     on_losses: Callable[[dict[str, list[float]]], None] = lambda history: None
     history: dict[str, list[float]] = field(default_factory=dict)
 
@@ -68,8 +76,8 @@ class Trainer:
         """Runs the steps that are left; `batches(first)` yields the batches of step `first` onward.
 
         Raises:
-            ValueError: a loss is not finite.
-            Terminated: SIGTERM or SIGINT came; the state is saved.
+            ValueError: a loss is not finite, or a step does not fit into the GPU's memory.
+            Terminated: SIGTERM or SIGINT came to one of the processes; the state is saved.
         """
         self._load()
         if self.step >= self.steps:
@@ -77,43 +85,69 @@ class Trainer:
         progress = Progress(self.steps, "steps", done=self.step, items=self.batch_size)
         self.model.train()
         saved = time.monotonic()
+        source = iter(batches(self.step))
         with _signals_noted() as signalled:
-            for batch in batches(self.step):
-                self._train_step(batch)
+            while parts := list(islice(source, self.accumulate)):
+                self._train_step(parts)
                 if self.step % LOG_EVERY == 0 or self.step == self.steps:
                     self._read_losses()
                     progress.update(self.step - progress.done, **self._latest())
                     self.on_losses(self.history)
-                if signalled:
+                due = time.monotonic() - saved > self.checkpoint_seconds
+                signal_number, due = distributed.agree([max(signalled, default=0), int(due)])
+                if signal_number:
                     self.save()
-                    raise Terminated(128 + signalled[0])
-                if time.monotonic() - saved > self.checkpoint_seconds:
+                    raise Terminated(128 + signal_number)
+                if due:
                     self.save()
                     saved = time.monotonic()
         self.save()
 
-    def _train_step(self, batch: Any) -> None:
-        torch.manual_seed(derive_seed(self.rng_seed, "step", self.step))
+    def _train_step(self, parts: list[Any]) -> None:
+        # Process 0 draws what it would draw alone; the others see other images and draw for themselves.
+        process = [distributed.rank()] if distributed.rank() else []
+        torch.manual_seed(derive_seed(self.rng_seed, "step", self.step, *process))
         factor = self.schedule(self.step)
         for group in self.optimizer.param_groups:
             group["lr"] = group["peak_lr"] * factor
-        with torch.autocast(self.device.type, AMP_TYPES.get(self.amp), enabled=self.amp != "off"):
-            terms = self.losses(batch, self.step)
-        self._scaler.scale(sum(terms.values())).backward()
+        try:
+            for number, part in enumerate(parts, 1):
+                with nullcontext() if number == len(parts) else self.unsynchronised():
+                    self._backward(part, len(parts))
+        except torch.OutOfMemoryError as error:
+            raise ValueError(self._memory_advice()) from error
         if self.clip_grad_norm:
             self._scaler.unscale_(self.optimizer)
             nn.utils.clip_grad_norm_(self.model.parameters(), self.clip_grad_norm)
         self._scaler.step(self.optimizer)
         self._scaler.update()
         self.optimizer.zero_grad(set_to_none=True)
-        self._pending.append({name: value.detach() for name, value in terms.items()})
         self.history.setdefault("lr", []).append(self.optimizer.param_groups[0]["lr"])
         self.step += 1
 
+    def _backward(self, part: Any, parts: int) -> None:
+        """Adds a part's share of the step's gradient."""
+        with torch.autocast(self.device.type, AMP_TYPES.get(self.amp), enabled=self.amp != "off"):
+            terms = self.losses(part, self.step)
+        self._scaler.scale(sum(terms.values()) / parts).backward()
+        self._pending.append({name: value.detach() for name, value in terms.items()})
+
+    def _memory_advice(self) -> str:
+        shares = self.batch_size // distributed.processes()
+        finer = [n for n in range(self.accumulate + 1, shares + 1) if shares % n == 0]
+        images = f"{shares // self.accumulate} image(s) at a time"
+        other = "execution.recompute_activations: true, amp: bf16, or a smaller batch_size or augment.crop"
+        if finer:
+            other = f"training.accumulate: {finer[0]} (a step keeps its {self.batch_size} images), {other}"
+        return f"the GPU's memory does not hold {images}; set {other}"
+
     def _read_losses(self) -> None:
-        for terms in self._pending:
-            for name, value in terms.items():
-                self.history.setdefault(name, []).append(float(value))
+        if self._pending:
+            names = list(self._pending[0])
+            terms = torch.stack([torch.stack([part[name].float() for name in names]) for part in self._pending])
+            steps = distributed.mean(terms.unflatten(0, (-1, self.accumulate)).mean(1))
+            for name, values in zip(names, steps.T.tolist(), strict=True):
+                self.history.setdefault(name, []).extend(values)
         self._pending.clear()
         for name in set(self.history) - {"lr"}:
             if not all(map(torch.isfinite, torch.tensor(self.history[name][-LOG_EVERY:]))):
@@ -128,6 +162,8 @@ class Trainer:
     def save(self) -> None:
         """Writes the state; once training is over it no longer needs the optimizer."""
         self._read_losses()
+        if distributed.rank() > 0:
+            return
         content = {
             "identity": self.identity,
             "step": self.step,
@@ -154,10 +190,13 @@ class Trainer:
         log.info("resumes at step %d of %d", self.step, self.steps)
 
 
-
 @contextmanager
 def state_lock(state: Path) -> Iterator[None]:
-    """Holds the state folder; waits for another process that does, and says so."""
+    """Holds the state folder; waits for another training that does, and says so."""
+    if distributed.rank() > 0:
+        distributed.barrier()  # the first process holds it for all
+        yield
+        return
     state.mkdir(parents=True, exist_ok=True)
     with (state / "lock").open("a+") as file:
         try:
@@ -169,6 +208,7 @@ def state_lock(state: Path) -> Iterator[None]:
         file.truncate(0)
         file.write(str(os.getpid()))
         file.flush()
+        distributed.barrier()
         yield
 
 
@@ -192,16 +232,3 @@ def write_history(history: dict[str, list[float]], path: Path) -> None:
     writer.writerow(["step", *history])
     writer.writerows(zip(range(len(history["lr"])), *history.values(), strict=True))
     write_atomically(path, text.getvalue())
-
-
-def resolve_device(name: str) -> torch.device:
-    """`auto` is the GPU if there is one.
-
-    Raises:
-        ValueError: the device does not exist here.
-    """
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if name.startswith("cuda") and not torch.cuda.is_available():
-        raise ValueError(f"device '{name}' was asked for, but torch sees no GPU; use auto or cpu")
-    return torch.device(name)

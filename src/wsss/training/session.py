@@ -3,29 +3,36 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import hashlib
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
-from wsss import schema
+from wsss import distributed, schema
 from wsss.backbones.base import Backbone
 from wsss.data.augment import Augment
 from wsss.data.loading import Samples, batches
+from wsss.devices import claim_device
 from wsss.progress import log
 from wsss.training.board import Board
-from wsss.training.loop import LOG_EVERY, Trainer, resolve_device, write_history
+from wsss.training.loop import LOG_EVERY, Trainer, write_history
 from wsss.training.optim import build_optimizer
 from wsss.training.schedules import make_schedule
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where and how a training runs; nothing here changes its result."""
+    """Where and how a training runs; nothing here changes its result.
+
+    recompute: keep few activations and compute the others again in the backward pass.
+    """
 
     out: Path
     device: torch.device
@@ -33,6 +40,12 @@ class Place:
     checkpoint_seconds: float
     identity: str
     tensorboard: bool = False
+    recompute: bool = False
+
+    @property
+    def writes(self) -> bool:
+        """Of several processes, the first one writes."""
+        return distributed.rank() == 0
 
     @property
     def events(self) -> Path:
@@ -51,16 +64,21 @@ def training_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--workers", type=int, default=None, help="loader processes (default: by the machine)")
     parser.add_argument("--checkpoint-seconds", type=float, default=60.0, help="between checkpoints")
     parser.add_argument("--tensorboard", action="store_true", help="write event files to OUT/tensorboard")
+    parser.add_argument("--recompute", action="store_true", help="less memory: compute activations twice")
 
 
 def place_from(args: argparse.Namespace) -> Place:
-    """The place that the command line describes; the state belongs to these settings and this code."""
-    device = resolve_device(args.device)
+    """The place that the command line describes; the state belongs to these settings and this code.
+
+    Started by torchrun, it also meets the other processes, each of which has a device of its own.
+    """
+    distributed.join()
+    device = claim_device(args.device)
     workers = args.workers
     if workers is None:
         workers = min(8, args.threads) if device.type == "cuda" else (1 if args.threads > 1 else 0)
     identity = hashlib.sha256(f"{args.config}\n{args.code}".encode()).hexdigest()
-    return Place(args.out, device, workers, args.checkpoint_seconds, identity, args.tensorboard)
+    return Place(args.out, device, workers, args.checkpoint_seconds, identity, args.tensorboard, args.recompute)
 
 
 def make_augment(settings: schema.Augmentation, backbone: Backbone) -> Augment:
@@ -80,15 +98,21 @@ def train(
     """Trains `model` in place and writes `history.csv`.
 
     losses: (model, (Batch, label maps), step) → named scalar terms.
+
+    Raises:
+        ValueError: the batch cannot be cut as the settings and the number of processes demand.
     """
     steps = max(1, round(settings.epochs * len(samples.records) / settings.batch_size))
     log.info("%d images, %d steps of %d, on %s", len(samples.records), steps, settings.batch_size, place.device)
     model.to(place.device)
+    if place.recompute:
+        recompute_activations(model)
     if settings.channels_last:
         model.to(memory_format=torch.channels_last)
+    step_losses, unsynchronised = _share(_Losses(model, losses), place.device)
     trainer = Trainer(
         model=model,
-        losses=lambda item, step: losses(model, _move(item, place.device, settings.channels_last), step),
+        losses=lambda item, step: step_losses(_move(item, place.device, settings.channels_last), step),
         optimizer=build_optimizer(model, head, settings.optimizer),
         schedule=make_schedule(settings.schedule.name, steps, **_schedule_parameters(settings.schedule)),
         steps=steps,
@@ -98,15 +122,66 @@ def train(
         device=place.device,
         clip_grad_norm=settings.optimizer.clip_grad_norm,
         amp=settings.amp,
+        accumulate=settings.accumulate,
+        unsynchronised=unsynchronised,
         checkpoint_seconds=place.checkpoint_seconds,
         batch_size=settings.batch_size,
     )
-    if place.tensorboard:
+    if place.tensorboard and place.writes:
         trainer.on_losses = Board(place.events, LOG_EVERY).update
-    trainer.fit(lambda first: batches(samples, first, steps, settings.batch_size, place.workers))
+    trainer.fit(lambda first: batches(samples, first, steps, settings.batch_size, place.workers, settings.accumulate))
     trainer.on_losses(trainer.history)
     model.to(memory_format=torch.contiguous_format).eval()
-    write_history(trainer.history, place.out / "history.csv")
+    if place.writes:
+        write_history(trainer.history, place.out / "history.csv")
+
+
+class _Losses(nn.Module):
+    """The losses as a module's forward pass, which is what DistributedDataParallel sees."""
+
+    def __init__(self, model: nn.Module, losses: Callable[[nn.Module, Any, int], dict[str, Tensor]]) -> None:
+        super().__init__()
+        self.model, self.losses = model, losses
+
+    def forward(self, item: Any, step: int) -> dict[str, Tensor]:
+        return self.losses(self.model, item, step)
+
+
+def _share(module: _Losses, device: torch.device) -> tuple[nn.Module, Callable[[], AbstractContextManager[None]]]:
+    """The module whose gradients are averaged over all processes, and a context in which they are not.
+
+    BatchNorm that is trained normalises over the images of all processes, on a GPU: so their number changes no result.
+    """
+    if distributed.processes() == 1:
+        return module, contextlib.nullcontext
+    if device.type == "cuda":
+        synchronise_batch_norm(module.train())
+    wrapped = DistributedDataParallel(module, broadcast_buffers=False, find_unused_parameters=True)
+    return wrapped, wrapped.no_sync
+
+
+def synchronise_batch_norm(module: nn.Module) -> None:
+    """Makes BatchNorm count all processes' images; leaves what is frozen (in eval mode) as it is."""
+    for name, child in module.named_children():
+        if isinstance(child, nn.modules.batchnorm._BatchNorm) and child.training:
+            setattr(module, name, nn.SyncBatchNorm.convert_sync_batchnorm(child))
+        else:
+            synchronise_batch_norm(child)
+
+
+def recompute_activations(model: nn.Module) -> None:
+    """Switches on the activation checkpointing of timm's networks.
+
+    Raises:
+        ValueError: no network in `model` has it, or BatchNorm would count each image twice.
+    """
+    found = [module for module in model.train().modules() if hasattr(module, "set_grad_checkpointing")]
+    trained = (m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.training)
+    if not found or any(trained):
+        why = "BatchNorm would count each image twice; freeze_batch_norm avoids it" if found else "it is timm's"
+        raise ValueError(f"execution.recompute_activations does not work for this network: {why}")
+    for module in found:
+        module.set_grad_checkpointing(True)
 
 
 def _move(item: tuple[Any, Tensor], device: torch.device, channels_last: bool) -> tuple[Any, Tensor]:
