@@ -97,7 +97,7 @@ def test_what_a_run_lacks_is_one_line(own, monkeypatch, change, message):
             [],
             "problem: labels.csv line 2: no image '9'",
         ),
-        (lambda o: (o / "photos/0.jpg").write_bytes(b""), [], "problem: photos/0.jpg: not a readable image"),
+        (lambda o: (o / "photos/0.jpg").write_bytes(b""), [], "problem: photos/0.jpg: empty file"),
         (lambda o: None, ["--preset", "photo"], "runs.photos.preset: no preset 'photo'; did you mean 'photos'"),
         (lambda o: None, ["--weights", "w.pth"], "error: --weights: no file 'w.pth'"),
         (lambda o: None, ["--name", "a b"], "error: --name 'a b'; accepted"),

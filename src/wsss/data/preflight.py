@@ -207,7 +207,8 @@ def _open_image(path: Path, min_edge: int) -> tuple[tuple[int, int], bool]:
             if min(width, height) < min_edge:
                 raise _Bad(f"{width}×{height} px", f"both edges must have {min_edge} px or more")
             turned = image.getexif().get(ExifTags.Base.Orientation, 1) >= 5
-            image.draft("RGB", (width // 8, height // 8))  # a JPEG's every byte, but few of its pixels
+            # a JPEG needs every byte of it read, but few of its pixels made
+            image.draft("RGB", (max(1, width // 8), max(1, height // 8)))
             image.load()
     except Exception as error:
         raise _reason(error, path, "image") from None
