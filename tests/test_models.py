@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from wsss import schema
 from wsss.backbones.checkpoints import load_published
 from wsss.config import ConfigError, load_run
-from wsss.models import backbone_kind, build_backbone, build_method
+from wsss.models import backbone_kind, build_affinity, build_backbone, build_method
 from wsss.plan import missing_inputs, plan_runs
 
 KEYS = Path(__file__).parent / "golden" / "data"
@@ -58,13 +58,13 @@ def test_a_published_checkpoint_fills_the_whole_method(net, tmp_path):
     torch.save(published(net), tmp_path / "net.pth")
     model = build_method(classifier(method, backbone, checkpoint=str(tmp_path / "net.pth"), training=None), 20)
     loaded = {n: t for n, t in model.state_dict().items() if not n.endswith("num_batches_tracked")}
-    assert all(t.unique().numel() == 1 for t in loaded.values() if t.is_floating_point())
+    assert all(t.min() == t.max() for t in loaded.values() if t.is_floating_point() and t.numel())
 
 
 def test_a_trunk_is_taken_from_the_checkpoint_of_a_method(tmp_path):
     torch.save(published("afa_mit_b0"), tmp_path / "afa.pth")
     backbone = build_backbone(schema.Backbone(name="mit_b0", checkpoint=tmp_path / "afa.pth"))
-    assert all(t.unique().numel() == 1 for t in backbone.state_dict().values())
+    assert all(t.min() == t.max() for t in backbone.state_dict().values())
 
 
 def test_timm_reads_its_own_weights(tmp_path):
@@ -114,6 +114,28 @@ def test_checkpoints_are_inputs_of_the_workflow(tmp_path):
     step = next(step for step in plan.steps if step.stage == "train_classifier")
     assert step.weights == (file,)
     assert missing_inputs(plan) == f"runs.r.train_classifier: no checkpoint '{file}'"
+
+
+@pytest.mark.parametrize(
+    ("net", "backbone", "settings"),
+    [
+        ("psa_resnet38_aff", "resnet38", schema.AffinityNet(method="affinitynet")),
+        ("irn_EdgeDisplacement", "irn_resnet50", schema.IRNet(method="irnet")),
+    ],
+)
+def test_a_published_affinity_network_is_used_as_it_is(net, backbone, settings):
+    model = build_affinity(settings, build_backbone(schema.Backbone(name=backbone, pretrained=False)))
+    load_published(model, published(net))
+    loaded = {n: t for n, t in model.state_dict().items() if n not in ("offsets",) and t.is_floating_point()}
+    assert all(t.min() == t.max() for n, t in loaded.items())
+
+
+def test_with_a_published_affinity_network_nothing_is_trained(tmp_path):
+    settings = {"preset": "shapes", "train_affinity": {"checkpoint": str(tmp_path / "aff.pth")}}
+    plan = plan_runs({"runs": {"r": settings}})["r"]
+    stages = {step.stage: step for step in plan.steps}
+    assert "make_affinity_labels" not in stages
+    assert stages["train_affinity"].weights == (tmp_path / "aff.pth",)
 
 
 def test_a_bare_trunk_refuses_a_mismatch(tmp_path):

@@ -163,15 +163,18 @@ class _Builder:
 
     def _walk(self) -> None:
         run = self.run
-        labels = self.add(
-            "make_affinity_labels",
-            {"method": run.train_affinity.method} | _dump(run.train_affinity.labels),
-            upstream={"data": self.data, "scores": self.cams},
-        )
+        upstream = {"data": self.data, "classifier": self.classifier}
+        if run.train_affinity.checkpoint is None:
+            upstream["labels"] = self.add(
+                "make_affinity_labels",
+                {"method": run.train_affinity.method} | _dump(run.train_affinity.labels),
+                upstream={"data": self.data, "scores": self.cams},
+            )
         affinity = self.add(
             "train_affinity",
             _dump(run.train_affinity, exclude={"labels"}) | {"rng_seed": run.rng_seed},
-            upstream={"data": self.data, "classifier": self.classifier, "labels": labels},
+            upstream=upstream,
+            weights=_weights(run.train_affinity),
             modules=_method_modules(run),
         )
         self.scores = self.add(

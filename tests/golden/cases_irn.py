@@ -108,25 +108,10 @@ def irn_losses(inputs: Arrays, meta: dict[str, Any]) -> Arrays:
     )
 
 
-# IRN registers every part twice or more; each tensor is taken under its first name.
-_NAMES = (
-    (r"resnet50\.", "backbone.net."),
-    (r"mean_shift\.running_mean", "mean_displacement"),
-    *((rf"fc_edge{i + 1}\.", f"boundary_levels.{i}.") for i in range(5)),
-    (r"fc_edge6\.", "boundary_head."),
-    *((rf"fc_dp{i + 1}\.", f"displacement_levels.{i}.") for i in range(5)),
-    (r"fc_dp6\.", "displacement_deep."),
-    (r"fc_dp7\.3\.", "displacement_head.2."),
-    (r"fc_dp7\.4\.", None),
-    (r"fc_dp7\.", "displacement_head.0."),
-    (r"(stage\d|backbone|edge_layers|dp_layers)\.", None),
-)
-
-
 def net_irn_edge(inputs: Arrays, meta: dict[str, Any]) -> Arrays:
     crop_size = int(re.search(r"crop_size=(\d+)", meta["source"])[1])
     net = IRNet(IRNResNet(), crop_size=crop_size).eval()
-    load_published(net, formula_state_dict(published_shapes("irn_EdgeDisplacement")), _NAMES)
+    load_published(net, formula_state_dict(published_shapes("irn_EdgeDisplacement")))
     boundary, displacement = net.infer(torch.from_numpy(inputs["x"][:1]))
     return {"edge": boundary.numpy(), "dp": displacement[0].numpy()}
 

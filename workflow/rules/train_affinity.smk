@@ -28,7 +28,7 @@ rule train_affinity:
         labels=lambda wildcards, input: option("--labels", input.get("labels")),
         seconds=execution("train_affinity", "checkpoint_seconds"),
     shell:
-        "{resources.launcher} wsss.stages.train_affinity --config {params.config:q} --code {params.code}"
-        " --data {params.data} --classifier {input.classifier} {params.labels} --out {params.out} --log {log} --threads {threads}"
-        " --device {params.device} --checkpoint-seconds {params.seconds}"
+        "{resources.launcher} wsss.stages.train_affinity --config {params.config:q} --code {params.code:q}"
+        " --data {params.data:q} --classifier {input.classifier:q} {params.labels} --out {params.out:q} --log {log:q} --threads {threads}"
+        " --device {params.device:q} --checkpoint-seconds {params.seconds:q}"
         " {resources.flags}"
