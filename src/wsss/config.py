@@ -134,7 +134,7 @@ def _walk(model: type[BaseModel], loc: tuple[int | str, ...]) -> tuple[list[str]
         keys.append(str(part))
         fields = [name for m in candidates for name in m.model_fields]
         annotations = [m.model_fields[part].annotation for m in candidates if part in m.model_fields]
-        candidates = [m for a in annotations for m in _models_in(a)]
+        candidates = [m for a in annotations for m in models_in(a)]
     return keys, list(dict.fromkeys(fields))
 
 
@@ -146,13 +146,13 @@ def _tag(model: type[BaseModel]) -> Any:
     return None
 
 
-def _models_in(annotation: Any) -> list[type[BaseModel]]:
+def models_in(annotation: Any) -> list[type[BaseModel]]:
     """Every model class inside an annotation such as `A | B | None`."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation]
     if get_origin(annotation) is None and not isinstance(annotation, types.UnionType):
         return []
-    return [m for a in get_args(annotation) for m in _models_in(a)]
+    return [m for a in get_args(annotation) for m in models_in(a)]
 
 
 def nearest(word: str, known: Any) -> str:

@@ -1,0 +1,60 @@
+"""Lists every setting with its type, default and meaning: `python -m wsss.describe [section]`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from wsss.config import models_in
+from wsss.schema import Run
+
+
+def settings(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, str, str, str]]:
+    """(path, type, default, description) of every setting below `model`, depth first.
+
+    A section that is one of several kinds appears once for each, with the kind in brackets.
+    """
+    for name, field in model.model_fields.items():
+        path = f"{prefix}{name}"
+        sections = models_in(field.annotation)
+        if not sections:
+            yield path, _type_name(field), _default(field), field.description or ""
+        for section in sections:
+            kind = f"[{section.__name__}]" if len(sections) > 1 else ""
+            about = (section.__doc__ or "").strip().splitlines()[0]
+            yield f"{path}{kind}", "section", "", field.description or about
+            yield from settings(section, f"{path}{kind}.")
+
+
+def _type_name(field: FieldInfo) -> str:
+    return str(getattr(field.annotation, "__name__", field.annotation)).replace("typing.", "")
+
+
+def _default(field: FieldInfo) -> str:
+    value: Any = field.get_default(call_default_factory=False)
+    return "required" if field.is_required() else str(value)
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("section", nargs="?", default="", help="e.g. train_classifier.training; default: all")
+    section = parser.parse_args().section
+    found = [row for row in settings(Run) if row[0].startswith(section)]
+    if not found:
+        sys.exit(f"no setting starts with '{section}'; sections: {', '.join(Run.model_fields)}")
+    for path, kind, default, about in found:
+        print(
+            f"{path}  ({kind}{f', {default}' if default else ''})\n    {about}"
+            if about
+            else f"{path}  ({kind}, {default})"
+        )
+
+
+if __name__ == "__main__":
+    main()
