@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
@@ -32,7 +33,11 @@ def settings(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, st
 
 
 def _type_name(field: FieldInfo) -> str:
-    return str(getattr(field.annotation, "__name__", field.annotation)).replace("typing.", "")
+    """The annotation as a person would write it, without the bounds that pydantic keeps beside it."""
+    annotation = field.annotation
+    if isinstance(annotation, type) and not get_args(annotation):
+        return annotation.__name__
+    return re.sub(r"typing\.|pathlib\.|Annotated\[([^,\]]+),[^\]]*\]", r"\1", str(annotation))
 
 
 def _default(field: FieldInfo) -> str:
