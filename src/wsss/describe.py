@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import re
 import sys
 from collections.abc import Iterator
-from typing import Any, get_args
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
@@ -24,7 +24,7 @@ def settings(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, st
         path = f"{prefix}{name}"
         sections = models_in(field.annotation)
         if not sections:
-            yield path, _type_name(field), _default(field), field.description or ""
+            yield path, _type_name(field.annotation), _default(field), field.description or ""
         for section in sections:
             kind = f"[{section.__name__}]" if len(sections) > 1 else ""
             about = (section.__doc__ or "").strip().splitlines()[0]
@@ -32,12 +32,17 @@ def settings(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, st
             yield from settings(section, f"{path}{kind}.")
 
 
-def _type_name(field: FieldInfo) -> str:
+def _type_name(annotation: Any) -> str:
     """The annotation as a person would write it, without the bounds that pydantic keeps beside it."""
-    annotation = field.annotation
-    if isinstance(annotation, type) and not get_args(annotation):
-        return annotation.__name__
-    return re.sub(r"typing\.|pathlib\.|Annotated\[([^,\]]+),[^\]]*\]", r"\1", str(annotation))
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return _type_name(arguments[0])
+    if origin is Literal:
+        return " or ".join(map(repr, arguments))
+    if origin in (Union, UnionType):
+        return " or ".join(map(_type_name, arguments))
+    name = "null" if annotation is NoneType else getattr(annotation, "__name__", str(annotation))
+    return f"{name} of {', '.join(map(_type_name, arguments))}" if arguments else name
 
 
 def _default(field: FieldInfo) -> str:
