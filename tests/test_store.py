@@ -158,7 +158,7 @@ def test_a_store_travels_to_other_processes(tmp_path):
 
 def test_errors_name_the_file(tmp_path):
     path = write_labels(tmp_path / "x", labels_of(8))
-    with pytest.raises(KeyError, match=r"nope.*x"):
+    with pytest.raises(KeyError, match=r"x: no image 'nope'"):
         open_labels(path)["nope"]
     with pytest.raises(FileNotFoundError, match="missing"):
         open_labels(tmp_path / "missing")

@@ -15,7 +15,7 @@ from wsss.data.dataset import Dataset, Record, read_mask
 from wsss.metrics import ThresholdCurve, confusion
 from wsss.progress import Progress
 from wsss.scoremaps import winner, with_background
-from wsss.store import LabelStore, ScoreStore, open_labels, open_scores
+from wsss.store import LabelStore, ScoreStore, open_any, open_scores
 
 PART = 512
 """Images that a process measures at a time; two parts are not worth the start of another process."""
@@ -34,6 +34,7 @@ def threshold_curve(
 
     workers: processes; the result does not depend on their number.
     """
+    open_any(file, dataset.class_names).close()
     curve = ThresholdCurve(len(dataset.class_names))
     work = partial(_part_of_curve, file, len(dataset.class_names))
     for part, count in _in_parts(work, measured_records(dataset, split), workers):
@@ -52,6 +53,7 @@ def pooled_confusion(
     workers: processes; the result does not depend on their number.
     """
     size = len(dataset.class_names)
+    open_any(file, dataset.class_names).close()
     work = partial(_part_of_confusion, file, size, threshold)
     parts = _in_parts(work, measured_records(dataset, split), workers)
     return sum((part for part, _ in parts), np.zeros((size, size + 1), np.int64))
@@ -90,10 +92,7 @@ def _in_parts(
 
 def open_store(file: Path) -> LabelStore | ScoreStore:
     """A label or a score file, whichever it is."""
-    try:
-        return open_labels(file)
-    except ValueError:
-        return open_scores(file)
+    return open_any(file)
 
 
 def has_background(file: Path) -> bool:

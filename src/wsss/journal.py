@@ -16,6 +16,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
+from wsss.runtime import write_error
+
 _PREFIX = struct.Struct("<IIIIQI")  # bytes of the id; k, H, W; bytes of the record; CRC-32 of id and record
 log = logging.getLogger("wsss")
 
@@ -47,14 +49,29 @@ class Journal:
             self._file.truncate(end)
         else:
             self._file.truncate(0)
-            self._file.write(line)
+            self._write(line)
 
     def append(self, image_id: str, shape: Shape, record: bytes) -> None:
-        """Add a record; when this returns, a kill no longer loses it."""
+        """Add a record; when this returns, a kill no longer loses it.
+
+        Raises:
+            OSError: it cannot be written whole, on a full disk say; the journal is then as it was.
+        """
         name = image_id.encode()
         crc = zlib.crc32(record, zlib.crc32(name))
-        self._file.write(_PREFIX.pack(len(name), *shape, len(record), crc) + name + record)
+        start = self._file.seek(0, os.SEEK_END)
+        try:
+            self._write(_PREFIX.pack(len(name), *shape, len(record), crc) + name + record)
+        except OSError as error:
+            self._file.truncate(start)
+            raise write_error(self.path, error) from error
         self.entries[image_id] = Entry(shape, self._file.tell() - len(record), len(record))
+
+    def _write(self, data: bytes) -> None:
+        """All of `data`: one write to an unbuffered file may take a part only."""
+        left = memoryview(data)
+        while left:
+            left = left[self._file.write(left) :]
 
     def records(self) -> Iterator[tuple[str, Shape, bytes]]:
         """Every record, in the order in which they were added."""

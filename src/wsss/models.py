@@ -18,7 +18,7 @@ from torch import nn
 
 from wsss import schema
 from wsss.backbones.base import Backbone
-from wsss.backbones.checkpoints import load_published, read_state_dict, unwrap
+from wsss.backbones.checkpoints import load_published, load_strictly, read_state_dict, require_finite, unwrap
 from wsss.backbones.layouts import detect_layout
 from wsss.methods import get_method
 from wsss.methods.base import Method
@@ -44,7 +44,11 @@ def build_backbone(settings: schema.Backbone, *, weights: bool = True) -> Backbo
         backbone = _mit(settings)
     else:
         # timm reads files under its own names, ViTs of another size included; the rest is published elsewhere.
-        own = checkpoint is not None and detect_layout(unwrap(read_state_dict(checkpoint))) in ((), "vit")
+        own = False
+        if checkpoint is not None:
+            state = unwrap(read_state_dict(checkpoint))
+            require_finite(state, str(checkpoint))
+            own = detect_layout(state) in ((), "vit")
         path, checkpoint = (str(checkpoint), None) if own else ("", checkpoint)
         pretrained = weights and settings.pretrained and settings.checkpoint is None
         backbone = _from_timm(settings, kind, pretrained=pretrained, checkpoint_path=path)
@@ -172,7 +176,7 @@ def load_affinity(path: Path) -> AffinityNet | IRNet:
     section = kind.model_validate({k: v for k, v in settings["affinity"].items() if k in kind.model_fields})
     backbone = build_backbone(schema.Backbone.model_validate(settings["backbone"]), weights=False)
     model = build_affinity(section, backbone)
-    model.load_state_dict(tensors)
+    load_strictly(model, tensors, what=str(path))
     return model.eval()
 
 
@@ -181,7 +185,7 @@ def load_segmentation(path: Path | str) -> SegmentationNet:
     tensors, settings, classes = read_model(Path(path), "segmentation")
     section = schema.TrainSegmentation.model_validate(settings)
     model = build_segmentation(section, len(classes))
-    model.load_state_dict(tensors)
+    load_strictly(model, tensors, what=str(path))
     model.class_names = classes
     return model.eval()
 
@@ -234,8 +238,11 @@ def load_segmenter(path: Path) -> SegmentationNet | EndToEnd:
     Raises:
         ValueError: a classifier that decodes none.
     """
-    with safe_open(path, "pt") as file:
-        kind = (file.metadata() or {}).get("kind")
+    try:
+        with safe_open(path, "pt") as file:
+            kind = (file.metadata() or {}).get("kind")
+    except Exception as error:
+        raise ValueError(f"{path}: not a readable safetensors file ({error})") from error
     if kind != "classifier":
         return load_segmentation(path)
     method = load_classifier(path)
@@ -249,5 +256,5 @@ def load_classifier(path: Path) -> Method:
     tensors, settings, classes = read_model(path, "classifier")
     section = schema.TrainClassifier.model_validate(settings)
     model = build_method(section, len(classes) - 1, weights=False)
-    model.load_state_dict(tensors)
+    load_strictly(model, tensors, what=str(path))
     return model.eval()

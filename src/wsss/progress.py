@@ -10,7 +10,7 @@ import platform
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +43,8 @@ class JobFile:
     def write(self, state: str = "running", **values: Any) -> None:
         """Puts `values` beside what is known already."""
         self.content |= {"state": state, "updated": time.time(), **_gpu_memory(), **values}
-        write_atomically(self.path, json.dumps(self.content))
+        with suppress(OSError):  # a full disk must stop the work itself, with its own message
+            write_atomically(self.path, json.dumps(self.content))
 
 
 _current: JobFile | None = None

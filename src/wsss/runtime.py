@@ -60,7 +60,7 @@ _FULL = re.compile(r"No space left|File too large|Disk quota|Read-only file syst
 
 
 def write_error(path: Path, error: Exception) -> Exception:
-    """What a writer's error means for a person, whichever library wrote: h5py, safetensors and torch raise their own."""
+    """What a writer's error means for a person; h5py, safetensors and torch raise errors of their own."""
     if isinstance(error, OSError) and error.errno in _CANNOT_WRITE:
         reason = os.strerror(error.errno).lower()
     elif match := _FULL.search(str(error)):

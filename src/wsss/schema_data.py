@@ -23,8 +23,8 @@ class ImageData(Section):
 
     on_bad_image: Literal["stop", "skip"] = Field(
         "stop",
-        description="what a broken image or mask does (cut short, missing, of another size …): `stop` lists all and ends "
-        "the run, `skip` leaves them out and lists them in skipped.csv",
+        description="what a broken image or mask (cut short, missing, of another size …) does: `stop` ends the run "
+        "with a list of all, `skip` leaves them out and lists them in skipped.csv",
     )
 
 

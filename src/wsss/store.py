@@ -26,7 +26,7 @@ import json
 import os
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Generic, NamedTuple, Self, TypeVar
@@ -49,6 +49,13 @@ class ScoreMap(NamedTuple):
 
     classes: np.ndarray
     scores: np.ndarray
+
+
+class UnknownImage(KeyError, ValueError):
+    """An id that a file does not hold; the text is one line."""
+
+    def __str__(self) -> str:
+        return str(self.args[0])
 
 
 class _Writer:
@@ -163,10 +170,13 @@ class _Store(Mapping[str, T], Generic[T]):
 
     _KIND: str
 
-    def __init__(self, path: PathLike) -> None:
+    def __init__(self, path: PathLike, class_names: Sequence[str] | None = None) -> None:
         self.path = Path(path)
         self._pid = -1
         self._load_header()
+        if class_names is not None and tuple(class_names) != self.class_names:
+            both = f"its classes are {_listed(self.class_names)}, the data set's {_listed(class_names)}"
+            raise ValueError(f"{self.path}: of another run or data set: {both}")
 
     def _load_header(self) -> None:
         with self._open() as f:
@@ -220,7 +230,7 @@ class _Store(Mapping[str, T], Generic[T]):
         """Shape and compressed bytes of an image."""
         row = self._row(image_id)
         if row < 0:
-            raise KeyError(f"no image {image_id!r} in {self.path}")
+            raise UnknownImage(f"{self.path}: no image {image_id!r} in it; the file is of another run or data set")
         k, height, width = self._shapes[row].tolist()
         start, stop = self._offsets[row : row + 2].tolist()
         try:
@@ -288,22 +298,32 @@ class ScoreStore(_Store[ScoreMap]):
             raise self._damaged(image_id, e) from None
 
 
-def open_labels(path: PathLike) -> LabelStore:
-    """Open a label file; ValueError if it is damaged or of another kind, FileNotFoundError if missing."""
-    return LabelStore(path)
+def open_labels(path: PathLike, class_names: Sequence[str] | None = None) -> LabelStore:
+    """Open a label file, which must be of these classes if they are given.
+
+    Raises:
+        ValueError: it is damaged, of another kind or of other classes.
+        FileNotFoundError: there is none.
+    """
+    return LabelStore(path, class_names)
 
 
-def open_scores(path: PathLike) -> ScoreStore:
-    """Open a score file; ValueError if it is damaged or of another kind, FileNotFoundError if missing."""
-    return ScoreStore(path)
+def open_scores(path: PathLike, class_names: Sequence[str] | None = None) -> ScoreStore:
+    """Open a score file, which must be of these classes if they are given; raises as `open_labels`."""
+    return ScoreStore(path, class_names)
 
 
-def _open_any(path: PathLike) -> LabelStore | ScoreStore:
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names[:4]) + (f" … ({len(names)})" if len(names) > 4 else "")
+
+
+def open_any(path: PathLike, class_names: Sequence[str] | None = None) -> LabelStore | ScoreStore:
+    """Open a label or a score file, whichever it is; raises as `open_labels`."""
     if h5py.is_hdf5(path):
-        with h5py.File(path, "r") as f:
+        with suppress(OSError), h5py.File(path, "r") as f:
             if f.attrs.get("format") == SCORES:
-                return ScoreStore(path)
-    return LabelStore(path)
+                return ScoreStore(path, class_names)
+    return LabelStore(path, class_names)
 
 
 def _header(store: LabelStore | ScoreStore) -> Header:
@@ -335,7 +355,7 @@ def merge(paths: Sequence[PathLike], out: PathLike, order: Sequence[str]) -> Non
     if not paths:
         raise ValueError("merge needs at least one shard, got none")
     with ExitStack() as stack:
-        stores = [stack.enter_context(_open_any(p)) for p in paths]
+        stores = [stack.enter_context(open_any(p)) for p in paths]
         where = _locate(stores)
         missing, extra = set(order) - set(where), set(where) - set(order)
         for problem, ids in (("in no shard", missing), ("in a shard but not in the order", extra)):

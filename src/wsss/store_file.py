@@ -12,6 +12,8 @@ from typing import NamedTuple
 import h5py
 import numpy as np
 
+from wsss.runtime import write_error
+
 VERSION = 1
 _CHUNK = 1 << 16  # bytes of `records` per HDF5 chunk: what a random read costs at least
 _TEXT = h5py.string_dtype("utf-8")
@@ -40,6 +42,8 @@ def write_file(path: Path, header: Header, records: Iterable[tuple[str, Shape, b
         with h5py.File(temporary, "w", libver=("v110", "v110")) as file:
             _fill(file, header, records)
         temporary.replace(path)
+    except (OSError, RuntimeError) as error:
+        raise write_error(path, error) from error
     finally:
         temporary.unlink(missing_ok=True)
 

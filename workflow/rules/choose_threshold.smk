@@ -18,5 +18,5 @@ rule choose_threshold:
         data=subpath(input.data, parent=True),
         out=subpath(output[0], parent=True),
     shell:
-        "python -m wsss.stages.choose_threshold --config {params.config:q} --code {params.code}"
-        " --data {params.data} --scores {input.scores} --out {params.out} --log {log} --threads {threads}"
+        "python -m wsss.stages.choose_threshold --config {params.config:q} --code {params.code:q}"
+        " --data {params.data:q} --scores {input.scores:q} --out {params.out:q} --log {log:q} --threads {threads}"

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import sys
 from pathlib import Path
 
@@ -96,7 +97,7 @@ def crf_gpu(stage):
 
 def option(flag, value):
     """A command-line option, or nothing where its value is empty."""
-    return f"{flag} {value}" if value else ""
+    return f"{flag} {shlex.quote(str(value))}" if value else ""
 
 
 def training_gpus(stage):
@@ -113,7 +114,7 @@ def launcher(stage):
         count = EXECUTION[stage, wildcards.key].processes
         if count == 1:
             return "python -m"
-        return f"torchrun --standalone --nproc-per-node {count} -m"
+        return f"torchrun --standalone --nproc-per-node {count} -m --"
 
     return find
 

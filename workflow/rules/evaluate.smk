@@ -51,8 +51,8 @@ rule evaluate:
             }
         ),
     shell:
-        "python -m wsss.stages.evaluate --config {params.config:q} --code {params.code} --data {params.data}"
-        " {params.threshold} --folders {params.folders:q} --out {params.out} --log {log} --threads {threads}"
+        "python -m wsss.stages.evaluate --config {params.config:q} --code {params.code:q} --data {params.data:q}"
+        " {params.threshold} --folders {params.folders:q} --out {params.out:q} --log {log:q} --threads {threads}"
 
 
 rule collect:
@@ -74,5 +74,5 @@ rule collect:
         outline=lambda wildcards: json.dumps(outline(plan_of(wildcards.run))),
         run=subpath(output.table, parent=True),
     shell:
-        "python -m wsss.stages.collect --run {params.run:q} --outline {params.outline:q} --table {input}"
-        " 2> {log}"
+        "python -m wsss.stages.collect --run {params.run:q} --outline {params.outline:q} --table {input:q}"
+        " 2> {log:q}"

@@ -21,9 +21,9 @@ rule infer_cam_shard:
         out=ROOT + "/infer_cam/{key}",
         device=execution("infer_cam", "device"),
     shell:
-        "python -m wsss.stages.infer_cam --config {params.config:q} --code {params.code}"
-        " --data {params.data} --classifier {input.classifier} --out {params.out} --log {log} --threads {threads} --device {params.device}"
-        " --split {wildcards.split} --shard {wildcards.shard} --of {wildcards.n} --file {output}"
+        "python -m wsss.stages.infer_cam --config {params.config:q} --code {params.code:q}"
+        " --data {params.data:q} --classifier {input.classifier:q} --out {params.out:q} --log {log:q} --threads {threads} --device {params.device:q}"
+        " --split {wildcards.split:q} --shard {wildcards.shard:q} --of {wildcards.n:q} --file {output:q}"
 
 
 rule infer_cam:
@@ -41,5 +41,5 @@ rule infer_cam:
     params:
         data=subpath(input.data, parent=True),
     shell:
-        "python -m wsss.stages.merge_shards --data {params.data} --split {wildcards.split}"
-        " --file {output} {input.shards} 2> {log}"
+        "python -m wsss.stages.merge_shards --data {params.data:q} --split {wildcards.split:q}"
+        " --file {output:q} {input.shards:q} 2> {log:q}"

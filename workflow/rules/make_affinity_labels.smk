@@ -21,9 +21,9 @@ rule make_affinity_labels_shard:
         out=ROOT + "/make_affinity_labels/{key}",
         device=execution("make_affinity_labels", "device"),
     shell:
-        "python -m wsss.stages.make_affinity_labels --config {params.config:q} --code {params.code}"
-        " --data {params.data} --scores {input.scores} --out {params.out} --log {log} --threads {threads} --device {params.device}"
-        " --split {wildcards.split} --shard {wildcards.shard} --of {wildcards.n} --file {output}"
+        "python -m wsss.stages.make_affinity_labels --config {params.config:q} --code {params.code:q}"
+        " --data {params.data:q} --scores {input.scores:q} --out {params.out:q} --log {log:q} --threads {threads} --device {params.device:q}"
+        " --split {wildcards.split:q} --shard {wildcards.shard:q} --of {wildcards.n:q} --file {output:q}"
 
 
 rule make_affinity_labels:
@@ -42,5 +42,5 @@ rule make_affinity_labels:
     params:
         data=subpath(input.data, parent=True),
     shell:
-        "python -m wsss.stages.merge_shards --data {params.data} --split {wildcards.split}"
-        " --file {output} {input.shards} 2> {log}"
+        "python -m wsss.stages.merge_shards --data {params.data:q} --split {wildcards.split:q}"
+        " --file {output:q} {input.shards:q} 2> {log:q}"

@@ -23,9 +23,9 @@ rule make_pseudo_labels_shard:
         device=execution("make_pseudo_labels", "device"),
         threshold=lambda wildcards, input: option("--threshold", input.get("threshold")),
     shell:
-        "python -m wsss.stages.make_pseudo_labels --config {params.config:q} --code {params.code}"
-        " --data {params.data} --scores {input.scores} {params.threshold} --out {params.out} --log {log} --threads {threads} --device {params.device}"
-        " --split {wildcards.split} --shard {wildcards.shard} --of {wildcards.n} --file {output}"
+        "python -m wsss.stages.make_pseudo_labels --config {params.config:q} --code {params.code:q}"
+        " --data {params.data:q} --scores {input.scores:q} {params.threshold} --out {params.out:q} --log {log:q} --threads {threads} --device {params.device:q}"
+        " --split {wildcards.split:q} --shard {wildcards.shard:q} --of {wildcards.n:q} --file {output:q}"
 
 
 rule make_pseudo_labels:
@@ -44,5 +44,5 @@ rule make_pseudo_labels:
     params:
         data=subpath(input.data, parent=True),
     shell:
-        "python -m wsss.stages.merge_shards --data {params.data} --split {wildcards.split}"
-        " --file {output} {input.shards} 2> {log}"
+        "python -m wsss.stages.merge_shards --data {params.data:q} --split {wildcards.split:q}"
+        " --file {output:q} {input.shards:q} 2> {log:q}"

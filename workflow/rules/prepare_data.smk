@@ -15,5 +15,5 @@ rule prepare_data:
         code=code("prepare_data"),
         out=subpath(output.index, parent=True),
     shell:
-        "python -m wsss.stages.prepare_data --config {params.config:q} --code {params.code}"
-        " --out {params.out} --log {log} --threads {threads}"
+        "python -m wsss.stages.prepare_data --config {params.config:q} --code {params.code:q}"
+        " --out {params.out:q} --log {log:q} --threads {threads}"

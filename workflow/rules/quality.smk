@@ -21,6 +21,6 @@ rule quality:
         out=subpath(output.classes, parent=True),
         threshold=lambda wildcards, input: option("--threshold", input.get("threshold")),
     shell:
-        "python -m wsss.stages.quality --config {params.config:q} --code {params.code}"
-        " --data {params.data} --scores {input.scores} --labels {input.labels} {params.threshold}"
-        " --out {params.out} --log {log} --threads {threads}"
+        "python -m wsss.stages.quality --config {params.config:q} --code {params.code:q}"
+        " --data {params.data:q} --scores {input.scores:q} --labels {input.labels:q} {params.threshold}"
+        " --out {params.out:q} --log {log:q} --threads {threads}"

@@ -22,9 +22,9 @@ rule refine_cam_shard:
         out=ROOT + "/refine_cam/{key}",
         device=execution("refine_cam", "device"),
     shell:
-        "python -m wsss.stages.refine_cam --config {params.config:q} --code {params.code}"
-        " --data {params.data} --affinity {input.affinity} --scores {input.scores} --out {params.out} --log {log} --threads {threads} --device {params.device}"
-        " --split {wildcards.split} --shard {wildcards.shard} --of {wildcards.n} --file {output}"
+        "python -m wsss.stages.refine_cam --config {params.config:q} --code {params.code:q}"
+        " --data {params.data:q} --affinity {input.affinity:q} --scores {input.scores:q} --out {params.out:q} --log {log:q} --threads {threads} --device {params.device:q}"
+        " --split {wildcards.split:q} --shard {wildcards.shard:q} --of {wildcards.n:q} --file {output:q}"
 
 
 rule refine_cam:
@@ -42,5 +42,5 @@ rule refine_cam:
     params:
         data=subpath(input.data, parent=True),
     shell:
-        "python -m wsss.stages.merge_shards --data {params.data} --split {wildcards.split}"
-        " --file {output} {input.shards} 2> {log}"
+        "python -m wsss.stages.merge_shards --data {params.data:q} --split {wildcards.split:q}"
+        " --file {output:q} {input.shards:q} 2> {log:q}"

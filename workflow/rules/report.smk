@@ -53,7 +53,7 @@ rule report:
         code=code_digest("wsss.stages.report") + templates_digest(),
         run=subpath(output.page, parent=True),
     shell:
-        "python -m wsss.stages.report --run {params.run:q} --threads {threads} 2> {log}"
+        "python -m wsss.stages.report --run {params.run:q} --threads {threads} 2> {log:q}"
 
 
 rule compare:
@@ -76,4 +76,4 @@ rule compare:
         code=code_digest("wsss.compare") + templates_digest(),
         runs=lambda wildcards: [f"results/{run}" for run in compared()],
     shell:
-        "python -m wsss.compare {params.runs:q} --out {output} --threads {threads} 2> {log}"
+        "python -m wsss.compare {params.runs:q} --out {output:q} --threads {threads} 2> {log:q}"

@@ -22,10 +22,10 @@ rule segment_shard:
         out=ROOT + "/segment/{key}",
         device=execution("segment", "device"),
     shell:
-        "python -m wsss.stages.segment --config {params.config:q} --code {params.code}"
-        " --data {params.data} --model {input.model} --out {params.out} --log {log} --threads {threads}"
-        " --device {params.device} --split {wildcards.split} --shard {wildcards.shard} --of {wildcards.n}"
-        " --file {output.plain} --crf-file {output.crf}"
+        "python -m wsss.stages.segment --config {params.config:q} --code {params.code:q}"
+        " --data {params.data:q} --model {input.model:q} --out {params.out:q} --log {log:q} --threads {threads}"
+        " --device {params.device:q} --split {wildcards.split:q} --shard {wildcards.shard:q} --of {wildcards.n:q}"
+        " --file {output.plain:q} --crf-file {output.crf:q}"
 
 
 rule segment:
@@ -46,5 +46,5 @@ rule segment:
         data=subpath(input.data, parent=True),
         split=lambda wildcards: wildcards.file.removesuffix("_crf"),
     shell:
-        "python -m wsss.stages.merge_shards --data {params.data} --split {params.split}"
-        " --file {output} {input.shards} 2> {log}"
+        "python -m wsss.stages.merge_shards --data {params.data:q} --split {params.split:q}"
+        " --file {output:q} {input.shards:q} 2> {log:q}"

@@ -38,5 +38,5 @@ rule make_table:
             ]
         ),
     shell:
-        "python -m wsss.stages.make_table --entries {params.entries:q} --table {output.table}"
-        " --figure {output.figure} 2>&1 | tee {log}"
+        "python -m wsss.stages.make_table --entries {params.entries:q} --table {output.table:q}"
+        " --figure {output.figure:q} 2>&1 | tee {log:q}"

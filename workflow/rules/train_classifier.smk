@@ -25,7 +25,7 @@ rule train_classifier:
         device=execution("train_classifier", "device"),
         seconds=execution("train_classifier", "checkpoint_seconds"),
     shell:
-        "{resources.launcher} wsss.stages.train_classifier --config {params.config:q} --code {params.code}"
-        " --data {params.data} --out {params.out} --log {log} --threads {threads}"
-        " --device {params.device} --checkpoint-seconds {params.seconds}"
+        "{resources.launcher} wsss.stages.train_classifier --config {params.config:q} --code {params.code:q}"
+        " --data {params.data:q} --out {params.out:q} --log {log:q} --threads {threads}"
+        " --device {params.device:q} --checkpoint-seconds {params.seconds:q}"
         " {resources.flags}"

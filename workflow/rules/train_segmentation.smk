@@ -30,7 +30,7 @@ rule train_segmentation:
             option(f"--{role}", input.get(role)) for role in ("classifier", "labels")
         ),
     shell:
-        "{resources.launcher} wsss.stages.train_segmentation --config {params.config:q} --code {params.code}"
-        " --data {params.data} {params.options} --out {params.out} --log {log} --threads {threads}"
-        " --device {params.device} --checkpoint-seconds {params.seconds}"
+        "{resources.launcher} wsss.stages.train_segmentation --config {params.config:q} --code {params.code:q}"
+        " --data {params.data:q} {params.options} --out {params.out:q} --log {log:q} --threads {threads}"
+        " --device {params.device:q} --checkpoint-seconds {params.seconds:q}"
         " {resources.flags}"

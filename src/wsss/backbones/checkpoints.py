@@ -68,7 +68,10 @@ def read_state_dict(path: Path | str) -> dict[str, Tensor]:
     if not path.is_file():
         raise ValueError(f"checkpoint '{path}' does not exist")
     if path.suffix == ".safetensors":
-        return load_file(path)
+        try:
+            return load_file(path)
+        except Exception as error:
+            raise ValueError(f"'{path}' is not a readable safetensors file: {error}") from error
     if path.suffix == ".params":
         return read_mxnet_params(path)
     try:
@@ -135,7 +138,7 @@ def load_strictly(
     """`load_state_dict` that reports everything wrong at once and loads nothing unless all is right.
 
     Raises:
-        ValueError: lists what is missing, unexpected, or of another shape.
+        ValueError: lists what is missing, unexpected, or of another shape; or weights are NaN or infinite.
     """
     own = model.state_dict()
     missing = _unmatched(own.keys() - state.keys(), (*allow_missing, "*num_batches_tracked"))
@@ -149,7 +152,19 @@ def load_strictly(
     if any(problems.values()):
         lines = [f"  {len(names)} {kind}: {_shortened(names)}" for kind, names in problems.items() if names]
         raise ValueError("\n".join([f"{what} does not fit {type(model).__name__}:", *lines]))
+    require_finite(state, what)
     model.load_state_dict({name: state[name] for name in own.keys() & state.keys()}, strict=False)
+
+
+def require_finite(state: Mapping[str, Tensor], what: str) -> None:
+    """Refuses weights of a training that diverged.
+
+    Raises:
+        ValueError: a tensor holds NaN or infinities; names the first ones.
+    """
+    wrong = [name for name, t in state.items() if t.is_floating_point() and not t.isfinite().all()]
+    if wrong:
+        raise ValueError(f"{what} holds NaN or infinite values in {len(wrong)} tensor(s): {_shortened(wrong)}")
 
 
 def _unmatched(names: Iterable[str], patterns: Sequence[str]) -> list[str]:

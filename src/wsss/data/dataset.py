@@ -57,7 +57,12 @@ class Dataset:
 
     @cached_property
     def _info(self) -> dict:
-        return json.loads((self.folder / "dataset.json").read_text())
+        path = self.folder / "dataset.json"
+        try:
+            info = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise ValueError(f"{path}: damaged ({error}); delete its folder to make it again") from None
+        return info
 
     @property
     def name(self) -> str:
@@ -77,8 +82,14 @@ class Dataset:
     def records(self) -> list[Record]:
         """Every image, in the table's order."""
         position = {name: i for i, name in enumerate(self.class_names[1:])}
-        with (self.folder / "index.csv").open(newline="", encoding="utf-8") as file:
-            return [self._record(row, position) for row in csv.DictReader(file)]
+        path = self.folder / "index.csv"
+        with path.open(newline="", encoding="utf-8") as file:
+            reader = csv.DictReader(file)
+            try:
+                return [self._record(row, position) for row in reader]
+            except (KeyError, TypeError, AttributeError, ValueError) as error:
+                line = f"{path} line {reader.line_num}"
+                raise ValueError(f"{line}: damaged ({error!r}); delete its folder to make it again") from None
 
     def split(self, name: str) -> list[Record]:
         """The images of `train` or `val`."""

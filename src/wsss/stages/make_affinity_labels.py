@@ -82,7 +82,7 @@ def make_affinity_labels(
     writer = LabelWriter(file, class_names=dataset.class_names, palette=dataset.palette, resume=resume)
     todo = pending(groups, writer)
     progress = shard_progress(groups, todo)
-    with open_scores(scores) as cams, writer as out:
+    with open_scores(scores, dataset.class_names) as cams, writer as out:
         for group, images in read_groups(todo):
             labels = settings.make(images, [cams[record.image_id] for record in group], device)
             for record, label in zip(group, labels, strict=True):

@@ -80,7 +80,7 @@ def make_pseudo_labels(
     todo = pending(groups, writer)
     progress = shard_progress(groups, todo)
     value = threshold["threshold"] if threshold else None
-    with open_scores(scores) as store, writer as out:
+    with open_scores(scores, dataset.class_names) as store, writer as out:
         for group, images in read_groups(todo):
             maps = [with_background(store[record.image_id], value) for record in group]
             for record, label in zip(group, pseudo_labels(images, maps, settings, device), strict=True):

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from wsss.data.dataset import Dataset
+from wsss.stages.common import plain_errors
 from wsss.store import merge
 
 
@@ -17,7 +18,8 @@ def main() -> None:
     parser.add_argument("--file", type=Path, required=True, help="HDF5 file to write")
     parser.add_argument("shards", type=Path, nargs="+", help="HDF5 files of the shards")
     args = parser.parse_args()
-    merge(args.shards, args.file, [record.image_id for record in Dataset(args.data).split(args.split)])
+    with plain_errors():
+        merge(args.shards, args.file, [record.image_id for record in Dataset(args.data).split(args.split)])
 
 
 if __name__ == "__main__":

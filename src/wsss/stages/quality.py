@@ -46,10 +46,10 @@ class Settings(BaseModel):
 
 def quality(dataset: Dataset, scores: Path, labels: Path, threshold: float, out: Path) -> None:
     """Writes `quality.csv` and `images.csv` to `out`."""
-    records = dataset.split("train")
+    records, names = dataset.split("train"), dataset.class_names
     progress = Progress(len(records), "images")
     images, classes = [], []
-    with open_scores(scores) as maps, open_labels(labels) as made:
+    with open_scores(scores, names) as maps, open_labels(labels, names) as made:
         for record in records:
             image, present = measure(record, maps[record.image_id], made[record.image_id], threshold)
             images.append(image | {"missing": ";".join(dataset.class_names[c] for c in image["missing"])})
