@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Container, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from functools import partial
 from itertools import groupby
 from typing import Any, Self
 
@@ -90,12 +89,19 @@ def scaled_views(
 
 
 @torch.inference_mode()
-def view_maps(views: Iterator[Tensor], maps: Callable[[Tensor], Tensor], amp: str = "off") -> list[Tensor]:
-    """`maps` of every view as float32, on the views' device; amp: mixed precision there, if that is a GPU."""
+def view_maps(views: Iterator[Tensor], maps: Callable[[Tensor, slice], Tensor], amp: str = "off") -> list[Tensor]:
+    """`maps` of every view as float32, on the views' device; amp: mixed precision there, if that is a GPU.
+
+    maps: (images, which of the view's rows they are) → maps. A GPU gets a view's images at once; a CPU one after
+    another, as features of one image fit its caches and those of many do not.
+    """
     found = []
     for view in views:
+        size = len(view) if view.is_cuda else 1
+        rows = [slice(i, i + size) for i in range(0, len(view), size)]
         with torch.autocast(view.device.type, AMP_TYPES.get(amp), enabled=amp != "off" and view.is_cuda):
-            found.append(maps(view.contiguous(memory_format=torch.channels_last)).float())
+            parts = [maps(view[r].contiguous(memory_format=torch.channels_last), r) for r in rows]
+        found.append(torch.cat(parts).float())
     return found
 
 
@@ -124,7 +130,7 @@ def cam_group(
     both = labels.repeat(2, 1) if flip else labels  # images, then mirrors
     backbone = model.backbone
     views = scaled_views(images, scales, flip, backbone.mean, backbone.std, labels.device)
-    maps = view_maps(views, partial(localise, model, localiser=localiser, labels=both), amp)
+    maps = view_maps(views, lambda view, rows: localise(model, view, localiser, both[rows]), amp)
     count, size = len(images), images.shape[1:3]
     return [
         fuse([_pair(m, i, count, flip) for m in maps], labels[i] > 0, size, fusion, stride=backbone.stride)

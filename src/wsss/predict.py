@@ -61,7 +61,7 @@ class Predictor:
         """(B, C, H, W) float32 of images (B, H, W, 3) uint8."""
         s = self.settings
         views = scaled_views(images, s.scales, s.flip, self.model.mean, self.model.std, self.device)
-        maps = view_maps(views, self.model, s.amp)
+        maps = view_maps(views, lambda view, _rows: self.model(view), s.amp)
         return FUSION[s.fusion](maps, images.shape[1:3], s.flip).cpu().numpy()
 
     def batch(self, images: Sequence[np.ndarray], softmax: bool = False) -> list[tuple[np.ndarray, np.ndarray | None]]:

@@ -98,7 +98,7 @@ def segment(
         behind = stack.enter_context(WriteBehind())
         for group, images in read_groups(todo):
             views = scaled_views(images, settings.scales, settings.flip, model.mean, model.std, device)
-            maps = view_maps(views, model, settings.amp)
+            maps = view_maps(views, lambda view, _rows: model(view), settings.amp)
             shares = FUSION[settings.fusion](maps, group[0].size, settings.flip)
             _add_group(behind, plain, group, shares.argmax(1).byte().cpu().numpy())
             for out in refined:
