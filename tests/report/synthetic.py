@@ -59,14 +59,21 @@ def image_name(i: int) -> str:
 
 
 def make_run(
-    results: Path, name: str, *, train: int, val: int, size: tuple[int, int] = (48, 64), seed: int = 0
+    results: Path,
+    name: str,
+    *,
+    train: int,
+    val: int,
+    size: tuple[int, int] = (48, 64),
+    seed: int = 0,
+    noise: int = 40,
 ) -> Path:
     """Writes `results/stages/…` and `results/run{seed}`, and gives the latter; every image has a mask."""
     folders = {stage: results / "stages" / stage / f"{seed:016x}" for stage in [*CONFIGS, "evaluate"]}
     for stage, folder in folders.items():
         _records(folder, stage, CONFIGS.get(stage, {}))
     rng = np.random.default_rng(seed)
-    dataset = _dataset(folders["prepare_data"], rng, train, val, size)
+    dataset = _dataset(folders["prepare_data"], rng, train, val, size, noise)
     for split in ("train", "val"):
         _stores(folders, dataset, split, rng)
     threshold = {"threshold": 0.3, "source": "oracle"}
@@ -83,13 +90,15 @@ def _records(folder: Path, stage: str, config: dict) -> None:
     (folder / "timing" / "log.json").write_text(json.dumps(timing))
 
 
-def _dataset(folder: Path, rng: np.random.Generator, train: int, val: int, size: tuple[int, int]) -> Dataset:
+def _dataset(
+    folder: Path, rng: np.random.Generator, train: int, val: int, size: tuple[int, int], noise: int
+) -> Dataset:
     (folder / "images").mkdir()
     palette = voc_palette(len(CLASSES))
     rows = []
     for i in range(train + val):
         mask = _mask(rng, size)
-        picture = palette[np.where(mask == IGNORE, 0, mask)] // 2 + rng.integers(0, 40, (*size, 3), np.uint8)
+        picture = palette[np.where(mask == IGNORE, 0, mask)] // 2 + rng.integers(0, noise, (*size, 3), np.uint8)
         Image.fromarray(picture.astype(np.uint8)).save(folder / "images" / f"{i}.jpg", quality=85)
         Image.fromarray(mask).save(folder / "images" / f"{i}.png")
         present = [CLASSES[c] for c in np.unique(mask) if c not in (0, IGNORE)]

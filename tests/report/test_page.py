@@ -197,7 +197,7 @@ def test_comparison_shows_the_same_image_through_all_runs(visit, run, tmp_path):
 
 
 def test_a_thousand_images(visit, tmp_path):
-    run = make_run(tmp_path, "many", train=700, val=300, size=(281, 375))
+    run = make_run(tmp_path, "many", train=700, val=300, size=(281, 375), noise=120)
     start, spent = time.monotonic(), time.process_time()
     page_text = report_page(RunResults(run))
     built, worked = time.monotonic() - start, time.process_time() - spent
