@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: setup demo kit test test-slow lint format clean help bench
+.PHONY: setup demo kit test test-slow soak lint format clean help bench
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -47,3 +47,7 @@ test: lint  ## lint and the default test run (under 10 minutes)
 
 test-slow: $(STAMP)  ## the tests marked slow
 	$(BIN)/python -m pytest -m slow
+
+N ?= 100
+soak: $(STAMP)  ## kill a tiny run N times, at random moments of every stage, and compare the results: make soak N=100
+	$(BIN)/python tests/reliability/soak.py --kills $(N)

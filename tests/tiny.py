@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,8 +37,8 @@ class Project:
         base = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "--cores", "2"]
         return [*base, "--directory", str(self.folder), *arguments, target]
 
-    def snakemake(self, *arguments: str, **kwargs: str) -> subprocess.CompletedProcess:
-        command = self.command(*arguments, **kwargs)
+    def snakemake(self, *arguments: str, more: Sequence[str] = (), **kwargs: str) -> subprocess.CompletedProcess:
+        command = [*self.command(*arguments, **kwargs), *more]
         return subprocess.run(command, capture_output=True, text=True, env=environment(), check=False)
 
     @property

@@ -114,7 +114,7 @@ def launcher(stage):
         count = EXECUTION[stage, wildcards.key].processes
         if count == 1:
             return "python -m"
-        return f"torchrun --standalone --nproc-per-node {count} -m --"
+        return f"TORCH_CPP_LOG_LEVEL=ERROR torchrun --standalone --nproc-per-node {count} -m --"
 
     return find
 

@@ -82,7 +82,7 @@ def test_shards_share_two_nodes_and_a_cancelled_training_resumes(slurm, tmp_path
     assert re.search(r"resumes at step \d+ of 36", log.read_text())
 
     shards = of_rule("infer_cam_shard")
-    assert len(shards) == 4 and all("gres/gpu=1" in job["TRES"] for job in shards)
+    assert len(shards) == 4 and all(re.fullmatch("gres[:/]gpu:1", job["TresPerJob"]) for job in shards)
     assert any(at_once(a, b) for a in shards for b in shards)
 
     local = Project(tmp_path / "local", RUN)
