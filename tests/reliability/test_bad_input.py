@@ -9,9 +9,9 @@ import zlib
 
 import numpy as np
 import pytest
-from conftest import make_coco, make_folder, make_voc, picture
 from PIL import ExifTags, Image
 
+from small_data import make_coco, make_folder, make_voc, picture
 from wsss.data.dataset import Dataset
 
 MAKE = {"folder": make_folder, "voc": make_voc, "coco": make_coco}

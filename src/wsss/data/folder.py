@@ -128,7 +128,7 @@ def folder_index(
     if not seen.found and not seen.problems:
         raise ValueError(f"{labels}: no row belongs to an image under {images}")
     names = _ordered_classes(seen.table, classes)
-    masks_of = _masks(images, masks, seen.found) if masks else {}
+    masks_of = _masks(images, masks, seen.found) if masks and seen.found else {}
     entries = [Entry(f.image_id, f.path, masks_of.get(f.path)) for f in seen.found]
     bad = preflight.check(entries, len(names), MIN_EDGE)
     seen = replace(seen, found=[f for f in seen.found if f.image_id not in bad])

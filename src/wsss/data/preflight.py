@@ -113,7 +113,7 @@ class Preflight:
                 self.done(number, len(entries))
         self.stop()
         bad = {problem.image_id for problem in self.problems}
-        if entries and all(entry.image_id in bad for entry in entries):
+        if self.problems and all(entry.image_id in bad for entry in entries):
             raise ValueError(f"no image can be used; the first problem of {len(self.problems)}: {self.problems[0]}")
         return bad
 
