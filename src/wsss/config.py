@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar, get_args, get_origin
 
 import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, RootModel, ValidationError
 
 from wsss.schema import Run
 
@@ -123,7 +123,7 @@ def _walk(model: type[BaseModel], loc: tuple[int | str, ...]) -> tuple[list[str]
     """The keys of a pydantic location without its union tags, and the fields accepted at the last one."""
     keys: list[str] = []
     fields: list[str] = []
-    candidates = [model]
+    candidates = models_in(model.model_fields["root"].annotation) if issubclass(model, RootModel) else [model]
     for part in loc:
         tagged = [m for m in candidates if _tag(m) == part]
         if tagged and all(part not in m.model_fields for m in candidates):

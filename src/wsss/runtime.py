@@ -56,15 +56,18 @@ def write_atomically(path: Path, content: str | bytes | Callable[[Path], None]) 
 
 
 _CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
-_FULL = re.compile(r"No space left|File too large|Disk quota|Read-only file system|failed writing|write failed", re.I)
+_TOLD = re.compile(r"No space left on device|File too large|Disk quota exceeded|Read-only file system", re.I)
+_FAILED = re.compile(r"failed writing|write failed|inline_container.*unexpected pos", re.I)  # torch gives no reason
 
 
 def write_error(path: Path, error: Exception) -> Exception:
     """What a writer's error means for a person; h5py, safetensors and torch raise errors of their own."""
     if isinstance(error, OSError) and error.errno in _CANNOT_WRITE:
         reason = os.strerror(error.errno).lower()
-    elif match := _FULL.search(str(error)):
-        reason = match[0].lower()
+    elif told := _TOLD.search(str(error)):
+        reason = told[0].lower()
+    elif _FAILED.search(str(error)):
+        reason = "the disk is full, or files may not grow so large"
     else:
         return error
     return OSError(f"cannot write {path} ({reason}); make room there, and the same command goes on from what is whole")
