@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import errno
+import fcntl
+import logging
 import os
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 
@@ -37,6 +40,19 @@ def limit_threads(threads: int) -> int:
     if "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(allowed)
     return allowed
+
+
+@contextmanager
+def alone_in(folder: Path) -> Iterator[None]:
+    """Holds a folder against other processes that ask so; waits for one that holds it, and says so."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            logging.getLogger("wsss").info("waits for another process that works in %s", folder)
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def write_atomically(path: Path, content: str | bytes | Callable[[Path], None]) -> None:

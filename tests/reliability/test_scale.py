@@ -42,7 +42,7 @@ def test_ten_runs_of_64_shards_and_100_000_images_are_planned_in_15_seconds(many
     runs = {f"run{number}": common | {"rng_seed": number} for number in range(10)}
     (tmp_path / "config.yaml").write_text(yaml.safe_dump({"runs": runs}))
     targets = [f"results/{run}/miou.csv" for run in runs]
-    command = [*project.command("--dry-run", "--quiet", "all", target=targets[0]), *targets[1:]]
+    command = [*project.command("--dry-run", "--quiet", "all", "--", target=targets[0]), *targets[1:]]
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     planned = subprocess.run(command, capture_output=True, text=True, env=environment(), check=False)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)

@@ -34,9 +34,7 @@ def test_a_second_snakemake_says_that_the_first_still_runs(tmp_path):
         assert first.poll() is None
         time.sleep(0.05)
     second = project.snakemake(target=f"{folder}/index.csv")
-    assert (
-        second.returncode == 1 and "cannot be locked" in second.stderr and "another Snakemake process" in second.stderr
-    )
+    assert second.returncode == 1 and "cannot be locked" in second.stderr and "other Snakemake process" in second.stderr
     assert first.wait() == 0 and (tmp_path / folder / "index.csv").is_file()
 
 

@@ -16,7 +16,7 @@ from PIL import Image
 from wsss.data.download import Archive, extract, fetch
 from wsss.data.palette import voc_palette
 from wsss.progress import log
-from wsss.runtime import write_atomically
+from wsss.runtime import alone_in, write_atomically
 
 VOC = Archive(
     "https://thor.robots.ox.ac.uk/pascal/VOC/voc2012/VOCtrainval_11-May-2012.tar", "6cd6e144f989b92b3379bac3b3de84fd"
@@ -49,6 +49,14 @@ def get_voc(root: Path, mirrors: Sequence[str], published: Published | None = No
     """
     published = published or Published()
     downloads = root.parent / "downloads"
+    if (root / "ImageSets" / "Segmentation" / "trainaug.txt").is_file():
+        check_counts(root, published.counts)
+        return
+    with alone_in(downloads):
+        _download_and_build(root, downloads, mirrors, published)
+
+
+def _download_and_build(root: Path, downloads: Path, mirrors: Sequence[str], published: Published) -> None:
     if not (root / "JPEGImages").is_dir():
         _extract_voc(fetch(published.voc, downloads, mirrors), root, downloads)
     check_counts(root, published.counts)
