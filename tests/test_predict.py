@@ -12,7 +12,8 @@ import torch
 from PIL import Image
 
 from wsss import schema
-from wsss.models import build_segmentation, load_segmentation, save_model
+from wsss.model_file import save_model
+from wsss.models import build_segmentation, load_segmentation
 from wsss.predict import Predictor, find_images, predict
 
 CLASSES = ["background", "cat", "dog"]

@@ -1,19 +1,12 @@
-"""Building networks from settings, and model files that say how they are built.
-
-A model file is safetensors; its metadata holds the settings and class names, so that it loads alone.
-"""
+"""Building networks from settings, and loading them from model files."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import timm.models
 import torch
-from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import nn
 
 from wsss import schema
@@ -22,9 +15,9 @@ from wsss.backbones.checkpoints import load_published, load_strictly, read_state
 from wsss.backbones.layouts import detect_layout
 from wsss.methods import get_method
 from wsss.methods.base import Method
+from wsss.model_file import read_about, read_model
 from wsss.refine.affinity import AffinityNet
 from wsss.refine.irnet import IRNet
-from wsss.runtime import write_atomically
 from wsss.segment.network import SegmentationNet
 
 
@@ -126,42 +119,6 @@ def freeze(model: nn.Module, backbone: Backbone, training: schema.Training) -> N
                 module.train = lambda mode=True, module=module: module
 
 
-def save_model(model: nn.Module, path: Path, kind: str, settings: Mapping[str, Any], classes: list[str]) -> None:
-    """Writes weights and how to build the network, whole or not at all.
-
-    Args:
-        kind: classifier, affinity or segmentation.
-        settings: the stage's section as JSON types.
-        classes: C names, background first.
-    """
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
-    metadata = {
-        "format": "wsss-model",
-        "kind": kind,
-        "settings": json.dumps(settings),
-        "classes": json.dumps(classes, ensure_ascii=False),
-    }
-    write_atomically(path, lambda temporary: save_file(tensors, temporary, metadata))
-
-
-def read_model(path: Path, kind: str) -> tuple[dict[str, torch.Tensor], dict[str, Any], list[str]]:
-    """Weights, settings and class names of a model file.
-
-    Raises:
-        ValueError: not a wsss model, or one of another kind.
-    """
-    try:
-        with safe_open(path, "pt") as file:
-            metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except Exception as error:
-        raise ValueError(f"{path}: not a readable safetensors file ({error})") from error
-    if metadata.get("format") != "wsss-model" or metadata.get("kind") != kind:
-        found = metadata.get("kind", "no wsss model")
-        raise ValueError(f"{path}: expected a wsss model of kind '{kind}', found {found}")
-    return tensors, json.loads(metadata["settings"]), json.loads(metadata["classes"])
-
-
 def build_affinity(settings: schema.AffinityNet | schema.IRNet, backbone: Backbone) -> AffinityNet | IRNet:
     """The affinity network of a settings section on a backbone."""
     if settings.method == "irnet":
@@ -188,19 +145,6 @@ def load_segmentation(path: Path | str) -> SegmentationNet:
     load_strictly(model, tensors, what=str(path))
     model.class_names = classes
     return model.eval()
-
-
-def model_classes(path: Path) -> list[str]:
-    """The class names in a model file, background first.
-
-    Raises:
-        ValueError: not a wsss model.
-    """
-    try:
-        with safe_open(path, "pt") as file:
-            return json.loads((file.metadata() or {})["classes"])
-    except Exception as error:
-        raise ValueError(f"{path}: not a wsss model ({error})") from error
 
 
 def build_segmentation(
@@ -238,12 +182,7 @@ def load_segmenter(path: Path) -> SegmentationNet | EndToEnd:
     Raises:
         ValueError: a classifier that decodes none.
     """
-    try:
-        with safe_open(path, "pt") as file:
-            kind = (file.metadata() or {}).get("kind")
-    except Exception as error:
-        raise ValueError(f"{path}: not a readable safetensors file ({error})") from error
-    if kind != "classifier":
+    if read_about(path)["kind"] != "classifier":
         return load_segmentation(path)
     method = load_classifier(path)
     if not hasattr(method, "segment_logits"):

@@ -34,7 +34,8 @@ from wsss.data.folder import SUFFIXES, list_images
 from wsss.data.palette import voc_palette
 from wsss.devices import resolve_device
 from wsss.inference import scaled_views, view_maps
-from wsss.models import load_segmenter, model_classes
+from wsss.model_file import read_about
+from wsss.models import load_segmenter
 from wsss.progress import Progress, log
 from wsss.runtime import write_atomically
 from wsss.stages.segment import FUSION
@@ -112,7 +113,7 @@ def _predictor(
     file: Path, settings: schema.Segment, max_edge: int | None, device: torch.device, tile: int
 ) -> Predictor:
     model = load_segmenter(file).to(device).to(memory_format=torch.channels_last)
-    return Predictor(model, model_classes(file), settings, max_edge, device, tile)
+    return Predictor(model, read_about(file)["classes"], settings, max_edge, device, tile)
 
 
 def find_images(sources: Sequence[str]) -> dict[Path, Path]:

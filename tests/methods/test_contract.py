@@ -10,7 +10,8 @@ import torch
 from wsss import schema
 from wsss.methods.base import Batch
 from wsss.methods.gradcam import localise
-from wsss.models import build_method, freeze, load_classifier, load_segmenter, save_model
+from wsss.model_file import save_model
+from wsss.models import build_method, freeze, load_classifier, load_segmenter
 from wsss.schema_methods import MethodSettings
 
 K, SIZE = 3, 64

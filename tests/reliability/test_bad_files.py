@@ -16,7 +16,8 @@ from small_data import make_folder, picture
 from wsss import schema
 from wsss.data.dataset import Dataset
 from wsss.data.download import extract
-from wsss.models import build_method, read_model, save_model
+from wsss.model_file import read_model, save_model
+from wsss.models import build_method
 from wsss.store import LabelWriter, ScoreWriter
 
 CLASSIFIER = {"method": {"name": "cam"}, "backbone": {"name": "test_resnet", "pretrained": False}}
@@ -149,8 +150,8 @@ def classifier(path):
 
 def with_tensors(path, change):
     tensors, settings, classes = read_model(classifier(path), "classifier")
-    about = {"format": "wsss-model", "kind": "classifier", "settings": json.dumps(settings)}
-    save_file(change(tensors), path, about | {"classes": json.dumps(classes)})
+    about = {"kind": "classifier", "settings": settings, "classes": classes}
+    save_file(change(tensors), path, {"wsss": json.dumps(about)})
     return path
 
 
@@ -166,7 +167,7 @@ def renamed(tensors):
 MODELS = {
     "truncated": (lambda p: cut(classifier(p)), "not a readable safetensors file"),
     "text": (text, "not a readable safetensors file"),
-    "no wsss model": (lambda p: save_file({"a": torch.zeros(1)}, p) or p, "expected a wsss model of kind 'classifier'"),
+    "no wsss model": (lambda p: save_file({"a": torch.zeros(1)}, p) or p, "not a model written by wsss"),
     "another architecture": (lambda p: with_tensors(p, renamed), "does not fit CAM: .* missing: .* unexpected: other"),
     "NaN": (lambda p: with_tensors(p, nan), r"holds NaN or infinite values in 1 tensor\(s\)"),
 }

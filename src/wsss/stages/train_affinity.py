@@ -19,7 +19,8 @@ from wsss.config import load_section
 from wsss.data.augment import to_input
 from wsss.data.dataset import Dataset, Record, read_image
 from wsss.data.loading import Samples, StoredLabels, derive_seed
-from wsss.models import build_affinity, build_backbone, freeze, read_model, save_model
+from wsss.model_file import read_model, save_model
+from wsss.models import build_affinity, build_backbone, freeze
 from wsss.progress import Progress, log
 from wsss.refine.affinity import AffinityNet, affinity_labels, affinity_loss
 from wsss.refine.irn_paths import path_offsets

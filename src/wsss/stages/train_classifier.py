@@ -11,7 +11,8 @@ from wsss.config import load_section
 from wsss.data.dataset import Dataset
 from wsss.data.loading import Samples, derive_seed
 from wsss.methods.base import Method
-from wsss.models import build_method, freeze, save_model
+from wsss.model_file import save_model
+from wsss.models import build_method, freeze
 from wsss.stages.common import stage_parser, stage_session
 from wsss.training.board import write_sample_cams
 from wsss.training.loop import state_lock, write_history

@@ -14,7 +14,8 @@ from wsss.config import load_section
 from wsss.data.augment import IGNORE
 from wsss.data.dataset import Dataset
 from wsss.data.loading import Samples, StoredLabels, derive_seed, mask_reader
-from wsss.models import build_backbone, build_segmentation, freeze, load_classifier, save_model
+from wsss.model_file import save_model
+from wsss.models import build_backbone, build_segmentation, freeze, load_classifier
 from wsss.segment.network import SegmentationNet
 from wsss.stages.common import stage_parser, stage_session
 from wsss.training.loop import state_lock
