@@ -12,6 +12,7 @@ COMMANDS = {
     "status": "every running and finished stage of every run",
     "show": "a run's table",
     "compare": "runs side by side on one page",
+    "describe": "every setting with its type, default and meaning",
 }
 
 

@@ -159,7 +159,7 @@ def init(args: argparse.Namespace) -> int:
     presets = PRESETS if PRESETS.is_dir() else Path(__file__).parents[2] / PRESETS
     load_run(args.name, config["runs"], presets)
     text = yaml.safe_dump(config, sort_keys=False, allow_unicode=True)
-    write_atomically(target, f"# Written by wsss.init. Every setting: python -m wsss.describe\n{text}")
+    write_atomically(target, f"# Written by wsss.init. Every setting: wsss describe\n{text}")
     print(f"\n{target} is ready. Next:\n  snakemake --cores all --configfile {target} -- results/{args.name}/miou.csv")
     return 0
 

@@ -46,6 +46,10 @@ def show(run: Path, console: Console) -> None:
     ):
         if (run / label).exists():
             console.print(f"{run / label}: {content}", highlight=False)
+    if (run / "report.html").is_file():
+        console.print(
+            f"{run / 'report.html'}: open it in a browser: tables, curves and every stage's masks", highlight=False
+        )
     summary = json.loads((run / "evaluate" / "summary.json").read_text())
     if "share_of_upper_bound" in summary:
         share = summary["share_of_upper_bound"]
