@@ -16,6 +16,9 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 
 RUN = TINY | {
     "train_classifier": {"training": {"epochs": 12, "batch_size": 8}},
+    "train_affinity": None,
+    "refine_cam": None,
+    "train_segmentation": None,
     "execution": {"shards": 2, "checkpoint_seconds": 0.01, "device": "cpu"},
 }
 QUICK = (
