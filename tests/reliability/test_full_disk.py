@@ -14,6 +14,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from small_data import make_folder
 from wsss.runtime import write_atomically
 from wsss.store import LabelWriter, open_labels
 
@@ -124,3 +125,20 @@ def test_a_stage_on_a_read_only_disk_says_so_in_one_line(small_disk):
     assert refused.returncode == 2 and "Traceback" not in refused.stderr
     assert "read-only file system" in refused.stderr.lower().splitlines()[-1]
     assert (small_disk / "earlier").read_text() == "whole"
+
+
+def test_a_training_that_cannot_save_its_state_ends_as_if_nothing_had_happened(stage, tmp_path):
+    settings = make_folder(tmp_path / "source")
+    assert stage("prepare_data", tmp_path / "data", config=settings).code == 0
+    training = {"epochs": 3, "batch_size": 2, "augment": {"crop": 32}}
+    config = {"method": {"name": "cam"}, "backbone": {"name": "test_resnet", "pretrained": False}, "training": training}
+    options = ["--data", tmp_path / "data", "--device", "cpu", "--workers", 0, "--checkpoint-seconds", 0]
+    out, whole = tmp_path / "out", tmp_path / "whole"
+    with file_size_limit(2**20):
+        stage("train_classifier", out, *options, config=config).assert_refused(
+            r"cannot write .*state\.pt \(.*\); make room"
+        )
+    assert list((out / "state").glob("*")) == [out / "state" / "lock"]
+    for folder in (out, whole):
+        assert stage("train_classifier", folder, *options, config=config).code == 0
+    assert (out / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()

@@ -99,13 +99,12 @@ class Preflight:
         Raises:
             ValueError: something is wrong and is not to be skipped; the first problem, and how many more.
         """
+        where = {entry.image_id: entry.image for entry in entries}
         for image_id, count in Counter(entry.image_id for entry in entries).items():
             if count > 1:
-                where = next(entry.image for entry in entries if entry.image_id == image_id)
-                self.add(where, f"image id '{image_id}' is there {count} times", "name every image once")
+                self.add(where[image_id], f"image id '{image_id}' is there {count} times", "name every image once")
             elif reason := id_problem(image_id):
-                where = next(entry.image for entry in entries if entry.image_id == image_id)
-                self.add(where, f"image id {image_id!r} {reason}", "rename the file")
+                self.add(where[image_id], f"image id {image_id!r} {reason}", "rename the file")
         with ThreadPoolExecutor(self.workers) as pool:
             found = pool.map(lambda entry: _entry_problem(entry, num_classes, min_edge), entries)
             for number, problem in enumerate(found, start=1):

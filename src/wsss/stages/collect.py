@@ -11,6 +11,7 @@ from typing import Any
 
 from wsss.card import write_model_folder
 from wsss.runtime import write_atomically
+from wsss.stages.common import plain_errors
 
 
 def collect(run: Path, outline: dict[str, Any], table: Path) -> None:
@@ -33,7 +34,8 @@ def main() -> None:
     parser.add_argument("--outline", required=True, help="JSON: the run's steps, as wsss.outline describes them")
     parser.add_argument("--table", type=Path, required=True, help="miou.csv of evaluate")
     args = parser.parse_args()
-    collect(args.run, json.loads(args.outline), args.table)
+    with plain_errors():
+        collect(args.run, json.loads(args.outline), args.table)
 
 
 if __name__ == "__main__":
