@@ -75,12 +75,16 @@ def plan_runs(config: Mapping[str, Any], presets: Path = PRESETS) -> dict[str, P
         ConfigError: a mistake in any run.
     """
     runs = all_runs(config)
-    return {name: plan_run(name, load_run(name, runs, presets)) for name in runs}
+    digests: dict[str, str] = {}
+    return {name: plan_run(name, load_run(name, runs, presets), digests) for name in runs}
 
 
-def plan_run(name: str, run: Run) -> Plan:
-    """The steps of one run, upstream first."""
-    builder = _Builder(run)
+def plan_run(name: str, run: Run, digests: dict[str, str] | None = None) -> Plan:
+    """The steps of one run, upstream first.
+
+    digests: of folders that were looked at for other runs of the same plan; added to.
+    """
+    builder = _Builder(run, {} if digests is None else digests)
     builder.localise()
     if run.train_classifier.method.end_to_end:
         builder.decode()
@@ -95,8 +99,8 @@ def plan_run(name: str, run: Run) -> Plan:
 class _Builder:
     """Collects steps and the rows of miou.csv that they make."""
 
-    def __init__(self, run: Run) -> None:
-        self.run = run
+    def __init__(self, run: Run, digests: dict[str, str]) -> None:
+        self.run, self.digests = run, digests
         self.steps: list[Step] = []
         self.rows: list[dict[str, Any]] = []
         self.row_steps: dict[str, Step] = {}
@@ -117,7 +121,7 @@ class _Builder:
         if run.prepare_data.dataset == "shapes":
             data["rng_seed"] = run.rng_seed
         if run.prepare_data.dataset == "folder":
-            data["source_digest"] = _folder_digest(run.prepare_data)
+            data["source_digest"] = _folder_digest(run.prepare_data, self.digests)
         self.data = self.add("prepare_data", data)
         self.classifier = self.add(
             "train_classifier",
@@ -277,11 +281,15 @@ def _missing_weights(plan: Plan) -> str | None:
     return None
 
 
-def _folder_digest(data: FolderData) -> str:
-    """Changes with the images, labels and masks themselves."""
+def _folder_digest(data: FolderData, known: dict[str, str]) -> str:
+    """Changes with the images, labels and masks themselves; `known` saves looking twice."""
     from wsss.data.folder import source_digest_text
 
-    return hashlib.sha256(source_digest_text(data.images, data.labels, data.masks).encode()).hexdigest()[:16]
+    where = str((data.images, data.labels, data.masks))
+    if where not in known:
+        text = source_digest_text(data.images, data.labels, data.masks)
+        known[where] = hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()[:16]
+    return known[where]
 
 
 def _dump(section: Any, **kwargs: Any) -> dict[str, Any]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -99,10 +100,19 @@ def source_digest_text(images: Path, labels: Path, masks: Path | None) -> str:
     """A text that changes with the labels, or with the name, size or time of any image or mask."""
     parts = [labels.read_bytes().hex() if labels.is_file() else "none"]
     for folder in (images, masks):
-        files = sorted(folder.rglob("*")) if folder and folder.is_dir() else []
-        stats = ((p.relative_to(folder).as_posix(), p.stat()) for p in files if p.suffix.lower() in SUFFIXES)
-        parts += [f"{name} {stat.st_size} {stat.st_mtime_ns}" for name, stat in stats]
+        found = _stats(os.fspath(folder)) if folder and folder.is_dir() else ()
+        parts += sorted(f"{name} {stat.st_size} {stat.st_mtime_ns}" for name, stat in found)
     return "\n".join(parts)
+
+
+def _stats(folder: str, prefix: str = "") -> Iterator[tuple[str, os.stat_result]]:
+    """Path below the folder and state of every image; for 100 000 of them a few times as fast as pathlib."""
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                yield from _stats(entry.path, f"{prefix}{entry.name}/")
+            elif entry.name.lower().endswith(SUFFIXES) and entry.is_file():
+                yield f"{prefix}{entry.name}", entry.stat()
 
 
 def folder_index(
