@@ -16,7 +16,7 @@ from torch import nn
 
 from wsss.data.loading import StepSampler
 from wsss.training.loop import Trainer
-from wsss.training.session import recompute_activations
+from wsss.training.session import recompute_activations, synchronise_batch_norm
 
 SCRIPT = Path(__file__).with_name("shared_training.py")
 
@@ -87,6 +87,20 @@ def test_memory_that_runs_out_says_what_to_set(tmp_path):
     trainer = Trainer(model, losses, optimizer, state=tmp_path, batch_size=12, accumulate=2, **settings)
     with pytest.raises(ValueError, match=r"does not hold 6 image.*accumulate: 3 \(a step keeps its 12 images\)"):
         trainer.fit(lambda first: iter([None, None]))
+
+
+def test_batch_norm_with_an_activation_keeps_it_and_frozen_batch_norm_stays():
+    from wsss.backbones.timm import TimmBackbone
+
+    torch.manual_seed(0)
+    backbone = TimmBackbone("test_efficientnet")
+    images = torch.randn(2, 3, 64, 64)
+    before = backbone.eval()(images)
+    synchronise_batch_norm(backbone)
+    assert not any(isinstance(module, nn.SyncBatchNorm) for module in backbone.modules())
+    synchronise_batch_norm(backbone.train())
+    assert any(isinstance(module, nn.SyncBatchNorm) for module in backbone.modules())
+    assert torch.equal(backbone.eval()(images), before)
 
 
 def test_recomputed_activations_change_no_gradient_and_are_refused_where_they_would():

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from timm.layers import convert_sync_batchnorm
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
@@ -161,10 +162,10 @@ def _share(module: _Losses, device: torch.device) -> tuple[nn.Module, Callable[[
 
 
 def synchronise_batch_norm(module: nn.Module) -> None:
-    """Makes BatchNorm count all processes' images; leaves what is frozen (in eval mode) as it is."""
+    """Makes BatchNorm count all processes' images, timm's with an activation inside too; leaves frozen ones."""
     for name, child in module.named_children():
         if isinstance(child, nn.modules.batchnorm._BatchNorm) and child.training:
-            setattr(module, name, nn.SyncBatchNorm.convert_sync_batchnorm(child))
+            setattr(module, name, convert_sync_batchnorm(child))
         else:
             synchronise_batch_norm(child)
 
