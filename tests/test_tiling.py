@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
 from wsss.tiling import enlarged_labels, shrunk, tiled_probabilities, windows
 
 
+@settings(max_examples=50, deadline=None)
 @given(st.integers(1, 300), st.integers(1, 300), st.integers(21, 90), st.integers(0, 10))
 def test_every_pixel_is_written_once(height, width, tile, margin):
     count = np.zeros((height, width), int)

@@ -35,7 +35,7 @@ class Terminated(SystemExit):
 def limit_threads(threads: int) -> int:
     """Bounds every library's threads by `threads` and by the CPUs this process may use."""
     allowed = max(1, min(threads, len(os.sched_getaffinity(0))))
-    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"):
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ[name] = str(allowed)
     if "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(allowed)
