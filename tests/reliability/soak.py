@@ -70,8 +70,17 @@ def finished_run(folder: Path) -> Project:
     return project
 
 
+def steps(folder: Path) -> dict[str, list[Path]]:
+    """The folders of each stage that the run links to."""
+    found: dict[str, list[Path]] = {}
+    for link in sorted((folder / "results/tiny").iterdir()):
+        if link.is_symlink():
+            found.setdefault(link.resolve().parent.name, []).append(link.resolve())
+    return found
+
+
 def stages(project: Project) -> list[str]:
-    return [*sorted(path.name for path in (project.folder / "results/stages").iterdir()), COLLECT]
+    return [*sorted(steps(project.folder)), COLLECT]
 
 
 def draw_kills(names: list[str], seed: int) -> Iterator[Kill]:
@@ -88,6 +97,7 @@ def draw_kills(names: list[str], seed: int) -> Iterator[Kill]:
 def try_kill(source: Project, kill: Kill, folder: Path) -> Outcome:
     """One trial in a copy of the finished run; the copy is deleted if nothing is wrong with it."""
     started = time.monotonic()
+    folder = folder.resolve()
     shutil.copytree(source.folder, folder, symlinks=True)
     project = object.__new__(Project)
     project.folder = folder
@@ -109,7 +119,7 @@ def stage_folder(folder: Path, stage: str, rng: random.Random) -> Path:
     """A step's folder; some stages have several."""
     if stage == COLLECT:
         return folder / "results/tiny"
-    return rng.choice(sorted((folder / "results/stages" / stage).iterdir()))
+    return rng.choice(steps(folder)[stage])
 
 
 def target_files(folder: Path, stage: str) -> list[Path]:
