@@ -49,7 +49,7 @@ def test_without_draws_the_image_is_only_normalised():
     image, _ = blocks()
     pixels, box, _ = Augment(80, MEAN, STD, flip=False)(image, generator(0))
     top, bottom, left, right = box.tolist()
-    expected = (torch.from_numpy(image).permute(2, 0, 1) / 255 - torch.tensor(MEAN)[:, None, None]) / torch.tensor(
-        STD
-    )[:, None, None]
+    expected = (torch.from_numpy(image).permute(2, 0, 1) / 255 - torch.tensor(MEAN)[:, None, None]) / torch.tensor(STD)[
+        :, None, None
+    ]
     torch.testing.assert_close(pixels[:, top:bottom, left:right], expected)
