@@ -50,9 +50,7 @@ def main() -> None:
     """Command line."""
     parser = stage_parser(__doc__)
     shard_arguments(parser)
-    parser.add_argument("--data", type=Path, required=True, help="folder of prepare_data")
     parser.add_argument("--classifier", type=Path, required=True, help="model.safetensors of train_classifier")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
     args = parser.parse_args()
     with stage_session("infer_cam", args):
         infer_cam(

@@ -94,9 +94,7 @@ def main() -> None:
     """Command line."""
     parser = stage_parser(__doc__)
     shard_arguments(parser)
-    parser.add_argument("--data", type=Path, required=True, help="folder of prepare_data")
     parser.add_argument("--scores", type=Path, required=True, help="CAMs of the split")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
     args = parser.parse_args()
     with stage_session("make_affinity_labels", args):
         settings = load_section(_Section, args.config).root

@@ -92,10 +92,8 @@ def main() -> None:
     """Command line."""
     parser = stage_parser(__doc__)
     shard_arguments(parser)
-    parser.add_argument("--data", type=Path, required=True, help="folder of prepare_data")
     parser.add_argument("--scores", type=Path, required=True, help="maps of the split")
     parser.add_argument("--threshold", type=Path, help="threshold.json of choose_threshold")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
     args = parser.parse_args()
     with stage_session("make_pseudo_labels", args):
         settings = load_section(Settings, args.config)

@@ -115,10 +115,8 @@ def main() -> None:
     """Command line."""
     parser = stage_parser(__doc__)
     shard_arguments(parser)
-    parser.add_argument("--data", type=Path, required=True, help="folder of prepare_data")
     parser.add_argument("--model", type=Path, required=True, help="model.safetensors to decode with")
     parser.add_argument("--crf-file", type=Path, help="HDF5 file for the labels after the CRF")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
     args = parser.parse_args()
     with stage_session("segment", args):
         settings = load_section(schema.Segment, args.config)
