@@ -234,9 +234,9 @@ def test_runs_on_a_timm_backbone():
     assert maps.shape == (2, 2, 96, 96) and maps.min() >= 0
     assert model.logits(images).shape == (2, 2)
     assert sum(model(batch(96), 0).values()).isfinite()
-    affinity = model.affinity_map(images, 2, 3)
+    affinity = model.affinity_map(images, 40, 55)
     assert affinity.shape == (2, 6, 6)
     torch.testing.assert_close(affinity.sum((1, 2)), torch.ones(2), atol=1e-4, rtol=0)
-    assert affinity[0, 2, 3] == affinity[0].max()
+    assert affinity[0, 2, 3] == affinity[0].max()  # the pixel's own cell, of 16 × 16 pixels
     heads = {id(p) for p in model.head_parameters()}
     assert heads == {id(p) for n, p in model.named_parameters() if not n.startswith("backbone.")}

@@ -109,7 +109,7 @@ class Seam(Method):
     def affinity_map(self, images: Tensor, row: int, column: int) -> Tensor:
         """How much each cell contributes to one cell's revised scores (Figure 5): (B, h, w), sums to 1.
 
-        `row` and `column` count cells of the feature grid.
+        row, column: a pixel of the images (B, 3, H, W), 0-based; its cell of the feature grid counts.
 
         Raises:
             ValueError: the method was built without PCM.
@@ -117,8 +117,9 @@ class Seam(Method):
         if self.pcm is None:
             raise ValueError("an affinity map needs the pixel correlation module (pcm: true)")
         features, pyramid = self.backbone.features_and_pyramid(images)
-        size = tuple(features.shape[-2:])
-        return self.pcm.affinity_map(images, [pyramid[tap] for tap in self.taps], size, row, column)
+        height, width = features.shape[-2:]
+        cell = row * height // images.shape[2], column * width // images.shape[3]
+        return self.pcm.affinity_map(images, [pyramid[tap] for tap in self.taps], (height, width), *cell)
 
     def logits(self, images: Tensor) -> Tensor:
         maps = self.class_scores(self.backbone(images))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import logging
 import os
@@ -36,23 +35,6 @@ def stage_parser(description: str) -> argparse.ArgumentParser:
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help="most CPU threads to use")
     parser.add_argument("--code", default="", help="digest of the code, recorded with the results")
     return parser
-
-
-def shard_arguments(parser: argparse.ArgumentParser) -> None:
-    """The arguments of a stage that is cut into shards."""
-    parser.add_argument("--data", type=Path, required=True, help="folder of prepare_data")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
-    parser.add_argument("--split", required=True, help="train or val")
-    parser.add_argument("--shard", type=int, default=0, help="this job's part, 0-based")
-    parser.add_argument("--of", type=int, default=1, help="number of parts; changes no result")
-    parser.add_argument("--file", type=Path, required=True, help="HDF5 file to write")
-
-
-def resume_token(args: argparse.Namespace, *inputs: Path) -> str:
-    """Stands for all that a shard's results depend on: settings, code, its part, and the input files as they are."""
-    files = [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in (args.data / "index.csv", *inputs)]
-    text = json.dumps([args.config, args.code, args.split, args.shard, args.of, files])
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 @contextmanager

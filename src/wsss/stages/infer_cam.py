@@ -11,11 +11,11 @@ from wsss import schema
 from wsss.config import load_section
 from wsss.data.dataset import Dataset
 from wsss.devices import claim_device
-from wsss.inference import WriteBehind, cam_group, for_inference, pending, read_groups, size_groups
+from wsss.inference import WriteBehind, cam_group, for_inference
 from wsss.methods.base import Method
 from wsss.models import load_classifier
-from wsss.stages.common import resume_token, shard_arguments, stage_parser, stage_session
-from wsss.stages.shards import shard_progress
+from wsss.stages.common import stage_parser, stage_session
+from wsss.stages.shards import Shard, shard_arguments, shard_of
 from wsss.store import ScoreWriter
 
 
@@ -25,25 +25,18 @@ def infer_cam(
     model: Method,
     file: Path,
     *,
-    split: str,
-    shard: int,
-    of: int,
+    shard: Shard,
     device: torch.device,
-    resume: str | None = None,
 ) -> None:
-    """Writes the CAMs of shard `shard` of `of` to `file`."""
-    groups = size_groups(dataset.split(split))[shard::of]
+    """Writes the CAMs of `shard` to `file`."""
     model = for_inference(model, device)
-    writer = ScoreWriter(file, class_names=dataset.class_names, resume=resume)
-    todo = pending(groups, writer)
-    progress = shard_progress(groups, todo)
+    writer = ScoreWriter(file, class_names=dataset.class_names, resume=shard.resume)
     with writer as store, WriteBehind() as behind:
-        for group, images in read_groups(todo):
+        for group, images in shard.images(dataset, store):
             labels = torch.from_numpy(np.stack([record.labels for record in group]))
             found = cam_group(model, images, labels, **settings.model_dump(exclude={"threshold"}))
             for record, cams in zip(group, found, strict=True):
                 behind(store.add, record.image_id, record.classes, cams.cpu().numpy())
-            progress.update(len(group))
 
 
 def main() -> None:
@@ -58,11 +51,8 @@ def main() -> None:
             Dataset(args.data),
             load_classifier(args.classifier),
             args.file,
-            split=args.split,
-            shard=args.shard,
-            of=args.of,
+            shard=shard_of(args, args.classifier),
             device=claim_device(args.device),
-            resume=resume_token(args, args.classifier),
         )
 
 

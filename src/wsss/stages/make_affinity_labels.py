@@ -13,12 +13,11 @@ from pydantic import Field, RootModel
 from wsss import schema
 from wsss.config import load_section
 from wsss.data.dataset import Dataset
-from wsss.inference import pending, read_groups, size_groups
 from wsss.refine.confident import confident_label_group
 from wsss.refine.crf import CRFParams, crf_score_group
 from wsss.seeds import confident_labels, power_background
-from wsss.stages.common import resume_token, shard_arguments, stage_parser, stage_session
-from wsss.stages.shards import crf_device, shard_progress
+from wsss.stages.common import stage_parser, stage_session
+from wsss.stages.shards import Shard, crf_device, shard_arguments, shard_of
 from wsss.store import LabelWriter, ScoreMap, open_scores
 
 
@@ -71,23 +70,16 @@ def make_affinity_labels(
     scores: Path,
     file: Path,
     *,
-    split: str,
-    shard: int,
-    of: int,
+    shard: Shard,
     device: torch.device,
-    resume: str | None = None,
 ) -> None:
-    """Writes the confident labels of shard `shard` of `of` to `file`."""
-    groups = size_groups(dataset.split(split))[shard::of]
-    writer = LabelWriter(file, class_names=dataset.class_names, palette=dataset.palette, resume=resume)
-    todo = pending(groups, writer)
-    progress = shard_progress(groups, todo)
+    """Writes the confident labels of `shard` to `file`."""
+    writer = LabelWriter(file, class_names=dataset.class_names, palette=dataset.palette, resume=shard.resume)
     with open_scores(scores, dataset.class_names) as cams, writer as out:
-        for group, images in read_groups(todo):
+        for group, images in shard.images(dataset, out):
             labels = settings.make(images, [cams[record.image_id] for record in group], device)
             for record, label in zip(group, labels, strict=True):
                 out.add(record.image_id, label)
-            progress.update(len(group))
 
 
 def main() -> None:
@@ -103,11 +95,8 @@ def main() -> None:
             Dataset(args.data),
             args.scores,
             args.file,
-            split=args.split,
-            shard=args.shard,
-            of=args.of,
+            shard=shard_of(args, args.scores),
             device=crf_device(settings.crf, args.device),
-            resume=resume_token(args, args.scores),
         )
 
 

@@ -12,12 +12,11 @@ import torch
 from wsss import schema
 from wsss.config import load_section
 from wsss.data.dataset import Dataset
-from wsss.inference import pending, read_groups, size_groups
 from wsss.refine.crf import CRFParams, crf_score_group
 from wsss.refine.par import par
 from wsss.scoremaps import winner, with_background
-from wsss.stages.common import resume_token, shard_arguments, stage_parser, stage_session
-from wsss.stages.shards import crf_device, shard_progress
+from wsss.stages.common import stage_parser, stage_session
+from wsss.stages.shards import Shard, crf_device, shard_arguments, shard_of
 from wsss.store import LabelWriter, ScoreMap, open_scores
 
 
@@ -63,29 +62,22 @@ def make_pseudo_labels(
     scores: Path,
     file: Path,
     *,
-    split: str,
-    shard: int,
-    of: int,
+    shard: Shard,
     device: torch.device,
-    resume: str | None = None,
 ) -> None:
-    """Writes the labels of shard `shard` of `of` to `file`, which remembers the threshold.
+    """Writes the labels of `shard` to `file`, which remembers the threshold.
 
     threshold: {"threshold": value, "source": oracle or fixed}; None if the maps have a background.
     """
-    groups = size_groups(dataset.split(split))[shard::of]
     about = {"class_names": dataset.class_names, "palette": dataset.palette}
     attributes = {name: str(value) for name, value in (threshold or {}).items()}
-    writer = LabelWriter(file, **about, attributes=attributes, resume=resume)
-    todo = pending(groups, writer)
-    progress = shard_progress(groups, todo)
+    writer = LabelWriter(file, **about, attributes=attributes, resume=shard.resume)
     value = threshold["threshold"] if threshold else None
     with open_scores(scores, dataset.class_names) as store, writer as out:
-        for group, images in read_groups(todo):
+        for group, images in shard.images(dataset, out):
             maps = [with_background(store[record.image_id], value) for record in group]
             for record, label in zip(group, pseudo_labels(images, maps, settings, device), strict=True):
                 out.add(record.image_id, label)
-            progress.update(len(group))
 
 
 def main() -> None:
@@ -108,11 +100,8 @@ def main() -> None:
             Dataset(args.data),
             args.scores,
             args.file,
-            split=args.split,
-            shard=args.shard,
-            of=args.of,
+            shard=shard_of(args, args.scores, *([args.threshold] if args.threshold else [])),
             device=crf_device(settings.crf, args.device),
-            resume=resume_token(args, args.scores, *([args.threshold] if args.threshold else [])),
         )
 
 

@@ -15,12 +15,12 @@ from wsss.config import load_section
 from wsss.data.augment import to_input
 from wsss.data.dataset import Dataset
 from wsss.devices import claim_device
-from wsss.inference import WriteBehind, pending, read_groups, size_groups
+from wsss.inference import WriteBehind
 from wsss.models import load_affinity
 from wsss.refine.affinity import AffinityNet, propagate_cam_group
 from wsss.refine.irnet import IRNet, propagate_group_to_boundary
-from wsss.stages.common import resume_token, shard_arguments, stage_parser, stage_session
-from wsss.stages.shards import shard_progress
+from wsss.stages.common import stage_parser, stage_session
+from wsss.stages.shards import Shard, shard_arguments, shard_of
 from wsss.store import ScoreWriter, open_scores
 from wsss.tensors import max_normalise, resize
 
@@ -55,28 +55,21 @@ def refine_cam(
     scores: Path,
     file: Path,
     *,
-    split: str,
-    shard: int,
-    of: int,
+    shard: Shard,
     device: torch.device,
-    resume: str | None = None,
 ) -> None:
-    """Writes the walked maps (background first) of shard `shard` of `of` to `file`."""
-    groups = size_groups(dataset.split(split))[shard::of]
+    """Writes the walked maps (background first) of `shard` to `file`."""
     model = model.to(device).eval()
     walks = boundary_walks if settings.method == "irnet" else affinity_walks
-    writer = ScoreWriter(file, class_names=dataset.class_names, resume=resume)
-    todo = pending(groups, writer)
-    progress = shard_progress(groups, todo)
+    writer = ScoreWriter(file, class_names=dataset.class_names, resume=shard.resume)
     with open_scores(scores, dataset.class_names) as cams, writer as store, WriteBehind() as behind:
-        for group, images in read_groups(todo):
+        for group, images in shard.images(dataset, store):
             inputs = torch.stack([to_input(image, model.backbone.mean, model.backbone.std) for image in images])
             seeds = [cams[record.image_id] for record in group]
             maps = [torch.from_numpy(found.scores).to(device) for found in seeds]
             refined = walks(model, inputs.to(device), maps, settings)
             for record, found, walked in zip(group, seeds, refined, strict=True):
                 behind(store.add, record.image_id, np.r_[0, found.classes], walked.cpu().numpy())
-            progress.update(len(group))
 
 
 def main() -> None:
@@ -93,11 +86,8 @@ def main() -> None:
             load_affinity(args.affinity),
             args.scores,
             args.file,
-            split=args.split,
-            shard=args.shard,
-            of=args.of,
+            shard=shard_of(args, args.affinity, args.scores),
             device=claim_device(args.device),
-            resume=resume_token(args, args.affinity, args.scores),
         )
 
 

@@ -14,19 +14,12 @@ from wsss import schema
 from wsss.config import load_section
 from wsss.data.dataset import Dataset, Record
 from wsss.devices import claim_device
-from wsss.inference import (
-    WriteBehind,
-    pending,
-    read_groups,
-    scaled_views,
-    size_groups,
-    view_maps,
-)
+from wsss.inference import WriteBehind, scaled_views, view_maps
 from wsss.models import EndToEnd, load_segmenter
 from wsss.refine.crf import CRFParams, crf_score_group
 from wsss.segment.network import SegmentationNet
-from wsss.stages.common import resume_token, shard_arguments, stage_parser, stage_session
-from wsss.stages.shards import crf_device, shard_progress
+from wsss.stages.common import stage_parser, stage_session
+from wsss.stages.shards import Shard, crf_device, shard_arguments, shard_of
 from wsss.store import LabelWriter
 from wsss.tensors import resize
 
@@ -79,31 +72,24 @@ def segment(
     file: Path,
     crf_file: Path | None,
     *,
-    split: str,
-    shard: int,
-    of: int,
+    shard: Shard,
     device: torch.device,
-    resume: str | None = None,
 ) -> None:
-    """Writes the predictions of shard `shard` of `of` to `file`, and those after the CRF to `crf_file`."""
-    groups = size_groups(dataset.split(split))[shard::of]
+    """Writes the predictions of `shard` to `file`, and those after the CRF to `crf_file`."""
     model = model.to(device).to(memory_format=torch.channels_last)
-    about = {"class_names": dataset.class_names, "palette": dataset.palette, "resume": resume}
+    about = {"class_names": dataset.class_names, "palette": dataset.palette, "resume": shard.resume}
     writers = [LabelWriter(path, **about) for path in (file, crf_file) if path]
-    todo = pending(groups, *writers)
-    progress = shard_progress(groups, todo)
     refine_on = crf_device(settings.crf, str(device))
     with ExitStack() as stack:
         plain, *refined = (stack.enter_context(writer) for writer in writers)
         behind = stack.enter_context(WriteBehind())
-        for group, images in read_groups(todo):
+        for group, images in shard.images(dataset, *writers):
             views = scaled_views(images, settings.scales, settings.flip, model.mean, model.std, device)
             maps = view_maps(views, lambda view, _rows: model(view), settings.amp)
             shares = FUSION[settings.fusion](maps, group[0].size, settings.flip)
             _add_group(behind, plain, group, shares.argmax(1).byte().cpu().numpy())
             for out in refined:
                 _add_group(behind, out, group, crf_labels(images, shares.cpu().numpy(), settings.crf, refine_on))
-            progress.update(len(group))
 
 
 def _add_group(behind: WriteBehind, out: LabelWriter, group: Sequence[Record], labels: Iterable[np.ndarray]) -> None:
@@ -126,11 +112,8 @@ def main() -> None:
             load_segmenter(args.model),
             args.file,
             args.crf_file if settings.crf else None,
-            split=args.split,
-            shard=args.shard,
-            of=args.of,
+            shard=shard_of(args, args.model),
             device=claim_device(args.device),
-            resume=resume_token(args, args.model),
         )
 
 

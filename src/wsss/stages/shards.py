@@ -1,21 +1,62 @@
-"""What the sharded stages share beside their command line."""
+"""A job's share of a split: its command line, its images, its device."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import argparse
+import hashlib
+import json
+from collections.abc import Container, Iterator
+from dataclasses import dataclass
+from pathlib import Path
 
+import numpy as np
 import torch
 
 from wsss import schema
-from wsss.data.dataset import Record
+from wsss.data.dataset import Dataset, Record
 from wsss.devices import claim_device
+from wsss.inference import pending, read_groups, size_groups
 from wsss.progress import Progress
 
 
-def shard_progress(groups: Sequence[list[Record]], todo: Sequence[list[Record]]) -> Progress:
-    """Progress over the images of a shard, of which those of `todo` are left."""
-    total = sum(map(len, groups))
-    return Progress(total, "images", done=total - sum(map(len, todo)))
+@dataclass(frozen=True)
+class Shard:
+    """Part `index` of `of` of a split; groups stay whole, so the number of parts changes no result.
+
+    resume stands for all that the results depend on; a file that carries another token is begun anew.
+    """
+
+    split: str
+    index: int = 0
+    of: int = 1
+    resume: str | None = None
+
+    def images(self, dataset: Dataset, *stores: Container[str]) -> Iterator[tuple[list[Record], np.ndarray]]:
+        """The groups that some store lacks, with their images (B, H, W, 3) uint8; reports progress meanwhile."""
+        groups = size_groups(dataset.split(self.split))[self.index :: self.of]
+        todo = pending(groups, *stores)
+        total = sum(map(len, groups))
+        progress = Progress(total, "images", done=total - sum(map(len, todo)))
+        for group, images in read_groups(todo):
+            yield group, images
+            progress.update(len(group))
+
+
+def shard_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of a stage that is cut into shards."""
+    parser.add_argument("--data", type=Path, required=True, help="folder of prepare_data")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
+    parser.add_argument("--split", required=True, help="train or val")
+    parser.add_argument("--shard", type=int, default=0, help="this job's part, 0-based")
+    parser.add_argument("--of", type=int, default=1, help="number of parts; changes no result")
+    parser.add_argument("--file", type=Path, required=True, help="HDF5 file to write")
+
+
+def shard_of(args: argparse.Namespace, *inputs: Path) -> Shard:
+    """The job's part; its token names settings, code, the part and the input files as they are now."""
+    files = [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in (args.data / "index.csv", *inputs)]
+    text = json.dumps([args.config, args.code, args.split, args.shard, args.of, files])
+    return Shard(args.split, args.shard, args.of, hashlib.sha256(text.encode()).hexdigest())
 
 
 def crf_device(crf: schema.CRF | None, name: str) -> torch.device:
