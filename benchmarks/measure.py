@@ -22,10 +22,11 @@ Thunk = Callable[[], Any]
 
 @dataclass(frozen=True)
 class Timed:
-    """What a run returns that has measured its own seconds, without what it takes to start processes."""
+    """What a run returns that has measured itself: seconds without the start of its processes, and their memory."""
 
     seconds: float
     result: Any
+    megabytes: float | None = None
 
 
 @dataclass(frozen=True)
@@ -63,16 +64,16 @@ def measure(prepare: Callable[[str], Thunk], device: str, threads: int) -> Measu
     """Best time and peak memory of one way, in this process."""
     torch.set_num_threads(threads)
     work = prepare(device)
-    before = _reset_peak(device)
-    seconds, result = _time(work, device)  # the first run also warms up
-    peak = _peak(device) - before
-    spent, best = seconds, None if seconds < ENOUGH_SECONDS else seconds
+    before = reset_peak(device)
+    first = _time(work, device)  # also warms up
+    megabytes = peak(device) - before if first.megabytes is None else first.megabytes
+    spent, timed = first.seconds, [first] if first.seconds >= ENOUGH_SECONDS else []
     for _ in range(REPEATS):
-        if best is not None and spent > ENOUGH_SECONDS:
+        if timed and spent > ENOUGH_SECONDS:
             break
-        seconds, result = _time(work, device)
-        best, spent = min(best or seconds, seconds), spent + seconds
-    return Measurement(best, peak, result)
+        timed.append(_time(work, device))
+        spent += timed[-1].seconds
+    return Measurement(min(run.seconds for run in timed), megabytes, timed[-1].result)
 
 
 def measure_apart(prepare: Callable[[str], Thunk], device: str) -> Measurement:
@@ -89,26 +90,28 @@ def largest_difference(plain: Any, ours: Any) -> float:
     return max(float(np.abs(a.astype(np.float64) - b).max(initial=0)) for a, b in pairs)
 
 
-def _time(work: Thunk, device: str) -> tuple[float, Any]:
+def _time(work: Thunk, device: str) -> Timed:
     start = time.perf_counter()
     result = work()
     if device != "cpu":
         torch.cuda.synchronize()
     seconds = time.perf_counter() - start
     if isinstance(result, Timed):
-        return result.seconds, result.result
-    return seconds, result.cpu() if isinstance(result, torch.Tensor) else result
+        return result
+    return Timed(seconds, result.cpu() if isinstance(result, torch.Tensor) else result)
 
 
-def _reset_peak(device: str) -> float:
+def reset_peak(device: str) -> float:
+    """Lets the peak start anew; returns what is held now, in MB."""
     if device != "cpu":
         torch.cuda.reset_peak_memory_stats()
         return torch.cuda.memory_allocated() / 2**20
     Path("/proc/self/clear_refs").write_text("5")  # Linux: the peak starts anew from what is resident
-    return _peak(device)
+    return peak(device)
 
 
-def _peak(device: str) -> float:
+def peak(device: str) -> float:
+    """Most memory held since `reset_peak`, in MB: resident, or the GPU's."""
     if device != "cpu":
         return torch.cuda.max_memory_allocated() / 2**20
     return int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) / 1024

@@ -2,7 +2,8 @@
 
 A trial takes a finished run, deletes what one stage made, lets Snakemake make it again, sends a signal to the job or to
 Snakemake, and repeats the command: after Snakemake itself was killed, with `--unlock` before it. Every file of the
-stage must then be what it was. `python tests/reliability/soak.py --kills 100` prints a table.
+stage must then be what it was. `python tests/reliability/soak.py --kills 100` prints a table. Trials have
+folders of their own, so that some can run side by side.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -213,16 +215,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--jobs", type=int, default=2, help="trials at once (default 2)")
     parser.add_argument("--folder", type=Path, help="where to work; kept (default: a temporary folder)")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         folder = args.folder or Path(temporary)
         source = finished_run(folder / "undisturbed")
         print(f"{'':4} {'stage':21} {'signal to':10} {'signal':8} {'while it ran':21} {'s':>6} result", flush=True)
+        kills = list(itertools.islice(draw_kills(stages(source), args.seed), args.kills))
+        folders = [folder / f"kill{number}" for number in range(1, len(kills) + 1)]
         outcomes = []
-        for number, kill in enumerate(itertools.islice(draw_kills(stages(source), args.seed), args.kills), 1):
-            outcomes.append(try_kill(source, kill, folder / f"kill{number}"))
-            print_line(number, outcomes[-1])
+        with ThreadPoolExecutor(args.jobs) as pool:
+            for outcome in pool.map(try_kill, itertools.repeat(source), kills, folders):
+                outcomes.append(outcome)
+                print_line(len(outcomes), outcome)
     identical = sum(not outcome.problem for outcome in outcomes)
     print(f"{identical} of {len(outcomes)} identical")
     sys.exit(identical < len(outcomes))
