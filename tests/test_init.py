@@ -53,6 +53,15 @@ def test_it_looks_reports_and_writes_a_config_that_is_valid(own, monkeypatch):
     assert init(own, "--force").returncode == 0
 
 
+def test_weights_and_how_their_network_is_built_serve_both_trainings(own):
+    (own / "w.safetensors").touch()
+    done = init(own, "--weights", "w.safetensors", "--network-options", "pad_type=same")
+    assert done.returncode == 0, done.stderr
+    run = yaml.safe_load((own / "photos.yaml").read_text())["runs"]["photos"]
+    for stage in ("train_classifier", "train_segmentation"):
+        assert run[stage]["backbone"] == {"checkpoint": "w.safetensors", "options": {"pad_type": "same"}}
+
+
 def test_other_images_are_other_data(own, monkeypatch):
     init(own)
     presets = PRESETS.resolve()
@@ -100,6 +109,7 @@ def test_what_a_run_lacks_is_one_line(own, monkeypatch, change, message):
         (lambda o: (o / "photos/0.jpg").write_bytes(b""), [], "problem: photos/0.jpg: empty file"),
         (lambda o: None, ["--preset", "photo"], "runs.photos.preset: no preset 'photo'; did you mean 'photos'"),
         (lambda o: None, ["--weights", "w.pth"], "error: --weights: no file 'w.pth'"),
+        (lambda o: None, ["--network-options", "same"], "error: --network-options 'same'; accepted: KEY=VALUE"),
         (lambda o: None, ["--name", "a b"], "error: --name 'a b'; accepted"),
     ],
 )

@@ -86,19 +86,34 @@ def make_config(
     masks: Path | None,
     classes: list[str],
     preset: list[str],
-    weights: Path | None,
+    backbone: dict[str, Any],
 ) -> dict[str, Any]:
-    """The configuration of one run on a folder."""
+    """The configuration of one run on a folder; backbone: settings of the network, beside the preset's."""
     data: dict[str, Any] = {"dataset": "folder", "images": str(images), "labels": str(labels)}
     if masks:
         data |= {"masks": str(masks), "classes": classes}
     run: dict[str, Any] = {"preset": preset if len(preset) > 1 else preset[0], "prepare_data": data}
     run["infer_cam"] = {"threshold": "auto"}
     run["train_segmentation"] = {"upper_bound": False}
-    if weights:
-        run["train_classifier"] = {"backbone": {"checkpoint": str(weights)}}
-        run["train_segmentation"]["backbone"] = {"checkpoint": str(weights)}
+    if backbone:
+        run["train_classifier"] = {"backbone": backbone}
+        run["train_segmentation"]["backbone"] = dict(backbone)
     return {"runs": {name: run}}
+
+
+def backbone_settings(weights: Path | None, options: list[str]) -> dict[str, Any]:
+    """The section `backbone` from the command line.
+
+    Raises:
+        ValueError: an option is not KEY=VALUE, or there is no such file.
+    """
+    if weights and not weights.is_file():
+        raise ValueError(f"--weights: no file '{weights}'")
+    for option in options:
+        if not re.fullmatch(r"\w+=.+", option):
+            raise ValueError(f"--network-options '{option}'; accepted: KEY=VALUE, e.g. pad_type=same")
+    chosen = {key: yaml.safe_load(value) for key, _, value in (option.partition("=") for option in options)}
+    return ({"checkpoint": str(weights)} if weights else {}) | ({"options": chosen} if chosen else {})
 
 
 def look(images: Path, labels: Path) -> tuple[Survey, np.ndarray, list[str]]:
@@ -124,6 +139,9 @@ def main() -> None:
     parser.add_argument("--name", default="photos", help="name of the run (default: photos)")
     parser.add_argument("--preset", nargs="+", default=["photos"], help="recipes of workflow/presets (default: photos)")
     parser.add_argument("--weights", type=Path, help="local ImageNet weights of the preset's network: no download")
+    parser.add_argument(
+        "--network-options", nargs="+", default=[], metavar="KEY=VALUE", help="how the weights want the network built"
+    )
     parser.add_argument("--config", type=Path, help="file to write (default: NAME.yaml)")
     parser.add_argument("--force", action="store_true", help="replace the file")
     args = parser.parse_args()
@@ -144,8 +162,7 @@ def init(args: argparse.Namespace) -> int:
         raise ValueError(f"{target} exists; choose another --name or --config, or --force")
     if not re.fullmatch(r"[\w.+-]+", args.name):
         raise ValueError(f"--name '{args.name}'; accepted: letters, digits and . _ + -")
-    if args.weights and not args.weights.is_file():
-        raise ValueError(f"--weights: no file '{args.weights}'")
+    backbone = backbone_settings(args.weights, args.network_options)
     seen, sizes, problems = look(args.images, args.labels)
     if seen.found:
         print("\n".join(describe(seen, sizes, FolderData.model_fields["max_edge"].default)))
@@ -155,7 +172,7 @@ def init(args: argparse.Namespace) -> int:
     if problems:
         print(f"{len(problems)} problem(s) to mend first; nothing is written", file=sys.stderr)
         return 2
-    config = make_config(args.name, args.images, args.labels, args.masks, seen.table.classes, args.preset, args.weights)
+    config = make_config(args.name, args.images, args.labels, args.masks, seen.table.classes, args.preset, backbone)
     presets = PRESETS if PRESETS.is_dir() else Path(__file__).parents[2] / PRESETS
     load_run(args.name, config["runs"], presets)
     text = yaml.safe_dump(config, sort_keys=False, allow_unicode=True)
