@@ -96,6 +96,8 @@ class ACRMethod(Section):
     end_to_end: ClassVar[bool] = False
     name: Literal["acr"]
     alpha: Weight = Field(125.0, description="factor of both consistency losses (eq. 6)")
+    class_rows: bool = Field(True, description="consistency of the class token's attention to the patches (eq. 4)")
+    patch_pairs: bool = Field(True, description="consistency of the attention between patches (eq. 5)")
     localisation: Literal["gradient", "patch"] = Field(
         "gradient", description="class-token attention by its gradient (§3.4), or the classifier on patch tokens"
     )

@@ -59,6 +59,16 @@ def test_the_loss_is_zero_for_an_equivariant_network_on_a_2_by_3_grid():
     assert losses["class_rows"] > 1e-2 and losses["patch_pairs"] > 1e-2
 
 
+@pytest.mark.parametrize("term", ["class_rows", "patch_pairs"])
+def test_a_term_that_is_switched_off_changes_no_other(term):
+    item = batch()
+    torch.manual_seed(1)
+    whole = tiny()(item, 0)
+    torch.manual_seed(1)
+    rest = tiny(**{term: False})(item, 0)
+    assert term in whole and rest == {name: value for name, value in whole.items() if name != term}
+
+
 def test_unflipping_moves_every_pair_of_patches_to_its_mirrored_place():
     h, w = 2, 3
     attention = torch.rand(1, 1, 1 + h * w, 1 + h * w)

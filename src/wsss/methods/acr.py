@@ -22,6 +22,7 @@ class ACR(Method):
 
     backbone: a `ViTBackbone`. num_classes: K.
     alpha: weight of both consistency losses.
+    class_rows, patch_pairs: the two losses, of the class token's attention (eq. 4) and of the patches' (eq. 5).
     localisation: "gradient", the gradient of a class score with respect to the class token's attention; or
         "patch", the classifier applied to the patch tokens.
     gradient_mode: how attention and gradient become one map, see `class_token_map`.
@@ -35,6 +36,8 @@ class ACR(Method):
         num_classes: int,
         *,
         alpha: float = 125.0,
+        class_rows: bool = True,
+        patch_pairs: bool = True,
         localisation: str = "gradient",
         gradient_mode: str = "grad",
         start_layer: int = -2,
@@ -48,6 +51,7 @@ class ACR(Method):
         if not -backbone.depth <= start_layer < backbone.depth:
             raise ValueError(f"start_layer is {start_layer}; the backbone has {backbone.depth} blocks")
         self.backbone, self.num_classes, self.alpha = backbone, num_classes, alpha
+        self.off = [name for name, on in (("class_rows", class_rows), ("patch_pairs", patch_pairs)) if not on]
         self.localisation, self.gradient_mode = localisation, gradient_mode
         self.start_layer, self.refine = start_layer, refine
         self.classifier = nn.Linear(backbone.channels, num_classes)
@@ -58,7 +62,8 @@ class ACR(Method):
         tokens = self.tokens(torch.cat([batch.images, batch.images.flip(-1)]))
         image, mirror = self.scores(tokens).chunk(2)
         attention = tokens.mean_attention().chunk(2)
-        return acr_losses((image, mirror), attention, batch.labels, tokens.grid, self.alpha)
+        terms = acr_losses((image, mirror), attention, batch.labels, tokens.grid, self.alpha)
+        return {name: term for name, term in terms.items() if name not in self.off}
 
     def present_maps(self, images: Tensor, labels: Tensor) -> Tensor:
         return self.activation_maps(images, labels)
