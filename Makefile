@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: setup demo kit test test-slow soak lint format bench help
+.PHONY: setup demo kit kit-seam test test-slow soak lint format bench help
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -24,10 +24,12 @@ demo: $(STAMP)  ## image labels to a trained model on the generated data set, wi
 	$(BIN)/wsss show results/shapes
 
 kit: $(STAMP)  ## the pipeline on 1000 real photographs: make kit KIT=/path/to/voc-kit
-	@test -d "$(KIT)/VOC2012" || { echo "make kit KIT=DIR: DIR must hold VOC2012/, labels.csv and the MobileNetV2 weights; found '$(KIT)'"; exit 2; }
+kit-seam: $(STAMP)  ## SEAM instead of CAM on them, as far as the pseudo-labels: make kit-seam KIT=/path/to/voc-kit
+kit kit-seam:
+	@test -d "$(KIT)/VOC2012" || { echo "make $@ KIT=DIR: DIR must hold VOC2012/, labels.csv and the MobileNetV2 weights; found '$(KIT)'"; exit 2; }
 	mkdir -p results && sed 's#KIT/#$(KIT)/#' benchmarks/kit.yaml > results/kit.yaml
-	$(BIN)/snakemake --cores all --quiet rules host progress reason --configfile results/kit.yaml -- results/kit/miou.csv
-	$(BIN)/wsss show results/kit
+	$(BIN)/snakemake --cores all --quiet rules host progress reason --configfile results/kit.yaml -- results/$@/miou.csv
+	$(BIN)/wsss show results/$@
 
 bench: $(STAMP)  ## every stage's kernel against the published algorithm written plainly (about 10 minutes; KIT=… optional)
 	WSSS_KIT=$(if $(KIT),$(abspath $(KIT))) $(BIN)/python -m benchmarks
