@@ -12,6 +12,7 @@ import pandas as pd
 import yaml
 
 from wsss.runtime import write_atomically
+from wsss.show import mean_average_precision
 
 _USE = """```python
 from wsss.models import load_segmentation
@@ -44,7 +45,7 @@ def model_card(run: Path) -> str:
         + ("pseudo-labels made from image-level labels alone." if weak else "pixel masks."),
         "## Use\n" + _USE,
         f"## Classes\n{len(classes)}, ids from 0: {', '.join(classes)}. 255 is never predicted.",
-        "## Quality\n" + _quality(table),
+        "## Quality\n" + _quality(table) + _labels_alone(run),
         (run / "prepare_data" / "data_card.md").read_text().replace("# Data", "## Data", 1).strip(),
         "## Recipe\n" + _recipe(run),
         "## Versions\n" + "\n".join(f"- {name}: {version}" for name, version in versions.items()),
@@ -65,6 +66,12 @@ def _quality(table: pd.DataFrame) -> str:
         ious = own.filter(like="iou_").iloc[0]
         lines += ["", "IoU % of this network: " + ", ".join(f"{n[4:]} {v:.1f}" for n, v in ious.items())]
     return "\n".join(lines)
+
+
+def _labels_alone(run: Path) -> str:
+    """How well the classifier behind the masks tells the classes apart: known even without masks."""
+    precision = mean_average_precision(run)
+    return "" if precision is None else f"\n\nMean average precision of the classifier on val: {precision:.1f} %"
 
 
 def _recipe(run: Path) -> str:

@@ -88,6 +88,16 @@ def scaled_views(
         yield torch.cat([view, view.flip(-1)]) if flip else view
 
 
+def class_scores(model: Method, records: Sequence[Record], device: torch.device) -> tuple[np.ndarray, np.ndarray]:
+    """Class logits (N, K) of whole images at their own size, and their labels (N, K)."""
+    scores, labels = [], []
+    for group, images in read_groups(size_groups(records)):
+        views = scaled_views(images, [1.0], False, model.backbone.mean, model.backbone.std, device)
+        scores += view_maps(views, lambda view, _rows: model.logits(view))
+        labels += [record.labels for record in group]
+    return torch.cat(scores).cpu().numpy(), np.stack(labels)
+
+
 @torch.inference_mode()
 def view_maps(views: Iterator[Tensor], maps: Callable[[Tensor, slice], Tensor], amp: str = "off") -> list[Tensor]:
     """`maps` of every view as float32, on the views' device; amp: mixed precision there, if that is a GPU.

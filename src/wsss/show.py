@@ -38,6 +38,9 @@ def show(run: Path, console: Console) -> None:
     for _, row in frame.iterrows():
         table.add_row(*(_text(row, name) for name in _COLUMNS))
     console.print(table)
+    precision = mean_average_precision(run)
+    if precision is not None:
+        console.print(f"The classifier's mean average precision on val: {precision:.1f} %", highlight=False)
     for label, content in (
         ("make_pseudo_labels", "pseudo-labels (train.h5)"),
         ("train_segmentation", "the trained model (model.safetensors)"),
@@ -54,6 +57,15 @@ def show(run: Path, console: Console) -> None:
     if "share_of_upper_bound" in summary:
         share = summary["share_of_upper_bound"]
         console.print(f"Image labels alone reach {share:.1f} % of the mIoU that full masks give the same network.")
+
+
+def mean_average_precision(run: Path) -> float | None:
+    """Of the run's classifier on val, in percent; None if it was not measured."""
+    file = run / "train_classifier" / "average_precision.csv"
+    if not file.is_file():
+        return None
+    mean = pd.read_csv(file).set_index("class")["average_precision"].get("mean")
+    return None if mean is None or pd.isna(mean) else float(mean)
 
 
 def _text(row: pd.Series, name: str) -> str:

@@ -8,6 +8,7 @@ rule train_classifier:
     output:
         model=ROOT + "/train_classifier/{key}/model.safetensors",
         history=ROOT + "/train_classifier/{key}/history.csv",
+        precision=ROOT + "/train_classifier/{key}/average_precision.csv",
     log:
         ROOT + "/train_classifier/{key}/log.txt",
     conda:

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import torch
 
 from wsss import schema
 from wsss.config import load_section
 from wsss.data.dataset import Dataset
 from wsss.data.loading import Samples, derive_seed
+from wsss.inference import class_scores
 from wsss.methods.base import Method
+from wsss.metrics import average_precision
 from wsss.model_file import save_model
 from wsss.models import build_method, freeze
+from wsss.progress import log
+from wsss.runtime import write_atomically
 from wsss.stages.common import stage_parser, stage_session
 from wsss.training.board import write_sample_cams
 from wsss.training.loop import state_lock, write_history
@@ -26,7 +32,10 @@ class Settings(schema.TrainClassifier):
 
 
 def train_classifier(settings: Settings, dataset: Dataset, place: Place) -> None:
-    """Writes `model.safetensors` and `history.csv` to the place; the latter is empty where nothing is trained."""
+    """Writes `model.safetensors`, `history.csv` and `average_precision.csv` to the place.
+
+    The history is empty where nothing is trained.
+    """
     torch.manual_seed(derive_seed(settings.rng_seed, "init"))
     model = build_method(settings, len(dataset.class_names) - 1)
     if settings.training is None:
@@ -35,6 +44,7 @@ def train_classifier(settings: Settings, dataset: Dataset, place: Place) -> None
         _train(model, settings, dataset, place)
     section = settings.model_dump(mode="json", exclude={"rng_seed"})
     if place.writes:
+        measure(model, dataset, place)
         save_model(model, place.out / "model.safetensors", "classifier", section, dataset.class_names)
     if place.tensorboard and place.writes:
         write_sample_cams(place.events, model, dataset.split("train"), dataset.class_names)
@@ -53,6 +63,21 @@ def _train(model: Method, settings: Settings, dataset: Dataset, place: Place) ->
         settings.rng_seed,
         place,
     )
+
+
+def measure(model: Method, dataset: Dataset, place: Place) -> None:
+    """Writes the average precision of each class on val, in percent, and of all (`mean`): it needs labels, no masks."""
+    records, names = dataset.split("val"), dataset.class_names[1:]
+    table = pd.DataFrame({"class": names, "images": 0, "average_precision": np.nan})
+    if records:
+        scores, labels = class_scores(model.to(place.device).eval(), records, place.device)
+        table["images"] = labels.sum(0).astype(int)
+        table["average_precision"] = 100 * average_precision(scores, labels)
+        mean = table["average_precision"].mean()
+        table.loc[len(table)] = ["mean", len(records), mean]
+        log.info("mean average precision on val: %.1f %%", mean)
+    text = table.to_csv(index=False, float_format="%.2f", lineterminator="\n")
+    write_atomically(place.out / "average_precision.csv", text)
 
 
 def main() -> None:
