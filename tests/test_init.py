@@ -62,6 +62,18 @@ def test_weights_and_how_their_network_is_built_serve_both_trainings(own):
         assert run[stage]["backbone"] == {"checkpoint": "w.safetensors", "options": {"pad_type": "same"}}
 
 
+def test_the_recipe_is_fitted_to_number_and_size_of_the_images(own):
+    for path in (own / "photos").iterdir():
+        Image.new("RGB", (640, 1280)).save(path)
+    init(own)
+    run = yaml.safe_load((own / "photos.yaml").read_text())["runs"]["photos"]
+    assert run["infer_cam"]["scales"] == [0.62, 0.94, 1.25]  # of 512 px, to which the images are shrunk
+    assert run["make_pseudo_labels"]["crf"] == {"bilateral_sxy": 80}
+    assert run["train_classifier"]["training"] == {"epochs": 8 * 140}
+    init(own, "--preset", "cam-resnet50", "affinitynet", "deeplab", "--force")
+    assert "training" not in str(yaml.safe_load((own / "photos.yaml").read_text()))
+
+
 def test_other_images_are_other_data(own, monkeypatch):
     init(own)
     presets = PRESETS.resolve()

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import yaml
 
-from wsss.config import PRESETS, load_run
+from wsss.config import PRESETS, load_run, merge
 from wsss.data.dataset import image_size
 from wsss.data.folder import Survey, check_images, survey
 from wsss.runtime import write_atomically
@@ -28,6 +28,12 @@ TOGETHER = 0.9
 """Share of both classes' images at which two classes are hardly told apart."""
 SHOWN = 20
 """Problems, classes and pairs that are printed."""
+PHOTOS = "photos"
+"""The preset that is fitted to the images; others are taken as they are."""
+MADE_ON_IMAGES, MADE_ON_EDGE = 700, 320
+"""Number of images and their longest edge in pixels, on which that preset was made."""
+VAL_WITHOUT_MASKS = 0.1
+"""Share of the images set aside where there are no masks: enough to measure the classifier."""
 
 
 def describe(seen: Survey, sizes: np.ndarray, max_edge: int) -> Iterator[str]:
@@ -90,15 +96,31 @@ def make_config(
 ) -> dict[str, Any]:
     """The configuration of one run on a folder; backbone: settings of the network, beside the preset's."""
     data: dict[str, Any] = {"dataset": "folder", "images": str(images), "labels": str(labels)}
-    if masks:
-        data |= {"masks": str(masks), "classes": classes}
+    data |= {"masks": str(masks), "classes": classes} if masks else {"val_fraction": VAL_WITHOUT_MASKS}
     run: dict[str, Any] = {"preset": preset if len(preset) > 1 else preset[0], "prepare_data": data}
     run["infer_cam"] = {"threshold": "auto"}
     run["train_segmentation"] = {"upper_bound": False}
     if backbone:
-        run["train_classifier"] = {"backbone": backbone}
-        run["train_segmentation"]["backbone"] = dict(backbone)
+        run = merge(run, {stage: {"backbone": dict(backbone)} for stage in ("train_classifier", "train_segmentation")})
     return {"runs": {name: run}}
+
+
+def fitted(recipe: dict[str, Any], sizes: np.ndarray) -> dict[str, Any]:
+    """What of the preset `photos` goes with the images' sizes (N, 2).
+
+    Scales and the CRF's reach go with the median longest edge; of fewer images than the preset was made on, each is
+    seen more often.
+    """
+    edge = float(np.median(np.minimum(sizes.max(1), recipe["prepare_data"]["max_edge"])))
+    often = max(1.0, MADE_ON_IMAGES / len(sizes))
+    reach = recipe["make_pseudo_labels"]["crf"]["bilateral_sxy"] * edge / MADE_ON_EDGE
+    crf = {"crf": {"bilateral_sxy": max(1, round(reach))}}
+    run: dict[str, Any] = {}
+    for stage in ("train_classifier", "train_affinity", "train_segmentation"):
+        run[stage] = {"training": {"epochs": round(often * recipe[stage]["training"]["epochs"])}}
+    for stage in ("infer_cam", "segment"):
+        run[stage] = {"scales": [round(scale * MADE_ON_EDGE / edge, 2) for scale in recipe[stage]["scales"]]}
+    return merge(run, {"train_affinity": {"labels": crf}, "make_pseudo_labels": crf, "segment": crf})
 
 
 def backbone_settings(weights: Path | None, options: list[str]) -> dict[str, Any]:
@@ -163,9 +185,12 @@ def init(args: argparse.Namespace) -> int:
     if not re.fullmatch(r"[\w.+-]+", args.name):
         raise ValueError(f"--name '{args.name}'; accepted: letters, digits and . _ + -")
     backbone = backbone_settings(args.weights, args.network_options)
+    presets = PRESETS if PRESETS.is_dir() else Path(__file__).parents[2] / PRESETS
+    recipe = yaml.safe_load((presets / f"{PHOTOS}.yaml").read_text()) if args.preset == [PHOTOS] else {}
+    max_edge = recipe.get("prepare_data", {}).get("max_edge", FolderData.model_fields["max_edge"].default)
     seen, sizes, problems = look(args.images, args.labels)
     if seen.found:
-        print("\n".join(describe(seen, sizes, FolderData.model_fields["max_edge"].default)))
+        print("\n".join(describe(seen, sizes, max_edge)))
         print("\n".join(f"note: {line}" for line in remarks(seen)))
     for problem in problems[:SHOWN]:
         print(f"problem: {problem}", file=sys.stderr)
@@ -173,7 +198,8 @@ def init(args: argparse.Namespace) -> int:
         print(f"{len(problems)} problem(s) to mend first; nothing is written", file=sys.stderr)
         return 2
     config = make_config(args.name, args.images, args.labels, args.masks, seen.table.classes, args.preset, backbone)
-    presets = PRESETS if PRESETS.is_dir() else Path(__file__).parents[2] / PRESETS
+    if recipe:
+        config["runs"][args.name] = merge(config["runs"][args.name], fitted(recipe, sizes))
     load_run(args.name, config["runs"], presets)
     text = yaml.safe_dump(config, sort_keys=False, allow_unicode=True)
     write_atomically(target, f"# Written by wsss.init. Every setting: wsss describe\n{text}")
