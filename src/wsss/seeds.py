@@ -9,6 +9,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from wsss.tensors import box_mask
+
 IGNORE = 255
 
 
@@ -62,11 +64,7 @@ def present_scores(scores: Tensor, labels: Tensor) -> Tensor:
 
 def ignore_outside(labels: Tensor, boxes: Tensor) -> Tensor:
     """Labels (B, H, W), 255 outside the image's box (B, 4): top ≤ y < bottom, left ≤ x < right."""
-    rows = torch.arange(labels.shape[-2], device=labels.device)
-    columns = torch.arange(labels.shape[-1], device=labels.device)
-    top, bottom, left, right = boxes.to(labels.device)[..., None].unbind(-2)
-    inside_rows, inside_columns = (rows >= top) & (rows < bottom), (columns >= left) & (columns < right)
-    return torch.where(inside_rows[:, :, None] & inside_columns[:, None, :], labels, IGNORE)
+    return torch.where(box_mask(boxes.to(labels.device), labels.shape[-2:]), labels, IGNORE)
 
 
 def confident_labels(low: Tensor, high: Tensor) -> Tensor:

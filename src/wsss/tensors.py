@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -47,3 +49,11 @@ def min_max_normalise(x: Tensor, eps: float = EPS, margin: float = 0.0) -> Tenso
     """
     low, high = x.amin((-2, -1), keepdim=True), x.amax((-2, -1), keepdim=True)
     return (x - low - margin) / (high - low + eps)
+
+
+def box_mask(boxes: Tensor, size: Sequence[int]) -> Tensor:
+    """(B, H, W) bool, true inside each box (top, bottom, left, right), ends excluded; boxes: (B, 4)."""
+    top, bottom, left, right = boxes[:, :, None, None].unbind(1)
+    y = torch.arange(size[0], device=boxes.device)[:, None]
+    x = torch.arange(size[1], device=boxes.device)
+    return (top <= y) & (y < bottom) & (left <= x) & (x < right)

@@ -12,6 +12,7 @@ from torch.autograd.function import once_differentiable
 
 from wsss.refine.lattice import PermutohedralLattice
 from wsss.refine.mean_field import as_rows, bilateral_features
+from wsss.tensors import box_mask
 
 KERNELS = ("lattice", "exact")
 EXACT_ROWS = 1024
@@ -88,14 +89,6 @@ def grey_levels(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> 
     """Images (B, 3, H, W) in 0..255, not rounded, from images normalised by the `mean` and `std` of 0..1."""
     scale, shift = (images.new_tensor(values)[:, None, None] for values in (std, mean))
     return (images * scale + shift) * 255
-
-
-def box_mask(boxes: Tensor, size: Sequence[int]) -> Tensor:
-    """(B, H, W) bool, true inside each box (top, bottom, left, right), ends excluded; boxes: (B, 4)."""
-    top, bottom, left, right = boxes[:, :, None, None].unbind(1)
-    y = torch.arange(size[0], device=boxes.device)[:, None]
-    x = torch.arange(size[1], device=boxes.device)
-    return (top <= y) & (y < bottom) & (left <= x) & (x < right)
 
 
 class _Energy(torch.autograd.Function):
