@@ -108,15 +108,20 @@ def build_method(settings: schema.TrainClassifier, num_classes: int, *, weights:
     return model
 
 
-def freeze(model: nn.Module, backbone: Backbone, training: schema.Training) -> None:
-    """Stops what the recipe does not train; frozen BatchNorm stays in eval mode through `model.train()`."""
+def freeze(backbone: Backbone, training: schema.Training) -> None:
+    """Stops what the recipe does not train of the pretrained network."""
     if training.freeze_stages is not None:
         backbone.freeze(training.freeze_stages)
     if training.freeze_batch_norm:
-        for module in model.modules():
-            if isinstance(module, nn.modules.batchnorm._BatchNorm):
-                module.eval()
-                module.train = lambda mode=True, module=module: module
+        freeze_batch_norm(backbone)
+
+
+def freeze_batch_norm(network: nn.Module) -> None:
+    """BatchNorm keeps its running statistics: it stays in eval mode through `train()` of whatever holds it."""
+    for module in network.modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            module.eval()
+            module.train = lambda mode=True, module=module: module
 
 
 def build_affinity(settings: schema.AffinityNet | schema.IRNet, backbone: Backbone) -> AffinityNet | IRNet:
@@ -150,7 +155,7 @@ def load_segmentation(path: Path | str) -> SegmentationNet:
 def build_segmentation(
     settings: schema.TrainSegmentation, num_classes: int, backbone: Backbone | None = None
 ) -> SegmentationNet:
-    """The segmentation network of a settings section; its encoder copies the weights of `backbone`, if given."""
+    """The segmentation network of a settings section; its encoder copies `backbone`, and what is frozen of it."""
     source = settings.backbone
     model = SegmentationNet(
         settings.architecture,

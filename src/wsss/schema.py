@@ -92,7 +92,7 @@ class Training(Section):
     schedule: Schedule = Schedule()
     augment: Augmentation = Augmentation()
     freeze_stages: int | None = Field(None, ge=0, description="stem and this many stages are not trained")
-    freeze_batch_norm: bool = Field(False, description="keep BatchNorm's pretrained running statistics")
+    freeze_batch_norm: bool = Field(False, description="the pretrained network's BatchNorm keeps its statistics")
     amp: Literal["off", "bf16", "fp16"] = Field("off", description="mixed precision")
     channels_last: bool = Field(True, description="memory format; faster for CNNs")
 

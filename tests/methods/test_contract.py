@@ -45,7 +45,7 @@ def built(request):
     torch.manual_seed(0)
     settings = section(request.param)
     model = build_method(settings, K)
-    freeze(model, model.backbone, settings.training)
+    freeze(model.backbone, settings.training)
     return request.param, settings, model
 
 

@@ -61,7 +61,7 @@ def run(name: str, folder: Path, out: Path, accumulate: int = 1) -> None:
     settings = schema.TrainClassifier.model_validate(section)
     torch.manual_seed(0)
     model = build_method(settings, K)
-    freeze(model, model.backbone, settings.training)
+    freeze(model.backbone, settings.training)
     samples = Samples(read_records(folder), Augment(SIZE, (0.5,) * 3, (0.2,) * 3), rng_seed=1)
     place = Place(out, torch.device("cpu"), workers=0, checkpoint_seconds=60, identity="test")
     losses = lambda model, item, step: model(item[0], step)  # noqa: E731

@@ -68,7 +68,7 @@ class SegmentationNet(nn.Module):
         return self(inputs)[0].argmax(0).to(torch.uint8).cpu().numpy()
 
     def load_encoder(self, backbone: Backbone) -> None:
-        """Copies the weights of the same network, a `TimmBackbone`, to the encoder.
+        """Copies the weights of the same network, a `TimmBackbone`, to the encoder; what it does not train stays so.
 
         Raises:
             ValueError: the encoder has weights that the backbone lacks or has in another shape.
@@ -83,6 +83,9 @@ class SegmentationNet(nn.Module):
                 f"e.g. {wrong[0]}; segmentation and classifier need the same backbone for init: classifier"
             )
         self.net.encoder.model.load_state_dict(named)
+        frozen = {name for name, parameter in backbone.net.named_parameters() if not parameter.requires_grad}
+        for name, parameter in self.net.encoder.model.named_parameters():
+            parameter.requires_grad_(not frozen & {name, _unflattened(name)})
 
     def head_parameters(self) -> list[nn.Parameter]:
         """Everything but the encoder."""

@@ -129,7 +129,7 @@ def _train(model: AffinityNet | IRNet, settings: Settings, dataset: Dataset, lab
         head, terms = model.displacement_parameters(), irnet_terms
     else:
         head, terms = model.head_parameters(), affinitynet_terms
-        freeze(model, backbone, settings.training)
+        freeze(backbone, settings.training)
     losses = lambda model, item, _step: terms(model, item, settings)  # noqa: E731
     train(model, head, losses, samples, settings.training, settings.rng_seed, place)
     if isinstance(model, IRNet):

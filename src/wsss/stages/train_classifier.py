@@ -51,7 +51,7 @@ def train_classifier(settings: Settings, dataset: Dataset, place: Place) -> None
 
 
 def _train(model: Method, settings: Settings, dataset: Dataset, place: Place) -> None:
-    freeze(model, model.backbone, settings.training)
+    freeze(model.backbone, settings.training)
     augment = make_augment(settings.training.augment, model.backbone)
     samples = Samples(dataset.split("train"), augment, settings.rng_seed)
     train(

@@ -15,7 +15,7 @@ from wsss.data.augment import IGNORE
 from wsss.data.dataset import Dataset
 from wsss.data.loading import Samples, StoredLabels, derive_seed, mask_reader
 from wsss.model_file import save_model
-from wsss.models import build_backbone, build_segmentation, freeze, load_classifier
+from wsss.models import build_backbone, build_segmentation, freeze_batch_norm, load_classifier
 from wsss.segment.network import SegmentationNet
 from wsss.stages.common import stage_parser, stage_session
 from wsss.training.loop import state_lock
@@ -45,8 +45,11 @@ def train_segmentation(
     """
     torch.manual_seed(derive_seed(settings.rng_seed, "init"))
     backbone = load_classifier(classifier).backbone if classifier else build_backbone(settings.backbone)
+    if settings.training.freeze_stages is not None:
+        backbone.freeze(settings.training.freeze_stages)
     model = build_segmentation(settings, len(dataset.class_names), backbone)
-    freeze(model, backbone, settings.training)
+    if settings.training.freeze_batch_norm:
+        freeze_batch_norm(model.net.encoder)
     augment = make_augment(settings.training.augment, model)
     label_of = StoredLabels(labels, dataset.class_names) if labels else mask_reader
     samples = Samples(dataset.split("train"), augment, settings.rng_seed, label_of)
