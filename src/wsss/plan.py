@@ -143,7 +143,8 @@ class _Builder:
             self.threshold = {"threshold": self.add("choose_threshold", {"policy": threshold}, upstream=upstream)}
         for split in ("train", "val"):
             self.row("cam", split, self.cams, f"{split}.h5", threshold)
-        self.cam_crf = self._labels("cam_crf", self.cams, run.make_pseudo_labels.crf or CRF())
+        label = "" if self._labels_are_cam_crf() else "cam_crf"
+        self.cam_crf = self._labels(label, self.cams, run.make_pseudo_labels.crf or CRF())
         self.row("cam_crf", "train", self.cam_crf, "train.h5")
 
     def decode(self) -> None:
@@ -158,12 +159,21 @@ class _Builder:
     def refine(self) -> None:
         run = self.run
         self.scores = self.cams
-        if run.train_affinity is not None and run.refine_cam is not None:
+        if self._walks():
             self._walk()
-        crf, par = run.make_pseudo_labels.crf, run.make_pseudo_labels.par
-        other = self.scores is not self.cams or par is not None or crf is None
-        self.labels = self._labels("", self.scores, crf, par) if other else self.cam_crf
+        if self._labels_are_cam_crf():
+            self.labels = self.cam_crf
+        else:
+            self.labels = self._labels("", self.scores, run.make_pseudo_labels.crf, run.make_pseudo_labels.par)
         self.row("pseudo_label", "train", self.labels, "train.h5")
+
+    def _walks(self) -> bool:
+        return self.run.train_affinity is not None and self.run.refine_cam is not None
+
+    def _labels_are_cam_crf(self) -> bool:
+        """Whether the pseudo-labels are CAM + CRF itself, which every run measures."""
+        settings = self.run.make_pseudo_labels
+        return settings.crf is not None and settings.par is None and not self._walks()
 
     def _walk(self) -> None:
         run = self.run

@@ -30,5 +30,5 @@ rule affinity_map:
         device=lambda wildcards: plan_of(wildcards.run).execution.device,
     shell:
         "python -m wsss.stages.affinity_map --data {params.data:q} --classifier {input.classifier:q}"
-        " --image {wildcards.image:q} --row {wildcards.row} --column {wildcards.column}"
+        " --image {wildcards.image:q} --row {wildcards.row:q} --column {wildcards.column:q}"
         " --picture {output[0]:q} --device {params.device:q} 2> {log:q}"
