@@ -67,6 +67,7 @@ def test_the_recipe_is_fitted_to_number_and_size_of_the_images(own):
         Image.new("RGB", (640, 1280)).save(path)
     init(own)
     run = yaml.safe_load((own / "photos.yaml").read_text())["runs"]["photos"]
+    assert "scales: [0.62, 0.94, 1.25]" in (own / "photos.yaml").read_text()
     assert run["infer_cam"]["scales"] == [0.62, 0.94, 1.25]  # of 512 px, to which the images are shrunk
     assert run["make_pseudo_labels"]["crf"] == {"bilateral_sxy": 80}
     assert run["train_classifier"]["training"] == {"epochs": 8 * 140}

@@ -20,6 +20,7 @@ from wsss.config import PRESETS, load_run, merge
 from wsss.data.dataset import image_size
 from wsss.data.folder import Survey, check_images, survey
 from wsss.runtime import write_atomically
+from wsss.schema import Run
 from wsss.schema_data import FolderData
 
 FEW = 20
@@ -103,6 +104,27 @@ def make_config(
     if backbone:
         run = merge(run, {stage: {"backbone": dict(backbone)} for stage in ("train_classifier", "train_segmentation")})
     return {"runs": {name: run}}
+
+
+def _yaml(name: str, config: dict[str, Any]) -> str:
+    """The configuration with its stages in their order, and lists on one line."""
+    run = config["runs"][name]
+    order = ["preset", *(field for field in Run.model_fields if field in run)]
+    stages = {key: run[key] for key in order}
+    return yaml.dump({"runs": {name: stages}}, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
+
+
+class _Dumper(yaml.SafeDumper):
+    """Equal parts are written out wherever they stand."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+    def represent_list(self, data: list[Any]) -> yaml.SequenceNode:
+        return self.represent_sequence("tag:yaml.org,2002:seq", data, flow_style=True)
+
+
+_Dumper.add_representer(list, _Dumper.represent_list)
 
 
 def fitted(recipe: dict[str, Any], sizes: np.ndarray) -> dict[str, Any]:
@@ -201,8 +223,7 @@ def init(args: argparse.Namespace) -> int:
     if recipe:
         config["runs"][args.name] = merge(config["runs"][args.name], fitted(recipe, sizes))
     load_run(args.name, config["runs"], presets)
-    text = yaml.safe_dump(config, sort_keys=False, allow_unicode=True)
-    write_atomically(target, f"# Written by wsss.init. Every setting: wsss describe\n{text}")
+    write_atomically(target, f"# Written by wsss.init. Every setting: wsss describe\n{_yaml(args.name, config)}")
     print(f"\n{target} is ready. Next:\n  snakemake --cores all --configfile {target} -- results/{args.name}/miou.csv")
     return 0
 
