@@ -20,13 +20,17 @@ import numpy as np
 LEVELS = 255
 _STEPS = (16, 8, 4, 2, 1)
 _BLOCK = 64
+_PIECE = 2**16
 _LOWEST = np.uint64(0x0101010101010101)  # the lowest bit of each byte of a word
 _WIDTH = np.array([v.bit_length() for v in range(256)], dtype=np.uint8)
 
 
 def encode_scores(scores: np.ndarray, name: str = "scores") -> bytes:
     """Compress (k, H, W) scores, clipped to [0, 1]; decoded ones differ by 1/510 at most. ValueError for NaN."""
-    return _pack(_zigzag(_words(_residuals(quantise(scores, name)))))
+    words = np.zeros((-(-scores.size // _BLOCK), 8), "<u8")
+    levels = words.view(np.uint8).reshape(-1)[: scores.size].reshape(scores.shape)
+    _residuals(quantise(scores, name, levels))
+    return _pack(_zigzag(words))
 
 
 def decode_scores(record: bytes | memoryview, shape: tuple[int, int, int]) -> np.ndarray:
@@ -34,16 +38,31 @@ def decode_scores(record: bytes | memoryview, shape: tuple[int, int, int]) -> np
     size = int(np.prod(shape))
     residuals = _unzigzag(_unpack(record, -(-size // _BLOCK)))
     levels = _restore(residuals.view(np.uint8).ravel()[:size].reshape(shape))
-    return np.multiply(levels, np.float32(1 / LEVELS))
+    return _scaled(levels)
 
 
-def quantise(scores: np.ndarray, name: str = "scores") -> np.ndarray:
-    """Nearest of 256 levels, uint8 of the same shape; ValueError if a score is NaN."""
+def _scaled(levels: np.ndarray) -> np.ndarray:
+    """Levels as scores, float32, a piece at a time: the second pass over a piece finds it in the cache."""
+    scores = np.empty(levels.shape, np.float32)
+    flat, given = scores.reshape(-1), levels.reshape(-1)
+    for start in range(0, flat.size, _PIECE):
+        piece = flat[start : start + _PIECE]
+        piece[...] = given[start : start + _PIECE]
+        piece *= np.float32(1 / LEVELS)
+    return scores
+
+
+def quantise(scores: np.ndarray, name: str = "scores", out: np.ndarray | None = None) -> np.ndarray:
+    """Nearest of 256 levels, uint8 of the same shape, in `out` if it is given; ValueError if a score is NaN."""
     levels = np.multiply(scores, np.float32(LEVELS), dtype=np.float32)
     levels += np.float32(0.5)
     if levels.size and np.isnan(levels.max()):
         raise ValueError(f"{name}: scores hold NaN")
-    return np.clip(levels, 0, LEVELS, out=levels).astype(np.uint8)
+    np.clip(levels, 0, LEVELS, out=levels)
+    if out is None:
+        return levels.astype(np.uint8)
+    out[...] = levels
+    return out
 
 
 def _predictions(maps: np.ndarray, step: int) -> tuple[np.ndarray, np.ndarray]:
@@ -70,14 +89,6 @@ def _restore(residuals: np.ndarray) -> np.ndarray:
         rows, predicted = _predictions(residuals, step)
         rows += predicted
     return residuals
-
-
-def _words(values: np.ndarray) -> np.ndarray:
-    """Bytes as 64-bit words (blocks, 8), zero-padded."""
-    blocks = -(-values.size // _BLOCK)
-    padded = np.zeros(blocks * _BLOCK, np.uint8)
-    padded[: values.size] = values.ravel()
-    return padded.view("<u8").reshape(blocks, 8)
 
 
 def _zigzag(words: np.ndarray) -> np.ndarray:

@@ -238,6 +238,12 @@ class _Store(Mapping[str, T], Generic[T]):
         except OSError as e:
             raise self._damaged(image_id, e) from None
 
+    def _decode(self, image_id: str, shape: tuple[int, int, int], record: memoryview) -> T:
+        raise NotImplementedError
+
+    def __getitem__(self, image_id: str) -> T:
+        return self._decode(image_id, *self._record(image_id))
+
     def _damaged(self, image_id: str, error: Exception) -> ValueError:
         return ValueError(f"{self.path}: image {image_id!r} is damaged ({str(error).splitlines()[0]})")
 
@@ -275,10 +281,9 @@ class LabelStore(_Store[np.ndarray]):
     _KIND = LABELS
     palette: np.ndarray
 
-    def __getitem__(self, image_id: str) -> np.ndarray:
-        (_, height, width), record = self._record(image_id)
+    def _decode(self, image_id: str, shape: tuple[int, int, int], record: memoryview) -> np.ndarray:
         try:
-            return np.frombuffer(bytearray(zlib.decompress(record)), np.uint8).reshape(height, width)
+            return np.frombuffer(bytearray(zlib.decompress(record)), np.uint8).reshape(shape[1:])
         except (zlib.error, ValueError) as e:
             raise self._damaged(image_id, e) from None
 
@@ -288,8 +293,7 @@ class ScoreStore(_Store[ScoreMap]):
 
     _KIND = SCORES
 
-    def __getitem__(self, image_id: str) -> ScoreMap:
-        shape, record = self._record(image_id)
+    def _decode(self, image_id: str, shape: tuple[int, int, int], record: memoryview) -> ScoreMap:
         cut = 2 * shape[0]
         try:
             classes = np.frombuffer(record[:cut], "<u2").astype(np.int64)
