@@ -106,7 +106,7 @@ def in_shards(count: int, shards: int, _device: str) -> Thunk:
         done = list(pool.map(_shard, itertools.repeat(records), parts, files))
         seconds = max(end for _, end, _, _ in done) - min(start for start, _, _, _ in done)
         found = dict(itertools.chain.from_iterable(cams.items() for _, _, _, cams in done))
-        return Timed(seconds, [found[name] for name in sorted(found)], sum(peak for _, _, peak, _ in done))
+        return Timed(seconds, [found[name] for name in sorted(found)], sum(megabytes for _, _, megabytes, _ in done))
 
     return run
 

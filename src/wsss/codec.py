@@ -29,7 +29,7 @@ def encode_scores(scores: np.ndarray, name: str = "scores") -> bytes:
     """Compress (k, H, W) scores, clipped to [0, 1]; decoded ones differ by 1/510 at most. ValueError for NaN."""
     words = np.zeros((-(-scores.size // _BLOCK), 8), "<u8")
     levels = words.view(np.uint8).reshape(-1)[: scores.size].reshape(scores.shape)
-    _residuals(quantise(scores, name, levels))
+    _residuals(quantise(scores, levels, name))
     return _pack(_zigzag(words))
 
 
@@ -52,16 +52,13 @@ def _scaled(levels: np.ndarray) -> np.ndarray:
     return scores
 
 
-def quantise(scores: np.ndarray, name: str = "scores", out: np.ndarray | None = None) -> np.ndarray:
-    """Nearest of 256 levels, uint8 of the same shape, in `out` if it is given; ValueError if a score is NaN."""
+def quantise(scores: np.ndarray, out: np.ndarray, name: str = "scores") -> np.ndarray:
+    """Fills and returns `out`, uint8 of the same shape: the nearest of 256 levels; ValueError if a score is NaN."""
     levels = np.multiply(scores, np.float32(LEVELS), dtype=np.float32)
     levels += np.float32(0.5)
     if levels.size and np.isnan(levels.max()):
         raise ValueError(f"{name}: scores hold NaN")
-    np.clip(levels, 0, LEVELS, out=levels)
-    if out is None:
-        return levels.astype(np.uint8)
-    out[...] = levels
+    out[...] = np.clip(levels, 0, LEVELS, out=levels)
     return out
 
 

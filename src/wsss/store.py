@@ -25,6 +25,7 @@ from __future__ import annotations
 import json
 import os
 import zlib
+from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -238,8 +239,9 @@ class _Store(Mapping[str, T], Generic[T]):
         except OSError as e:
             raise self._damaged(image_id, e) from None
 
+    @abstractmethod
     def _decode(self, image_id: str, shape: tuple[int, int, int], record: memoryview) -> T:
-        raise NotImplementedError
+        """The image's map from its shape and compressed bytes; ValueError if they are damaged."""
 
     def __getitem__(self, image_id: str) -> T:
         return self._decode(image_id, *self._record(image_id))

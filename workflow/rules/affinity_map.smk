@@ -31,4 +31,4 @@ rule affinity_map:
     shell:
         "python -m wsss.stages.affinity_map --data {params.data:q} --classifier {input.classifier:q}"
         " --image {wildcards.image:q} --row {wildcards.row:q} --column {wildcards.column:q}"
-        " --picture {output[0]:q} --device {params.device:q} 2> {log:q}"
+        " --picture {output[0]:q} --device {params.device:q} 2>&1 | tee {log:q}"
