@@ -70,6 +70,18 @@ def test_rows_of_the_table_follow_the_stages():
     ]
 
 
+def test_nothing_is_computed_only_to_be_measured_where_there_are_no_masks(tmp_path):
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "labels.csv").write_text("image,labels\na.jpg,cat\n")
+    folder = {"dataset": "folder", "images": str(tmp_path / "photos"), "labels": str(tmp_path / "labels.csv")}
+    common = {"infer_cam": {"threshold": "auto"}}
+    without = plan(prepare_data=folder, **common)
+    assert [row["stage"] for row in without.steps[-1].config["rows"]].count("cam_crf") == 0
+    assert [step.label for step in without.steps if step.stage == "make_pseudo_labels"] == ["make_pseudo_labels"]
+    with_masks = plan(prepare_data=folder | {"masks": str(tmp_path)}, **common)
+    assert "make_pseudo_labels-cam_crf" in keys(with_masks)
+
+
 @pytest.mark.parametrize("config", [{"run": {}}, {"runs": None}, {"runs": {"a b": {}}}, {"runs": {"stages": {}}}])
 def test_a_configuration_is_runs_with_plain_names(config):
     with pytest.raises(ConfigError, match=r"^runs?[.:]"):

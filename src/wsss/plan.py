@@ -143,9 +143,13 @@ class _Builder:
             self.threshold = {"threshold": self.add("choose_threshold", {"policy": threshold}, upstream=upstream)}
         for split in ("train", "val"):
             self.row("cam", split, self.cams, f"{split}.h5", threshold)
-        label = "" if self._labels_are_cam_crf() else "cam_crf"
-        self.cam_crf = self._labels(label, self.cams, run.make_pseudo_labels.crf or CRF())
-        self.row("cam_crf", "train", self.cam_crf, "train.h5")
+        if self._labels_are_cam_crf():
+            cam_crf = self.labels = self._labels("", self.cams, run.make_pseudo_labels.crf)
+        elif self._may_have_masks():
+            cam_crf = self._labels("cam_crf", self.cams, run.make_pseudo_labels.crf or CRF())
+        else:
+            return
+        self.row("cam_crf", "train", cam_crf, "train.h5")
 
     def decode(self) -> None:
         """Masks straight from a single-stage method."""
@@ -161,9 +165,7 @@ class _Builder:
         self.scores = self.cams
         if self._walks():
             self._walk()
-        if self._labels_are_cam_crf():
-            self.labels = self.cam_crf
-        else:
+        if not self._labels_are_cam_crf():
             self.labels = self._labels("", self.scores, run.make_pseudo_labels.crf, run.make_pseudo_labels.par)
         self.row("pseudo_label", "train", self.labels, "train.h5")
 
@@ -171,9 +173,14 @@ class _Builder:
         return self.run.train_affinity is not None and self.run.refine_cam is not None
 
     def _labels_are_cam_crf(self) -> bool:
-        """Whether the pseudo-labels are CAM + CRF itself, which every run measures."""
+        """Whether the pseudo-labels are CAM + CRF itself, which every run with masks measures."""
         settings = self.run.make_pseudo_labels
         return settings.crf is not None and settings.par is None and not self._walks()
+
+    def _may_have_masks(self) -> bool:
+        """Whether a result that is there only to be measured is worth its time."""
+        data = self.run.prepare_data
+        return data.dataset != "folder" or data.masks is not None
 
     def _walk(self) -> None:
         run = self.run

@@ -1,5 +1,6 @@
 """Look-ups that every rule shares: a step by its key, the folders of its inputs, its parameters."""
 
+import inspect
 import json
 import os
 import shlex
@@ -38,9 +39,16 @@ wildcard_constraints:
     n=r"\d+",
 
 
+def by_key(find):
+    """Decorator of functions of the wildcards: Snakemake inspects each again for each of thousands of jobs."""
+    find.__signature__ = inspect.signature(find)
+    return find
+
+
 def upstream(stage, role, file):
     """Input function: `file` in the folder of the step that fills `role`; nothing if the role is empty."""
 
+    @by_key
     def find(wildcards):
         step = STEPS[stage, wildcards.key].upstream.get(role)
         return f"{step.folder}/{file.format(**wildcards)}" if step else []
@@ -50,12 +58,15 @@ def upstream(stage, role, file):
 
 def weights(stage):
     """Input function: weight files that the step's settings name."""
-    return lambda wildcards: [str(path) for path in STEPS[stage, wildcards.key].weights]
+    return by_key(
+        lambda wildcards: [str(path) for path in STEPS[stage, wildcards.key].weights]
+    )
 
 
 def shards(stage, pattern):
     """Input function: the shards of a step's file."""
 
+    @by_key
     def find(wildcards):
         count = EXECUTION[stage, wildcards.key].shards
         return [pattern.format(**wildcards, shard=i, n=count) for i in range(count)]
@@ -65,29 +76,32 @@ def shards(stage, pattern):
 
 def settings(stage):
     """Param: the step's settings as JSON."""
-    return lambda wildcards: json.dumps(STEPS[stage, wildcards.key].config)
+    return by_key(lambda wildcards: json.dumps(STEPS[stage, wildcards.key].config))
 
 
 def code(stage):
     """Param: digest of the code that the step runs, so that an edited algorithm runs again."""
-    return lambda wildcards: STEPS[stage, wildcards.key].code
+    return by_key(lambda wildcards: STEPS[stage, wildcards.key].code)
 
 
 def execution(stage, field):
     """Param that changes no result, e.g. the device."""
-    return lambda wildcards: getattr(EXECUTION[stage, wildcards.key], field)
+    return by_key(lambda wildcards: getattr(EXECUTION[stage, wildcards.key], field))
 
 
 def gpu(stage):
     """Resource: GPUs of a job on this machine; cluster profiles ask for theirs with set-resources."""
-    return lambda wildcards: int(
-        GPU_HERE and EXECUTION[stage, wildcards.key].device != "cpu"
+    return by_key(
+        lambda wildcards: int(
+            GPU_HERE and EXECUTION[stage, wildcards.key].device != "cpu"
+        )
     )
 
 
 def crf_gpu(stage):
     """Resource: a GPU for a step whose DenseCRF can use one."""
 
+    @by_key
     def find(wildcards):
         crf = STEPS[stage, wildcards.key].config["crf"]
         return gpu(stage)(wildcards) if crf and crf["backend"] != "pydensecrf" else 0
@@ -102,14 +116,16 @@ def option(flag, value):
 
 def training_gpus(stage):
     """Resource: a GPU for each process of a training."""
-    return lambda wildcards: (
-        gpu(stage)(wildcards) * EXECUTION[stage, wildcards.key].processes
+    return by_key(
+        lambda wildcards: gpu(stage)(wildcards)
+        * EXECUTION[stage, wildcards.key].processes
     )
 
 
 def launcher(stage):
     """Resource: what starts a training, torchrun if it has several processes."""
 
+    @by_key
     def find(wildcards):
         count = EXECUTION[stage, wildcards.key].processes
         if count == 1:
@@ -122,6 +138,7 @@ def launcher(stage):
 def training_flags(stage):
     """Resource: flags that change no result. Not a param, because switching one on must not train again."""
 
+    @by_key
     def find(wildcards):
         chosen = EXECUTION[stage, wildcards.key]
         flags = {
