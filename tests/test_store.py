@@ -93,6 +93,47 @@ def test_codec_is_exact_on_levels(shape):
             decode_scores(record[:-1], shape)
 
 
+def decoded_as_described(record, shape):
+    """Scores of a record by the description in wsss.codec, a bit at a time."""
+    size = int(np.prod(shape))
+    widths, packed = np.split(np.frombuffer(record, np.uint8), [-(-size // 64)])
+    blocks = []
+    for width, words in zip(widths, np.split(packed, np.cumsum(8 * widths.astype(int))[:-1]), strict=True):
+        bits = np.unpackbits(words.reshape(width, 8), axis=0, bitorder="little").reshape(8, width, 8)
+        blocks.append((bits << np.arange(width)[:, None]).sum(1).astype(int))
+    zigzag = np.concatenate(blocks).ravel()[:size].reshape(shape)
+    rows = np.where(zigzag % 2, -(zigzag + 1) // 2, zigzag // 2)
+    for y in range(1, shape[1]):
+        rows[:, y] += 2 * rows[:, y - 1] - rows[:, max(y - 2, 0)]
+    return (rows % 256).astype(np.float32) / 255
+
+
+@pytest.mark.parametrize("spread", [1, 2, 5, 300])
+def test_a_record_is_what_its_description_says(spread):
+    rng, shape = np.random.default_rng(spread), (3, 17, 43)
+    scores = (np.linspace(0, 1, 17 * 43).reshape(shape[1:]) + rng.random(shape) * spread / 255).clip(0, 1)
+    record = encode_scores(scores)
+    np.testing.assert_allclose(decoded_as_described(record, shape), decode_scores(record, shape), atol=1e-7)
+
+
+def test_no_record_however_damaged_does_more_than_be_refused():
+    rng, shape, decoded = np.random.default_rng(0), (2, 9, 31), 0
+    record = np.frombuffer(encode_scores(rng.random(shape)), np.uint8)
+    for _ in range(3000):
+        damaged = record.copy()
+        damaged[rng.integers(0, len(record), 3)] = rng.integers(0, 12, 3)
+        try:
+            scores = decode_scores(damaged[: rng.integers(len(record) - 1, len(record) + 1)].tobytes(), shape)
+        except ValueError:
+            continue
+        decoded += 1
+        assert scores.shape == shape and 0 <= scores.min() <= scores.max() <= 1
+    assert decoded > 100
+    for shape in [(-1, 5, 5), (2**31 - 1,) * 3, (1, 1, 0)]:
+        with pytest.raises(ValueError, match="bytes"):
+            decode_scores(record.tobytes(), shape)
+
+
 def test_smooth_maps_take_a_tenth_of_float32():
     y, x = np.mgrid[:375, :500] / 60
     maps = np.stack([np.sin(x) * np.cos(y), np.cos(x + y)]).clip(0).astype(np.float32)
@@ -162,7 +203,7 @@ def test_errors_name_the_file(tmp_path):
         open_labels(path)["nope"]
     with pytest.raises(FileNotFoundError, match="missing"):
         open_labels(tmp_path / "missing")
-    with pytest.raises(ValueError, match="x: holds wsss-labels version 1, expected wsss-scores version 1"):
+    with pytest.raises(ValueError, match="x: holds wsss-labels version 2, expected wsss-scores version 2"):
         open_scores(path)
     (tmp_path / "text").write_text("hello")
     (tmp_path / "short").write_bytes(path.read_bytes()[:-500])

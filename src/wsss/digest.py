@@ -45,9 +45,9 @@ def _closure(modules: tuple[str, ...]) -> set[str]:
 
 @functools.cache
 def _source(name: str) -> Path | None:
-    """The file of a wsss module, found without importing it."""
+    """The file of a wsss module, in Python or C, found without importing it."""
     base = Path(util.find_spec("wsss").submodule_search_locations[0]).joinpath(*name.split(".")[1:])
-    candidates = (base.with_suffix(".py"), base / "__init__.py")
+    candidates = (base.with_suffix(".py"), base / "__init__.py", base.with_suffix(".c"))
     return next((path for path in candidates if path.is_file()), None)
 
 
@@ -62,6 +62,8 @@ def _tree(name: str) -> ast.Module:
 
 @functools.cache
 def _imports(name: str) -> list[str]:
+    if _source(name).suffix == ".c":
+        return []
     found = []
     for node in ast.walk(_tree(name)):
         if isinstance(node, ast.Import):
@@ -73,4 +75,6 @@ def _imports(name: str) -> list[str]:
 
 @functools.cache
 def _module_digest(name: str) -> str:
+    if _source(name).suffix == ".c":
+        return hashlib.sha256(_source(name).read_bytes()).hexdigest()
     return hashlib.sha256(ast.dump(_tree(name)).encode()).hexdigest()

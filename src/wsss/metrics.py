@@ -7,6 +7,7 @@ up; IoUs of images are never averaged: VOC's mIoU is that of the sum.
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,12 +21,33 @@ def confusion(truth: np.ndarray, prediction: np.ndarray, num_classes: int) -> np
     if truth.shape != prediction.shape:
         raise ValueError(f"truth {truth.shape} and prediction {prediction.shape} differ in shape")
     truth, prediction = _bytes(truth), _bytes(prediction)
-    starts, lengths = _runs(truth, prediction)
-    rows = _bounded(truth[starts], num_classes, "truth")
-    columns = _bounded(prediction[starts], num_classes, "prediction")
-    side = num_classes + 1
-    table = np.bincount(rows * side + columns, lengths, side * side).astype(np.int64)
-    return table.reshape(side, side)[:num_classes]
+    ends, lengths = _runs(truth, prediction)
+    column = _columns(num_classes)
+    side = num_classes + 2
+    cells = column.take(truth.take(ends))
+    cells *= side
+    cells += column.take(prediction.take(ends))
+    table = np.bincount(cells, lengths, side * side).astype(np.int64).reshape(side, side)
+    if table[-1].any():
+        raise _unknown_class(truth, num_classes, "truth")
+    if table[:, -1].any():
+        raise _unknown_class(prediction, num_classes, "prediction")
+    return table[:num_classes, :-1]
+
+
+@functools.cache
+def _columns(num_classes: int) -> np.ndarray:
+    """(256,) intp: where a label is counted; 255 after the classes, and last whatever is neither."""
+    columns = np.full(IGNORE + 1, num_classes + 1)
+    columns[:num_classes] = np.arange(num_classes)
+    columns[IGNORE] = num_classes
+    return columns
+
+
+def _unknown_class(labels: np.ndarray, num_classes: int, what: str) -> ValueError:
+    """The error for labels of which one is neither a class nor 255."""
+    found = labels[(labels >= num_classes) & (labels != IGNORE)][0]
+    return ValueError(f"class id {found} in the {what}, accepted are 0..{num_classes - 1} and {IGNORE}")
 
 
 def _bytes(labels: np.ndarray) -> np.ndarray:
@@ -36,22 +58,16 @@ def _bytes(labels: np.ndarray) -> np.ndarray:
 
 
 def _runs(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Starts and lengths of the stretches over which neither `a` nor `b` changes.
+    """Last pixels of the stretches over which neither `a` nor `b` changes, and how long these are.
 
     Label maps are piecewise constant: counting stretches instead of pixels is several times faster.
     """
-    changes = np.flatnonzero((a[1:] != a[:-1]) | (b[1:] != b[:-1])) + 1
-    starts = np.concatenate([np.zeros(min(1, a.size), np.intp), changes])
-    return starts, np.diff(starts, append=a.size)
-
-
-def _bounded(labels: np.ndarray, num_classes: int, what: str) -> np.ndarray:
-    """Class ids as intp, 255 as C; ValueError for any other id."""
-    strange = labels[(labels >= num_classes) & (labels != IGNORE)]
-    if len(strange):
-        accepted = f"0..{num_classes - 1} and {IGNORE}"
-        raise ValueError(f"class id {strange[0]} in the {what}, accepted are {accepted}")
-    return np.minimum(labels, num_classes).astype(np.intp)
+    changes = a[1:] != a[:-1]
+    changes |= b[1:] != b[:-1]
+    ends = np.append(np.flatnonzero(changes), [a.size - 1][: a.size]).astype(np.intp, copy=False)
+    lengths = ends + 1.0  # bincount would convert whole numbers
+    lengths[1:] -= ends[:-1] + 1
+    return ends, lengths
 
 
 @dataclass(frozen=True)
@@ -138,10 +154,13 @@ class ThresholdCurve:
         order = np.argsort(classes)  # of equal scores the lowest class id wins
         best, winner = _highest(np.asarray(scores, dtype=np.float32), order, truth.shape)
         k, levels = max(1, len(classes)), len(THRESHOLDS) + 1
-        rows = _bounded(_bytes(truth), self.num_classes, "truth")
+        truth = _bytes(truth)
+        rows = _columns(self.num_classes).take(truth)
         cells = (rows * k + winner.ravel()) * levels + _thresholds_below(best.ravel())
-        table = np.bincount(cells, minlength=(self.num_classes + 1) * k * levels).reshape(-1, k, levels)
-        self.counts[:, classes[order] if len(classes) else [0]] += table[:-1]
+        table = np.bincount(cells, minlength=(self.num_classes + 2) * k * levels).reshape(-1, k, levels)
+        if table[-1].any():
+            raise _unknown_class(truth, self.num_classes, "truth")
+        self.counts[:, classes[order] if len(classes) else [0]] += table[: self.num_classes]
 
     def matrices(self) -> np.ndarray:
         """Confusion matrices (thresholds, C, C + 1)."""

@@ -1,8 +1,8 @@
 """Label maps and score maps of a data set in one HDF5 file, with random access by image id.
 
-Layout (format version 1); `n` images, in the order in which they were added:
+Layout (format version 2); `n` images, in the order in which they were added:
 
-    attrs            format = "wsss-labels" | "wsss-scores", version = 1
+    attrs            format = "wsss-labels" | "wsss-scores", version = 2
     class_names      (C,) UTF-8; class id = position, 0 = background
     palette          (C, 3) uint8 RGB (labels only)
     attributes       scalar UTF-8, a JSON object of strings: whatever the writer wanted to say about the data

@@ -14,7 +14,7 @@ import numpy as np
 
 from wsss.runtime import write_error
 
-VERSION = 1
+VERSION = 2
 _CHUNK = 1 << 16  # bytes of `records` per HDF5 chunk: what a random read costs at least
 _TEXT = h5py.string_dtype("utf-8")
 Shape = tuple[int, int, int]
