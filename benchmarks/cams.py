@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
 import tempfile
-import time
-from concurrent.futures import ProcessPoolExecutor
 from functools import partial
-from multiprocessing import get_context
-from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +13,8 @@ from PIL import Image
 from torchvision.transforms.v2 import functional as T
 
 from benchmarks.inputs import CLASSES, kit, photographs
-from benchmarks.measure import Case, Thunk, Timed, largest_difference, peak, reset_peak
+from benchmarks.measure import Case, Thunk, largest_difference
+from benchmarks.shards import Part, in_shards
 from wsss.backbones.timm import TimmBackbone
 from wsss.data.dataset import Record
 from wsss.inference import WriteBehind, cam_group, for_inference, read_groups, size_groups
@@ -92,39 +88,12 @@ def in_one_process(count: int, device: str) -> Thunk:
     return run
 
 
-def in_shards(count: int, shards: int, _device: str) -> Thunk:
-    """A process with one thread a shard; the clock starts when all are ready."""
+def part_of_photographs(count: int, number: int, shards: int) -> Part:
+    """What one shard does with its share of the groups."""
     folder = tempfile.TemporaryDirectory()
     records = photographs(count, Path(folder.name))
-    context = get_context("spawn")
-    barrier = context.Barrier(shards)
-    pool = ProcessPoolExecutor(shards, context, initializer=_remember, initargs=(barrier,))
-
-    def run() -> Timed:
-        parts = [slice(i, None, shards) for i in range(shards)]
-        files = [Path(folder.name) / f"{i}.h5" for i in range(shards)]
-        done = list(pool.map(_shard, itertools.repeat(records), parts, files))
-        seconds = max(end for _, end, _, _ in done) - min(start for start, _, _, _ in done)
-        found = dict(itertools.chain.from_iterable(cams.items() for _, _, _, cams in done))
-        return Timed(seconds, [found[name] for name in sorted(found)], sum(megabytes for _, _, megabytes, _ in done))
-
-    return run
-
-
-def _remember(barrier: Barrier) -> None:
-    global _barrier
-    _barrier = barrier
-
-
-def _shard(records: list[Record], part: slice, file: Path) -> tuple[float, float, float, dict[str, np.ndarray]]:
-    """Start, end, peak of memory in MB, CAMs."""
-    torch.set_num_threads(1)
     model = for_inference(classifier(), torch.device("cpu"))
-    before = reset_peak("cpu")
-    _barrier.wait()
-    start = time.time()
-    found = infer(records, part, file, model)
-    return start, time.time(), peak("cpu") - before, found
+    return lambda: infer(records, slice(number, None, shards), Path(folder.name) / "cams.h5", model)
 
 
 def cases() -> list[Case]:
@@ -134,7 +103,7 @@ def cases() -> list[Case]:
             f"{count} photographs",
             count * 320 * 230,
             partial(plain, count),
-            partial(in_shards, count, 2),
+            partial(in_shards, partial(part_of_photographs, count), 2),
             faster=1.5 if count == 64 else None,
             difference=1e-4,
             compare=largest_difference,

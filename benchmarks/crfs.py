@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-import time
 from functools import partial
 from pathlib import Path
 
@@ -11,9 +10,10 @@ import numpy as np
 import torch
 
 from benchmarks.inputs import image, photographs, smooth
-from benchmarks.measure import Case, Thunk, Timed, largest_difference
+from benchmarks.measure import Case, Thunk, largest_difference
+from benchmarks.shards import Part, in_shards
 from wsss.data.dataset import read_image
-from wsss.refine.crf import CRFParams, crf_many, crf_probabilities
+from wsss.refine.crf import CRFParams, crf_probabilities
 from wsss.refine.mean_field import mean_field
 
 PARAMETERS = CRFParams(3, 3, 80, 13, 10, 10)
@@ -30,29 +30,10 @@ def scores(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
     return (6 * smooth(rng, LABELS, height, width, 32)).softmax(0).numpy()
 
 
-def processes(height: int, width: int, count: int, workers: int, _device: str) -> Thunk:
-    """`count` images once `workers` processes have started; each computes one image before."""
-    given = items(height, width, count)
-
-    def run() -> Timed:
-        if workers == 1:
-            start = time.perf_counter()
-            found = list(crf_many(given, PARAMETERS, 1))
-            return Timed(time.perf_counter() - start, found)
-        results = crf_many(_started(given, workers, clock := []), PARAMETERS, workers)
-        warm = [next(results) for _ in range(workers)]
-        assert len(warm) == workers
-        found = list(results)
-        return Timed(time.perf_counter() - clock[0], found)
-
-    return run
-
-
-def _started(given: list[tuple[np.ndarray, np.ndarray]], workers: int, clock: list[float]):
-    """An image for each worker to start with; the clock starts when those are done."""
-    yield from given[:workers]
-    clock.append(time.perf_counter())
-    yield from given
+def part_of_items(height: int, width: int, count: int, number: int, shards: int) -> Part:
+    """What one shard does with its share of the images."""
+    mine = list(enumerate(items(height, width, count)))[number::shards]
+    return lambda: {f"{i:04}": crf_probabilities(*pair, PARAMETERS, "pydensecrf") for i, pair in mine}
 
 
 def cpp(height: int, width: int, _device: str) -> Thunk:
@@ -91,8 +72,8 @@ def cases() -> list[Case]:
             "DenseCRF, 4 labels, 2 processes; 1 process",
             f"{count}×{height}×{width}",
             count * height * width,
-            partial(processes, height, width, count, 1),
-            partial(processes, height, width, count, 2),
+            partial(in_shards, partial(part_of_items, height, width, count), 1),
+            partial(in_shards, partial(part_of_items, height, width, count), 2),
             faster=1.8 if height == 375 else None,
             difference=0,
             compare=largest_difference,

@@ -36,36 +36,6 @@ static int quantise(const float *scores, uint8_t *levels, Py_ssize_t width) {
     return nan;
 }
 
-/* Zigzag residuals of a map; `rows` holds three rows to work with. Returns whether any score is NaN. */
-static int encode_map(const float *scores, uint8_t *residuals, uint8_t *rows, Py_ssize_t height, Py_ssize_t width) {
-    uint8_t *row = rows, *above = rows + width, *above_that = rows + 2 * width;
-    int nan = 0;
-    memset(rows, 0, 3 * width);
-    for (Py_ssize_t y = 0; y < height; y++, scores += width, residuals += width) {
-        nan |= quantise(scores, row, width);
-        if (y == 1) memcpy(above_that, above, width); /* nothing to extrapolate from: the row above itself */
-        for (Py_ssize_t x = 0; x < width; x++)
-            residuals[x] = zigzag((uint8_t)(row[x] - extrapolated(above[x], above_that[x])));
-        uint8_t *oldest = above_that;
-        above_that = above, above = row, row = oldest;
-    }
-    return nan;
-}
-
-/* Inverse of `encode_map`. */
-static void decode_map(const uint8_t *residuals, float *scores, uint8_t *rows, Py_ssize_t height, Py_ssize_t width) {
-    uint8_t *row = rows, *above = rows + width, *above_that = rows + 2 * width;
-    memset(rows, 0, 3 * width);
-    for (Py_ssize_t y = 0; y < height; y++, scores += width, residuals += width) {
-        if (y == 1) memcpy(above_that, above, width);
-        for (Py_ssize_t x = 0; x < width; x++)
-            row[x] = (uint8_t)(unzigzag(residuals[x]) + extrapolated(above[x], above_that[x]));
-        for (Py_ssize_t x = 0; x < width; x++) scores[x] = (float)row[x] * (1.0f / 255.0f);
-        uint8_t *oldest = above_that;
-        above_that = above, above = row, row = oldest;
-    }
-}
-
 /* Bits that the largest byte of a block needs. */
 static int block_width(const uint64_t *block) {
     uint64_t any = 0;
@@ -95,30 +65,88 @@ static void unpack(const uint64_t *packed, uint64_t *block, int width) {
     }
 }
 
-/* Residuals to a record; returns its size. */
-static Py_ssize_t encode_blocks(const uint8_t *residuals, Py_ssize_t blocks, uint8_t *record) {
-    uint8_t *end = record + blocks;
-    for (Py_ssize_t b = 0; b < blocks; b++) {
-        uint64_t block[WORDS], packed[WORDS];
-        memcpy(block, residuals + b * BLOCK, BLOCK);
-        int width = record[b] = (uint8_t)block_width(block);
-        pack(block, packed, width);
-        memcpy(end, packed, WORDS * width);
-        end += WORDS * width;
+/* A row and the two above it in a map, and residuals on their way between rows and blocks. */
+typedef struct {
+    uint8_t *row, *above, *above_that;
+    uint8_t *residuals; /* room for a row and a block */
+    Py_ssize_t held;    /* how many of them wait */
+    uint8_t *widths;    /* of the next block */
+    uint8_t *words;     /* of the next block */
+} State;
+
+/* Memory for rows of `width`, to be freed; NULL without an exception if there is none. */
+static uint8_t *start(State *state, Py_ssize_t width, uint8_t *record, Py_ssize_t blocks) {
+    uint8_t *memory = PyMem_Malloc(4 * width + BLOCK);
+    if (memory) {
+        *state = (State){memory, memory + width, memory + 2 * width, memory + 3 * width, 0, record, record + blocks};
     }
-    return end - record;
+    return memory;
 }
 
-/* Inverse of `encode_blocks`, of a record whose size has been found right. */
-static void decode_blocks(const uint8_t *record, Py_ssize_t blocks, uint8_t *residuals) {
-    const uint8_t *next = record + blocks;
-    for (Py_ssize_t b = 0; b < blocks; b++) {
-        uint64_t block[WORDS], packed[WORDS + 1] = {0};
-        int width = record[b];
-        memcpy(packed, next, WORDS * width);
-        next += WORDS * width;
-        unpack(packed, block, width);
-        memcpy(residuals + b * BLOCK, block, BLOCK);
+/* Before row y of a map is predicted: above the first row are zeros, above the second the first row, twice. */
+static void prepare_prediction(State *state, Py_ssize_t y, Py_ssize_t width) {
+    if (y == 0) memset(state->above, 0, width), memset(state->above_that, 0, width);
+    if (y == 1) memcpy(state->above_that, state->above, width);
+}
+
+static void next_row(State *state) {
+    uint8_t *oldest = state->above_that;
+    state->above_that = state->above, state->above = state->row, state->row = oldest;
+}
+
+/* The first `count` residuals are done with. */
+static void drop(State *state, Py_ssize_t count) {
+    state->held -= count;
+    memmove(state->residuals, state->residuals + count, state->held);
+}
+
+static void write_block(State *state, const uint8_t *residuals) {
+    uint64_t block[WORDS], packed[WORDS];
+    memcpy(block, residuals, BLOCK);
+    int width = *state->widths++ = (uint8_t)block_width(block);
+    pack(block, packed, width);
+    memcpy(state->words, packed, WORDS * width);
+    state->words += WORDS * width;
+}
+
+static void read_block(State *state, uint8_t *residuals) {
+    uint64_t block[WORDS], packed[WORDS + 1] = {0};
+    int width = *state->widths++;
+    memcpy(packed, state->words, WORDS * width);
+    state->words += WORDS * width;
+    unpack(packed, block, width);
+    memcpy(residuals, block, BLOCK);
+}
+
+/* Writes a map but for residuals that fill no block yet. Returns whether any score is NaN. */
+static int encode_map(State *state, const float *scores, Py_ssize_t height, Py_ssize_t width) {
+    int nan = 0;
+    for (Py_ssize_t y = 0; y < height; y++, scores += width) {
+        uint8_t *residuals = state->residuals + state->held;
+        nan |= quantise(scores, state->row, width);
+        prepare_prediction(state, y, width);
+        for (Py_ssize_t x = 0; x < width; x++)
+            residuals[x] = zigzag((uint8_t)(state->row[x] - extrapolated(state->above[x], state->above_that[x])));
+        state->held += width;
+        Py_ssize_t written = 0;
+        for (; state->held - written >= BLOCK; written += BLOCK) write_block(state, state->residuals + written);
+        drop(state, written);
+        next_row(state);
+    }
+    return nan;
+}
+
+/* Inverse of `encode_map`. */
+static void decode_map(State *state, float *scores, Py_ssize_t height, Py_ssize_t width) {
+    for (Py_ssize_t y = 0; y < height; y++, scores += width) {
+        for (; state->held < width; state->held += BLOCK) read_block(state, state->residuals + state->held);
+        prepare_prediction(state, y, width);
+        for (Py_ssize_t x = 0; x < width; x++)
+            state->row[x] =
+                (uint8_t)(unzigzag(state->residuals[x]) + extrapolated(state->above[x], state->above_that[x]));
+        for (Py_ssize_t x = 0; x < width; x++) scores[x] = (float)state->row[x] * (1.0f / 255.0f);
+        drop(state, width);
+        next_row(state);
     }
 }
 
@@ -139,29 +167,29 @@ static PyObject *encode(PyObject *self, PyObject *arguments) {
     if (!PyArg_ParseTuple(arguments, "y*nnn", &scores, &count, &height, &width)) return NULL;
     Py_ssize_t pixels = count * height * width, blocks = (pixels + BLOCK - 1) / BLOCK;
     PyObject *result = NULL;
-    uint8_t *work = NULL;
+    uint8_t *record = NULL, *memory = NULL;
+    State state;
     if (scores.len != pixels * (Py_ssize_t)sizeof(float)) {
         PyErr_SetString(PyExc_ValueError, "scores are not count × height × width float32");
-    } else if (!(work = PyMem_Malloc(blocks * BLOCK + blocks * (BLOCK + 1) + 3 * width + 1))) {
+    } else if (!(record = PyMem_Malloc(blocks * (1 + BLOCK) + 1)) || !(memory = start(&state, width, record, blocks))) {
         PyErr_NoMemory();
     } else {
-        uint8_t *residuals = work, *record = work + blocks * BLOCK, *rows = record + blocks * (BLOCK + 1);
-        Py_ssize_t size = 0;
         int nan = 0;
         Py_BEGIN_ALLOW_THREADS
-        for (Py_ssize_t k = 0; k < count; k++) {
-            Py_ssize_t start = k * height * width;
-            nan |= encode_map((const float *)scores.buf + start, residuals + start, rows, height, width);
+        for (Py_ssize_t k = 0; k < count; k++)
+            nan |= encode_map(&state, (const float *)scores.buf + k * height * width, height, width);
+        if (state.held) {
+            memset(state.residuals + state.held, 0, BLOCK - state.held);
+            write_block(&state, state.residuals);
         }
-        memset(residuals + pixels, 0, blocks * BLOCK - pixels);
-        size = encode_blocks(residuals, blocks, record);
         Py_END_ALLOW_THREADS
         if (nan)
             PyErr_SetString(PyExc_ValueError, "scores hold NaN");
         else
-            result = PyBytes_FromStringAndSize((const char *)record, size);
+            result = PyBytes_FromStringAndSize((const char *)record, state.words - record);
     }
-    PyMem_Free(work);
+    PyMem_Free(memory);
+    PyMem_Free(record);
     PyBuffer_Release(&scores);
     return result;
 }
@@ -171,28 +199,24 @@ static PyObject *decode(PyObject *self, PyObject *arguments) {
     Py_ssize_t count, height, width;
     if (!PyArg_ParseTuple(arguments, "y*w*nnn", &record, &scores, &count, &height, &width)) return NULL;
     Py_ssize_t pixels = count * height * width, blocks = (pixels + BLOCK - 1) / BLOCK;
-    Py_ssize_t expected = expected_size(record.buf, record.len, blocks);
     PyObject *result = NULL;
-    uint8_t *work = NULL;
+    uint8_t *memory = NULL;
+    State state;
     if (scores.len != pixels * (Py_ssize_t)sizeof(float)) {
         PyErr_SetString(PyExc_ValueError, "scores are not count × height × width float32");
-    } else if (expected != record.len) {
+    } else if (expected_size(record.buf, record.len, blocks) != record.len) {
         PyErr_Format(PyExc_ValueError, "a record of %zd bytes does not fit %zd maps of %zd x %zd pixels", record.len,
                      count, height, width);
-    } else if (!(work = PyMem_Malloc(blocks * BLOCK + 3 * width + 1))) {
+    } else if (!(memory = start(&state, width, record.buf, blocks))) {
         PyErr_NoMemory();
     } else {
-        uint8_t *residuals = work, *rows = work + blocks * BLOCK;
         Py_BEGIN_ALLOW_THREADS
-        decode_blocks(record.buf, blocks, residuals);
-        for (Py_ssize_t k = 0; k < count; k++) {
-            Py_ssize_t start = k * height * width;
-            decode_map(residuals + start, (float *)scores.buf + start, rows, height, width);
-        }
+        for (Py_ssize_t k = 0; k < count; k++)
+            decode_map(&state, (float *)scores.buf + k * height * width, height, width);
         Py_END_ALLOW_THREADS
         result = Py_NewRef(Py_None);
     }
-    PyMem_Free(work);
+    PyMem_Free(memory);
     PyBuffer_Release(&scores);
     PyBuffer_Release(&record);
     return result;

@@ -12,7 +12,6 @@ import torch
 from wsss.refine.crf import (
     CRFParams,
     crf_labels,
-    crf_many,
     crf_probabilities,
     crf_score_group,
     refine_scores_with_crf,
@@ -99,13 +98,6 @@ def test_labels_smooth_out_noise_and_zero_may_mean_unsure(backend):
 def test_a_single_label_stays(backend):
     image, _, disc = scene()
     assert not crf_labels(image, np.zeros(disc.shape, int), 1, LABEL, backend=backend).any()
-
-
-def test_many_are_ordered_and_equal_on_two_processes():
-    items = [scene(height=20 + i)[:2] for i in range(6)]
-    expected = [crf_probabilities(image, scores, CAM) for image, scores in items]
-    for got, want in zip(crf_many(iter(items), CAM, workers=2), expected, strict=True):
-        np.testing.assert_array_equal(got, want)
 
 
 def test_wrong_arguments_are_named():

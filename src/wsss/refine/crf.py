@@ -7,12 +7,8 @@ Two backends give the same labels: `pydensecrf`, the authors' C++, one image at 
 from __future__ import annotations
 
 import importlib.util
-from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
-from multiprocessing import get_context
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -131,43 +127,6 @@ def refine_scores_with_crf(
         raise ValueError(f"{len(classes)} classes given for {len(scores)} score maps; one class a map is accepted")
     marginals = crf_probabilities(image, scores, params, backend, device)
     return np.asarray(classes, dtype=np.int64)[marginals.argmax(0)], marginals
-
-
-def crf_many(
-    items: Iterable[tuple[NDArray[np.uint8], NDArray]], params: CRFParams, workers: int, backend: str = "auto"
-) -> Iterator[NDArray[np.float32]]:
-    """`crf_probabilities` of (image, probs) pairs, in order, spread over `workers` processes.
-
-    Items are drawn as results are taken, so a generator is never held in memory as a whole. On the CPU only:
-    for a GPU, call `mean_field` on batches.
-    """
-    work = partial(_probabilities_of_pair, params=params, backend=backend)
-    if workers <= 1:
-        yield from map(work, items)
-        return
-    # Spawned, not forked: the caller may hold OpenMP threads or open HDF5 files.
-    with ProcessPoolExecutor(workers, get_context("spawn"), _single_threaded, (backend,)) as pool:
-        pending: deque[Future] = deque()
-        for item in items:
-            pending.append(pool.submit(work, item))
-            if len(pending) > 2 * workers:
-                yield pending.popleft().result()
-        while pending:
-            yield pending.popleft().result()
-
-
-def _probabilities_of_pair(
-    item: tuple[NDArray[np.uint8], NDArray], params: CRFParams, backend: str
-) -> NDArray[np.float32]:
-    return crf_probabilities(*item, params, backend)
-
-
-def _single_threaded(backend: str) -> None:
-    """Start of a worker: torch, if the backend is torch, must not claim all cores in each of them."""
-    if resolve_backend(backend) == "torch":
-        import torch
-
-        torch.set_num_threads(1)
 
 
 def _check(image: NDArray, shape: tuple[int, ...]) -> None:
