@@ -65,15 +65,17 @@ def measure(prepare: Callable[[str], Thunk], device: str, threads: int) -> Measu
     torch.set_num_threads(threads)
     work = prepare(device)
     before = reset_peak(device)
-    first = _time(work, device)  # also warms up
-    megabytes = peak(device) - before if first.megabytes is None else first.megabytes
-    spent, timed = first.seconds, [first] if first.seconds >= ENOUGH_SECONDS else []
+    last = _time(work, device)  # also warms up
+    megabytes = peak(device) - before if last.megabytes is None else last.megabytes
+    spent, seconds = last.seconds, [last.seconds] if last.seconds >= ENOUGH_SECONDS else []
     for _ in range(REPEATS):
-        if timed and spent > ENOUGH_SECONDS:
+        if seconds and spent > ENOUGH_SECONDS:
             break
-        timed.append(_time(work, device))
-        spent += timed[-1].seconds
-    return Measurement(min(run.seconds for run in timed), megabytes, timed[-1].result)
+        del last  # the next run shall find the memory that this one found
+        last = _time(work, device)
+        seconds.append(last.seconds)
+        spent += last.seconds
+    return Measurement(min(seconds), megabytes, last.result)
 
 
 def measure_apart(prepare: Callable[[str], Thunk], device: str) -> Measurement:

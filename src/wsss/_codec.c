@@ -46,7 +46,7 @@ static int block_width(const uint64_t *block) {
 }
 
 /* The lowest `width` bits of each byte of a block, packed to `width` words. */
-static void pack(const uint64_t *block, uint64_t *packed, int width) {
+static inline void pack_by(const uint64_t *block, uint64_t *packed, int width) {
     memset(packed, 0, WORDS * sizeof *packed);
     for (int i = 0; i < WORDS; i++) {
         int word = i * width / 8, bit = i * width % 8;
@@ -55,8 +55,8 @@ static void pack(const uint64_t *block, uint64_t *packed, int width) {
     }
 }
 
-/* Inverse of `pack`. */
-static void unpack(const uint64_t *packed, uint64_t *block, int width) {
+/* Inverse of `pack_by`. */
+static inline void unpack_by(const uint64_t *packed, uint64_t *block, int width) {
     for (int i = 0; i < WORDS; i++) {
         int word = i * width / 8, bit = i * width % 8;
         block[i] = shift_down(packed[word], bit);
@@ -64,6 +64,23 @@ static void unpack(const uint64_t *packed, uint64_t *block, int width) {
         block[i] &= low_bits(width);
     }
 }
+
+/* The same with the loops unrolled for each width. */
+#define FOR_EACH_WIDTH(call, from, to, width)                                                                          \
+    switch (width) {                                                                                                   \
+    case 0: call(from, to, 0); break;                                                                                  \
+    case 1: call(from, to, 1); break;                                                                                  \
+    case 2: call(from, to, 2); break;                                                                                  \
+    case 3: call(from, to, 3); break;                                                                                  \
+    case 4: call(from, to, 4); break;                                                                                  \
+    case 5: call(from, to, 5); break;                                                                                  \
+    case 6: call(from, to, 6); break;                                                                                  \
+    case 7: call(from, to, 7); break;                                                                                  \
+    default: call(from, to, 8);                                                                                        \
+    }
+
+static void pack(const uint64_t *block, uint64_t *packed, int width) { FOR_EACH_WIDTH(pack_by, block, packed, width) }
+static void unpack(const uint64_t *packed, uint64_t *block, int width) { FOR_EACH_WIDTH(unpack_by, packed, block, width) }
 
 /* A row and the two above it in a map, and residuals on their way between rows and blocks. */
 typedef struct {
