@@ -13,6 +13,7 @@ from safetensors.torch import save_file
 from wsss import schema
 from wsss.backbones.checkpoints import load_published
 from wsss.config import ConfigError, load_run
+from wsss.model_file import save_model
 from wsss.models import backbone_kind, build_affinity, build_backbone, build_method
 from wsss.plan import missing_inputs, plan_runs
 
@@ -65,6 +66,25 @@ def test_a_trunk_is_taken_from_the_checkpoint_of_a_method(tmp_path):
     torch.save(published("afa_mit_b0"), tmp_path / "afa.pth")
     backbone = build_backbone(schema.Backbone(name="mit_b0", checkpoint=tmp_path / "afa.pth"))
     assert all(t.min() == t.max() for t in backbone.state_dict().values())
+
+
+@pytest.mark.parametrize("name", ["test_resnet", "test_vit"])
+def test_a_trunk_is_taken_from_a_trained_classifier(name, tmp_path):
+    trained = build_method(classifier({"name": "cam"}, {"name": "test_resnet", "pretrained": False}), 3)
+    if name == "test_vit":
+        toco = {"name": "test_vit", "pretrained": False, "output_stride": None}
+        trained = build_method(classifier({"name": "toco"}, toco), 3)
+    save_model(trained, tmp_path / "model.safetensors", "classifier", {}, ["background", "a", "b", "c"])
+    settings = schema.Backbone(name=name, output_stride=None, checkpoint=tmp_path / "model.safetensors")
+    mine, theirs = build_backbone(settings).state_dict(), trained.backbone.state_dict()
+    assert all(torch.equal(tensor, theirs[name]) for name, tensor in mine.items())
+
+
+def test_timm_says_briefly_what_does_not_fit(tmp_path):
+    save_file(timm.create_model("test_vit").state_dict(), tmp_path / "other.safetensors")
+    with pytest.raises(ValueError, match="timm cannot build backbone 'test_resnet'") as caught:
+        build_backbone(schema.Backbone(name="test_resnet", checkpoint=tmp_path / "other.safetensors"))
+    assert len(str(caught.value)) < 600
 
 
 def test_timm_reads_its_own_weights(tmp_path):

@@ -36,12 +36,13 @@ def build_backbone(settings: schema.Backbone, *, weights: bool = True) -> Backbo
     elif kind == "mit":
         backbone = _mit(settings)
     else:
-        # timm reads files under its own names, ViTs of another size included; the rest is published elsewhere.
+        # timm reads files under its own names, ViTs of another size included; the rest is published elsewhere, or ours.
         own = False
         if checkpoint is not None:
             state = unwrap(read_state_dict(checkpoint))
             require_finite(state, str(checkpoint))
-            own = detect_layout(state) in ((), "vit")
+            whole = any(name.startswith("backbone.") for name in state)
+            own = detect_layout(state) in ((), "vit") and not whole
         path, checkpoint = (str(checkpoint), None) if own else ("", checkpoint)
         pretrained = weights and settings.pretrained and settings.checkpoint is None
         backbone = _from_timm(settings, kind, pretrained=pretrained, checkpoint_path=path)

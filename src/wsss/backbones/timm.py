@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import textwrap
 from typing import Any
 
 import timm
@@ -42,7 +43,8 @@ class TimmBackbone(Backbone):
         try:
             self.net = timm.create_model(name, pretrained=pretrained, checkpoint_path=checkpoint_path, **arguments)
         except (RuntimeError, TypeError) as error:
-            raise ValueError(f"timm cannot build backbone '{name}' with {arguments}: {error}") from error
+            reason = textwrap.shorten(str(error), 400, placeholder=" …")
+            raise ValueError(f"timm cannot build backbone '{name}' with {arguments}: {reason}") from error
         self.net.reset_classifier(0, "")
         self.mean = tuple(self.net.pretrained_cfg.get("mean", (0.485, 0.456, 0.406)))
         self.std = tuple(self.net.pretrained_cfg.get("std", (0.229, 0.224, 0.225)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -102,7 +103,8 @@ class ViTBackbone(Backbone):
         try:
             self.net = timm.create_model(name, pretrained=pretrained, checkpoint_path=checkpoint_path, **arguments)
         except (RuntimeError, TypeError) as error:
-            raise ValueError(f"timm cannot build backbone '{name}' with {arguments}: {error}") from error
+            reason = textwrap.shorten(str(error), 400, placeholder=" …")
+            raise ValueError(f"timm cannot build backbone '{name}' with {arguments}: {reason}") from error
         _require_plain(name, self.net)
         if sigma_eps is not None and not use_sigma_std_conv(self.net.patch_embed, sigma_eps):
             raise ValueError(f"sigma_eps is for weight-standardised convolutions; '{name}' has none")
