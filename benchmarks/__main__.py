@@ -21,7 +21,7 @@ import torch
 from benchmarks.inputs import kit
 from benchmarks.measure import Case, Measurement, measure_apart
 
-MODULES = ("walks", "curves", "stores", "refinement", "cams", "crfs")
+MODULES = ("walks", "curves", "stores", "refinement", "cams", "crfs", "steps")
 FOLDER = Path(__file__).parent
 COLUMNS = (
     "work",
