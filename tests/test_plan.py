@@ -51,16 +51,6 @@ def test_stages_set_to_null_are_absent():
     assert not labels & {"make_affinity_labels", "train_affinity", "refine_cam", "train_segmentation", "segment"}
 
 
-def test_undecided_pixels_are_left_out_of_pseudo_labels_alone():
-    def trainings(**settings):
-        steps = plan(train_segmentation=settings).steps
-        return [step for step in steps if step.stage == "train_segmentation"]
-
-    weak, bound = trainings(ignore_undecided=0.3)
-    assert weak.upstream["scores"].stage == "refine_cam" and "scores" not in bound.upstream
-    assert "scores" not in trainings()[0].upstream and trainings()[1].key == bound.key != weak.key
-
-
 def test_fixed_threshold_needs_no_choice():
     assert "choose_threshold" not in keys(plan(infer_cam={"threshold": 0.3}))
 

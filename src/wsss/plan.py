@@ -226,15 +226,11 @@ class _Builder:
     def _segment(self, label: str, row: str, labels: str) -> None:
         run = self.run
         upstream = {"data": self.data}
-        config = _dump(run.train_segmentation, exclude={"upper_bound", "labels"})
         if labels == "pseudo_labels":
             upstream["labels"] = self.labels
-            if run.train_segmentation.ignore_undecided:
-                upstream["scores"] = self.scores
-        else:
-            config["ignore_undecided"] = 0.0
         if run.train_segmentation.init == "classifier":
             upstream["classifier"] = self.classifier
+        config = _dump(run.train_segmentation, exclude={"upper_bound", "labels"})
         model = self.add(
             "train_segmentation",
             config | {"labels": labels, "rng_seed": run.rng_seed},

@@ -240,13 +240,6 @@ class TrainSegmentation(Section):
     labels: Literal["pseudo_labels", "ground_truth"] = Field(
         "pseudo_labels", description="ground_truth: full supervision instead"
     )
-    ignore_undecided: float = Field(
-        0.0,
-        ge=0,
-        lt=1,
-        description="share of each image's pixels that the loss leaves out: those whose pseudo-label leads the next "
-        "class by least, where it is most often wrong",
-    )
     upper_bound: bool = Field(
         False, description="also train the same network on the masks; miou.csv gains the row upper_bound"
     )

@@ -6,7 +6,6 @@ rule train_segmentation:
         data=upstream("train_segmentation", "data", "index.csv"),
         classifier=upstream("train_segmentation", "classifier", "model.safetensors"),
         labels=upstream("train_segmentation", "labels", "train.h5"),
-        scores=upstream("train_segmentation", "scores", "train.h5"),
         weights=weights("train_segmentation"),
     output:
         model=ROOT + "/train_segmentation/{key}/model.safetensors",
@@ -28,7 +27,7 @@ rule train_segmentation:
         device=execution("train_segmentation", "device"),
         seconds=execution("train_segmentation", "checkpoint_seconds"),
         options=lambda wildcards, input: " ".join(
-            option(f"--{role}", input.get(role)) for role in ("classifier", "labels", "scores")
+            option(f"--{role}", input.get(role)) for role in ("classifier", "labels")
         ),
     shell:
         "{resources.launcher} wsss.stages.train_segmentation --config {params.config:q} --code {params.code:q}"

@@ -18,11 +18,10 @@ from torch import Tensor
 from torch.utils import data
 
 from wsss import distributed
-from wsss.data.augment import IGNORE, Augment
+from wsss.data.augment import Augment
 from wsss.data.dataset import Record, read_image, read_mask
 from wsss.methods.base import Batch
-from wsss.scoremaps import undecided, with_background
-from wsss.store import open_labels, open_scores
+from wsss.store import open_labels
 
 CACHE_BYTES = 2 * 1024**3
 """Decoded images are kept in memory up to this size in each loader process."""
@@ -153,21 +152,3 @@ class StoredLabels:
 
     def __call__(self, record: Record) -> np.ndarray:
         return self.store[record.image_id]
-
-
-class DecidedLabels(StoredLabels):
-    """Label maps with 255 where they are least sure.
-
-    scores: file of what the labels were made of. share: of each image's pixels; see `undecided`.
-    """
-
-    def __init__(self, path: Path, scores: Path, share: float, class_names: Sequence[str] | None = None) -> None:
-        super().__init__(path, class_names)
-        self.scores, self.share = open_scores(scores, class_names), share
-        threshold = self.store.attributes.get("threshold")
-        self.threshold = None if threshold is None else float(threshold)
-
-    def __call__(self, record: Record) -> np.ndarray:
-        label = super().__call__(record)
-        label[undecided(label, with_background(self.scores[record.image_id], self.threshold), self.share)] = IGNORE
-        return label

@@ -14,7 +14,7 @@ from wsss.config import load_section
 from wsss.data.dataset import Dataset
 from wsss.refine.crf import CRFParams, crf_score_group
 from wsss.refine.par import par
-from wsss.scoremaps import shares, winner, with_background
+from wsss.scoremaps import winner, with_background
 from wsss.stages.common import stage_parser, stage_session
 from wsss.stages.shards import Shard, crf_device, shard_arguments, shard_of
 from wsss.store import LabelWriter, ScoreMap, open_scores
@@ -34,20 +34,25 @@ def pseudo_labels(
     images: (H, W, 3) uint8, of one size. device: of the CRF.
     """
     if settings.par is not None:
-        refined = [refine_by_par(i, shares(m), settings.par) for i, m in zip(images, maps, strict=True)]
-        maps = [ScoreMap(m.classes, s) for m, s in zip(maps, refined, strict=True)]
+        shares = [refine_by_par(i, _shares(m), settings.par) for i, m in zip(images, maps, strict=True)]
+        maps = [ScoreMap(m.classes, s) for m, s in zip(maps, shares, strict=True)]
     if settings.crf is None:
         return [winner(found) for found in maps]
     params = CRFParams(**settings.crf.model_dump(exclude={"backend"}))
-    classes, unary = [m.classes.tolist() for m in maps], [shares(m) for m in maps]
-    labels = crf_score_group(images, classes, unary, params, settings.crf.backend, device)
+    classes, shares = [m.classes.tolist() for m in maps], [_shares(m) for m in maps]
+    labels = crf_score_group(images, classes, shares, params, settings.crf.backend, device)
     return [label.astype(np.uint8) for label in labels]
 
 
-def refine_by_par(image: np.ndarray, parts: np.ndarray, settings: schema.PAR) -> np.ndarray:
+def refine_by_par(image: np.ndarray, shares: np.ndarray, settings: schema.PAR) -> np.ndarray:
     """Class shares (L, H, W) that follow the image (H, W, 3) uint8."""
     pixels = torch.from_numpy(image).permute(2, 0, 1)[None]
-    return par(pixels, torch.from_numpy(parts)[None], settings.dilations, settings.iterations)[0].numpy()
+    return par(pixels, torch.from_numpy(shares)[None], settings.dilations, settings.iterations)[0].numpy()
+
+
+def _shares(scores: ScoreMap) -> np.ndarray:
+    """(L, H, W) that sum to 1 at every pixel with any score."""
+    return scores.scores / np.maximum(scores.scores.sum(0), 1e-5)
 
 
 def make_pseudo_labels(

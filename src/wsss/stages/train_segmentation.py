@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -14,8 +12,8 @@ from torch import Tensor
 from wsss import distributed, schema
 from wsss.config import load_section
 from wsss.data.augment import IGNORE
-from wsss.data.dataset import Dataset, Record
-from wsss.data.loading import DecidedLabels, Samples, StoredLabels, derive_seed, mask_reader
+from wsss.data.dataset import Dataset
+from wsss.data.loading import Samples, StoredLabels, derive_seed, mask_reader
 from wsss.model_file import save_model
 from wsss.models import build_backbone, build_segmentation, freeze_batch_norm, load_classifier
 from wsss.segment.network import SegmentationNet
@@ -39,17 +37,11 @@ def segmentation_loss(model: SegmentationNet, item: tuple[Any, Tensor], _step: i
 
 
 def train_segmentation(
-    settings: Settings,
-    dataset: Dataset,
-    labels: Path | None,
-    classifier: Path | None,
-    place: Place,
-    scores: Path | None = None,
+    settings: Settings, dataset: Dataset, labels: Path | None, classifier: Path | None, place: Place
 ) -> None:
     """Writes `model.safetensors` and `history.csv` to the place.
 
     labels: pseudo-labels of the training split; None: the ground truth. classifier: initial weights, if any.
-    scores: what the labels were made of, where `ignore_undecided` is set.
     """
     torch.manual_seed(derive_seed(settings.rng_seed, "init"))
     backbone = load_classifier(classifier).backbone if classifier else build_backbone(settings.backbone)
@@ -59,9 +51,8 @@ def train_segmentation(
     if settings.training.freeze_batch_norm:
         freeze_batch_norm(model.net.encoder)
     augment = make_augment(settings.training.augment, model)
-    samples = Samples(
-        dataset.split("train"), augment, settings.rng_seed, _labels(settings, dataset.class_names, labels, scores)
-    )
+    label_of = StoredLabels(labels, dataset.class_names) if labels else mask_reader
+    samples = Samples(dataset.split("train"), augment, settings.rng_seed, label_of)
     train(
         model,
         model.head_parameters(),
@@ -76,33 +67,19 @@ def train_segmentation(
         save_model(model, place.out / "model.safetensors", "segmentation", section, dataset.class_names)
 
 
-def _labels(
-    settings: Settings, class_names: Sequence[str], labels: Path | None, scores: Path | None
-) -> Callable[[Record], np.ndarray]:
-    """Where the label maps come from."""
-    if labels is None:
-        return mask_reader
-    if not settings.ignore_undecided:
-        return StoredLabels(labels, class_names)
-    if scores is None:
-        raise ValueError("ignore_undecided needs --scores, the maps that the labels were made of")
-    return DecidedLabels(labels, scores, settings.ignore_undecided, class_names)
-
-
 def main() -> None:
     """Command line."""
     parser = stage_parser(__doc__)
     training_arguments(parser)
     parser.add_argument("--data", type=Path, required=True, help="folder of prepare_data")
     parser.add_argument("--labels", type=Path, help="train.h5 of make_pseudo_labels; without it, the masks")
-    parser.add_argument("--scores", type=Path, help="maps that the labels were made of, where ignore_undecided is set")
     parser.add_argument("--classifier", type=Path, help="model.safetensors whose backbone to start from")
     args = parser.parse_args()
     with stage_session("train_segmentation", args):
         place = place_from(args)
         with state_lock(place.state):
             settings = load_section(Settings, args.config)
-            train_segmentation(settings, Dataset(args.data), args.labels, args.classifier, place, args.scores)
+            train_segmentation(settings, Dataset(args.data), args.labels, args.classifier, place)
 
 
 if __name__ == "__main__":
