@@ -31,7 +31,7 @@ kit kit-seam:
 	$(BIN)/snakemake --cores all --quiet rules host progress reason --configfile results/kit.yaml -- results/$@/miou.csv
 	$(BIN)/wsss show results/$@
 
-bench: $(STAMP)  ## every stage's kernel against the published algorithm written plainly (about 10 minutes; KIT=… optional)
+bench: $(STAMP)  ## every stage's kernel against the published algorithm written plainly (about 15 minutes; KIT=… optional)
 	WSSS_KIT=$(if $(KIT),$(abspath $(KIT))) $(BIN)/python -m benchmarks
 
 lint: $(STAMP)  ## ruff and snakefmt

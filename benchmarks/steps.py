@@ -11,6 +11,7 @@ from benchmarks.measure import Case, Thunk
 from wsss.config import load_run
 from wsss.methods.base import Batch
 from wsss.models import build_method
+from wsss.schema import TrainClassifier
 from wsss.training.optim import build_optimizer
 
 BATCH = 2
@@ -22,14 +23,18 @@ METHODS = {
 }
 
 
-def step(preset: str, backbone: dict[str, object], device: str) -> Thunk:
-    """Losses, gradients and the optimizer's step for a random batch of the preset's crop."""
+def settings(preset: str, backbone: dict[str, object]) -> TrainClassifier:
+    """The preset's, without pretrained weights."""
     section = {"preset": preset, "prepare_data": {"dataset": "voc"}, "train_classifier": {"backbone": backbone}}
-    run = load_run("step", {"step": section})
+    return load_run("step", {"step": section}).train_classifier
+
+
+def step(chosen: TrainClassifier, device: str) -> Thunk:
+    """Losses, gradients and the optimizer's step for a random batch of the paper's crop."""
     torch.manual_seed(0)
-    model = build_method(run.train_classifier, CLASSES).to(device).train()
-    optimizer = build_optimizer(model, model.head_parameters(), run.train_classifier.training.optimizer)
-    side = run.train_classifier.training.augment.crop
+    model = build_method(chosen, CLASSES).to(device).train()
+    optimizer = build_optimizer(model, model.head_parameters(), chosen.training.optimizer)
+    side = chosen.training.augment.crop
     labels = torch.zeros(BATCH, CLASSES)
     labels[range(BATCH), range(BATCH)] = 1
     batch = Batch(torch.randn(BATCH, 3, side, side), labels, torch.tensor([[0, side, 0, side]] * BATCH)).to(
@@ -46,15 +51,11 @@ def step(preset: str, backbone: dict[str, object], device: str) -> Thunk:
     return run_step
 
 
+def case(name: str, chosen: TrainClassifier) -> Case:
+    side = chosen.training.augment.crop
+    size = f"{BATCH}×{side}×{side}"
+    return Case(f"training step, {name}", size, BATCH * side**2, None, partial(step, chosen))
+
+
 def cases() -> list[Case]:
-    sizes = {"toco": 448, "afa": 320, "acr": 384}
-    return [
-        Case(
-            f"training step, {name}",
-            f"{BATCH}×{sizes[preset]}×{sizes[preset]}",
-            BATCH * sizes[preset] ** 2,
-            None,
-            partial(step, preset, backbone),
-        )
-        for name, (preset, backbone) in METHODS.items()
-    ]
+    return [case(name, settings(preset, backbone)) for name, (preset, backbone) in METHODS.items()]

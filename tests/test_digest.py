@@ -7,6 +7,12 @@ import pytest
 from wsss import digest
 
 
+def forget() -> None:
+    """Modules are read anew."""
+    for function in (digest._tree, digest._imports, digest._module_digest):
+        function.cache_clear()
+
+
 @pytest.fixture
 def code(tmp_path, monkeypatch):
     """Writes modules `wsss.<name>` to a folder of their own and digests them."""
@@ -19,13 +25,11 @@ def code(tmp_path, monkeypatch):
             "_source",
             lambda name: p if (p := tmp_path / f"{name.removeprefix('wsss.')}.py").is_file() else None,
         )
-        for function in (digest._tree, digest._imports, digest._module_digest):
-            function.cache_clear()
+        forget()
         return digest.code_digest("wsss.a")
 
     yield run
-    for function in (digest._tree, digest._imports, digest._module_digest):
-        function.cache_clear()
+    forget()
 
 
 A = "from wsss.b import f\n\ndef g(x):\n    return f(x) + 1\n"
@@ -54,12 +58,10 @@ def test_compiled_code_counts(tmp_path, monkeypatch):
     digests = []
     for text in ("int f;", "long f;"):
         compiled.write_text(text)
-        for function in (digest._tree, digest._imports, digest._module_digest):
-            function.cache_clear()
+        forget()
         digests.append(digest.code_digest("wsss.a"))
     assert digests[0] != digests[1]
-    for function in (digest._tree, digest._imports, digest._module_digest):
-        function.cache_clear()
+    forget()
 
 
 def test_the_store_depends_on_its_compiled_loops():

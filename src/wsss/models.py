@@ -11,7 +11,14 @@ from torch import nn
 
 from wsss import schema
 from wsss.backbones.base import Backbone
-from wsss.backbones.checkpoints import load_published, load_strictly, read_state_dict, require_finite, unwrap
+from wsss.backbones.checkpoints import (
+    is_whole_method,
+    load_published,
+    load_strictly,
+    read_state_dict,
+    require_finite,
+    unwrap,
+)
 from wsss.backbones.layouts import detect_layout
 from wsss.methods import get_method
 from wsss.methods.base import Method
@@ -41,8 +48,7 @@ def build_backbone(settings: schema.Backbone, *, weights: bool = True) -> Backbo
         if checkpoint is not None:
             state = unwrap(read_state_dict(checkpoint))
             require_finite(state, str(checkpoint))
-            whole = any(name.startswith("backbone.") for name in state)
-            own = detect_layout(state) in ((), "vit") and not whole
+            own = detect_layout(state) in ((), "vit") and not is_whole_method(state)
         path, checkpoint = (str(checkpoint), None) if own else ("", checkpoint)
         pretrained = weights and settings.pretrained and settings.checkpoint is None
         backbone = _from_timm(settings, kind, pretrained=pretrained, checkpoint_path=path)

@@ -178,7 +178,7 @@ class _Builder:
         return settings.crf is not None and settings.par is None and not self._walks()
 
     def _may_have_masks(self) -> bool:
-        """Whether a result that is there only to be measured is worth its time."""
+        """Whether something may be measured; else a result that is there only for that is not worth its time."""
         data = self.run.prepare_data
         return data.dataset != "folder" or data.masks is not None
 

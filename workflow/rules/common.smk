@@ -100,11 +100,12 @@ def gpu(stage):
 
 def crf_gpu(stage):
     """Resource: a GPU for a step whose DenseCRF can use one."""
+    gpus = gpu(stage)
 
     @by_key
     def find(wildcards):
         crf = STEPS[stage, wildcards.key].config["crf"]
-        return gpu(stage)(wildcards) if crf and crf["backend"] != "pydensecrf" else 0
+        return gpus(wildcards) if crf and crf["backend"] != "pydensecrf" else 0
 
     return find
 
@@ -116,9 +117,9 @@ def option(flag, value):
 
 def training_gpus(stage):
     """Resource: a GPU for each process of a training."""
+    gpus = gpu(stage)
     return by_key(
-        lambda wildcards: gpu(stage)(wildcards)
-        * EXECUTION[stage, wildcards.key].processes
+        lambda wildcards: gpus(wildcards) * EXECUTION[stage, wildcards.key].processes
     )
 
 

@@ -49,13 +49,18 @@ def load_published(
     state = read_state_dict(source) if isinstance(source, (str, Path)) else dict(source)
     state = strip_prefix(unwrap(state))
     state = own_names(state, detect_layout(state) if layout is None else layout)
-    whole = any(name.startswith("backbone.") for name in state)
+    whole = is_whole_method(state)
     if hasattr(model, "backbone") and not whole:
         state = {f"backbone.{name}": tensor for name, tensor in state.items()}
     if isinstance(model, Backbone) and whole:
         state = {n.removeprefix("backbone."): t for n, t in state.items() if n.startswith("backbone.")}
     what = str(source) if isinstance(source, (str, Path)) else "the state dict"
     load_strictly(model, state, allow_missing, allow_unexpected, what)
+
+
+def is_whole_method(state: Mapping[str, object]) -> bool:
+    """Whether a state dict under this package's names holds a method and not a bare backbone."""
+    return any(name.startswith("backbone.") for name in state)
 
 
 def read_state_dict(path: Path | str) -> dict[str, Tensor]:

@@ -8,9 +8,18 @@ from typing import Any
 
 import timm
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from wsss.backbones.base import Backbone
+
+
+def create_network(name: str, arguments: dict[str, Any], *, pretrained: bool, checkpoint_path: str) -> nn.Module:
+    """`timm.create_model`; ValueError, of readable length, for what timm refuses."""
+    try:
+        return timm.create_model(name, pretrained=pretrained, checkpoint_path=checkpoint_path, **arguments)
+    except (RuntimeError, TypeError) as error:
+        reason = textwrap.shorten(str(error), 400, placeholder=" …")
+        raise ValueError(f"timm cannot build backbone '{name}' with {arguments}: {reason}") from error
 
 
 class TimmBackbone(Backbone):
@@ -40,11 +49,7 @@ class TimmBackbone(Backbone):
         arguments = dict(options or {})
         if output_stride is not None:
             arguments["output_stride"] = output_stride
-        try:
-            self.net = timm.create_model(name, pretrained=pretrained, checkpoint_path=checkpoint_path, **arguments)
-        except (RuntimeError, TypeError) as error:
-            reason = textwrap.shorten(str(error), 400, placeholder=" …")
-            raise ValueError(f"timm cannot build backbone '{name}' with {arguments}: {reason}") from error
+        self.net = create_network(name, arguments, pretrained=pretrained, checkpoint_path=checkpoint_path)
         self.net.reset_classifier(0, "")
         self.mean = tuple(self.net.pretrained_cfg.get("mean", (0.485, 0.456, 0.406)))
         self.std = tuple(self.net.pretrained_cfg.get("std", (0.229, 0.224, 0.225)))

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import timm
 import torch
 import torch.nn.functional as F
 from timm.layers import Attention, resample_abs_pos_embed
@@ -17,6 +15,7 @@ from torch.utils.checkpoint import checkpoint
 
 from wsss.backbones.base import Backbone
 from wsss.backbones.std_conv import use_sigma_std_conv
+from wsss.backbones.timm import create_network
 
 
 @dataclass(frozen=True)
@@ -100,11 +99,7 @@ class ViTBackbone(Backbone):
         if position_interpolation not in ("bicubic", "bilinear"):
             raise ValueError(f"position_interpolation is '{position_interpolation}'; choose 'bicubic' or 'bilinear'")
         arguments = {"dynamic_img_size": True, "num_classes": 0} | dict(options or {})
-        try:
-            self.net = timm.create_model(name, pretrained=pretrained, checkpoint_path=checkpoint_path, **arguments)
-        except (RuntimeError, TypeError) as error:
-            reason = textwrap.shorten(str(error), 400, placeholder=" …")
-            raise ValueError(f"timm cannot build backbone '{name}' with {arguments}: {reason}") from error
+        self.net = create_network(name, arguments, pretrained=pretrained, checkpoint_path=checkpoint_path)
         _require_plain(name, self.net)
         if sigma_eps is not None and not use_sigma_std_conv(self.net.patch_embed, sigma_eps):
             raise ValueError(f"sigma_eps is for weight-standardised convolutions; '{name}' has none")
