@@ -9,7 +9,7 @@ import time
 import pytest
 import torch
 
-from wsss.devices import claim, claim_device
+from wsss.devices import claim, claim_device, resolve_amp
 
 HOLD = """
 import sys, time
@@ -52,3 +52,10 @@ def test_without_a_gpu_auto_is_the_cpu_and_cuda_is_refused(monkeypatch):
     assert claim_device("auto") == torch.device("cpu")
     with pytest.raises(ValueError, match="device 'cuda' was asked for, but torch sees no GPU"):
         claim_device("cuda")
+
+
+@pytest.mark.parametrize("native", [True, False])
+def test_automatic_precision_is_bf16_only_where_the_processor_has_it(monkeypatch, native):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": native})
+    assert resolve_amp("auto", torch.device("cpu")) == ("bf16" if native else "off")
+    assert [resolve_amp(amp, torch.device("cpu")) for amp in ("off", "bf16", "fp16")] == ["off", "bf16", "fp16"]

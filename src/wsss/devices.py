@@ -1,4 +1,4 @@
-"""Which device a job computes on: of several GPUs, one that no other job on this machine holds."""
+"""Which device a job computes on, and in which precision: of several GPUs, one that no other job here holds."""
 
 from __future__ import annotations
 
@@ -29,6 +29,17 @@ def resolve_device(name: str) -> torch.device:
     if name.startswith("cuda") and not torch.cuda.is_available():
         raise ValueError(f"device '{name}' was asked for, but torch sees no GPU; use auto or cpu")
     return torch.device(name)
+
+
+def resolve_amp(amp: str, device: torch.device) -> str:
+    """`auto` is bf16 where the device multiplies it as such, and off where it would be emulated."""
+    if amp != "auto":
+        return amp
+    if device.type == "cuda":
+        native = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        native = getattr(torch.cpu, "get_capabilities", dict)().get("avx512_bf16", False)
+    return "bf16" if native else "off"
 
 
 def claim_device(name: str) -> torch.device:

@@ -67,7 +67,7 @@ def backbone_kind(name: str) -> str:
 
 
 _VIT_MODULES = ("vision_transformer", "vision_transformer_hybrid", "deit")
-_VIT_OPTIONS = ("position_interpolation", "sigma_eps", "mean", "std")
+_VIT_OPTIONS = ("position_interpolation", "sigma_eps", "mean", "std", "stem")
 
 
 def _resnet38(settings: schema.Backbone) -> Backbone:
@@ -81,7 +81,7 @@ def _resnet38(settings: schema.Backbone) -> Backbone:
 def _mit(settings: schema.Backbone) -> Backbone:
     from wsss.backbones.mit import MiT
 
-    own = {name: settings.options[name] for name in ("strides", "drop_path_rate") if name in settings.options}
+    own = {name: settings.options[name] for name in ("strides", "drop_path_rate", "stem") if name in settings.options}
     return MiT(settings.name, **own, options={k: v for k, v in settings.options.items() if k not in own})
 
 

@@ -37,7 +37,8 @@ class Backbone(Section):
     options: dict[str, Any] = Field(
         {},
         description="further arguments: of timm (pad_type, img_size, drop_path_rate …); of MiT (strides, hidden_sizes, "
-        "drop_path_rate …); of ViTs also position_interpolation, sigma_eps, mean, std (see wsss.backbones.vit)",
+        "drop_path_rate …); of ViTs also position_interpolation, sigma_eps, mean, std (see wsss.backbones.vit); of "
+        "both stem: {name: …, output_stride: …}, a timm CNN under the transformer",
     )
 
 
@@ -93,7 +94,9 @@ class Training(Section):
     augment: Augmentation = Augmentation()
     freeze_stages: int | None = Field(None, ge=0, description="stem and this many stages are not trained")
     freeze_batch_norm: bool = Field(False, description="the pretrained network's BatchNorm keeps its statistics")
-    amp: Literal["off", "bf16", "fp16"] = Field("off", description="mixed precision")
+    amp: Literal["off", "auto", "bf16", "fp16"] = Field(
+        "off", description="mixed precision; auto: bf16 if the GPU or CPU has instructions for it, else off"
+    )
     channels_last: bool = Field(True, description="memory format; faster for CNNs")
 
 

@@ -114,3 +114,15 @@ def test_errors_say_what_is_accepted(mit):
         mit(torch.zeros(1, 3, 24, 64))
     with pytest.raises(IndexError):
         mit.with_attention(images(0), (5,))
+
+
+def test_behind_a_cnn_its_features_are_embedded():
+    torch.manual_seed(0)
+    stem = {"name": "test_resnet", "output_stride": 8}
+    whole = MiT("mit_b0", strides=(1, 1, 2, 1), stem=stem, options=TINY | {"sr_ratios": (1, 1, 1, 1)}).eval()
+    assert whole.stride == 16 and whole.pyramid_strides == [8, 8, 16, 16]
+    whole.freeze(0)
+    assert not any(p.requires_grad for p in whole.stem.parameters())
+    features, pyramid, attention = whole.with_attention(images(0), (-1,))
+    assert features.shape == (2, 32, 4, 6) and pyramid[0].shape == (2, 8, 8, 12) and attention[0].shape[-1] == 24
+    torch.testing.assert_close(whole.net(whole.stem(images(0))).last_hidden_state, features)

@@ -12,6 +12,7 @@ NETWORKS = {
     "distilled": ("deit_tiny_distilled_patch16_224", {"depth": 2, "img_size": 64}),
     "hybrid": ("vit_tiny_r_s16_p8_224", {"depth": 2, "img_size": 96}),
     "registers": ("vit_small_patch14_reg4_dinov2", {"depth": 2, "img_size": 56}),
+    "stem": ("vit_tiny_patch16_224", {"depth": 2, "img_size": 64, "stem": {"name": "test_resnet", "output_stride": 8}}),
     "deit3": ("deit3_small_patch16_224", {"depth": 2, "img_size": 64}),
 }
 
@@ -23,7 +24,8 @@ def _seed():
 
 def build(kind: str) -> ViTBackbone:
     name, options = NETWORKS[kind]
-    return ViTBackbone(name, options=options).eval()
+    own = {key: value for key, value in options.items() if key == "stem"}
+    return ViTBackbone(name, **own, options={k: v for k, v in options.items() if k not in own}).eval()
 
 
 @pytest.mark.parametrize("kind", NETWORKS)
@@ -113,6 +115,17 @@ def test_freeze_counts_quarters_of_the_depth():
     assert trained == {4, 5, 6, 7}
     assert not backbone.net.pos_embed.requires_grad
     assert backbone.net.norm.weight.requires_grad
+
+
+def test_tokens_behind_a_cnn_are_its_cells():
+    backbone = build("stem")
+    assert backbone.stride == 8 and backbone.net.patch_embed.grid_size == (8, 8)
+    images = torch.randn(1, 3, 64, 64, requires_grad=True)
+    cells = backbone.net.patch_embed(images)
+    last = backbone.net.patch_embed.backbone(images)
+    torch.testing.assert_close(cells, backbone.net.patch_embed.proj(last).movedim(1, -1))
+    with pytest.raises(ValueError, match="timm cannot build backbone 'no_such_cnn'"):
+        ViTBackbone("test_vit", stem={"name": "no_such_cnn"})
 
 
 @pytest.mark.parametrize(

@@ -9,9 +9,10 @@ rule choose_threshold:
         ROOT + "/choose_threshold/{key}/threshold.json",
     log:
         ROOT + "/choose_threshold/{key}/log.txt",
+    priority: WAITED_FOR
     conda:
         "../../envs/wsss.yaml"
-    threads: 4
+    threads: BESIDE
     params:
         config=settings("choose_threshold"),
         code=code("choose_threshold"),

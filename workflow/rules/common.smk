@@ -123,6 +123,24 @@ def training_gpus(stage):
     )
 
 
+# The upper bound's training is nobody's input, so it runs beside the stages from the classifier to the pseudo-labels: on
+# few cores two trainings of half as many threads each get more done than one after the other, if what others wait for
+# goes first.
+HAS_UPPER_BOUND = any(
+    step.config.get("labels") == "ground_truth" for step in STEPS.values()
+)
+BESIDE = (
+    max(1, min(4, workflow.cores // 2)) if HAS_UPPER_BOUND and workflow.cores else 4
+)
+WAITED_FOR = 1
+
+
+def segmentation_threads(wildcards):
+    """Threads of a segmentation training."""
+    config = STEPS["train_segmentation", wildcards.key].config
+    return BESIDE if config["labels"] == "ground_truth" else 4
+
+
 def launcher(stage):
     """Resource: what starts a training, torchrun if it has several processes."""
 

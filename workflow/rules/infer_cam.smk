@@ -9,6 +9,7 @@ rule infer_cam_shard:
         temp(ROOT + "/infer_cam/{key}/shards/{split}/{shard}-of-{n}.h5"),
     log:
         ROOT + "/infer_cam/{key}/logs/{split}-{shard}-of-{n}.txt",
+    priority: WAITED_FOR
     conda:
         "../../envs/wsss.yaml"
     threads: 1
@@ -38,6 +39,7 @@ rule infer_cam:
         ROOT + "/infer_cam/{key}/logs/{split}.txt",
     conda:
         "../../envs/wsss.yaml"
+    priority: WAITED_FOR
     params:
         data=subpath(input.data, parent=True),
     shell:

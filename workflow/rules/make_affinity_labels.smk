@@ -9,6 +9,7 @@ rule make_affinity_labels_shard:
         temp(ROOT + "/make_affinity_labels/{key}/shards/{split}/{shard}-of-{n}.h5"),
     log:
         ROOT + "/make_affinity_labels/{key}/logs/{split}-{shard}-of-{n}.txt",
+    priority: WAITED_FOR
     conda:
         "../../envs/wsss.yaml"
     threads: 1
@@ -39,6 +40,7 @@ rule make_affinity_labels:
         ROOT + "/make_affinity_labels/{key}/logs/{split}.txt",
     conda:
         "../../envs/wsss.yaml"
+    priority: WAITED_FOR
     params:
         data=subpath(input.data, parent=True),
     shell:

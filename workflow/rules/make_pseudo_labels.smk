@@ -10,6 +10,7 @@ rule make_pseudo_labels_shard:
         temp(ROOT + "/make_pseudo_labels/{key}/shards/{split}/{shard}-of-{n}.h5"),
     log:
         ROOT + "/make_pseudo_labels/{key}/logs/{split}-{shard}-of-{n}.txt",
+    priority: WAITED_FOR
     conda:
         "../../envs/wsss.yaml"
     threads: 1
@@ -41,6 +42,7 @@ rule make_pseudo_labels:
         ROOT + "/make_pseudo_labels/{key}/logs/{split}.txt",
     conda:
         "../../envs/wsss.yaml"
+    priority: WAITED_FOR
     params:
         data=subpath(input.data, parent=True),
     shell:

@@ -10,6 +10,7 @@ rule refine_cam_shard:
         temp(ROOT + "/refine_cam/{key}/shards/{split}/{shard}-of-{n}.h5"),
     log:
         ROOT + "/refine_cam/{key}/logs/{split}-{shard}-of-{n}.txt",
+    priority: WAITED_FOR
     conda:
         "../../envs/wsss.yaml"
     threads: 1
@@ -39,6 +40,7 @@ rule refine_cam:
         ROOT + "/refine_cam/{key}/logs/{split}.txt",
     conda:
         "../../envs/wsss.yaml"
+    priority: WAITED_FOR
     params:
         data=subpath(input.data, parent=True),
     shell:

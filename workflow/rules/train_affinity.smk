@@ -12,9 +12,10 @@ rule train_affinity:
         history=ROOT + "/train_affinity/{key}/history.csv",
     log:
         ROOT + "/train_affinity/{key}/log.txt",
+    priority: WAITED_FOR
     conda:
         "../../envs/wsss.yaml"
-    threads: 4
+    threads: BESIDE
     resources:
         gpu=training_gpus("train_affinity"),
         launcher=launcher("train_affinity"),

@@ -14,7 +14,7 @@ rule train_segmentation:
         ROOT + "/train_segmentation/{key}/log.txt",
     conda:
         "../../envs/wsss.yaml"
-    threads: 4
+    threads: segmentation_threads
     resources:
         gpu=training_gpus("train_segmentation"),
         launcher=launcher("train_segmentation"),

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from wsss.backbones.base import Backbone
+from wsss.backbones.timm import TimmBackbone
 
 ARCHITECTURES: dict[str, dict[str, Sequence[int]]] = {
     "mit_b0": {"hidden_sizes": (32, 64, 160, 256), "depths": (2, 2, 2, 2)},
@@ -32,6 +33,7 @@ class MiT(Backbone):
         strides: of the four patch embeddings; (4, 2, 2, 1) keeps the last stage at stride 16, whose attention
             is over all N = h·w cells (AFA); (4, 2, 2, 2) is SegFormer's own.
         drop_path_rate: stochastic depth of the last block, linearly less before it.
+        stem: arguments of a `TimmBackbone` whose last features are embedded in the image's place.
         options: further fields of `transformers.SegformerConfig` (`hidden_sizes`, `depths`, …).
 
     Raises:
@@ -47,17 +49,20 @@ class MiT(Backbone):
         *,
         strides: Sequence[int] = (4, 2, 2, 1),
         drop_path_rate: float = 0.1,
+        stem: dict[str, Any] | None = None,
         options: dict[str, Any] | None = None,
     ) -> None:
         super().__init__()
         from transformers import SegformerModel  # slow to import, and only these backbones need it
 
-        config = _config(name, strides, drop_path_rate, options or {})
+        self.stem = TimmBackbone(**stem) if stem is not None else None
+        cell, channels = (self.stem.stride, self.stem.channels) if self.stem is not None else (1, 3)
+        config = _config(name, strides, drop_path_rate, {"num_channels": channels} | (options or {}))
         self.net = SegformerModel(config)
         self.net.apply(_initialise)
         self._set_eps()
         self.pyramid_channels = list(config.hidden_sizes)
-        self.pyramid_strides = [math.prod(config.strides[: i + 1]) for i in range(len(config.strides))]
+        self.pyramid_strides = [cell * math.prod(config.strides[: i + 1]) for i in range(len(config.strides))]
         self.channels, self.stride = self.pyramid_channels[-1], self.pyramid_strides[-1]
         per_stage = zip(config.num_attention_heads, config.depths, strict=True)
         self.heads = [heads for heads, depth in per_stage for _ in range(depth)]  # of every block
@@ -86,7 +91,7 @@ class MiT(Backbone):
             raise ValueError(f"images of {given} pixels given; accepted by this MiT: {accepted}")
         wanted = [range(len(self.heads))[block] for block in blocks]
         logits: dict[int, Tensor] = {}
-        hidden, pyramid, index = images, [], 0
+        hidden, pyramid, index = images if self.stem is None else self.stem(images), [], 0
         for stage in self.net.stages:
             hidden, height, width = stage.patch_embeddings(hidden)
             for block in stage.blocks:
@@ -99,7 +104,9 @@ class MiT(Backbone):
         return hidden, pyramid, [logits[block] for block in wanted]
 
     def freeze(self, stages: int) -> None:
-        """Freeze the first patch embedding (the stem) and the first `stages` stages."""
+        """Freeze the stem, which is the first patch embedding or ends in it, and the first `stages` stages."""
+        if self.stem is not None:
+            self.stem.requires_grad_(False)
         self.net.stages[0].patch_embeddings.requires_grad_(False)
         for stage in self.net.stages[:stages]:
             stage.requires_grad_(False)

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from timm.layers import Attention, resample_abs_pos_embed
 from timm.models.vision_transformer import Block, VisionTransformer
+from timm.models.vision_transformer_hybrid import HybridEmbed
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from wsss.backbones.base import Backbone
 from wsss.backbones.std_conv import use_sigma_std_conv
-from wsss.backbones.timm import create_network
+from wsss.backbones.timm import TimmBackbone, create_network
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,7 @@ class ViTBackbone(Backbone):
         sigma_eps: for ACR's hybrid checkpoints, 1e-5: weights of the convolutional stem are divided by σ + eps, as
             timm did at their time; None: by √(σ² + 1e-8), as it does now.
         mean, std: input normalisation, where a checkpoint needs another one than timm states for `name`.
+        stem: arguments of a `TimmBackbone` whose last features take the place of patches: a token is one cell.
         options: extra keyword arguments for timm (`img_size`, `patch_size`, `drop_path_rate` …).
 
     Raises:
@@ -93,12 +96,15 @@ class ViTBackbone(Backbone):
         sigma_eps: float | None = None,
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,
+        stem: dict[str, Any] | None = None,
         options: dict[str, Any] | None = None,
     ) -> None:
         super().__init__()
         if position_interpolation not in ("bicubic", "bilinear"):
             raise ValueError(f"position_interpolation is '{position_interpolation}'; choose 'bicubic' or 'bilinear'")
         arguments = {"dynamic_img_size": True, "num_classes": 0} | dict(options or {})
+        if stem is not None:
+            arguments |= {"embed_layer": partial(HybridEmbed, backbone=TimmBackbone(**stem)), "patch_size": 1}
         self.net = create_network(name, arguments, pretrained=pretrained, checkpoint_path=checkpoint_path)
         _require_plain(name, self.net)
         if sigma_eps is not None and not use_sigma_std_conv(self.net.patch_embed, sigma_eps):

@@ -20,7 +20,7 @@ from wsss import distributed, schema
 from wsss.backbones.base import Backbone
 from wsss.data.augment import Augment
 from wsss.data.loading import Samples, batches
-from wsss.devices import claim_device
+from wsss.devices import claim_device, resolve_amp
 from wsss.progress import log
 from wsss.training.board import Board
 from wsss.training.loop import LOG_EVERY, Trainer, write_history
@@ -104,7 +104,9 @@ def train(
         ValueError: the batch cannot be cut as the settings and the number of processes demand.
     """
     steps = max(1, round(settings.epochs * len(samples.records) / settings.batch_size))
-    log.info("%d images, %d steps of %d, on %s", len(samples.records), steps, settings.batch_size, place.device)
+    amp = resolve_amp(settings.amp, place.device)
+    where = f"{place.device}, {amp}" if amp != "off" else place.device
+    log.info("%d images, %d steps of %d, on %s", len(samples.records), steps, settings.batch_size, where)
     model.to(place.device)
     if place.recompute:
         recompute_activations(model)
@@ -122,7 +124,7 @@ def train(
         rng_seed=rng_seed,
         device=place.device,
         clip_grad_norm=settings.optimizer.clip_grad_norm,
-        amp=settings.amp,
+        amp=amp,
         accumulate=settings.accumulate,
         unsynchronised=unsynchronised,
         checkpoint_seconds=place.checkpoint_seconds,
