@@ -37,9 +37,9 @@ rule infer_cam:
         ROOT + "/infer_cam/{key}/{split}.h5",
     log:
         ROOT + "/infer_cam/{key}/logs/{split}.txt",
+    priority: WAITED_FOR
     conda:
         "../../envs/wsss.yaml"
-    priority: WAITED_FOR
     params:
         data=subpath(input.data, parent=True),
     shell:

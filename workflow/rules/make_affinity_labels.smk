@@ -38,9 +38,9 @@ rule make_affinity_labels:
         ROOT + "/make_affinity_labels/{key}/{split}.h5",
     log:
         ROOT + "/make_affinity_labels/{key}/logs/{split}.txt",
+    priority: WAITED_FOR
     conda:
         "../../envs/wsss.yaml"
-    priority: WAITED_FOR
     params:
         data=subpath(input.data, parent=True),
     shell:

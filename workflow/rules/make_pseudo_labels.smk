@@ -40,9 +40,9 @@ rule make_pseudo_labels:
         ROOT + "/make_pseudo_labels/{key}/{split}.h5",
     log:
         ROOT + "/make_pseudo_labels/{key}/logs/{split}.txt",
+    priority: WAITED_FOR
     conda:
         "../../envs/wsss.yaml"
-    priority: WAITED_FOR
     params:
         data=subpath(input.data, parent=True),
     shell:

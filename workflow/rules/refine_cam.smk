@@ -38,9 +38,9 @@ rule refine_cam:
         ROOT + "/refine_cam/{key}/{split}.h5",
     log:
         ROOT + "/refine_cam/{key}/logs/{split}.txt",
+    priority: WAITED_FOR
     conda:
         "../../envs/wsss.yaml"
-    priority: WAITED_FOR
     params:
         data=subpath(input.data, parent=True),
     shell:
