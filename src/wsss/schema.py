@@ -273,6 +273,11 @@ class Execution(Section):
     recompute_activations: bool = Field(
         False, description="in trainings keep few activations and compute them twice: less memory, a third more time"
     )
+    upper_bound_beside: bool = Field(
+        False,
+        description="train the upper bound and the affinity network side by side, each on half of a CPU's cores; "
+        "faster for small networks, and rounded otherwise",
+    )
     checkpoint_seconds: PositiveFloat = Field(60, description="seconds between training checkpoints")
     tensorboard: bool = Field(False, description="event files of trainings, in results/{run}/train_*/tensorboard")
 

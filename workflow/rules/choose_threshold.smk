@@ -12,7 +12,7 @@ rule choose_threshold:
     priority: WAITED_FOR
     conda:
         "../../envs/wsss.yaml"
-    threads: BESIDE
+    threads: training_threads("choose_threshold")
     params:
         config=settings("choose_threshold"),
         code=code("choose_threshold"),

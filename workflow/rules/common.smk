@@ -123,22 +123,22 @@ def training_gpus(stage):
     )
 
 
-# The upper bound's training is nobody's input, so it runs beside the stages from the classifier to the pseudo-labels: on
-# few cores two trainings of half as many threads each get more done than one after the other, if what others wait for
-# goes first.
-HAS_UPPER_BOUND = any(
-    step.config.get("labels") == "ground_truth" for step in STEPS.values()
-)
-BESIDE = (
-    max(1, min(4, workflow.cores // 2)) if HAS_UPPER_BOUND and workflow.cores else 4
-)
+# What other stages wait for goes before what is only measured.
 WAITED_FOR = 1
+HALF_OF_THE_CORES = max(1, min(4, (workflow.cores or 8) // 2))
 
 
-def segmentation_threads(wildcards):
-    """Threads of a segmentation training."""
-    config = STEPS["train_segmentation", wildcards.key].config
-    return BESIDE if config["labels"] == "ground_truth" else 4
+def training_threads(stage):
+    """Threads of a training, or of a stage that may have to run beside the upper bound's."""
+
+    @by_key
+    def find(wildcards):
+        if not EXECUTION[stage, wildcards.key].upper_bound_beside:
+            return 4
+        labels = STEPS[stage, wildcards.key].config.get("labels")
+        return 4 if labels == "pseudo_labels" else HALF_OF_THE_CORES
+
+    return find
 
 
 def launcher(stage):

@@ -15,7 +15,7 @@ rule train_affinity:
     priority: WAITED_FOR
     conda:
         "../../envs/wsss.yaml"
-    threads: BESIDE
+    threads: training_threads("train_affinity")
     resources:
         gpu=training_gpus("train_affinity"),
         launcher=launcher("train_affinity"),

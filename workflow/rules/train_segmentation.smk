@@ -14,7 +14,7 @@ rule train_segmentation:
         ROOT + "/train_segmentation/{key}/log.txt",
     conda:
         "../../envs/wsss.yaml"
-    threads: segmentation_threads
+    threads: training_threads("train_segmentation")
     resources:
         gpu=training_gpus("train_segmentation"),
         launcher=launcher("train_segmentation"),
