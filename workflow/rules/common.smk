@@ -123,7 +123,7 @@ def training_gpus(stage):
     )
 
 
-# What other stages wait for goes before what is only measured.
+# The path to the pseudo-labels goes before what is only measured.
 WAITED_FOR = 1
 HALF_OF_THE_CORES = max(1, min(4, (workflow.cores or 8) // 2))
 

@@ -10,7 +10,6 @@ rule make_pseudo_labels_shard:
         temp(ROOT + "/make_pseudo_labels/{key}/shards/{split}/{shard}-of-{n}.h5"),
     log:
         ROOT + "/make_pseudo_labels/{key}/logs/{split}-{shard}-of-{n}.txt",
-    priority: WAITED_FOR
     conda:
         "../../envs/wsss.yaml"
     threads: 1
@@ -40,7 +39,6 @@ rule make_pseudo_labels:
         ROOT + "/make_pseudo_labels/{key}/{split}.h5",
     log:
         ROOT + "/make_pseudo_labels/{key}/logs/{split}.txt",
-    priority: WAITED_FOR
     conda:
         "../../envs/wsss.yaml"
     params:
