@@ -128,6 +128,18 @@ def test_tokens_behind_a_cnn_are_its_cells():
         ViTBackbone("test_vit", stem={"name": "no_such_cnn"})
 
 
+@pytest.mark.parametrize("stem", [{"nme": "test_resnet"}, "test_resnet"])
+def test_a_wrong_stem_is_one_line(stem):
+    with pytest.raises(ValueError, match=r"backbone\.options\.stem is .*; accepted is"):
+        ViTBackbone("test_vit", stem=stem)
+
+
+def test_what_timm_refuses_beside_a_stem_is_said_briefly():
+    with pytest.raises(ValueError, match="timm cannot build backbone 'test_vit'") as caught:
+        ViTBackbone("test_vit", stem={"name": "test_resnet"}, options={"no_such_argument": 1})
+    assert len(str(caught.value)) < 900
+
+
 @pytest.mark.parametrize(
     ("name", "message"),
     [

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from wsss.backbones.base import Backbone
-from wsss.backbones.timm import TimmBackbone
+from wsss.backbones.timm import build_stem
 
 ARCHITECTURES: dict[str, dict[str, Sequence[int]]] = {
     "mit_b0": {"hidden_sizes": (32, 64, 160, 256), "depths": (2, 2, 2, 2)},
@@ -55,7 +55,7 @@ class MiT(Backbone):
         super().__init__()
         from transformers import SegformerModel  # slow to import, and only these backbones need it
 
-        self.stem = TimmBackbone(**stem) if stem is not None else None
+        self.stem = build_stem(stem) if stem is not None else None
         cell, channels = (self.stem.stride, self.stem.channels) if self.stem is not None else (1, 3)
         config = _config(name, strides, drop_path_rate, {"num_channels": channels} | (options or {}))
         self.net = SegformerModel(config)

@@ -18,8 +18,9 @@ def create_network(name: str, arguments: dict[str, Any], *, pretrained: bool, ch
     try:
         return timm.create_model(name, pretrained=pretrained, checkpoint_path=checkpoint_path, **arguments)
     except (RuntimeError, TypeError) as error:
+        given = textwrap.shorten(str(arguments), 400, placeholder=" …")  # a stem among them is a whole network
         reason = textwrap.shorten(str(error), 400, placeholder=" …")
-        raise ValueError(f"timm cannot build backbone '{name}' with {arguments}: {reason}") from error
+        raise ValueError(f"timm cannot build backbone '{name}' with {given}: {reason}") from error
 
 
 class TimmBackbone(Backbone):
@@ -98,3 +99,12 @@ def _group(groups: dict[str, Any], name: str) -> int | None:
         if match and match.groups() and match.group(1) is not None:
             return int(match.group(1))
     return None
+
+
+def build_stem(arguments: dict[str, Any]) -> TimmBackbone:
+    """The CNN under a transformer, from `{name: …, output_stride: …}`; ValueError for other arguments."""
+    try:
+        return TimmBackbone(**arguments)
+    except TypeError as error:
+        accepted = "{name: …, output_stride: …, options: …}"
+        raise ValueError(f"backbone.options.stem is {arguments!r}; accepted is {accepted}") from error

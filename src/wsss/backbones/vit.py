@@ -17,7 +17,7 @@ from torch.utils.checkpoint import checkpoint
 
 from wsss.backbones.base import Backbone
 from wsss.backbones.std_conv import use_sigma_std_conv
-from wsss.backbones.timm import TimmBackbone, create_network
+from wsss.backbones.timm import build_stem, create_network
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ class ViTBackbone(Backbone):
             raise ValueError(f"position_interpolation is '{position_interpolation}'; choose 'bicubic' or 'bilinear'")
         arguments = {"dynamic_img_size": True, "num_classes": 0} | dict(options or {})
         if stem is not None:
-            arguments |= {"embed_layer": partial(HybridEmbed, backbone=TimmBackbone(**stem)), "patch_size": 1}
+            arguments |= {"embed_layer": partial(HybridEmbed, backbone=build_stem(stem)), "patch_size": 1}
         self.net = create_network(name, arguments, pretrained=pretrained, checkpoint_path=checkpoint_path)
         _require_plain(name, self.net)
         if sigma_eps is not None and not use_sigma_std_conv(self.net.patch_embed, sigma_eps):

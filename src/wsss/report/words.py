@@ -39,7 +39,8 @@ def _training(config: Config) -> str:
     if t is None:
         return "published weights, not trained further"
     optimizer, schedule = t["optimizer"], t["schedule"]
-    mixed = {"off": "", "auto": ", bf16 where the device has it"}.get(t.get("amp", "off"), f", {t.get('amp')}")
+    amp = t.get("amp", "off")
+    mixed = {"off": "", "auto": ", bf16 where the device has it"}.get(amp, f", {amp}")
     return (
         f"{_number(t['epochs'])} epochs, batches of {t['batch_size']}, {optimizer['name']} at learning rate "
         f"{_number(optimizer['lr'])} ({schedule['name'].replace('_', ' ')}), crops of {t['augment']['crop']} px{mixed}"
