@@ -5,12 +5,12 @@ from pathlib import Path
 
 from snakemake.utils import min_version
 
-from wsss.config import ConfigError
-from wsss.digest import code_digest
-from wsss.outline import outline
-from wsss.plan import missing_inputs, plan_runs
+from wsss.config.loading import ConfigError
+from wsss.plan.code import code_digest
+from wsss.plan.outline import outline
+from wsss.plan.run import missing_inputs, plan_runs
 from wsss.report.page import templates_digest
-from wsss.tables import plan_tables
+from wsss.plan.tables import plan_tables
 
 min_version("9.0")
 

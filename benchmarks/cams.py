@@ -17,9 +17,9 @@ from benchmarks.measure import Case, Thunk, largest_difference
 from benchmarks.shards import Part, in_shards
 from wsss.backbones.timm import TimmBackbone
 from wsss.data.dataset import Record
-from wsss.inference import WriteBehind, cam_group, for_inference, read_groups, size_groups
-from wsss.methods.cam import CAM
-from wsss.store import ScoreWriter
+from wsss.localise.inference import WriteBehind, cam_group, for_inference, read_groups, size_groups
+from wsss.methods.cam.network import CAM
+from wsss.store.maps import ScoreWriter
 
 SCALES = (1.0, 0.5, 1.5, 2.0)
 

@@ -10,7 +10,7 @@ import numpy as np
 from benchmarks.inputs import CLASSES, blobs, cams_and_truth
 from benchmarks.measure import Case, Thunk, largest_difference
 from benchmarks.shards import Part, in_shards
-from wsss.metrics import THRESHOLDS, ThresholdCurve, confusion
+from wsss.measure.iou import THRESHOLDS, ThresholdCurve, confusion
 
 C = CLASSES + 1
 

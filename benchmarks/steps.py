@@ -8,10 +8,10 @@ import torch
 
 from benchmarks.inputs import CLASSES
 from benchmarks.measure import Case, Thunk
-from wsss.config import load_run
-from wsss.methods.base import Batch
-from wsss.models import build_method
-from wsss.schema import TrainClassifier
+from wsss.config.loading import load_run
+from wsss.config.run import TrainClassifier
+from wsss.data.batch import Batch
+from wsss.methods.load import build_method
 from wsss.training.optim import build_optimizer
 
 BATCH = 2

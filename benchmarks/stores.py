@@ -11,8 +11,8 @@ import numpy as np
 
 from benchmarks.inputs import CLASSES, cams_and_truth
 from benchmarks.measure import Case, Thunk
-from wsss.metrics import ThresholdCurve, score
-from wsss.store import ScoreWriter, open_scores
+from wsss.measure.iou import ThresholdCurve, score
+from wsss.store.maps import ScoreWriter, open_scores
 
 NAMES = ["background", *(f"class {i}" for i in range(1, CLASSES + 1))]
 

@@ -9,8 +9,8 @@ import torch
 
 from benchmarks.inputs import smooth
 from benchmarks.measure import Case, Thunk, largest_difference
-from wsss.refine.irn_paths import boundary_affinity, path_offsets
-from wsss.refine.irnet import walk_to_boundary
+from wsss.refine.irnet.network import walk_to_boundary
+from wsss.refine.irnet.paths import boundary_affinity, path_offsets
 from wsss.refine.walk import half_plane_offsets, random_walk, stencil_to_dense
 
 IRN = {"radius": 5, "beta": 10, "steps": 256}

@@ -15,7 +15,7 @@ import pytest
 import yaml
 from PIL import Image
 
-from wsss.data.shapes import CLASS_NAMES, VOID, render
+from wsss.data.sources.shapes.images import CLASS_NAMES, VOID, render
 
 ROOT = Path(__file__).parents[1]
 TUTORIAL = ROOT / "docs" / "tutorial.md"
@@ -48,7 +48,7 @@ def own(tmp_path_factory):
 def adapted(command: str) -> list[str]:
     """The command for this test's recipe and place; otherwise as it stands."""
     words = shlex.split(command)
-    if "wsss.init" in words:
+    if "wsss.cli.init" in words:
         words += ["--preset", "shapes"]
     if words[0] == "snakemake":
         place = ["-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "--directory", "."]
@@ -74,7 +74,7 @@ def test_the_tutorial_runs_as_it_stands(own):
         words = adapted(command)
         done = subprocess.run(words, cwd=own, capture_output=True, text=True, env=environment, check=False)
         assert done.returncode == 0, f"{command}\n{done.stdout[-1000:]}\n{done.stderr[-3000:]}"
-        if "wsss.init" in words:
+        if "wsss.cli.init" in words:
             shorten(own / "photos.yaml")
     run = own / "results" / "photos"
     assert pd.read_csv(run / "miou.csv").empty
@@ -88,5 +88,5 @@ def test_the_tutorial_runs_as_it_stands(own):
 
 def test_the_tutorial_has_every_step():
     text = "\n".join(commands())
-    for word in ("wsss.init", "snakemake", "quality.csv", "wsss.predict", "wsss.export"):
+    for word in ("wsss.cli.init", "snakemake", "quality.csv", "wsss.cli.predict", "wsss.cli.export"):
         assert word in text

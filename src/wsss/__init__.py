@@ -1,3 +1,23 @@
-"""Weakly supervised semantic segmentation: image-level labels in, pixel masks and a trained model out."""
+"""Weakly supervised semantic segmentation: image-level labels in, pixel masks and a trained model out.
+
+The public face: `load_segmentation` reads a trained network, `open_labels` and `open_scores` the HDF5 files.
+"""
+
+from importlib import import_module
+from typing import Any
 
 __version__ = "0.1.0"
+__all__ = ["load_segmentation", "open_labels", "open_scores"]
+
+_HOME = {
+    "load_segmentation": "wsss.segmentation.load",
+    "open_labels": "wsss.store.maps",
+    "open_scores": "wsss.store.maps",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Imports what is asked for, and torch only if that needs it."""
+    if name not in _HOME:
+        raise AttributeError(f"module 'wsss' has no attribute '{name}'; it has {', '.join(__all__)}")
+    return getattr(import_module(_HOME[name]), name)

@@ -17,9 +17,9 @@ from wsss.backbones.irn_resnet import IRNResNet
 from wsss.backbones.layouts import LAYOUTS, detect_layout
 from wsss.backbones.mxnet import read_mxnet_params
 from wsss.backbones.resnet38 import ResNet38
-from wsss.methods.cam import CAM
-from wsss.methods.seam import Seam
-from wsss.refine.affinity import AffinityNet
+from wsss.methods.cam.network import CAM
+from wsss.methods.seam.network import Seam
+from wsss.refine.affinitynet.network import AffinityNet
 
 DATA = Path(__file__).parents[1] / "golden" / "data"
 

@@ -14,8 +14,8 @@ from wsss.backbones.checkpoints import load_published, rename
 from wsss.backbones.std_conv import SigmaStdConv2d
 from wsss.backbones.vit import ViTBackbone
 from wsss.backbones.vit_checkpoints import VIT_LAYOUTS, detect_vit_layout
-from wsss.methods.acr import ACR
-from wsss.methods.toco import ToCo
+from wsss.methods.acr.network import ACR
+from wsss.methods.toco.network import ToCo
 
 KEYS = Path(__file__).parents[1] / "golden" / "data"
 NETWORKS = {

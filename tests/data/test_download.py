@@ -15,7 +15,7 @@ from scipy.io import savemat
 
 from wsss.data import download
 from wsss.data.download import Archive, DownloadError, extract, fetch
-from wsss.data.voc_download import Published, get_voc
+from wsss.data.sources.voc.download import Published, get_voc
 
 CONTENT = np.random.default_rng(0).integers(0, 256, 50_000, np.uint8).tobytes()
 MD5 = hashlib.md5(CONTENT).hexdigest()
@@ -189,7 +189,7 @@ def published(server):
 
 def test_voc_and_sbd_become_trainaug(server, published, tmp_path):
     from wsss.data.dataset import read_mask
-    from wsss.data.voc import voc_index
+    from wsss.data.sources.voc.index import voc_index
 
     root = tmp_path / "data" / "VOCdevkit" / "VOC2012"
     get_voc(root, [], published=published)

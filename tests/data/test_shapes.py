@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from wsss.data import shapes
+from wsss.data.sources.shapes import images as shapes
 from wsss.data.palette import voc_palette
-from wsss.data.shapes import CLASS_NAMES, HABITAT_PROBABILITY, MAX_OCCLUSION, OBJECT_COUNTS, VOID, render
-from wsss.data.shapes_objects import HEAD_CENTRE, MARKERS, propose
+from wsss.data.sources.shapes.images import CLASS_NAMES, HABITAT_PROBABILITY, MAX_OCCLUSION, OBJECT_COUNTS, VOID, render
+from wsss.data.sources.shapes.objects import HEAD_CENTRE, MARKERS, propose
 
 TRAIN, VAL, SEED = 9, 4, 3
 

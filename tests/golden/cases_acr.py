@@ -12,7 +12,7 @@ from torch import Tensor
 from wsss.backbones.checkpoints import load_published
 from wsss.backbones.vit import ViTBackbone
 from wsss.backbones.vit_checkpoints import VIT_LAYOUTS
-from wsss.methods.acr import (
+from wsss.methods.acr.network import (
     ACR,
     GRADIENT_MODES,
     acr_losses,
@@ -23,7 +23,7 @@ from wsss.methods.acr import (
     unflip_class_rows,
     unflip_patch_blocks,
 )
-from wsss.methods.cam import pool
+from wsss.methods.cam.network import pool
 
 
 def _tensors(inputs: Arrays) -> dict[str, Tensor]:

@@ -14,8 +14,7 @@ from torch.nn import functional as F
 from wsss.backbones.checkpoints import load_published
 from wsss.backbones.mit import MiT
 from wsss.backbones.mit_checkpoints import afa_state_dict
-from wsss.methods.afa import AFA
-from wsss.methods.afa_affinity import (
+from wsss.methods.afa.affinity import (
     AffinityHead,
     affinity_labels,
     affinity_loss,
@@ -25,7 +24,8 @@ from wsss.methods.afa_affinity import (
     radius_mask,
     transition_matrix,
 )
-from wsss.methods.afa_labels import multi_scale_maps, refine_in_boxes
+from wsss.methods.afa.labels import multi_scale_maps, refine_in_boxes
+from wsss.methods.afa.network import AFA
 
 Meta = dict[str, Any]
 

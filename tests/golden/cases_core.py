@@ -9,9 +9,9 @@ import torch
 import torch.nn.functional as F
 from compare import Arrays, Tolerance
 
-from wsss.fusion import irn_cam_norm, present_classes, seam_infer_norm, seam_sum, toco_multi_scale_cam
-from wsss.metrics import ThresholdCurve, confusion, score
-from wsss.seeds import band_labels, ignore_outside, present_scores, seed_labels
+from wsss.localise.fusion import irn_cam_norm, present_classes, seam_infer_norm, seam_sum, toco_multi_scale_cam
+from wsss.localise.seeds import band_labels, ignore_outside, present_scores, seed_labels
+from wsss.measure.iou import ThresholdCurve, confusion, score
 
 
 def tensors(inputs: Arrays) -> dict[str, torch.Tensor]:

@@ -13,9 +13,8 @@ from formula import formula_state_dict, published_shapes
 
 from wsss.backbones.checkpoints import load_published
 from wsss.backbones.irn_resnet import IRNResNet
-from wsss.refine.affinity import affinity_costs, affinity_labels
-from wsss.refine.irn_paths import boundary_affinity, path_offsets, search_paths
-from wsss.refine.irnet import (
+from wsss.refine.affinitynet.network import affinity_costs, affinity_labels
+from wsss.refine.irnet.network import (
     IRNet,
     displacement_costs,
     irnet_loss,
@@ -23,6 +22,7 @@ from wsss.refine.irnet import (
     rescale_labels,
     walk_to_boundary,
 )
+from wsss.refine.irnet.paths import boundary_affinity, path_offsets, search_paths
 from wsss.refine.walk import flat_indices
 
 

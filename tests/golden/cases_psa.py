@@ -9,7 +9,7 @@ import torch
 from compare import Adapter, Arrays, Tolerance
 from torch import Tensor
 
-from wsss.refine.affinity import (
+from wsss.refine.affinitynet.network import (
     PairLabels,
     affinity_labels,
     affinity_loss,

@@ -7,12 +7,12 @@ from typing import Any
 import torch
 from compare import Adapter, Arrays, Tolerance
 
-from wsss.refine.confident import refined_confident_labels
-from wsss.refine.crf import CRFParams, crf_probabilities
-from wsss.refine.energy import bilateral_filter, dense_energy, dense_energy_loss, grey_levels
+from wsss.localise.seeds import seed_labels
+from wsss.refine.crf.dense import CRFParams, crf_probabilities
+from wsss.refine.crf.energy import bilateral_filter, dense_energy, dense_energy_loss, grey_levels
+from wsss.refine.irnet.labels import refined_confident_labels
 from wsss.refine.par import pamr, par
-from wsss.seeds import seed_labels
-from wsss.tensors import box_mask
+from wsss.runtime.tensors import box_mask
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)

@@ -16,12 +16,11 @@ from wsss.backbones.base import Backbone
 from wsss.backbones.checkpoints import load_published
 from wsss.backbones.irn_resnet import IRNResNet
 from wsss.backbones.resnet38 import ResNet38
-from wsss.methods.affine import Warp
-from wsss.methods.cam import CAM
-from wsss.methods.gradcam import LOCALISERS, class_gradients, scaled
-from wsss.methods.pcm import pixel_correlation
-from wsss.methods.seam import Seam
-from wsss.methods.seam_losses import (
+from wsss.localise.gradients import LOCALISERS, class_gradients, scaled
+from wsss.methods.cam.network import CAM
+from wsss.methods.seam.affine import Warp
+from wsss.methods.seam.correlation import pixel_correlation
+from wsss.methods.seam.losses import (
     View,
     classification_loss,
     cross_loss,
@@ -30,7 +29,8 @@ from wsss.methods.seam_losses import (
     normalised_seed,
     siamese_losses,
 )
-from wsss.refine.affinity import AffinityNet
+from wsss.methods.seam.network import Seam
+from wsss.refine.affinitynet.network import AffinityNet
 from wsss.refine.walk import pair_mask, stencil_to_dense
 
 

@@ -5,7 +5,7 @@ import itertools
 import pytest
 import torch
 
-from wsss.methods.afa_affinity import (
+from wsss.methods.afa.affinity import (
     AffinityHead,
     affinity_labels,
     affinity_loss,

@@ -3,8 +3,8 @@
 import torch
 from torch.nn import functional as F
 
-from wsss.methods.afa_labels import multi_scale_maps, refine_in_boxes
-from wsss.seeds import ignore_outside
+from wsss.localise.seeds import ignore_outside
+from wsss.methods.afa.labels import multi_scale_maps, refine_in_boxes
 
 
 def rand(*shape, seed=0):

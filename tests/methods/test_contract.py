@@ -7,12 +7,14 @@ from typing import get_args
 import pytest
 import torch
 
-from wsss import schema
-from wsss.methods.base import Batch
-from wsss.methods.gradcam import localise
-from wsss.model_file import save_model
-from wsss.models import build_method, freeze, load_classifier, load_segmenter
-from wsss.schema_methods import MethodSettings
+from wsss.backbones.build import freeze
+from wsss.config import run as schema
+from wsss.config.methods import MethodSettings
+from wsss.data.batch import Batch
+from wsss.localise.gradients import localise
+from wsss.methods.decode import load_segmenter
+from wsss.methods.load import build_method, load_classifier
+from wsss.store.models import save_model
 
 K, SIZE = 3, 64
 CNN = {"name": "test_resnet", "output_stride": 8, "pretrained": False}

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from wsss.refine.energy import bilateral_filter, dense_energy, dense_energy_loss
-from wsss.tensors import box_mask
+from wsss.refine.crf.energy import bilateral_filter, dense_energy, dense_energy_loss
+from wsss.runtime.tensors import box_mask
 
 BOXES = torch.tensor([[0, 8, 1, 10], [2, 8, 0, 7]])
 UNKNOWN = torch.full((2, 8, 10), 255)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from wsss.refine.lattice import PermutohedralLattice
+from wsss.refine.crf.lattice import PermutohedralLattice
 
 
 def generator(seed):

@@ -13,12 +13,12 @@ import torch
 from safetensors.torch import save_file
 
 from small_data import make_folder, picture
-from wsss import schema
+from wsss.config import run as schema
 from wsss.data.dataset import Dataset
 from wsss.data.download import extract
-from wsss.model_file import read_model, save_model
-from wsss.models import build_method
-from wsss.store import LabelWriter, ScoreWriter
+from wsss.methods.load import build_method
+from wsss.store.maps import LabelWriter, ScoreWriter
+from wsss.store.models import read_model, save_model
 
 CLASSIFIER = {"method": {"name": "cam"}, "backbone": {"name": "test_resnet", "pretrained": False}}
 LABELS = {"par": None, "crf": None, "threshold": 0.3}

@@ -15,8 +15,8 @@ import torch
 from safetensors.torch import save_file
 
 from small_data import make_folder
-from wsss.runtime import write_atomically
-from wsss.store import LabelWriter, open_labels
+from wsss.runtime.files import write_atomically
+from wsss.store.maps import LabelWriter, open_labels
 
 NAMES, PALETTE = ["background", "cat"], np.zeros((2, 3), np.uint8)
 NOISE = np.random.default_rng(0).integers(0, 2, (400, 400)).astype(np.uint8)

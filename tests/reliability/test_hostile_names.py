@@ -11,7 +11,7 @@ import pytest
 from small_data import picture
 from tiny import ROOT, TINY, Project
 from wsss.data.dataset import Dataset
-from wsss.plan import plan_runs
+from wsss.plan.run import plan_runs
 
 FOLDER = 'it\'s a "test" $(touch pwned)'
 IMAGES = [

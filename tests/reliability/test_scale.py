@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from tiny import Project, environment
-from wsss.store import LabelWriter, ScoreWriter, open_labels, open_scores
+from wsss.store.maps import LabelWriter, ScoreWriter, open_labels, open_scores
 
 IMAGES = 100_000
 SECONDS = 15.0

@@ -10,12 +10,12 @@ import time
 import pytest
 
 from tiny import ROOT, TINY, Project, environment
-from wsss.plan import plan_runs
-from wsss.store import open_labels
+from wsss.plan.run import plan_runs
+from wsss.store.maps import open_labels
 
 WRITE = """
 import sys, numpy as np
-from wsss.store import LabelWriter
+from wsss.store.maps import LabelWriter
 with LabelWriter(sys.argv[1], class_names=["background"], palette=np.zeros((1, 3), np.uint8), resume="same") as out:
     for i in range(200):
         if str(i) not in out:

@@ -13,7 +13,7 @@ from wsss.data.dataset import Dataset, write_index
 from wsss.data.palette import voc_palette
 from wsss.stages.collect import collect
 from wsss.stages.evaluate import Row, evaluate
-from wsss.store import IGNORE, LabelWriter, ScoreWriter
+from wsss.store.maps import IGNORE, LabelWriter, ScoreWriter
 
 HOSTILE_CLASS = "<script>document.title='owned'</script>"
 CLASSES = ("background", HOSTILE_CLASS, "quo\"te'd & co", "猫", "кот")

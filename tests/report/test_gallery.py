@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from synthetic import CLASSES, HOSTILE_RUN, make_run
 
-from wsss.compare import setting_differences
+from wsss.cli.compare import setting_differences
 from wsss.data.dataset import read_mask
 from wsss.report import words
 from wsss.report.charts import heatmap, line_chart, ticks
@@ -20,7 +20,7 @@ from wsss.report.content import gallery_views, report_page
 from wsss.report.gallery import Item, build_gallery, choose, image_iou, uncertainty
 from wsss.report.run import RunResults
 from wsss.stages.report import report
-from wsss.store import IGNORE
+from wsss.store.maps import IGNORE
 
 
 @pytest.fixture(scope="module")

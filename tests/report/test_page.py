@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from synthetic import CLASSES, HOSTILE_RUN, image_name, make_run
 
-from wsss.compare import compare_page
+from wsss.cli.compare import compare_page
 from wsss.report.content import report_page
 from wsss.report.run import RunResults
 

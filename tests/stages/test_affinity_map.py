@@ -9,11 +9,11 @@ import pytest
 from PIL import Image
 
 from small_data import SIZE, picture
-from wsss import schema
+from wsss.config import run as schema
 from wsss.data.dataset import write_index
-from wsss.model_file import save_model
-from wsss.models import build_method
+from wsss.methods.load import build_method
 from wsss.stages import affinity_map
+from wsss.store.models import save_model
 
 CLASSES = ["background", "cat"]
 

@@ -8,7 +8,7 @@ import pytest
 
 from wsss.data.dataset import Record
 from wsss.stages.quality import class_sheet, measure
-from wsss.store import ScoreMap
+from wsss.store.maps import ScoreMap
 
 
 def record(*classes):

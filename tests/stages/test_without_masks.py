@@ -14,7 +14,7 @@ from wsss.data.palette import voc_palette
 from wsss.stages.choose_threshold import choose_auto, choose_oracle
 from wsss.stages.evaluate import Row, evaluate
 from wsss.stages.quality import quality
-from wsss.store import LabelWriter, ScoreWriter
+from wsss.store.maps import LabelWriter, ScoreWriter
 
 NAMES = ["background", "cat", "dog"]
 TRUTH = np.zeros((20, 20), np.uint8)

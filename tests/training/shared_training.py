@@ -14,11 +14,13 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from wsss import distributed, schema
+from wsss.backbones.build import freeze
+from wsss.config import run as schema
 from wsss.data.augment import Augment
 from wsss.data.dataset import Record
 from wsss.data.loading import Samples
-from wsss.models import build_method, freeze
+from wsss.methods.load import build_method
+from wsss.runtime import distributed
 from wsss.training.loop import state_lock
 from wsss.training.session import Place, train
 
@@ -74,7 +76,10 @@ def run(name: str, folder: Path, out: Path, accumulate: int = 1) -> None:
 def run_all(folder: Path, out: Path, accumulate: int = 1) -> None:
     first_corners = lambda candidates, count: torch.arange(count).expand(len(candidates), count)  # noqa: E731
     mirror = lambda images, _mean, _std: images.flip(-1)  # noqa: E731
-    with patch("wsss.methods.toco.draw_ranks", first_corners), patch("wsss.methods.toco.second_view", mirror):
+    with (
+        patch("wsss.methods.toco.network.draw_ranks", first_corners),
+        patch("wsss.methods.toco.network.second_view", mirror),
+    ):
         for name in RECIPES:
             run(name, folder, out / name, accumulate)
 

@@ -14,7 +14,7 @@ from torch import nn
 from wsss.data.augment import Augment
 from wsss.data.dataset import Record
 from wsss.data.loading import Samples, batches
-from wsss.runtime import Terminated
+from wsss.runtime.process import Terminated
 from wsss.training.loop import Trainer
 
 STEPS = 12

@@ -15,7 +15,7 @@ import yaml
 
 from tiny import TINY, Project, environment
 from wsss.data.dataset import Dataset
-from wsss.store import open_labels, open_scores
+from wsss.store.maps import open_labels, open_scores
 
 pytestmark = pytest.mark.timeout(600)
 

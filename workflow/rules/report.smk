@@ -73,7 +73,7 @@ rule compare:
         "../../envs/wsss.yaml"
     threads: 4
     params:
-        code=code_digest("wsss.compare") + templates_digest(),
+        code=code_digest("wsss.cli.compare") + templates_digest(),
         runs=lambda wildcards: [f"results/{run}" for run in compared()],
     shell:
-        "python -m wsss.compare {params.runs:q} --out {output:q} --threads {threads} 2> {log:q}"
+        "python -m wsss.cli.compare {params.runs:q} --out {output:q} --threads {threads} 2> {log:q}"

@@ -1,1 +1,1 @@
-"""Backbones: timm by name, ResNet-38 and MiT where timm has none, and published checkpoints."""
+"""Networks under classifiers, and published weights under their own names."""

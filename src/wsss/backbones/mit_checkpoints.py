@@ -43,7 +43,7 @@ def mit_state_dict(published: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def afa_state_dict(published: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """State dict of `wsss.methods.afa.AFA` from a checkpoint of the published AFA (`WeTr`).
+    """State dict of `wsss.methods.afa.network.AFA` from a checkpoint of the published AFA (`WeTr`).
 
     Raises:
         ValueError: a name that the published network does not have.

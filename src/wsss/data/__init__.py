@@ -1,1 +1,1 @@
-"""Data sets: readers that make the one table every later stage sees, and augmentation."""
+"""The data set's table, reading images, augmentation, splits."""

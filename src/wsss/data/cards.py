@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from wsss.runtime import write_atomically
+from wsss.runtime.files import write_atomically
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from pathlib import Path
 import numpy as np
 from PIL import ExifTags, Image, ImageOps
 
-from wsss.runtime import write_atomically
+from wsss.runtime.files import write_atomically
 
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)  # up to MAX_PIXELS nothing is wrong
 MAX_PIXELS = 2 * Image.MAX_IMAGE_PIXELS

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from wsss.progress import Progress, log
+from wsss.runtime.progress import Progress, log
 
 CHUNK = 1 << 20
 ATTEMPTS = 5

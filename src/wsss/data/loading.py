@@ -17,11 +17,11 @@ import torch
 from torch import Tensor
 from torch.utils import data
 
-from wsss import distributed
 from wsss.data.augment import Augment
+from wsss.data.batch import Batch
 from wsss.data.dataset import Record, read_image, read_mask
-from wsss.methods.base import Batch
-from wsss.store import open_labels
+from wsss.runtime import distributed
+from wsss.store.maps import open_labels
 
 CACHE_BYTES = 2 * 1024**3
 """Decoded images are kept in memory up to this size in each loader process."""

@@ -1,6 +1,6 @@
 """Localisation methods: one paper, one file, registered by decorator.
 
-`config.method: seam` loads `wsss.methods.seam` and looks up what it registered, so that a new method
+`config.method: seam` loads `wsss.methods.seam.network` and looks up what it registered, so that a new method
 is one new file (and a preset), and a stage that uses one method imports no other.
 """
 

@@ -3,32 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, field
 
-import torch
 from torch import Tensor, nn
 
-
-@dataclass
-class Batch:
-    """One training batch.
-
-    images: (B, 3, H, W) float32, normalised with the backbone's mean and std; padding is 0.
-    labels: (B, K) float32 in {0, 1}, image-level labels without background.
-    boxes: (B, 4) int64, (top, bottom, left, right) of the photograph inside the crop; outside is padding.
-    extra: what the method's own augmentation added (further views of the same images), if any.
-    """
-
-    images: Tensor
-    labels: Tensor
-    boxes: Tensor
-    extra: dict[str, Tensor] = field(default_factory=dict)
-
-    def to(self, device: torch.device) -> Batch:
-        """The same batch on `device`."""
-        move = lambda t: t.to(device, non_blocking=True)  # noqa: E731
-        extra = {k: move(v) for k, v in self.extra.items()}
-        return Batch(move(self.images), move(self.labels), move(self.boxes), extra)
+from wsss.data.batch import Batch
 
 
 class Method(nn.Module, ABC):

@@ -1,1 +1,1 @@
-"""Refinement of class activation maps: affinities, random walks, DenseCRF, PAR."""
+"""From maps to better maps: affinity networks, random walks, DenseCRF, PAR."""

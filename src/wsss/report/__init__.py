@@ -1,1 +1,1 @@
-"""Pages and figures that show a run: everything here reads results and computes none."""
+"""A run's page, its figures and the model card."""

@@ -11,12 +11,12 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from wsss.progress import duration
 from wsss.report.charts import LineChart, heatmap, line_chart
 from wsss.report.gallery import View, build_gallery
 from wsss.report.page import render
 from wsss.report.run import RunResults, Step, is_bound, title
 from wsss.report.words import describe
+from wsss.runtime.progress import duration
 
 _SECTIONS = {
     "summary": "Summary",

@@ -12,11 +12,11 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from wsss.data.dataset import Record, read_image, read_mask
-from wsss.evaluation import open_store
+from wsss.measure.evaluation import open_store
 from wsss.report.gallery import image_iou
 from wsss.report.run import RunResults, is_bound, title
-from wsss.runtime import write_atomically
-from wsss.store import IGNORE, ScoreMap
+from wsss.runtime.files import write_atomically
+from wsss.store.maps import IGNORE, ScoreMap
 
 # Okabe & Ito's colours, told apart by colour-blind people.
 BLUE, ORANGE, GREY, GREEN = "#0072B2", "#D55E00", "#8A8F94", "#009E73"

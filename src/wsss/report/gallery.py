@@ -20,11 +20,11 @@ import numpy as np
 from PIL import Image
 
 from wsss.data.dataset import Dataset, Record, read_image, read_mask
-from wsss.evaluation import open_store
-from wsss.metrics import confusion
-from wsss.progress import Progress
-from wsss.scoremaps import winner, with_background
-from wsss.store import LabelStore, ScoreMap, ScoreStore
+from wsss.localise.scoremaps import winner, with_background
+from wsss.measure.evaluation import open_store
+from wsss.measure.iou import confusion
+from wsss.runtime.progress import Progress
+from wsss.store.maps import LabelStore, ScoreMap, ScoreStore
 
 BYTES = 13_000_000
 """Most bytes of a page's gallery, as text."""

@@ -19,12 +19,12 @@ import torch
 
 from wsss.data.augment import to_input
 from wsss.data.dataset import Dataset, Record, read_image
-from wsss.devices import claim_device
-from wsss.methods.seam import Seam
-from wsss.models import load_classifier
-from wsss.runtime import write_atomically
+from wsss.methods.load import load_classifier
+from wsss.methods.seam.network import Seam
+from wsss.runtime.devices import claim_device
+from wsss.runtime.files import write_atomically
+from wsss.runtime.tensors import max_normalise, resize
 from wsss.stages.common import plain_errors
-from wsss.tensors import max_normalise, resize
 
 
 @torch.inference_mode()

@@ -10,15 +10,15 @@ from typing import Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from wsss.config import load_section
+from wsss.config.loading import load_section
 from wsss.data.dataset import Dataset
-from wsss.evaluation import measured_records, threshold_curve
-from wsss.metrics import THRESHOLDS, score
-from wsss.progress import Progress, log
-from wsss.runtime import write_atomically
+from wsss.localise.thresholds import LEVELS, add_best_scores, minimum_cross_entropy
+from wsss.measure.evaluation import measured_records, threshold_curve
+from wsss.measure.iou import THRESHOLDS, score
+from wsss.runtime.files import write_atomically
+from wsss.runtime.progress import Progress, log
 from wsss.stages.common import stage_parser, stage_session
-from wsss.store import open_scores
-from wsss.thresholds import LEVELS, add_best_scores, minimum_cross_entropy
+from wsss.store.maps import open_scores
 
 FEW = 30
 """Masks below which the best threshold is a guess."""

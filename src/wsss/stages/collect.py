@@ -9,8 +9,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from wsss.card import write_model_folder
-from wsss.runtime import write_atomically
+from wsss.report.card import write_model_folder
+from wsss.runtime.files import write_atomically
 from wsss.stages.common import plain_errors
 
 
@@ -31,7 +31,7 @@ def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--run", type=Path, required=True, help="results/{run}")
-    parser.add_argument("--outline", required=True, help="JSON: the run's steps, as wsss.outline describes them")
+    parser.add_argument("--outline", required=True, help="JSON: the run's steps, as wsss.plan.outline describes them")
     parser.add_argument("--table", type=Path, required=True, help="miou.csv of evaluate")
     args = parser.parse_args()
     with plain_errors():

@@ -18,8 +18,9 @@ from typing import Any
 
 import yaml
 
-from wsss.progress import job_file
-from wsss.runtime import Terminated, limit_threads, processes, rank, write_atomically
+from wsss.runtime.files import write_atomically
+from wsss.runtime.process import Terminated, limit_threads, processes, rank
+from wsss.runtime.progress import job_file
 
 log = logging.getLogger("wsss")
 

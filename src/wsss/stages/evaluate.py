@@ -11,12 +11,12 @@ import numpy as np
 import pandas as pd
 from pydantic import BaseModel
 
-from wsss.config import load_section
+from wsss.config.loading import load_section
 from wsss.data.dataset import Dataset
-from wsss.evaluation import has_background, measured_records, open_store, pooled_confusion, threshold_curve
-from wsss.metrics import THRESHOLDS, score
-from wsss.progress import Progress, log
-from wsss.runtime import write_atomically
+from wsss.measure.evaluation import has_background, measured_records, open_store, pooled_confusion, threshold_curve
+from wsss.measure.iou import THRESHOLDS, score
+from wsss.runtime.files import write_atomically
+from wsss.runtime.progress import Progress, log
 from wsss.stages.common import stage_parser, stage_session
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from wsss.runtime import write_atomically
-from wsss.store import LabelStore, open_labels
+from wsss.runtime.files import write_atomically
+from wsss.store.maps import LabelStore, open_labels
 
 
 def export_labels(store: LabelStore, out: Path) -> int:

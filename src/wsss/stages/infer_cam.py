@@ -7,16 +7,16 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from wsss import schema
-from wsss.config import load_section
+from wsss.config import run as schema
+from wsss.config.loading import load_section
 from wsss.data.dataset import Dataset
-from wsss.devices import claim_device
-from wsss.inference import WriteBehind, cam_group, for_inference
+from wsss.localise.inference import WriteBehind, cam_group, for_inference
 from wsss.methods.base import Method
-from wsss.models import load_classifier
+from wsss.methods.load import load_classifier
+from wsss.runtime.devices import claim_device
 from wsss.stages.common import stage_parser, stage_session
 from wsss.stages.shards import Shard, shard_arguments, shard_of
-from wsss.store import ScoreWriter
+from wsss.store.maps import ScoreWriter
 
 
 def infer_cam(

@@ -10,15 +10,15 @@ import numpy as np
 import torch
 from pydantic import Field, RootModel
 
-from wsss import schema
-from wsss.config import load_section
+from wsss.config import run as schema
+from wsss.config.loading import load_section
 from wsss.data.dataset import Dataset
-from wsss.refine.confident import confident_label_group
-from wsss.refine.crf import CRFParams, crf_score_group
-from wsss.seeds import confident_labels, power_background
+from wsss.localise.seeds import confident_labels, power_background
+from wsss.refine.crf.dense import CRFParams, crf_score_group
+from wsss.refine.irnet.labels import confident_label_group
 from wsss.stages.common import stage_parser, stage_session
 from wsss.stages.shards import Shard, crf_device, shard_arguments, shard_of
-from wsss.store import LabelWriter, ScoreMap, open_scores
+from wsss.store.maps import LabelWriter, ScoreMap, open_scores
 
 
 class PowerBackgrounds(schema.AffinityLabels):

@@ -9,15 +9,15 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from wsss import schema
-from wsss.config import load_section
+from wsss.config import run as schema
+from wsss.config.loading import load_section
 from wsss.data.dataset import Dataset
-from wsss.refine.crf import CRFParams, crf_score_group
+from wsss.localise.scoremaps import winner, with_background
+from wsss.refine.crf.dense import CRFParams, crf_score_group
 from wsss.refine.par import par
-from wsss.scoremaps import winner, with_background
 from wsss.stages.common import stage_parser, stage_session
 from wsss.stages.shards import Shard, crf_device, shard_arguments, shard_of
-from wsss.store import LabelWriter, ScoreMap, open_scores
+from wsss.store.maps import LabelWriter, ScoreMap, open_scores
 
 
 class Settings(schema.MakePseudoLabels):

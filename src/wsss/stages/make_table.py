@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from wsss.runtime import write_atomically
+from wsss.runtime.files import write_atomically
 
 COLUMNS = ["table", "entry", "published", "measured", "threshold", "m_fn", "m_fp", "images"]
 

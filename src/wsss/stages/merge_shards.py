@@ -7,7 +7,7 @@ from pathlib import Path
 
 from wsss.data.dataset import Dataset
 from wsss.stages.common import plain_errors
-from wsss.store import merge
+from wsss.store.maps import merge
 
 
 def main() -> None:

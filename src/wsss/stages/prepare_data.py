@@ -10,13 +10,13 @@ from typing import Annotated
 import numpy as np
 from pydantic import Field, RootModel
 
-from wsss.config import load_section
+from wsss.config.data import COCOData, FolderData, ShapesData, VOCData
+from wsss.config.loading import load_section
 from wsss.data.cards import SOURCES, write_data_card
+from wsss.data.checks import Preflight, check_rows
 from wsss.data.dataset import write_index
-from wsss.data.preflight import Preflight, check_rows
-from wsss.data.voc import voc_index
-from wsss.progress import Progress, log
-from wsss.schema_data import COCOData, FolderData, ShapesData, VOCData
+from wsss.data.sources.voc.index import voc_index
+from wsss.runtime.progress import Progress, log
 from wsss.stages.common import stage_parser, stage_session
 
 Index = tuple[list[str], np.ndarray, list[dict[str, str]]]
@@ -59,7 +59,7 @@ def prepare_data(source: SeededShapes | VOCData | COCOData | DigestedFolder, out
 
 
 def _shapes(source: SeededShapes, out: Path, workers: int, preflight: Preflight) -> Index:
-    from wsss.data.shapes import write_shapes
+    from wsss.data.sources.shapes.images import write_shapes
 
     root = out / "images"
     write_shapes(
@@ -78,7 +78,7 @@ def _shapes(source: SeededShapes, out: Path, workers: int, preflight: Preflight)
 
 
 def _voc(source: VOCData, _out: Path, _workers: int, preflight: Preflight) -> Index:
-    from wsss.data.voc_download import COUNTS, check_counts, get_voc
+    from wsss.data.sources.voc.download import COUNTS, check_counts, get_voc
 
     if source.download:
         get_voc(source.root, source.mirrors)
@@ -96,14 +96,14 @@ def _lists(source: VOCData) -> set[str | None]:
 
 
 def _coco(source: COCOData, out: Path, _workers: int, preflight: Preflight) -> Index:
-    from wsss.data.coco import coco_index
+    from wsss.data.sources.coco.index import coco_index
 
     settings = source.model_dump(exclude={"dataset", "on_bad_image"})
     return coco_index(**settings, out=out, done=_counter("masks"), preflight=preflight)
 
 
 def _folder(source: DigestedFolder, out: Path, _workers: int, preflight: Preflight) -> Index:
-    from wsss.data.folder import folder_index
+    from wsss.data.sources.folder.index import folder_index
 
     settings = source.model_dump(exclude={"dataset", "source_digest", "on_bad_image"})
     return folder_index(**settings, out=out, preflight=preflight)

@@ -23,13 +23,13 @@ import numpy as np
 import pandas as pd
 from pydantic import BaseModel, ConfigDict
 
-from wsss.config import load_section
+from wsss.config.loading import load_section
 from wsss.data.dataset import Dataset, Record
-from wsss.progress import Progress, log
-from wsss.runtime import write_atomically
-from wsss.scoremaps import winner, with_background
+from wsss.localise.scoremaps import winner, with_background
+from wsss.runtime.files import write_atomically
+from wsss.runtime.progress import Progress, log
 from wsss.stages.common import stage_parser, stage_session
-from wsss.store import ScoreMap, open_labels, open_scores
+from wsss.store.maps import ScoreMap, open_labels, open_scores
 
 CLOSE = 0.05
 """Scores nearer than this are as good as equal."""

@@ -10,19 +10,19 @@ import torch
 from pydantic import Field, RootModel
 from torch import Tensor
 
-from wsss import schema
-from wsss.config import load_section
+from wsss.config import run as schema
+from wsss.config.loading import load_section
 from wsss.data.augment import to_input
 from wsss.data.dataset import Dataset
-from wsss.devices import claim_device
-from wsss.inference import WriteBehind
-from wsss.models import load_affinity
-from wsss.refine.affinity import AffinityNet, propagate_cam_group
-from wsss.refine.irnet import IRNet, propagate_group_to_boundary
+from wsss.localise.inference import WriteBehind
+from wsss.refine.affinitynet.network import AffinityNet, propagate_cam_group
+from wsss.refine.irnet.network import IRNet, propagate_group_to_boundary
+from wsss.refine.load import load_affinity
+from wsss.runtime.devices import claim_device
+from wsss.runtime.tensors import max_normalise, resize
 from wsss.stages.common import stage_parser, stage_session
 from wsss.stages.shards import Shard, shard_arguments, shard_of
-from wsss.store import ScoreWriter, open_scores
-from wsss.tensors import max_normalise, resize
+from wsss.store.maps import ScoreWriter, open_scores
 
 Settings = schema.AffinityWalk | schema.BoundaryWalk
 

@@ -8,11 +8,11 @@ import sys
 import time
 from pathlib import Path
 
-from wsss.progress import log
 from wsss.report.content import report_page
 from wsss.report.figures import save_figures
 from wsss.report.run import RunResults
-from wsss.runtime import write_atomically
+from wsss.runtime.files import write_atomically
+from wsss.runtime.progress import log
 
 
 def report(folder: Path, threads: int) -> None:

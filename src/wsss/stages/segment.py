@@ -10,18 +10,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from wsss import schema
-from wsss.config import load_section
+from wsss.config import run as schema
+from wsss.config.loading import load_section
 from wsss.data.dataset import Dataset, Record
-from wsss.devices import claim_device
-from wsss.inference import WriteBehind, scaled_views, view_maps
-from wsss.models import EndToEnd, load_segmenter
-from wsss.refine.crf import CRFParams, crf_score_group
-from wsss.segment.network import SegmentationNet
+from wsss.localise.inference import WriteBehind, scaled_views, view_maps
+from wsss.methods.decode import EndToEnd, load_segmenter
+from wsss.refine.crf.dense import CRFParams, crf_score_group
+from wsss.runtime.devices import claim_device
+from wsss.runtime.tensors import resize
+from wsss.segmentation.network import SegmentationNet
 from wsss.stages.common import stage_parser, stage_session
 from wsss.stages.shards import Shard, crf_device, shard_arguments, shard_of
-from wsss.store import LabelWriter
-from wsss.tensors import resize
+from wsss.store.maps import LabelWriter
 
 NEGLIGIBLE = 0.01
 """The CRF leaves out classes that are nowhere more probable than this."""

@@ -12,11 +12,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from wsss import schema
+from wsss.config import run as schema
 from wsss.data.dataset import Dataset, Record
-from wsss.devices import claim_device
-from wsss.inference import pending, read_groups, size_groups
-from wsss.progress import Progress
+from wsss.localise.inference import pending, read_groups, size_groups
+from wsss.runtime.devices import claim_device
+from wsss.runtime.progress import Progress
 
 
 @dataclass(frozen=True)

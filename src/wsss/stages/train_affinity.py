@@ -12,21 +12,22 @@ import torch.nn.functional as F
 from pydantic import Field, RootModel
 from torch import Tensor
 
-from wsss import schema
 from wsss.backbones.base import Backbone
+from wsss.backbones.build import build_backbone, freeze
 from wsss.backbones.checkpoints import load_published
-from wsss.config import load_section
+from wsss.config import run as schema
+from wsss.config.loading import load_section
 from wsss.data.augment import to_input
 from wsss.data.dataset import Dataset, Record, read_image
 from wsss.data.loading import Samples, StoredLabels, derive_seed
-from wsss.model_file import read_model, save_model
-from wsss.models import build_affinity, build_backbone, freeze
-from wsss.progress import Progress, log
-from wsss.refine.affinity import AffinityNet, affinity_labels, affinity_loss
-from wsss.refine.irn_paths import path_offsets
-from wsss.refine.irnet import IRNet, irnet_loss
+from wsss.refine.affinitynet.network import AffinityNet, affinity_labels, affinity_loss
+from wsss.refine.irnet.network import IRNet, irnet_loss
+from wsss.refine.irnet.paths import path_offsets
+from wsss.refine.load import build_affinity
+from wsss.runtime.progress import Progress, log
+from wsss.runtime.tensors import resize
 from wsss.stages.common import stage_parser, stage_session
-from wsss.tensors import resize
+from wsss.store.models import read_model, save_model
 from wsss.training.loop import state_lock, write_history
 from wsss.training.session import Place, make_augment, place_from, train, training_arguments
 

@@ -8,18 +8,19 @@ import numpy as np
 import pandas as pd
 import torch
 
-from wsss import schema
-from wsss.config import load_section
+from wsss.backbones.build import freeze
+from wsss.config import run as schema
+from wsss.config.loading import load_section
 from wsss.data.dataset import Dataset
 from wsss.data.loading import Samples, derive_seed
-from wsss.inference import class_scores
+from wsss.localise.inference import class_scores
+from wsss.measure.iou import average_precision
 from wsss.methods.base import Method
-from wsss.metrics import average_precision
-from wsss.model_file import save_model
-from wsss.models import build_method, freeze
-from wsss.progress import log
-from wsss.runtime import write_atomically
+from wsss.methods.load import build_method
+from wsss.runtime.files import write_atomically
+from wsss.runtime.progress import log
 from wsss.stages.common import stage_parser, stage_session
+from wsss.store.models import save_model
 from wsss.training.board import write_sample_cams
 from wsss.training.loop import state_lock, write_history
 from wsss.training.session import Place, make_augment, place_from, train, training_arguments

@@ -9,15 +9,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from wsss import distributed, schema
-from wsss.config import load_section
+from wsss.backbones.build import build_backbone, freeze_batch_norm
+from wsss.config import run as schema
+from wsss.config.loading import load_section
 from wsss.data.augment import IGNORE
 from wsss.data.dataset import Dataset
 from wsss.data.loading import Samples, StoredLabels, derive_seed, mask_reader
-from wsss.model_file import save_model
-from wsss.models import build_backbone, build_segmentation, freeze_batch_norm, load_classifier
-from wsss.segment.network import SegmentationNet
+from wsss.methods.load import load_classifier
+from wsss.runtime import distributed
+from wsss.segmentation.load import build_segmentation
+from wsss.segmentation.network import SegmentationNet
 from wsss.stages.common import stage_parser, stage_session
+from wsss.store.models import save_model
 from wsss.training.loop import state_lock
 from wsss.training.session import Place, make_augment, place_from, train, training_arguments
 

@@ -1,1 +1,1 @@
-"""Training: parameter groups, schedules, the loop, exact resume."""
+"""The training loop: steps, resume, optimizers, schedules."""

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 
 from wsss.data.dataset import Record, read_image
-from wsss.inference import cam_group
-from wsss.methods.base import Method
+from wsss.localise.base import Localises
+from wsss.localise.inference import cam_group
 
 SAMPLES = 4
 
@@ -45,7 +45,7 @@ class Board:
         self._writer.close()
 
 
-def write_sample_cams(folder: Path, model: Method, records: Sequence[Record], class_names: Sequence[str]) -> None:
+def write_sample_cams(folder: Path, model: Localises, records: Sequence[Record], class_names: Sequence[str]) -> None:
     """Adds activation maps of the first images at scale 1: the image, and for each present class its map as heat."""
     from matplotlib import colormaps
     from torch.utils.tensorboard import SummaryWriter

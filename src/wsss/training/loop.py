@@ -24,11 +24,12 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from wsss import distributed
 from wsss.data.loading import derive_seed
-from wsss.progress import Progress, log
-from wsss.runtime import Terminated, write_atomically
-from wsss.tensors import AMP_TYPES
+from wsss.runtime import distributed
+from wsss.runtime.files import write_atomically
+from wsss.runtime.process import Terminated
+from wsss.runtime.progress import Progress, log
+from wsss.runtime.tensors import AMP_TYPES
 
 Item = TypeVar("Item")
 LOG_EVERY = 10

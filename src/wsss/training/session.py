@@ -16,12 +16,13 @@ from timm.layers import convert_sync_batchnorm
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from wsss import distributed, schema
 from wsss.backbones.base import Backbone
+from wsss.config import run as schema
 from wsss.data.augment import Augment
 from wsss.data.loading import Samples, batches
-from wsss.devices import claim_device, resolve_amp
-from wsss.progress import log
+from wsss.runtime import distributed
+from wsss.runtime.devices import claim_device, resolve_amp
+from wsss.runtime.progress import log
 from wsss.training.board import Board
 from wsss.training.loop import LOG_EVERY, Trainer, write_history
 from wsss.training.optim import build_optimizer

@@ -1,0 +1,108 @@
+"""Building a backbone from its settings, and stopping what of it is not trained."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import timm.models
+from torch import nn
+
+from wsss.backbones.base import Backbone
+from wsss.backbones.checkpoints import (
+    is_whole_method,
+    load_published,
+    read_state_dict,
+    require_finite,
+    unwrap,
+)
+from wsss.backbones.layouts import detect_layout
+from wsss.config import run as schema
+
+
+def build_backbone(settings: schema.Backbone, *, weights: bool = True) -> Backbone:
+    """The backbone of a settings section; `weights=False` leaves it random (a checkpoint follows).
+
+    Raises:
+        ValueError: unknown network, or weights that cannot be had or do not fit.
+    """
+    kind = backbone_kind(settings.name)
+    if kind != "timm" and settings.output_stride is not None:
+        raise ValueError(f"output_stride {settings.output_stride} given; '{settings.name}' keeps its own (null)")
+    checkpoint = settings.checkpoint if weights else None
+    if kind == "resnet38":
+        backbone = _resnet38(settings)
+    elif kind == "mit":
+        backbone = _mit(settings)
+    else:
+        # timm reads files under its own names, ViTs of another size included; the rest is published elsewhere, or ours.
+        own = False
+        if checkpoint is not None:
+            state = unwrap(read_state_dict(checkpoint))
+            require_finite(state, str(checkpoint))
+            own = detect_layout(state) in ((), "vit") and not is_whole_method(state)
+        path, checkpoint = (str(checkpoint), None) if own else ("", checkpoint)
+        pretrained = weights and settings.pretrained and settings.checkpoint is None
+        backbone = _from_timm(settings, kind, pretrained=pretrained, checkpoint_path=path)
+    if checkpoint is not None:
+        load_published(backbone, checkpoint)
+    return backbone
+
+
+def backbone_kind(name: str) -> str:
+    """Whose network a name is: `resnet38`, `mit`, `irn`, timm's plain `vit`, or any other of `timm`."""
+    if name == "resnet38":
+        return "resnet38"
+    if name.startswith(("mit_b", "irn_")):
+        return name[:3]
+    return "vit" if timm.models.is_model_in_modules(name.split(".")[0], _VIT_MODULES) else "timm"
+
+
+_VIT_MODULES = ("vision_transformer", "vision_transformer_hybrid", "deit")
+_VIT_OPTIONS = ("position_interpolation", "sigma_eps", "mean", "std", "stem")
+
+
+def _resnet38(settings: schema.Backbone) -> Backbone:
+    from wsss.backbones.resnet38 import ResNet38
+
+    if settings.options:
+        raise ValueError(f"resnet38 takes no options; given are {sorted(settings.options)}")
+    return ResNet38()
+
+
+def _mit(settings: schema.Backbone) -> Backbone:
+    from wsss.backbones.mit import MiT
+
+    own = {name: settings.options[name] for name in ("strides", "drop_path_rate", "stem") if name in settings.options}
+    return MiT(settings.name, **own, options={k: v for k, v in settings.options.items() if k not in own})
+
+
+def _from_timm(settings: schema.Backbone, kind: str, **weights: Any) -> Backbone:
+    from wsss.backbones.irn_resnet import IRNResNet
+    from wsss.backbones.timm import TimmBackbone
+    from wsss.backbones.vit import ViTBackbone
+
+    if kind == "irn":
+        if settings.options:
+            raise ValueError(f"{settings.name} takes no options; given are {sorted(settings.options)}")
+        return IRNResNet(settings.name.removeprefix("irn_"), **weights)
+    if kind == "vit":
+        own = {name: settings.options[name] for name in _VIT_OPTIONS if name in settings.options}
+        options = {name: value for name, value in settings.options.items() if name not in own}
+        return ViTBackbone(settings.name, **own, options=options, **weights)
+    return TimmBackbone(settings.name, output_stride=settings.output_stride, options=settings.options, **weights)
+
+
+def freeze(backbone: Backbone, training: schema.Training) -> None:
+    """Stops what the recipe does not train of the pretrained network."""
+    if training.freeze_stages is not None:
+        backbone.freeze(training.freeze_stages)
+    if training.freeze_batch_norm:
+        freeze_batch_norm(backbone)
+
+
+def freeze_batch_norm(network: nn.Module) -> None:
+    """BatchNorm keeps its running statistics: it stays in eval mode through `train()` of whatever holds it."""
+    for module in network.modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            module.eval()
+            module.train = lambda mode=True, module=module: module

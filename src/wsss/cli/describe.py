@@ -1,0 +1,70 @@
+"""Lists every setting with its type, default and meaning: `python -m wsss.cli.describe [section]`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from wsss.config.loading import models_in
+from wsss.config.run import Run
+
+
+def settings(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, str, str, str]]:
+    """(path, type, default, description) of every setting below `model`, depth first.
+
+    A section that is one of several kinds appears once for each, with the kind in brackets.
+    """
+    for name, field in model.model_fields.items():
+        path = f"{prefix}{name}"
+        sections = models_in(field.annotation)
+        if not sections:
+            yield path, _type_name(field.annotation), _default(field), field.description or ""
+        for section in sections:
+            kind = f"[{section.__name__}]" if len(sections) > 1 else ""
+            about = (section.__doc__ or "").strip().splitlines()[0]
+            yield f"{path}{kind}", "section", "", field.description or about
+            yield from settings(section, f"{path}{kind}.")
+
+
+def _type_name(annotation: Any) -> str:
+    """The annotation as a person would write it, without the bounds that pydantic keeps beside it."""
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return _type_name(arguments[0])
+    if origin is Literal:
+        return " or ".join(map(repr, arguments))
+    if origin in (Union, UnionType):
+        return " or ".join(map(_type_name, arguments))
+    name = "null" if annotation is NoneType else getattr(annotation, "__name__", str(annotation))
+    return f"{name} of {', '.join(map(_type_name, arguments))}" if arguments else name
+
+
+def _default(field: FieldInfo) -> str:
+    value: Any = field.get_default(call_default_factory=False)
+    return "required" if field.is_required() else str(value)
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("section", nargs="?", default="", help="e.g. train_classifier.training; default: all")
+    section = parser.parse_args().section
+    found = [row for row in settings(Run) if row[0].startswith(section)]
+    if not found:
+        sys.exit(f"no setting starts with '{section}'; sections: {', '.join(Run.model_fields)}")
+    for path, kind, default, about in found:
+        print(
+            f"{path}  ({kind}{f', {default}' if default else ''})\n    {about}"
+            if about
+            else f"{path}  ({kind}, {default})"
+        )
+
+
+if __name__ == "__main__":
+    main()

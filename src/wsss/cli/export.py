@@ -1,0 +1,127 @@
+"""Exports a trained segmentation network to ONNX and checks it against PyTorch.
+
+    python -m wsss.cli.export --run results/x --onnx model.onnx
+
+Input `images`: (B, 3, H, W) float32 RGB in 0..1, any B, H and W; output `logits`: (B, C, H, W). Normalisation and
+padding are in the graph; class names are in its metadata under `classes`, as JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import sys
+import tempfile
+import warnings
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from wsss.runtime.files import write_atomically
+from wsss.runtime.progress import log
+from wsss.segmentation.load import load_segmentation
+
+SIZES = ((1, 256, 320), (2, 97, 130), (1, 33, 500))
+"""(B, H, W) of the check; none is the size that is traced."""
+TOLERANCE = 1e-3
+"""Largest difference of logits."""
+AGREEMENT = 0.999
+"""Smallest share of pixels with the same label."""
+
+
+class Exportable(nn.Module):
+    """A segmentation network that takes RGB in 0..1."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+        self.register_buffer("mean", torch.tensor(model.mean).view(1, 3, 1, 1))
+        self.register_buffer("std", torch.tensor(model.std).view(1, 3, 1, 1))
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.model((images - self.mean) / self.std)
+
+
+def export_onnx(model_file: Path, target: Path) -> list[dict[str, float]]:
+    """Writes `target` if it agrees with PyTorch; the differences found at each size.
+
+    Raises:
+        ValueError: not a segmentation network, or the exported one differs.
+    """
+    model = load_segmentation(model_file)
+    network = Exportable(model).eval()
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "model.onnx"
+        _trace(network, file, model.class_names)
+        found = [compare(network, file, size) for size in SIZES]
+        worst = max(f["difference"] for f in found), min(f["agreement"] for f in found)
+        if worst[0] > TOLERANCE or worst[1] < AGREEMENT:
+            raise ValueError(
+                f"{model_file}: ONNX differs from PyTorch by {worst[0]:.2g} in logits, {100 * worst[1]:.2f} % of "
+                f"labels agree; accepted are {TOLERANCE} and {100 * AGREEMENT} %"
+            )
+        write_atomically(target, file.read_bytes())
+    return found
+
+
+def _trace(network: nn.Module, file: Path, class_names: list[str]) -> None:
+    import onnx
+
+    dynamic = {"images": {0: "batch", 2: "height", 3: "width"}}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            network,
+            (torch.rand(2, 3, 72, 104),),
+            file,
+            input_names=["images"],
+            output_names=["logits"],
+            dynamic_axes=dynamic | {"logits": dynamic["images"]},
+            dynamo=False,
+        )
+    graph = onnx.load(file)
+    onnx.helper.set_model_props(graph, {"classes": json.dumps(class_names, ensure_ascii=False)})
+    onnx.save(graph, file)
+
+
+@torch.inference_mode()
+def compare(network: nn.Module, file: Path, size: tuple[int, int, int]) -> dict[str, float]:
+    """Largest difference of logits and share of equal labels on noise of a size (B, H, W)."""
+    import onnxruntime
+
+    images = torch.rand(size[0], 3, *size[1:], generator=torch.Generator().manual_seed(0))
+    session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
+    theirs = session.run(["logits"], {"images": images.numpy()})[0]
+    ours = network(images).numpy()
+    if theirs.shape != ours.shape:
+        raise ValueError(f"ONNX gives {theirs.shape} where PyTorch gives {ours.shape}")
+    same = float((theirs.argmax(1) == ours.argmax(1)).mean())
+    return {"difference": float(np.abs(theirs - ours).max()), "agreement": same}
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--run", type=Path, help="results/{run}")
+    source.add_argument("--model", type=Path, help="model.safetensors of train_segmentation")
+    parser.add_argument("--onnx", type=Path, required=True, help="file to write")
+    args = parser.parse_args()
+    logging.basicConfig(format="[export] %(message)s")
+    log.setLevel(logging.INFO)
+    try:
+        model_file = args.model or args.run / "train_segmentation" / "model.safetensors"
+        found = export_onnx(model_file, args.onnx)
+    except (ValueError, OSError) as error:
+        sys.exit(f"[export] error: {error}")
+    for size, result in zip(SIZES, found, strict=True):
+        difference, share = result["difference"], 100 * result["agreement"]
+        log.info("%d × 3 × %d × %d: logits differ by %.1e, %.3f %% of labels agree", *size, difference, share)
+    log.info("%s: %.1f MB", args.onnx, args.onnx.stat().st_size / 1e6)
+
+
+if __name__ == "__main__":
+    main()

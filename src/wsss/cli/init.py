@@ -1,0 +1,232 @@
+"""Looks at your images and labels, says what it finds, and writes a configuration that is ready to run.
+
+python -m wsss.cli.init path/to/images --labels labels.csv
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from collections.abc import Iterator
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from wsss.config.data import FolderData
+from wsss.config.loading import PRESETS, load_run, merge
+from wsss.config.run import Run
+from wsss.data.dataset import image_size
+from wsss.data.sources.folder.index import Survey, check_images, survey
+from wsss.runtime.files import write_atomically
+
+FEW = 20
+"""Images of a class below which a classifier hardly learns it."""
+TOGETHER = 0.9
+"""Share of both classes' images at which two classes are hardly told apart."""
+SHOWN = 20
+"""Problems, classes and pairs that are printed."""
+PHOTOS = "photos"
+"""The preset that is fitted to the images; others are taken as they are."""
+MADE_ON_IMAGES, MADE_ON_EDGE = 700, 320
+"""Number of images and their longest edge in pixels, on which that preset was made."""
+VAL_WITHOUT_MASKS = 0.1
+"""Share of the images set aside where there are no masks: enough to measure the classifier."""
+
+
+def describe(seen: Survey, sizes: np.ndarray, max_edge: int) -> Iterator[str]:
+    """Lines on images, classes and what goes together; sizes: (N, 2) heights and widths."""
+    classes = seen.table.classes
+    labels = seen.labels(classes)
+    edges = sizes.max(1)
+    kinds = sorted({f.path.suffix.lower() for f in seen.found})
+    yield f"{len(seen.found)} images with labels ({', '.join(kinds)}), longest edge {edges.min()} to {edges.max()} px"
+    if (large := int((edges > max_edge).sum())) > 0:
+        yield f"{large} images are shrunk to {max_edge} px for training (prepare_data.max_edge)"
+    yield f"{len(classes)} classes from {seen.table.path} ({seen.table.shape}), {labels.sum(1).mean():.1f} an image:"
+    counts = labels.sum(0)
+    for name, count in sorted(zip(classes, counts.tolist(), strict=True), key=lambda pair: -pair[1])[:SHOWN]:
+        yield f"  {name:24} {count:6} images"
+    if len(classes) > SHOWN:
+        yield f"  … and {len(classes) - SHOWN} more"
+    pairs = sorted(_pairs(classes, labels), key=lambda p: -p[2])[:SHOWN]
+    if pairs:
+        yield "most often together:"
+    for a, b, both in pairs[:5]:
+        yield f"  {a} + {b}: {both} images"
+
+
+def remarks(seen: Survey) -> Iterator[str]:
+    """What a run can live with, but a person should know."""
+    classes = seen.table.classes
+    labels = seen.labels(classes)
+    if seen.unlabelled:
+        yield f"{len(seen.unlabelled)} images have no row in the CSV and are left out, e.g. {seen.unlabelled[0]}"
+    empty = int((labels.sum(1) == 0).sum())
+    if empty:
+        yield f"{empty} images bear no label: they count as background only"
+    for name, column in zip(classes, labels.T, strict=True):
+        if column.sum() < FEW:
+            yield f"class '{name}' has {column.sum()} images; {FEW} or more are needed to learn it"
+        if column.all():
+            yield f"class '{name}' is in every image: without images that lack it, it cannot be located"
+    for a, b, both in _pairs(classes, labels):
+        columns = labels[:, [classes.index(a), classes.index(b)]]
+        if both >= TOGETHER * columns.sum(0).max():
+            yield f"'{a}' and '{b}' are nearly always together: image labels alone cannot tell them apart"
+
+
+def _pairs(classes: list[str], labels: np.ndarray) -> list[tuple[str, str, int]]:
+    """Classes that occur together, and in how many images."""
+    both = labels.T.astype(np.int64) @ labels.astype(np.int64)
+    numbers = combinations(range(len(classes)), 2)
+    return [(classes[i], classes[j], int(both[i, j])) for i, j in numbers if both[i, j]]
+
+
+def make_config(
+    name: str,
+    images: Path,
+    labels: Path,
+    masks: Path | None,
+    classes: list[str],
+    preset: list[str],
+    backbone: dict[str, Any],
+) -> dict[str, Any]:
+    """The configuration of one run on a folder; backbone: settings of the network, beside the preset's."""
+    data: dict[str, Any] = {"dataset": "folder", "images": str(images), "labels": str(labels)}
+    data |= {"masks": str(masks), "classes": classes} if masks else {"val_fraction": VAL_WITHOUT_MASKS}
+    run: dict[str, Any] = {"preset": preset if len(preset) > 1 else preset[0], "prepare_data": data}
+    run["infer_cam"] = {"threshold": "auto"}
+    run["train_segmentation"] = {"upper_bound": False}
+    if backbone:
+        run = merge(run, {stage: {"backbone": dict(backbone)} for stage in ("train_classifier", "train_segmentation")})
+    return {"runs": {name: run}}
+
+
+def _yaml(name: str, config: dict[str, Any]) -> str:
+    """The configuration with its stages in their order, and lists on one line."""
+    run = config["runs"][name]
+    order = ["preset", *(field for field in Run.model_fields if field in run)]
+    stages = {key: run[key] for key in order}
+    return yaml.dump({"runs": {name: stages}}, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
+
+
+class _Dumper(yaml.SafeDumper):
+    """Equal parts are written out wherever they stand."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+    def represent_list(self, data: list[Any]) -> yaml.SequenceNode:
+        return self.represent_sequence("tag:yaml.org,2002:seq", data, flow_style=True)
+
+
+_Dumper.add_representer(list, _Dumper.represent_list)
+
+
+def fitted(recipe: dict[str, Any], sizes: np.ndarray) -> dict[str, Any]:
+    """What of the preset `photos` goes with the images' sizes (N, 2).
+
+    Scales and the CRF's reach go with the median longest edge; of fewer images than the preset was made on, each is
+    seen more often.
+    """
+    edge = float(np.median(np.minimum(sizes.max(1), recipe["prepare_data"]["max_edge"])))
+    often = max(1.0, MADE_ON_IMAGES / len(sizes))
+    reach = recipe["make_pseudo_labels"]["crf"]["bilateral_sxy"] * edge / MADE_ON_EDGE
+    crf = {"crf": {"bilateral_sxy": max(1, round(reach))}}
+    run: dict[str, Any] = {}
+    for stage in ("train_classifier", "train_affinity", "train_segmentation"):
+        run[stage] = {"training": {"epochs": round(often * recipe[stage]["training"]["epochs"])}}
+    for stage in ("infer_cam", "segment"):
+        run[stage] = {"scales": [round(scale * MADE_ON_EDGE / edge, 2) for scale in recipe[stage]["scales"]]}
+    return merge(run, {"train_affinity": {"labels": crf}, "make_pseudo_labels": crf, "segment": crf})
+
+
+def backbone_settings(weights: Path | None, options: list[str]) -> dict[str, Any]:
+    """The section `backbone` from the command line.
+
+    Raises:
+        ValueError: an option is not KEY=VALUE, or there is no such file.
+    """
+    if weights and not weights.is_file():
+        raise ValueError(f"--weights: no file '{weights}'")
+    for option in options:
+        if not re.fullmatch(r"\w+=.+", option):
+            raise ValueError(f"--network-options '{option}'; accepted: KEY=VALUE, e.g. pad_type=same")
+    chosen = {key: yaml.safe_load(value) for key, _, value in (option.partition("=") for option in options)}
+    return ({"checkpoint": str(weights)} if weights else {}) | ({"options": chosen} if chosen else {})
+
+
+def look(images: Path, labels: Path) -> tuple[Survey, np.ndarray, list[str]]:
+    """What is there, the images' sizes (N, 2), and the problems that stop a run."""
+    seen = survey(images, labels)
+    paths = [f.path for f in seen.found]
+    broken = check_images(paths)
+    problems = [*map(str, seen.problems), *broken]
+    if not paths and not problems:
+        problems = [f"{labels}: no row belongs to an image under {images}"]
+    bad = {problem.split(":")[0] for problem in broken}
+    whole = [path for path in paths if str(path) not in bad]
+    sizes = np.array([image_size(path) for path in whole]) if whole else np.zeros((1, 2), np.int64)
+    return seen, sizes, problems
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("images", type=Path, help="folder of images, with its subfolders")
+    parser.add_argument("--labels", type=Path, required=True, help="CSV: image,labels or a 0/1 column a class")
+    parser.add_argument("--masks", type=Path, help="folder of masks of some images; used only to measure")
+    parser.add_argument("--name", default="photos", help="name of the run (default: photos)")
+    parser.add_argument("--preset", nargs="+", default=["photos"], help="recipes of workflow/presets (default: photos)")
+    parser.add_argument("--weights", type=Path, help="local ImageNet weights of the preset's network: no download")
+    parser.add_argument(
+        "--network-options", nargs="+", default=[], metavar="KEY=VALUE", help="how the weights want the network built"
+    )
+    parser.add_argument("--config", type=Path, help="file to write (default: NAME.yaml)")
+    parser.add_argument("--force", action="store_true", help="replace the file")
+    args = parser.parse_args()
+    try:
+        sys.exit(init(args))
+    except (ValueError, OSError) as error:
+        sys.exit(f"error: {error}")
+
+
+def init(args: argparse.Namespace) -> int:
+    """Prints the report and writes the configuration; the exit status.
+
+    Raises:
+        ValueError: the folder, the CSV or an option cannot be used.
+    """
+    target = args.config or Path(f"{args.name}.yaml")
+    if target.exists() and not args.force:
+        raise ValueError(f"{target} exists; choose another --name or --config, or --force")
+    if not re.fullmatch(r"[\w.+-]+", args.name):
+        raise ValueError(f"--name '{args.name}'; accepted: letters, digits and . _ + -")
+    backbone = backbone_settings(args.weights, args.network_options)
+    presets = PRESETS if PRESETS.is_dir() else Path(__file__).parents[3] / PRESETS
+    recipe = yaml.safe_load((presets / f"{PHOTOS}.yaml").read_text()) if args.preset == [PHOTOS] else {}
+    max_edge = recipe.get("prepare_data", {}).get("max_edge", FolderData.model_fields["max_edge"].default)
+    seen, sizes, problems = look(args.images, args.labels)
+    if seen.found:
+        print("\n".join(describe(seen, sizes, max_edge)))
+        print("\n".join(f"note: {line}" for line in remarks(seen)))
+    for problem in problems[:SHOWN]:
+        print(f"problem: {problem}", file=sys.stderr)
+    if problems:
+        print(f"{len(problems)} problem(s) to mend first; nothing is written", file=sys.stderr)
+        return 2
+    config = make_config(args.name, args.images, args.labels, args.masks, seen.table.classes, args.preset, backbone)
+    if recipe:
+        config["runs"][args.name] = merge(config["runs"][args.name], fitted(recipe, sizes))
+    load_run(args.name, config["runs"], presets)
+    write_atomically(target, f"# Written by wsss.cli.init. Every setting: wsss describe\n{_yaml(args.name, config)}")
+    print(f"\n{target} is ready. Next:\n  snakemake --cores all --configfile {target} -- results/{args.name}/miou.csv")
+    return 0
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,274 @@
+"""Masks of new images by a run's trained model.
+
+    python -m wsss.cli.predict --run results/x photos/ --out masks/ --overlay
+
+Images: folders (with their subfolders), files, patterns like 'photos/*.jpg', or .txt files that list paths. A mask is
+a palette PNG of class ids of the image's own size; `classes.csv` explains the ids. Images are shrunk to the edge
+that the run trained on (prepare_data.max_edge) and masks enlarged again; larger images than a tile are cut. A file
+that cannot be read is passed over, listed in `failed.csv`, and makes the exit status 1.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import glob
+import io
+import logging
+import sys
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import yaml
+from PIL import Image
+from torch import nn
+
+from wsss.config import run as schema
+from wsss.data.dataset import read_image
+from wsss.data.palette import voc_palette
+from wsss.data.sources.folder.index import SUFFIXES, list_images
+from wsss.localise.inference import scaled_views, view_maps
+from wsss.methods.decode import load_segmenter
+from wsss.runtime.devices import resolve_device
+from wsss.runtime.files import write_atomically
+from wsss.runtime.progress import Progress, log
+from wsss.segmentation.tiling import enlarged, enlarged_labels, shrunk, tiled_probabilities
+from wsss.stages.segment import FUSION
+from wsss.store.models import read_about
+
+MARGIN = 96
+"""Pixels of context around the part of a tile that counts."""
+OVERLAY = 0.5
+READ_AHEAD = 4
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """A network, how to apply it, and what its classes are called."""
+
+    model: nn.Module
+    class_names: list[str]
+    settings: schema.Segment
+    max_edge: int | None
+    device: torch.device
+    tile: int = 1024
+
+    def probabilities(self, images: np.ndarray) -> np.ndarray:
+        """(B, C, H, W) float32 of images (B, H, W, 3) uint8."""
+        s = self.settings
+        views = scaled_views(images, s.scales, s.flip, self.model.mean, self.model.std, self.device)
+        maps = view_maps(views, lambda view, _rows: self.model(view), s.amp)
+        return FUSION[s.fusion](maps, images.shape[1:3], s.flip).cpu().numpy()
+
+    def batch(self, images: Sequence[np.ndarray], softmax: bool = False) -> list[tuple[np.ndarray, np.ndarray | None]]:
+        """Labels (H, W) uint8 and, if asked for, probabilities (C, H, W) float16 of images of one size."""
+        work = [shrunk(image, self.max_edge) for image in images]
+        if max(work[0].shape[:2]) <= self.tile:
+            shares = self.probabilities(np.stack(work))
+            return [self._finish(share, i.shape[:2], softmax) for share, i in zip(shares, images, strict=True)]
+        return [self._tiled(w, i.shape[:2], softmax) for w, i in zip(work, images, strict=True)]
+
+    def _tiled(self, work: np.ndarray, size: tuple[int, int], softmax: bool) -> tuple[np.ndarray, np.ndarray | None]:
+        """Only where they are needed are the probabilities of the whole image in memory."""
+        keep = softmax or work.shape[:2] != size
+        shares = np.empty((len(self.class_names), *work.shape[:2]), np.float16) if keep else None
+        label = np.empty(work.shape[:2], np.uint8)
+        parts = tiled_probabilities(work, lambda window: self.probabilities(window[None])[0], self.tile, MARGIN)
+        for place, share in parts:
+            label[place] = share.argmax(0)
+            if keep:
+                shares[:, *place] = share
+        return (label, None) if not keep else self._finish(shares, size, softmax)
+
+    @staticmethod
+    def _finish(share: np.ndarray, size: tuple[int, int], softmax: bool) -> tuple[np.ndarray, np.ndarray | None]:
+        if share.shape[1:] == size:
+            return share.argmax(0).astype(np.uint8), share.astype(np.float16) if softmax else None
+        label = enlarged_labels(share, size)
+        return label, np.stack([enlarged(plane, size).astype(np.float16) for plane in share]) if softmax else None
+
+
+def load_run(run: Path, device: torch.device, tile: int) -> Predictor:
+    """The predictor of a finished run: its network, applied as in its stage segment.
+
+    Raises:
+        ValueError: the run has no network that decodes masks.
+    """
+    for network, segment in (("train_segmentation", "segment"), ("train_classifier", "segment-end_to_end")):
+        if (run / network / "model.safetensors").is_file() and (run / segment / "config.yaml").is_file():
+            break
+    else:
+        raise ValueError(f"{run}: no trained model there; make it with: snakemake --cores 8 {run}/miou.csv")
+    settings = schema.Segment.model_validate(yaml.safe_load((run / segment / "config.yaml").read_text()))
+    data = yaml.safe_load((run / "prepare_data" / "config.yaml").read_text())
+    return _predictor(run / network / "model.safetensors", settings, data.get("max_edge"), device, tile)
+
+
+def _predictor(
+    file: Path, settings: schema.Segment, max_edge: int | None, device: torch.device, tile: int
+) -> Predictor:
+    model = load_segmenter(file).to(device).to(memory_format=torch.channels_last)
+    return Predictor(model, read_about(file)["classes"], settings, max_edge, device, tile)
+
+
+def find_images(sources: Sequence[str]) -> dict[Path, Path]:
+    """Each image and the path of its mask below the output folder, without repeats.
+
+    Raises:
+        ValueError: a source that is no folder, file, pattern or list, or that holds nothing.
+    """
+    found: dict[Path, Path] = {}
+    for source in sources:
+        path = Path(source)
+        if path.is_dir():
+            found |= {image: image.relative_to(path) for image in list_images(path)}
+        elif path.suffix.lower() == ".txt" and path.is_file():
+            lines = (line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines())
+            found |= {Path(line): _below(Path(line)) for line in lines if line}
+        elif path.is_file():
+            found[path] = Path(path.name)
+        else:
+            names = sorted(glob.glob(source, recursive=True))  # noqa: PTH207 (Path.glob refuses absolute patterns)
+            matches = [Path(name) for name in names if Path(name).suffix.lower() in SUFFIXES]
+            if not matches:
+                raise ValueError(f"{source}: no such folder, image, pattern or list of images")
+            found |= {match: _below(match) for match in matches}
+    if not found:
+        raise ValueError(f"{', '.join(sources)}: no images listed")
+    return _mask_names(found)
+
+
+def _below(path: Path) -> Path:
+    """The path without what leads out of the output folder."""
+    parts = [part for part in path.parts if part not in (path.anchor, "..", ".")]
+    return Path(*parts)
+
+
+def _mask_names(found: dict[Path, Path]) -> dict[Path, Path]:
+    """PNG names; where two images would share one, they keep their suffixes."""
+    count = Counter(place.with_suffix("") for place in found.values())
+    return {
+        image: place.with_name(f"{place.name}.png") if count[place.with_suffix("")] > 1 else place.with_suffix(".png")
+        for image, place in found.items()
+    }
+
+
+def predict(
+    predictor: Predictor, images: dict[Path, Path], out: Path, *, batch: int, overlay: bool, softmax: bool
+) -> list[tuple[Path, str]]:
+    """Writes the masks; the images that could not be read, each with its reason."""
+    palette = voc_palette()
+    failed: list[tuple[Path, str]] = []
+    progress = Progress(len(images), "images")
+    for group in _batches(list(images), batch, failed, progress):
+        results = predictor.batch([pixels for _, pixels in group], softmax)
+        for (path, pixels), (label, shares) in zip(group, results, strict=True):
+            target = out / images[path]
+            _write_mask(target, label, palette)
+            if overlay:
+                _write_overlay(target.with_suffix(".overlay.jpg"), pixels, label, palette)
+            if shares is not None:
+                _write_softmax(target.with_suffix(".npz"), shares)
+            progress.update()
+    _write_csv(out / "classes.csv", ["id", "name", "red", "green", "blue"], _legend(predictor.class_names, palette))
+    if failed:
+        _write_csv(out / "failed.csv", ["image", "reason"], [[str(path), reason] for path, reason in failed])
+    else:
+        (out / "failed.csv").unlink(missing_ok=True)
+    return failed
+
+
+def _batches(
+    paths: list[Path], size: int, failed: list[tuple[Path, str]], progress: Progress
+) -> Iterator[list[tuple[Path, np.ndarray]]]:
+    """Images that follow one another and are of one size; broken ones go to `failed`."""
+    group: list[tuple[Path, np.ndarray]] = []
+    with ThreadPoolExecutor(2) as pool:
+        reads = {i: pool.submit(read_image, path) for i, path in enumerate(paths[:READ_AHEAD])}
+        for i, path in enumerate(paths):
+            if i + READ_AHEAD < len(paths):
+                reads[i + READ_AHEAD] = pool.submit(read_image, paths[i + READ_AHEAD])
+            try:
+                pixels = reads.pop(i).result()
+            except ValueError as error:
+                log.warning("passed over: %s", error)
+                failed.append((path, str(error)))
+                progress.update()
+                continue
+            if group and (len(group) == size or group[0][1].shape != pixels.shape):
+                yield group
+                group = []
+            group.append((path, pixels))
+    if group:
+        yield group
+
+
+def _write_mask(path: Path, label: np.ndarray, palette: np.ndarray) -> None:
+    image = Image.fromarray(label)
+    image.putpalette(palette.tobytes())
+    write_atomically(path, lambda temporary: image.save(temporary, "PNG"))
+
+
+def _write_overlay(path: Path, pixels: np.ndarray, label: np.ndarray, palette: np.ndarray) -> None:
+    """The photograph as it is where there is background, tinted elsewhere."""
+    tinted = (pixels * (1 - OVERLAY) + palette[label] * OVERLAY).astype(np.uint8)
+    image = Image.fromarray(np.where(label[..., None] > 0, tinted, pixels))
+    write_atomically(path, lambda temporary: image.save(temporary, "JPEG", quality=90))
+
+
+def _write_softmax(path: Path, shares: np.ndarray) -> None:
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, softmax=shares)
+    write_atomically(path, buffer.getvalue())
+
+
+def _legend(class_names: list[str], palette: np.ndarray) -> list[list[object]]:
+    return [[i, name, *palette[i].tolist()] for i, name in enumerate(class_names)]
+
+
+def _write_csv(path: Path, header: list[str], rows: list[list[object]]) -> None:
+    buffer = io.StringIO()
+    csv.writer(buffer, lineterminator="\n").writerows([header, *rows])
+    write_atomically(path, buffer.getvalue())
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("images", nargs="+", help="folders, files, patterns, or .txt lists of paths")
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--run", type=Path, help="results/{run}")
+    source.add_argument("--model", type=Path, help="model.safetensors, applied at one scale with its mirror")
+    parser.add_argument("--out", type=Path, required=True, help="folder for the masks")
+    parser.add_argument("--overlay", action="store_true", help="also write NAME.overlay.jpg")
+    parser.add_argument("--softmax", action="store_true", help="also write NAME.npz: softmax (C, H, W) float16")
+    parser.add_argument("--batch", type=int, default=4, help="images of one size at once (default: 4)")
+    parser.add_argument("--tile", type=int, default=1024, help="pixels; larger images are cut (default: 1024)")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
+    args = parser.parse_args()
+    logging.basicConfig(format="[predict] %(message)s")
+    log.setLevel(logging.INFO)
+    try:
+        if args.batch < 1 or args.tile <= 2 * MARGIN:
+            raise ValueError(f"--batch {args.batch} --tile {args.tile}; accepted: at least 1, and over {2 * MARGIN}")
+        images = find_images(args.images)
+        device = resolve_device(args.device)
+        if args.run:
+            predictor = load_run(args.run, device, args.tile)
+        else:
+            predictor = _predictor(args.model, schema.Segment(scales=[1.0]), None, device, args.tile)
+        failed = predict(predictor, images, args.out, batch=args.batch, overlay=args.overlay, softmax=args.softmax)
+    except (ValueError, OSError) as error:
+        sys.exit(f"[predict] error: {error}")
+    log.info("%d masks in %s", len(images) - len(failed), args.out)
+    if failed:
+        sys.exit(f"[predict] {len(failed)} of {len(images)} images could not be read: {args.out / 'failed.csv'}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,91 @@
+"""Prints a run's table: `python -m wsss.cli.show results/shapes`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+import pandas as pd
+from rich.console import Console
+from rich.table import Table
+
+_COLUMNS = {
+    "stage": "stage",
+    "split": "split",
+    "threshold": "threshold",
+    "miou": "mIoU %",
+    "m_fn": "m_FN",
+    "m_fp": "m_FP",
+    "pixel_accuracy": "pixel acc. %",
+    "images": "images",
+}
+
+
+def show(run: Path, console: Console) -> None:
+    """Prints `miou.csv`, where things lie, and the share of the upper bound as the last line.
+
+    Raises:
+        ValueError: the run has no table yet.
+    """
+    if not (run / "miou.csv").is_file():
+        raise ValueError(f"{run}: no miou.csv there; make it with: snakemake --cores 8 {run}/miou.csv")
+    frame = pd.read_csv(run / "miou.csv")
+    table = Table(title=f"{run}/miou.csv", title_justify="left")
+    for name in _COLUMNS.values():
+        table.add_column(name, justify="left" if name in ("stage", "split") else "right")
+    for _, row in frame.iterrows():
+        table.add_row(*(_text(row, name) for name in _COLUMNS))
+    console.print(table)
+    precision = mean_average_precision(run)
+    if precision is not None:
+        console.print(f"The classifier's mean average precision on val: {precision:.1f} %", highlight=False)
+    for label, content in (
+        ("make_pseudo_labels", "pseudo-labels (train.h5)"),
+        ("train_segmentation", "the trained model (model.safetensors)"),
+        ("segment", "its predictions (val.h5)"),
+        ("evaluate", "threshold curves, per-class confusion"),
+    ):
+        if (run / label).exists():
+            console.print(f"{run / label}: {content}", highlight=False)
+    if (run / "report.html").is_file():
+        console.print(
+            f"{run / 'report.html'}: open it in a browser: tables, curves and every stage's masks", highlight=False
+        )
+    summary = json.loads((run / "evaluate" / "summary.json").read_text())
+    if "share_of_upper_bound" in summary:
+        share = summary["share_of_upper_bound"]
+        console.print(f"Image labels alone reach {share:.1f} % of the mIoU that full masks give the same network.")
+
+
+def mean_average_precision(run: Path) -> float | None:
+    """Of the run's classifier on val, in percent; None if it was not measured."""
+    file = run / "train_classifier" / "average_precision.csv"
+    if not file.is_file():
+        return None
+    mean = pd.read_csv(file).set_index("class")["average_precision"].get("mean")
+    return None if mean is None or pd.isna(mean) else float(mean)
+
+
+def _text(row: pd.Series, name: str) -> str:
+    value = row[name]
+    if pd.isna(value):
+        return ""
+    if name == "threshold":
+        return f"{value:.2f} ({row['threshold_source']})"
+    return f"{value:.2f}" if isinstance(value, float) else str(value)
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("run", type=Path, help="folder of the run, e.g. results/shapes")
+    try:
+        show(parser.parse_args().run, Console())
+    except ValueError as error:
+        sys.exit(str(error))
+
+
+if __name__ == "__main__":
+    main()

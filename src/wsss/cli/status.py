@@ -1,0 +1,220 @@
+"""Shows every running and finished stage of every run: `wsss status`, refreshed until Ctrl-C."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from wsss.config.loading import ConfigError
+from wsss.plan.run import STAGES, plan_runs
+from wsss.runtime.progress import duration
+
+SILENT_SECONDS = 300
+"""A job on another machine that says nothing for so long is taken for dead."""
+_BOOKKEEPING = {
+    "stage", "pid", "host", "log", "started", "state", "updated", "done", "total", "unit",
+    "per_second", "rate_unit", "eta_seconds", "elapsed_seconds", "gpu_mib", "lr",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Job:
+    """One job of a step, as its progress file tells. state: running, done, stopped, failed or died."""
+
+    name: str
+    state: str
+    content: dict[str, Any]
+
+    def number(self, key: str) -> float:
+        return float(self.content.get(key) or 0.0)
+
+
+@dataclass(frozen=True)
+class StepStatus:
+    """A step's folder, its stage, the `run/label`s that it serves, and its jobs."""
+
+    stage: str
+    folder: Path
+    names: list[str]
+    jobs: list[Job]
+
+    @property
+    def state(self) -> str:
+        """The state that most wants to be known."""
+        states = {job.state for job in self.jobs}
+        return next(state for state in ("running", "failed", "died", "stopped", "done") if state in states)
+
+    @property
+    def updated(self) -> float:
+        return max(job.number("updated") for job in self.jobs)
+
+
+def read_status(results: Path) -> list[StepStatus]:
+    """The steps under `results`, those that changed last at the end."""
+    names = _planned_names(results) or _linked_names(results)
+    found = []
+    for folder in sorted((results / "stages").glob("*/*/")):
+        jobs = list(_jobs(folder))
+        if jobs:
+            found.append(StepStatus(folder.parent.name, folder, names.get(folder.resolve(), []), jobs))
+    return sorted(found, key=lambda step: min(job.number("started") for job in step.jobs))
+
+
+def _planned_names(results: Path) -> dict[Path, list[str]]:
+    """Stage folder → `run/label` of the runs in the config.yaml beside `results`, finished or not."""
+    names: dict[Path, list[str]] = {}
+    try:
+        plans = plan_runs(yaml.safe_load((results.parent / "config.yaml").read_text()))
+    except (OSError, ConfigError, yaml.YAMLError):
+        return names
+    for plan in plans.values():
+        for step in plan.steps:
+            folder = results / step.folder.relative_to(STAGES.parent)
+            names.setdefault(folder.resolve(), []).append(f"{plan.run}/{step.label}")
+    return names
+
+
+def _linked_names(results: Path) -> dict[Path, list[str]]:
+    """Stage folder → `run/label` of each link to it."""
+    names: dict[Path, list[str]] = {}
+    for link in sorted(results.glob("*/*")):
+        if link.is_symlink() and link.is_dir():
+            names.setdefault(link.resolve(), []).append(f"{link.parent.name}/{link.name}")
+    return names
+
+
+def _jobs(folder: Path) -> Iterator[Job]:
+    for path in sorted((folder / "progress").glob("*.json")):
+        try:
+            content = json.loads(path.read_text())
+        except (OSError, ValueError):
+            continue  # removed while it was read
+        yield Job(path.stem, _state(content), content)
+
+
+def _state(content: dict[str, Any]) -> str:
+    """What the file says, unless its process is gone."""
+    if content["state"] != "running":
+        return content["state"]
+    if content["host"] != platform.node():
+        return "died" if time.time() - content["updated"] > SILENT_SECONDS else "running"
+    try:
+        os.kill(content["pid"], 0)
+    except ProcessLookupError:
+        return "died"
+    except PermissionError:
+        pass
+    return "running"
+
+
+_COLOURS = {"running": "cyan", "done": "green", "stopped": "yellow", "failed": "red", "died": "red"}
+
+
+def status_table(steps: list[StepStatus], results: Path) -> Table:
+    """One line a step; the numbers of its jobs added up."""
+    table = Table(title=f"{results}, {time.strftime('%H:%M:%S')}", title_justify="left", box=None, pad_edge=False)
+    for name in ("step", "run", "state", "", "done"):
+        table.add_column(name)
+    for name in ("speed", "left", "loss", "GPU memory"):
+        table.add_column(name, justify="right")
+    table.add_column("log", overflow="fold")
+    for step in steps:
+        table.add_row(*_cells(step))
+    return table
+
+
+def _cells(step: StepStatus) -> list[Any]:
+    running = [job for job in step.jobs if job.state == "running"]
+    done, total = sum(job.number("done") for job in step.jobs), sum(job.number("total") for job in step.jobs)
+    unit = next((job.content["unit"] for job in step.jobs if "unit" in job.content), "")
+    last = max(step.jobs, key=lambda job: (job.state in ("failed", "died"), job.number("updated")))
+    runs = dict.fromkeys(name.split("/")[0] for name in step.names)
+    return [
+        Text(_label(step)),
+        Text(", ".join(runs) or "–"),
+        Text(_state_text(step, running), style=_COLOURS[step.state]),
+        ProgressBar(total=max(total, 1), completed=done, width=16),
+        f"{done:.0f}/{total:.0f} {unit}" if total else "",
+        _speed(running),
+        duration(max(job.number("eta_seconds") for job in running)) if running and total else _took(step),
+        _loss(last),
+        f"{max(job.number('gpu_mib') for job in step.jobs):.0f} MiB" if "gpu_mib" in last.content else "",
+        Text(str(last.content["log"] or "")),
+    ]
+
+
+def _label(step: StepStatus) -> str:
+    """The step's name in its runs, or its stage and key where no run has it."""
+    labels = dict.fromkeys(name.split("/")[1] for name in step.names)
+    return ", ".join(labels) or f"{step.stage} {step.folder.name[:6]}"
+
+
+def _state_text(step: StepStatus, running: list[Job]) -> str:
+    jobs = f" ({len(running)} of {len(step.jobs)} jobs)" if running and len(step.jobs) > 1 else ""
+    return f"{step.state}{jobs}"
+
+
+def _speed(running: list[Job]) -> str:
+    counting = [job for job in running if "per_second" in job.content]
+    if not counting:
+        return ""
+    return f"{sum(job.number('per_second') for job in counting):.1f} {counting[0].content['rate_unit']}/s"
+
+
+def _took(step: StepStatus) -> str:
+    seconds = sum(job.number("updated") - job.number("started") for job in step.jobs)
+    return f"took {duration(seconds)}"
+
+
+def _loss(job: Job) -> str:
+    """The sum of the training's terms."""
+    terms = [v for k, v in job.content.items() if k not in _BOOKKEEPING and isinstance(v, int | float)]
+    return f"{sum(terms):.4g}" if terms else ""
+
+
+def render(results: Path) -> Group | Table:
+    """The table, or what to do where there is nothing yet."""
+    steps = read_status(results)
+    if not steps:
+        return Group(
+            Text(f"No stage has begun under {results}; start one with: snakemake --cores 8 results/<run>/miou.csv")
+        )
+    return status_table(steps, results)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(prog="wsss status", description=__doc__)
+    parser.add_argument("results", type=Path, nargs="?", default=Path("results"), help="folder of results")
+    parser.add_argument("--once", action="store_true", help="print the table once")
+    parser.add_argument("--every", type=float, default=1.0, help="seconds between refreshes")
+    args = parser.parse_args(arguments)
+    console = Console()
+    if args.once or not console.is_terminal:
+        console.print(render(args.results))
+        return
+    try:
+        with Live(render(args.results), console=console, screen=True, auto_refresh=False) as live:
+            while True:
+                time.sleep(args.every)
+                live.update(render(args.results), refresh=True)
+    except KeyboardInterrupt:
+        console.print(render(args.results))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""A run's settings: common sections, loading with presets, messages on mistakes."""

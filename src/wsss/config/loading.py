@@ -1,0 +1,161 @@
+"""Reads a run's configuration: presets, overrides, validation with messages a person can act on."""
+
+from __future__ import annotations
+
+import difflib
+import re
+import types
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, TypeVar, get_args, get_origin
+
+import yaml
+from pydantic import BaseModel, RootModel, ValidationError
+
+from wsss.config.run import Run
+
+T = TypeVar("T", bound=BaseModel)
+PRESETS = Path("workflow/presets")
+_TOP_LEVEL = ("runs", "compare", "tables")
+
+
+class ConfigError(ValueError):
+    """A mistake in the configuration; the text is one line a finding."""
+
+
+def all_runs(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The `runs` section of a configuration file; beside it, `compare` may list runs for results/compare.html.
+
+    Raises:
+        ConfigError: another top-level key, or no runs.
+    """
+    for key in config:
+        if key not in _TOP_LEVEL:
+            raise ConfigError(f"{key}: unknown key{nearest(key, _TOP_LEVEL)}; accepted: {', '.join(_TOP_LEVEL)}")
+    runs = config.get("runs")
+    if not isinstance(runs, Mapping) or not runs:
+        raise ConfigError("runs: a mapping of run names to settings is needed, e.g. runs: {shapes: {preset: shapes}}")
+    for name in runs:
+        if not re.fullmatch(r"[\w.+-]+", str(name)) or str(name) in ("stages", "tables", ".", ".."):
+            raise ConfigError(f"runs.{name}: letters, digits and . _ + - make a run's name; not stages, tables")
+    return dict(runs)
+
+
+def load_run(name: str, runs: Mapping[str, Any], presets: Path = PRESETS) -> Run:
+    """The run `name` of the `runs` section: its presets in order, then its own settings on top.
+
+    Raises:
+        ConfigError: unknown run, preset or key, or a value of the wrong kind.
+    """
+    if name not in runs:
+        raise ConfigError(f"no run '{name}' in config.yaml{nearest(name, runs)}; runs: {', '.join(runs)}")
+    own = dict(runs[name] or {})
+    layers = own.pop("preset", [])
+    settings: dict[str, Any] = {}
+    for preset in [layers] if isinstance(layers, str) else layers:
+        settings = merge(settings, _read_preset(preset, name, presets))
+    settings = merge(settings, own)
+    try:
+        return Run.model_validate(settings)
+    except ValidationError as error:
+        raise ConfigError("\n".join(_explain(error, f"runs.{name}"))) from None
+
+
+def load_section(model: type[T], text: str) -> T:
+    """A stage's own section, from a JSON/YAML text or from the path of a file holding one.
+
+    Raises:
+        ConfigError: not YAML, or not a `model`.
+    """
+    try:
+        path = Path(text)
+        content = path.read_text() if not text.lstrip().startswith("{") and path.is_file() else text
+        return model.model_validate(yaml.safe_load(content))
+    except yaml.YAMLError as error:
+        raise ConfigError(f"--config is not YAML: {str(error).splitlines()[0]}") from None
+    except ValidationError as error:
+        raise ConfigError("\n".join(_explain(error, "--config", model))) from None
+
+
+def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """`base` with `over` laid on top: mappings are merged, everything else is replaced.
+
+    A mapping that names another `method` or `dataset` replaces its base whole, and so does a `method` of another
+    name: their settings differ.
+    """
+    if any(isinstance(over.get(tag), str) and over[tag] != base.get(tag, over[tag]) for tag in ("method", "dataset")):
+        return dict(over)
+    merged = dict(base)
+    for key, value in over.items():
+        both = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
+        if both and key == "method" and value.get("name", merged[key].get("name")) != merged[key].get("name"):
+            both = False
+        merged[key] = merge(merged[key], value) if both else value
+    return merged
+
+
+def _read_preset(preset: str, run: str, presets: Path) -> dict[str, Any]:
+    path = presets / f"{preset}.yaml"
+    if not path.is_file():
+        known = sorted(p.stem for p in presets.glob("*.yaml"))
+        raise ConfigError(
+            f"runs.{run}.preset: no preset '{preset}'{nearest(preset, known)}; presets: {', '.join(known)}"
+        )
+    return yaml.safe_load(path.read_text()) or {}
+
+
+def _explain(error: ValidationError, prefix: str, model: type[BaseModel] = Run) -> Iterator[str]:
+    """One line a finding: where, what was found, what is accepted."""
+    for item in error.errors():
+        keys, fields = _walk(model, item["loc"])
+        path = ".".join([prefix, *keys])
+        if item["type"] == "extra_forbidden":
+            yield f"{path}: unknown key{nearest(keys[-1], fields)}; accepted: {', '.join(fields)}"
+        elif item["type"] == "missing":
+            yield f"{path}: required, but not given"
+        elif item["type"] == "value_error":
+            yield f"{path}: {item['ctx']['error']}"
+        else:
+            yield f"{path}: {item['msg'][0].lower() + item['msg'][1:]}; found {item['input']!r}"
+
+
+def _walk(model: type[BaseModel], loc: tuple[int | str, ...]) -> tuple[list[str], list[str]]:
+    """The keys of a pydantic location without its union tags, and the fields accepted at the last one."""
+    keys: list[str] = []
+    fields: list[str] = []
+    candidates = models_in(model.model_fields["root"].annotation) if issubclass(model, RootModel) else [model]
+    for part in loc:
+        tagged = [m for m in candidates if _tag(m) == part]
+        if tagged and all(part not in m.model_fields for m in candidates):
+            candidates = tagged
+            continue
+        if isinstance(part, str) and not candidates:
+            continue  # pydantic's name for a member of a union of plain values
+        keys.append(str(part))
+        fields = [name for m in candidates for name in m.model_fields]
+        annotations = [m.model_fields[part].annotation for m in candidates if part in m.model_fields]
+        candidates = [m for a in annotations for m in models_in(a)]
+    return keys, list(dict.fromkeys(fields))
+
+
+def _tag(model: type[BaseModel]) -> Any:
+    """The value that picks this model out of a union: its required one-valued Literal."""
+    for field in model.model_fields.values():
+        if field.is_required() and len(get_args(field.annotation)) == 1:
+            return get_args(field.annotation)[0]
+    return None
+
+
+def models_in(annotation: Any) -> list[type[BaseModel]]:
+    """Every model class inside an annotation such as `A | B | None`."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    if get_origin(annotation) is None and not isinstance(annotation, types.UnionType):
+        return []
+    return [m for a in get_args(annotation) for m in models_in(a)]
+
+
+def nearest(word: str, known: Any) -> str:
+    """`; did you mean 'x'?` for a word that is not one of those known, or nothing."""
+    close = difflib.get_close_matches(str(word), [str(k) for k in known], n=1, cutoff=0.5)
+    return f"; did you mean '{close[0]}'?" if close else ""

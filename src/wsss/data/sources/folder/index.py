@@ -1,0 +1,256 @@
+"""Somebody's own images: a folder, however nested, and a CSV of image-level labels; masks are optional."""
+
+from __future__ import annotations
+
+import os
+import unicodedata
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from wsss.data.checks import Entry, Preflight, Problem, image_problem
+from wsss.data.dataset import image_size, read_image, read_mask
+from wsss.data.labels_csv import LabelTable, Row, read_labels
+from wsss.data.palette import voc_palette
+from wsss.data.split import stratified_split
+from wsss.runtime.files import write_atomically
+from wsss.segmentation.tiling import shrunk
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp", ".gif")
+MIN_EDGE = 16
+"""Pixels; below it, the deepest features are a single cell."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """An image with labels. image_id: its path in the folder, without the suffix where that is unique."""
+
+    image_id: str
+    path: Path
+    row: Row
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What lies in a folder and its CSV. problems stop a run; remarks do not."""
+
+    table: LabelTable
+    found: list[Found]
+    unlabelled: list[Path]
+    problems: list[Problem]
+
+    def labels(self, classes: list[str]) -> np.ndarray:
+        """(N, K) uint8 of the images found."""
+        flags = [[name in f.row.names for name in classes] for f in self.found]
+        return np.array(flags, np.uint8).reshape(len(self.found), len(classes))
+
+
+def survey(images: Path, labels: Path) -> Survey:
+    """Looks at a folder of images and its CSV without decoding an image.
+
+    Raises:
+        ValueError: no folder, no images, or not a table of labels.
+    """
+    paths = list_images(images)
+    table = read_labels(labels)
+    match = _Matcher(images, paths)
+    problems: list[Problem] = []
+    rows: dict[Path, Row] = {}
+    for row in table.rows:
+        path = match(row.image)
+        if isinstance(path, str):
+            problems.append(Problem(f"{labels} line {row.line}", path, "mend the row", row.image))
+        elif path in rows and (rows[path].names, rows[path].split) != (row.names, row.split):
+            lines = f"{labels} lines {rows[path].line} and {row.line}"
+            problems.append(Problem(lines, f"'{row.image}' has two different rows", "leave one"))
+        else:
+            rows.setdefault(path, row)
+    ids = _image_ids(images, paths)
+    found = [Found(ids[path], path, rows[path]) for path in paths if path in rows]
+    return Survey(table, found, [path for path in paths if path not in rows], problems)
+
+
+def list_images(folder: Path) -> list[Path]:
+    """Every image below a folder in the order of its path; hidden files and folders are passed over.
+
+    Raises:
+        ValueError: no such folder, or no image in it.
+    """
+    if not folder.is_dir():
+        raise ValueError(f"{folder}: no such folder of images")
+    inside = (path for path in sorted(folder.rglob("*")) if path.suffix.lower() in SUFFIXES and path.is_file())
+    paths = [path for path in inside if not any(p.startswith(".") for p in path.relative_to(folder).parts)]
+    if not paths:
+        raise ValueError(f"{folder}: no image in it; accepted are {', '.join(SUFFIXES)}")
+    return paths
+
+
+def check_images(paths: Iterable[Path]) -> list[str]:
+    """Problems of images: broken, cut short, too small or larger than Pillow's guard allows."""
+    with ThreadPoolExecutor() as pool:
+        return [str(found) for found in pool.map(lambda path: image_problem(path, MIN_EDGE), paths) if found]
+
+
+def source_digest_text(images: Path, labels: Path, masks: Path | None) -> str:
+    """A text that changes with the labels, or with the name, size or time of any image or mask."""
+    parts = [labels.read_bytes().hex() if labels.is_file() else "none"]
+    for folder in (images, masks):
+        found = _stats(os.fspath(folder)) if folder and folder.is_dir() else ()
+        parts += sorted(f"{name} {stat.st_size} {stat.st_mtime_ns}" for name, stat in found)
+    return "\n".join(parts)
+
+
+def _stats(folder: str, prefix: str = "") -> Iterator[tuple[str, os.stat_result]]:
+    """Path below the folder and state of every image; for 100 000 of them a few times as fast as pathlib."""
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                yield from _stats(entry.path, f"{prefix}{entry.name}/")
+            elif entry.name.lower().endswith(SUFFIXES) and entry.is_file():
+                yield f"{prefix}{entry.name}", entry.stat()
+
+
+def folder_index(
+    images: Path,
+    labels: Path,
+    *,
+    masks: Path | None,
+    classes: list[str] | None,
+    val_fraction: float,
+    split_seed: int,
+    max_edge: int | None,
+    out: Path,
+    preflight: Preflight | None = None,
+) -> tuple[list[str], np.ndarray, list[dict[str, str]]]:
+    """Class names, palette and rows of index.csv; copies of large images go to `out/shrunk`.
+
+    Raises:
+        ValueError: the images, the CSV or the masks have problems that are not to be skipped.
+    """
+    preflight = preflight or Preflight()
+    seen = survey(images, labels)
+    preflight.problems += seen.problems
+    if not seen.found and not seen.problems:
+        raise ValueError(f"{labels}: no row belongs to an image under {images}")
+    names = _ordered_classes(seen.table, classes)
+    masks_of = _masks(images, masks, seen.found) if masks and seen.found else {}
+    entries = [Entry(f.image_id, f.path, masks_of.get(f.path)) for f in seen.found]
+    bad = preflight.check(entries, len(names), MIN_EDGE)
+    seen = replace(seen, found=[f for f in seen.found if f.image_id not in bad])
+    in_val = _split(seen, names, val_fraction, split_seed)
+    with ThreadPoolExecutor() as pool:
+        jobs = [pool.submit(_shrink, f, masks_of.get(f.path), max_edge, out) for f in seen.found]
+    rows = []
+    for f, job, val in zip(seen.found, jobs, in_val, strict=True):
+        image, mask = job.result()
+        rows.append(
+            {
+                "image_id": f.image_id,
+                "image": str(image),
+                "mask": str(mask or ""),
+                "labels": ";".join(name for name in names if name in f.row.names),
+                "split": "val" if val else "train",
+                "measured": str(int(mask is not None)),
+            }
+        )
+    return ["background", *names], voc_palette(), rows
+
+
+def _ordered_classes(table: LabelTable, wanted: list[str] | None) -> list[str]:
+    if wanted is None:
+        return table.classes
+    used = {name for row in table.rows for name in row.names}
+    missing = sorted(used - set(wanted))
+    if missing or len(set(wanted)) < len(wanted):
+        wrong = f"'{missing[0]}' of {table.path} is not among them" if missing else "a name is there twice"
+        raise ValueError(f"prepare_data.classes: {wrong}; given: {', '.join(wanted)}")
+    return wanted
+
+
+def _split(seen: Survey, classes: list[str], val_fraction: float, rng_seed: int) -> np.ndarray:
+    """(N,) bool, True for val: as the CSV says, if it says anything, else by stratification."""
+    given = [f.row.split for f in seen.found]
+    if not any(given):
+        in_val = stratified_split(seen.labels(classes), val_fraction, rng_seed)
+    elif missing := next((f for f, split in zip(seen.found, given, strict=True) if not split), None):
+        raise ValueError(f"{seen.table.path} line {missing.row.line}: no split; give every row train or val, or none")
+    else:
+        in_val = np.array([split == "val" for split in given])
+    if in_val.all() or not in_val.any():
+        raise ValueError(f"{seen.table.path}: every image is in split '{given[0]}'; both train and val are needed")
+    return in_val
+
+
+def _image_ids(root: Path, paths: list[Path]) -> dict[Path, str]:
+    relative = {path: path.relative_to(root) for path in paths}
+    count = Counter(r.with_suffix("").as_posix() for r in relative.values())
+    return {
+        path: r.as_posix() if count[r.with_suffix("").as_posix()] > 1 else r.with_suffix("").as_posix()
+        for path, r in relative.items()
+    }
+
+
+def _fold(name: str) -> str:
+    """A name as people mean it: one Unicode form, one case, one kind of slash."""
+    folded = unicodedata.normalize("NFC", name).casefold().replace("\\", "/")
+    return folded.removeprefix("./")
+
+
+class _Matcher:
+    """Finds the image that a CSV's cell means: by path, by path without suffix, by name, by name without suffix."""
+
+    def __init__(self, root: Path, paths: list[Path]) -> None:
+        self.root = root
+        self.tables: list[dict[str, list[Path]]] = [defaultdict(list) for _ in range(4)]
+        for path in paths:
+            relative = path.relative_to(root)
+            keys = (relative.as_posix(), relative.with_suffix("").as_posix(), path.name, path.stem)
+            for table, key in zip(self.tables, keys, strict=True):
+                table[_fold(key)].append(path)
+
+    def __call__(self, name: str) -> Path | str:
+        """The path, or why there is none."""
+        key = _fold(name)
+        for prefix in (_fold(self.root.as_posix()) + "/", _fold(self.root.name) + "/"):
+            if key.startswith(prefix) and key not in self.tables[0]:
+                key = key.removeprefix(prefix)
+        for table in self.tables:
+            hits = table.get(key, [])
+            if len(hits) > 1:
+                first, second = (hit.relative_to(self.root).as_posix() for hit in hits[:2])
+                return f"'{name}' may be '{first}' or '{second}'; write the path below {self.root}"
+            if hits:
+                return hits[0]
+        return f"no image '{name}' under {self.root}"
+
+
+def _masks(images: Path, masks: Path, found: list[Found]) -> dict[Path, Path]:
+    """The mask of each image that has one."""
+    if not masks.is_dir():
+        raise ValueError(f"prepare_data.masks: no such folder '{masks}'")
+    pairs = {f.path: masks / f.path.relative_to(images).with_suffix(".png") for f in found}
+    pairs = {path: mask for path, mask in pairs.items() if mask.is_file()}
+    if not pairs:
+        example = found[0].path.relative_to(images).with_suffix(".png")
+        raise ValueError(f"prepare_data.masks: no mask in '{masks}' is named like an image, e.g. {example}")
+    return pairs
+
+
+def _shrink(found: Found, mask: Path | None, max_edge: int | None, out: Path) -> tuple[Path, Path | None]:
+    """Image and mask for training: the originals, or copies with a longest edge of `max_edge` pixels."""
+    if max_edge is None or max(image_size(found.path)) <= max_edge:
+        return found.path, mask
+    small = Image.fromarray(shrunk(read_image(found.path), max_edge))
+    image_file = Path("shrunk") / f"{found.image_id}.jpg"
+    write_atomically(out / image_file, lambda path: small.save(path, "JPEG", quality=95))
+    if mask is None:
+        return image_file, None
+    mask_file = Path("masks") / f"{found.image_id}.png"
+    small_mask = Image.fromarray(read_mask(mask)).resize(small.size, Image.Resampling.NEAREST)
+    write_atomically(out / mask_file, lambda path: small_mask.save(path, "PNG"))
+    return image_file, mask_file

@@ -1,0 +1,1 @@
+"""From a network to maps: views, fusion, gradients, background scores."""

@@ -1,0 +1,136 @@
+"""Gradient localisers: class maps of a CNN from the gradients of its scores at the last features.
+
+Grad-CAM (Selvaraju 2017), Grad-CAM++ (Chattopadhyay 2018), XGrad-CAM (Fu 2020), HiResCAM (Draelos 2020) and
+LayerCAM (Jiang 2021). Each rule is a function of features and gradients, both (B, D, h, w); its maps
+(B, h, w) have any sign.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from wsss.localise.base import Localises
+from wsss.runtime.tensors import resize
+
+Rule = Callable[[Tensor, Tensor], Tensor]
+
+
+def grad_cam(features: Tensor, gradients: Tensor) -> Tensor:
+    """Channels weighted by their mean gradient."""
+    return _weighted(features, gradients.mean((2, 3), keepdim=True))
+
+
+def grad_cam_pp(features: Tensor, gradients: Tensor) -> Tensor:
+    """Channels weighted by their positive gradients, each with α = g²/(2g² + Σ F·g³) (eq. 19)."""
+    squared = gradients**2
+    mass = features.sum((2, 3), keepdim=True)
+    alpha = squared / (2 * squared + mass * squared * gradients + 1e-6)
+    alpha = torch.where(gradients == 0, 0, alpha)
+    return _weighted(features, (gradients.relu() * alpha).sum((2, 3), keepdim=True))
+
+
+def xgrad_cam(features: Tensor, gradients: Tensor) -> Tensor:
+    """Channels weighted by their gradients' mean under the features as a distribution (eq. 8)."""
+    mass = features.sum((2, 3), keepdim=True)
+    return _weighted(features, (features * gradients).sum((2, 3), keepdim=True) / (mass + 1e-7))
+
+
+def hires_cam(features: Tensor, gradients: Tensor) -> Tensor:
+    """Σ_d F·g, position by position."""
+    return _weighted(features, gradients)
+
+
+def layer_cam(features: Tensor, gradients: Tensor) -> Tensor:
+    """Σ_d F·ReLU(g), position by position."""
+    return _weighted(features, gradients.relu())
+
+
+LOCALISERS: dict[str, Rule] = {
+    "gradcam": grad_cam,
+    "gradcam++": grad_cam_pp,
+    "xgradcam": xgrad_cam,
+    "hirescam": hires_cam,
+    "layercam": layer_cam,
+}
+"""By the name that `localiser:` takes; `cam` is the method's own `activation_maps`."""
+
+
+def class_gradients(features: Tensor, scores: Tensor, classes: Tensor) -> Tensor:
+    """∂ scores[b, classes[b]] / ∂ features[b]: (B, D, h, w).
+
+    features must require gradients and have led to scores (B, K); classes (B,). The graph is kept for more.
+    """
+    chosen = scores.gather(1, classes[:, None]).sum()
+    (gradients,) = torch.autograd.grad(chosen, features, retain_graph=True)
+    return gradients
+
+
+def localise(method: Localises, images: Tensor, localiser: str, labels: Tensor | None = None) -> Tensor:
+    """Non-negative class maps (B, K, h, w) of images (B, 3, H, W); of the scores, not of training.
+
+    The backbone runs once, and each class sends its gradient through the head alone. Works under `no_grad` and
+    `inference_mode`.
+
+    labels: (B, K); the maps of classes that no image has are left 0.
+
+    Raises:
+        ValueError: unknown localiser, or a method without `backbone`.
+    """
+    if localiser == "cam":
+        return method.activation_maps(images) if labels is None else method.present_maps(images, labels)
+    if localiser not in LOCALISERS:
+        raise ValueError(f"unknown localiser '{localiser}'; accepted: cam, {', '.join(LOCALISERS)}")
+    backbone = getattr(method, "backbone", None)
+    if not isinstance(backbone, nn.Module):
+        raise ValueError(f"localiser '{localiser}' needs a method with a backbone; {type(method).__name__} has none")
+    rule = LOCALISERS[localiser]
+    with torch.inference_mode(False), torch.enable_grad(), _leaf_outputs(backbone) as outputs:
+        scores = method.logits(images.clone())
+        if len(outputs) != 1:
+            raise ValueError(f"{type(method).__name__} does not classify the output of its backbone")
+        features = outputs[0]
+        maps = scores.new_zeros(*scores.shape, *features.shape[2:])
+        present = range(scores.shape[1]) if labels is None else labels.any(0).nonzero().flatten().tolist()
+        for k in present:
+            classes = torch.full((len(images),), k, device=scores.device)
+            maps[:, k] = rule(features.detach(), class_gradients(features, scores, classes)).detach()
+    return maps.detach().relu()
+
+
+def scaled(raw: Tensor, size: tuple[int, int]) -> Tensor:
+    """(B, h, w) → (B, *size) in [0, 1], as the common library shows maps: stretched, resized, stretched."""
+    return _stretch(resize(_stretch(raw.relu()), size, align_corners=False))
+
+
+def _stretch(maps: Tensor) -> Tensor:
+    maps = maps - maps.amin((1, 2), keepdim=True)
+    return maps / (maps.amax((1, 2), keepdim=True) + 1e-7)
+
+
+def _weighted(features: Tensor, weights: Tensor) -> Tensor:
+    return (features * weights).sum(1)
+
+
+@contextmanager
+def _leaf_outputs(module: nn.Module) -> Iterator[list[Tensor]]:
+    """While open, the module runs without gradients, and its outputs are leaves that collect their own."""
+    outputs: list[Tensor] = []
+
+    def before(_module: nn.Module, _inputs: tuple[Tensor, ...]) -> None:
+        torch.set_grad_enabled(False)
+
+    def after(_module: nn.Module, _inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
+        torch.set_grad_enabled(True)
+        outputs.append(output.detach().requires_grad_())
+        return outputs[-1]
+
+    handles = [module.register_forward_pre_hook(before), module.register_forward_hook(after)]
+    try:
+        yield outputs
+    finally:
+        for handle in handles:
+            handle.remove()

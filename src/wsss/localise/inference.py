@@ -1,0 +1,174 @@
+"""Multi-scale, flipped inference over many images: grouping, reading ahead, views.
+
+Images of one size form groups that are fixed by the list alone; a shard takes whole groups. So each image
+meets the same batch however many shards there are, and results are the same to the last bit.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Container, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import groupby
+from typing import Any, Self
+
+import numpy as np
+import torch
+from torch import Tensor
+from torchvision.transforms.v2 import functional as F
+
+from wsss.backbones.folding import fold_batch_norm
+from wsss.data.dataset import Record, read_image
+from wsss.localise.base import Localises
+from wsss.localise.fusion import fuse
+from wsss.localise.gradients import localise
+from wsss.runtime.tensors import AMP_TYPES
+
+GROUP_PIXELS = 2**19
+"""Most pixels of a group at scale 1; bounds memory."""
+READ_AHEAD = 2
+"""Groups decoded before they are needed."""
+WRITE_BEHIND = 4
+"""Calls that may wait for the writing thread."""
+
+
+def size_groups(records: Sequence[Record]) -> list[list[Record]]:
+    """Groups of images of equal size, in order of size and id."""
+    groups = []
+    ordered = sorted(records, key=lambda r: (r.size, r.image_id))
+    for (height, width), members in groupby(ordered, key=lambda r: r.size):
+        same = list(members)
+        count = max(1, GROUP_PIXELS // (height * width))
+        groups += [same[i : i + count] for i in range(0, len(same), count)]
+    return groups
+
+
+def pending(groups: Sequence[list[Record]], *stores: Container[str]) -> list[list[Record]]:
+    """The groups that are not whole in each of `stores`: what an interrupted job has left to do."""
+    return [group for group in groups if not all(r.image_id in store for r in group for store in stores)]
+
+
+def read_groups(groups: Sequence[list[Record]]) -> Iterator[tuple[list[Record], np.ndarray]]:
+    """Each group with its images (B, H, W, 3) uint8; the next groups are decoded meanwhile.
+
+    Raises:
+        ValueError: an image is broken or has changed its size since prepare_data.
+    """
+    with ThreadPoolExecutor(2) as pool:
+        reads = [pool.submit(_read_group, group) for group in groups[:READ_AHEAD]]
+        for i, group in enumerate(groups):
+            images = reads.pop(0).result()
+            if i + READ_AHEAD < len(groups):
+                reads.append(pool.submit(_read_group, groups[i + READ_AHEAD]))
+            yield group, images
+
+
+def _read_group(group: list[Record]) -> np.ndarray:
+    images = [read_image(record.image) for record in group]
+    for record, image in zip(group, images, strict=True):
+        if image.shape[:2] != record.size:
+            raise ValueError(f"{record.image}: size {image.shape[:2]}, but it was {record.size} when prepared")
+    return np.stack(images)
+
+
+def scaled_views(
+    images: np.ndarray,
+    scales: Sequence[float],
+    flip: bool,
+    mean: Sequence[float],
+    std: Sequence[float],
+    device: torch.device,
+) -> Iterator[Tensor]:
+    """One normalised batch a scale: (2B, 3, h_s, w_s), images then mirrors; (B, …) without flip."""
+    pixels = torch.from_numpy(images).to(device).permute(0, 3, 1, 2)
+    for scale in scales:
+        size = [max(1, round(edge * scale)) for edge in pixels.shape[-2:]]
+        resized = pixels if size == list(pixels.shape[-2:]) else F.resize(pixels, size, antialias=True)
+        view = F.normalize(resized.float().div_(255), list(mean), list(std), inplace=True)
+        yield torch.cat([view, view.flip(-1)]) if flip else view
+
+
+def class_scores(model: Localises, records: Sequence[Record], device: torch.device) -> tuple[np.ndarray, np.ndarray]:
+    """Class logits (N, K) of whole images at their own size, and their labels (N, K)."""
+    scores, labels = [], []
+    for group, images in read_groups(size_groups(records)):
+        views = scaled_views(images, [1.0], False, model.backbone.mean, model.backbone.std, device)
+        scores += view_maps(views, lambda view, _rows: model.logits(view))
+        labels += [record.labels for record in group]
+    return torch.cat(scores).cpu().numpy(), np.stack(labels)
+
+
+@torch.inference_mode()
+def view_maps(views: Iterator[Tensor], maps: Callable[[Tensor, slice], Tensor], amp: str = "off") -> list[Tensor]:
+    """`maps` of every view as float32, on the views' device; amp: mixed precision there, if that is a GPU.
+
+    maps: (images, which of the view's rows they are) → maps. A GPU gets a view's images at once; a CPU one after
+    another, as features of one image fit its caches and those of many do not.
+    """
+    found = []
+    for view in views:
+        size = len(view) if view.is_cuda else 1
+        rows = [slice(i, i + size) for i in range(0, len(view), size)]
+        with torch.autocast(view.device.type, AMP_TYPES.get(amp), enabled=amp != "off" and view.is_cuda):
+            parts = [maps(view[r].contiguous(memory_format=torch.channels_last), r) for r in rows]
+        found.append(torch.cat(parts).float())
+    return found
+
+
+def for_inference(model: Localises, device: torch.device) -> Localises:
+    """The classifier on `device`, in the layout and with the folding that make its maps fastest."""
+    model = model.to(device).to(memory_format=torch.channels_last).eval()
+    example = torch.linspace(0, 99, 3 * 128 * 128, device=device).sin().view(1, 3, 128, 128)
+    return fold_batch_norm(model, lambda m: m.activation_maps(example))
+
+
+def cam_group(
+    model: Localises,
+    images: np.ndarray,
+    labels: Tensor,
+    scales: Sequence[float],
+    flip: bool,
+    fusion: str = "max",
+    localiser: str = "cam",
+    amp: str = "off",
+) -> list[Tensor]:
+    """Fused maps (k, H, W) in [0, 1] of the present classes of each image, on the model's device.
+
+    images: (B, H, W, 3) uint8; labels: (B, K) in {0, 1}; the rest as in the section infer_cam.
+    """
+    labels = labels.to(next(model.parameters()).device)
+    both = labels.repeat(2, 1) if flip else labels  # images, then mirrors
+    backbone = model.backbone
+    views = scaled_views(images, scales, flip, backbone.mean, backbone.std, labels.device)
+    maps = view_maps(views, lambda view, rows: localise(model, view, localiser, both[rows]), amp)
+    count, size = len(images), images.shape[1:3]
+    return [
+        fuse([_pair(m, i, count, flip) for m in maps], labels[i] > 0, size, fusion, stride=backbone.stride)
+        for i in range(count)
+    ]
+
+
+def _pair(maps: Tensor, i: int, count: int, flip: bool) -> Tensor:
+    """Map and mirror (2, K, h, w) of image i; without flip the map is its own mirror."""
+    return maps[[i, i + count]] if flip else torch.stack([maps[i], maps[i].flip(-1)])
+
+
+class WriteBehind:
+    """Runs calls one after another in a thread, while the caller goes on; an error comes back at a later call."""
+
+    def __enter__(self) -> Self:
+        self._pool = ThreadPoolExecutor(1)
+        self._waiting: deque[Future] = deque()
+        return self
+
+    def __call__(self, function: Callable[..., Any], *arguments: Any) -> None:
+        self._waiting.append(self._pool.submit(function, *arguments))
+        while len(self._waiting) > WRITE_BEHIND:
+            self._waiting.popleft().result()
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        try:
+            while kind is None and self._waiting:
+                self._waiting.popleft().result()
+        finally:
+            self._pool.shutdown(cancel_futures=True)

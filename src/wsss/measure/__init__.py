@@ -1,0 +1,1 @@
+"""Confusion matrices, IoU, threshold curves, average precision, quality without masks."""

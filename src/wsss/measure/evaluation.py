@@ -1,0 +1,101 @@
+"""Measuring stored maps against masks: one pass, pooled counts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+
+from wsss.data.dataset import Dataset, Record, read_mask
+from wsss.localise.scoremaps import winner, with_background
+from wsss.measure.iou import ThresholdCurve, confusion
+from wsss.runtime.progress import Progress
+from wsss.store.maps import LabelStore, ScoreStore, open_any, open_scores
+
+PART = 512
+"""Images that a process measures at a time; two parts are not worth the start of another process."""
+T = TypeVar("T")
+
+
+def measured_records(dataset: Dataset, split: str) -> list[Record]:
+    """The images of a split whose masks measure; may be empty."""
+    return [record for record in dataset.split(split) if record.measured]
+
+
+def threshold_curve(
+    dataset: Dataset, file: Path, split: str, progress: Progress | None = None, workers: int = 1
+) -> ThresholdCurve:
+    """Confusion for every threshold of a score file's maps, which have no background of their own.
+
+    workers: processes; the result does not depend on their number.
+    """
+    open_any(file, dataset.class_names).close()
+    curve = ThresholdCurve(len(dataset.class_names))
+    work = partial(_part_of_curve, file, len(dataset.class_names))
+    for part, count in _in_parts(work, measured_records(dataset, split), workers):
+        curve += part
+        if progress:
+            progress.update(count)
+    return curve
+
+
+def pooled_confusion(
+    dataset: Dataset, file: Path, split: str, threshold: float | None = None, workers: int = 1
+) -> np.ndarray:
+    """Confusion matrix (C, C + 1) of a label file, or of a score file.
+
+    threshold: the constant background of maps that have none of their own; ties go to the background.
+    workers: processes; the result does not depend on their number.
+    """
+    size = len(dataset.class_names)
+    open_any(file, dataset.class_names).close()
+    work = partial(_part_of_confusion, file, size, threshold)
+    parts = _in_parts(work, measured_records(dataset, split), workers)
+    return sum((part for part, _ in parts), np.zeros((size, size + 1), np.int64))
+
+
+def _part_of_curve(file: Path, classes: int, records: Sequence[Record]) -> ThresholdCurve:
+    curve = ThresholdCurve(classes)
+    with open_scores(file) as store:
+        for record in records:
+            curve.update(read_mask(record.mask), *store[record.image_id])
+    return curve
+
+
+def _part_of_confusion(file: Path, classes: int, threshold: float | None, records: Sequence[Record]) -> np.ndarray:
+    total = np.zeros((classes, classes + 1), np.int64)
+    with open_store(file) as store:
+        for record in records:
+            found = store[record.image_id]
+            label = found if isinstance(store, LabelStore) else winner(with_background(found, threshold))
+            total += confusion(read_mask(record.mask), label, classes)
+    return total
+
+
+def _in_parts(
+    work: Callable[[Sequence[Record]], T], records: Sequence[Record], workers: int
+) -> Iterator[tuple[T, int]]:
+    """`work` of every part of the records, and how many they are; counts are whole numbers, so parts add up exactly."""
+    parts = [records[i : i + PART] for i in range(0, len(records), PART)]
+    if workers == 1 or len(parts) <= 2:
+        yield from ((work(part), len(part)) for part in parts)
+        return
+    # Spawned, not forked: the caller may hold threads.
+    with ProcessPoolExecutor(min(workers, len(parts)), get_context("spawn")) as pool:
+        yield from zip(pool.map(work, parts), map(len, parts), strict=True)
+
+
+def open_store(file: Path) -> LabelStore | ScoreStore:
+    """A label or a score file, whichever it is."""
+    return open_any(file)
+
+
+def has_background(file: Path) -> bool:
+    """Whether argmax alone turns the file's content into labels."""
+    with open_store(file) as store:
+        return isinstance(store, LabelStore) or 0 in store[next(iter(store))].classes

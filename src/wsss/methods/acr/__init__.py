@@ -1,0 +1,1 @@
+"""ACR (Sun et al., CVPR 2023)."""

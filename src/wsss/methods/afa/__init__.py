@@ -1,0 +1,1 @@
+"""AFA (Ru et al., CVPR 2022)."""

@@ -1,0 +1,82 @@
+"""AFA's pseudo-labels (Ru et al. 2022, §3.3, 3.4): multi-scale CAM with affinity, and PAR."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from wsss.localise.fusion import toco_multi_scale_cam
+from wsss.refine.par import DILATIONS, par
+from wsss.runtime.tensors import resize
+
+MapsAndAffinity = Callable[[Tensor], tuple[Tensor, Tensor]]
+
+
+def multi_scale_maps(
+    net: MapsAndAffinity, images: Tensor, scales: Sequence[float], *, published_affinity: bool = False
+) -> tuple[Tensor, Tensor, tuple[int, int]]:
+    """CAM over scales and flips, fused by `flipmax`, and the affinity at the largest scale.
+
+    Args:
+        net: views (2B, 3, H', W') → class maps (2B, K, h, w) and affinities (2B, h·w, h·w).
+        images: (B, 3, H, W); their views are ⌊scale·H⌋ × ⌊scale·W⌋.
+        scales: besides 1, which is always evaluated, and first.
+        published_affinity: take the matrix evaluated at the place that the largest scale has in `scales`, as
+            the published code does. Unless `scales` begins with 1, that is another scale's.
+
+    Returns:
+        maps (B, K, H, W) in [0, 1]; affinities (B, N, N) of the unflipped images; their grid (h, w).
+    """
+    affinities: list[tuple[Tensor, tuple[int, int]]] = []
+
+    def maps(views: Tensor) -> tuple[Tensor]:
+        maps, pairs = net(views)
+        affinities.append((pairs[: len(images)], tuple(maps.shape[-2:])))
+        return (maps,)
+
+    (fused,) = toco_multi_scale_cam(maps, images, scales)
+    order = list(scales) if published_affinity else [1.0, *(scale for scale in scales if scale != 1)]
+    affinity, grid = affinities[order.index(max(order))]
+    return fused, affinity, grid
+
+
+def refine_in_boxes(
+    images: Tensor,
+    scores: Tensor,
+    present: Tensor,
+    boxes: Tensor,
+    dilations: Sequence[int] = DILATIONS,
+    iterations: int = 10,
+) -> Tensor:
+    """Scores refined by PAR against the photograph at half resolution; zero outside it and for absent maps.
+
+    Args:
+        images: (B, 3, H, W), not normalised; any range.
+        scores: (B, M, H, W), M maps an image, of one or several labellings.
+        present: (B, M), 0 for maps that are left out.
+        boxes: (B, 4), (top, bottom, left, right) of the photograph.
+
+    Returns:
+        (B, M, H, W) float32.
+    """
+    # PAR treats maps alike and apart, so each image brings as many as the one with the most, and no more.
+    chosen = (present != 0).float()
+    index = chosen.topk(int(chosen.sum(1).max()), dim=1).indices[:, :, None, None]
+    index = index.expand(-1, -1, *scores.shape[-2:])
+    maps = scores.float().gather(1, index)
+    refined = torch.zeros_like(maps)
+    for box in boxes.unique(dim=0):  # crops of different sizes do not stack; equal ones are refined together
+        rows = (boxes == box).all(dim=1).nonzero().squeeze(1)
+        top, bottom, left, right = box.tolist()
+        image, inside = (t[rows, :, top:bottom, left:right] for t in (images, maps))
+        refined[rows, :, top:bottom, left:right] = _refine_at_half(image, inside, dilations, iterations)
+    return refined.new_zeros(scores.shape).scatter(1, index, refined) * chosen[:, :, None, None]
+
+
+def _refine_at_half(images: Tensor, maps: Tensor, dilations: Sequence[int], iterations: int) -> Tensor:
+    size = tuple(images.shape[-2:])
+    half = (max(size[0] // 2, 1), max(size[1] // 2, 1))
+    refined = par(resize(images, half, align_corners=False), maps, dilations, iterations)
+    return resize(refined, size, align_corners=False)

@@ -1,0 +1,1 @@
+"""Class activation maps (Zhou et al., CVPR 2016)."""

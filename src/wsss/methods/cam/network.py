@@ -1,0 +1,57 @@
+"""Class activation maps: Zhou et al., "Learning Deep Features for Discriminative Localization", CVPR 2016."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from wsss.backbones.base import Backbone
+from wsss.data.batch import Batch
+from wsss.methods import register
+from wsss.methods.base import Method
+
+TOP_SHARE = 0.25
+
+
+@register("cam")
+class CAM(Method):
+    """Backbone, pooling over positions and a linear classifier, whose weights also score every position.
+
+    pooling: `average` (the paper), `max`, or `top_quarter`: the mean of each class's highest 25 % of positions.
+    dropout: share of feature channels dropped as a whole in training.
+    """
+
+    def __init__(self, backbone: Backbone, num_classes: int, pooling: str = "average", dropout: float = 0.0) -> None:
+        super().__init__()
+        self.backbone, self.num_classes, self.pooling = backbone, num_classes, pooling
+        self.dropout = nn.Dropout2d(dropout)
+        self.classifier = nn.Conv2d(backbone.channels, num_classes, 1, bias=False)
+        nn.init.kaiming_normal_(self.classifier.weight, nonlinearity="linear")
+
+    def forward(self, batch: Batch, step: int) -> dict[str, Tensor]:
+        return {"cls": F.multilabel_soft_margin_loss(self.logits(batch.images), batch.labels)}
+
+    def activation_maps(self, images: Tensor) -> Tensor:
+        return F.relu(self.class_scores(images))
+
+    def logits(self, images: Tensor) -> Tensor:
+        return pool(self.class_scores(images), self.pooling)
+
+    def class_scores(self, images: Tensor) -> Tensor:
+        """The classifier at every position, (B, K, h, w), before ReLU. Pooling commutes with it (no bias)."""
+        return self.classifier(self.dropout(self.backbone(images)))
+
+    def head_parameters(self) -> list[nn.Parameter]:
+        return list(self.classifier.parameters())
+
+
+def pool(maps: Tensor, how: str) -> Tensor:
+    """(B, K, h, w) → (B, K) by average, max, or the mean of the highest quarter of positions."""
+    flat = maps.flatten(2)
+    if how == "average":
+        return flat.mean(2)
+    if how == "max":
+        return flat.amax(2)
+    count = max(1, round(TOP_SHARE * flat.shape[2]))
+    return torch.topk(flat, count, dim=2).values.mean(2)

@@ -1,0 +1,39 @@
+"""Single-stage methods as segmentation networks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from wsss.methods.base import Method
+from wsss.methods.load import load_classifier
+from wsss.segmentation.load import load_segmentation
+from wsss.segmentation.network import SegmentationNet
+from wsss.store.models import read_about
+
+
+class EndToEnd(nn.Module):
+    """A single-stage method as a segmentation network: normalised images (B, 3, H, W) → logits (B, C, h, w)."""
+
+    def __init__(self, method: Method) -> None:
+        super().__init__()
+        self.method, self.mean, self.std = method, method.backbone.mean, method.backbone.std
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.method.segment_logits(images)
+
+
+def load_segmenter(path: Path) -> SegmentationNet | EndToEnd:
+    """What a model file decodes masks with: a segmentation network, or a single-stage method.
+
+    Raises:
+        ValueError: a classifier that decodes none.
+    """
+    if read_about(path)["kind"] != "classifier":
+        return load_segmentation(path)
+    method = load_classifier(path)
+    if not hasattr(method, "segment_logits"):
+        raise ValueError(f"{path}: {type(method).__name__} decodes no masks; accepted are afa and toco")
+    return EndToEnd(method)

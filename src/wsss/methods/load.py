@@ -1,0 +1,35 @@
+"""Classifiers from settings and from model files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from wsss.backbones.build import build_backbone
+from wsss.backbones.checkpoints import load_published, load_strictly
+from wsss.config import run as schema
+from wsss.methods import get_method
+from wsss.methods.base import Method
+from wsss.store.models import read_model
+
+
+def build_method(settings: schema.TrainClassifier, num_classes: int, *, weights: bool = True) -> Method:
+    """The classifier of a settings section, for K foreground classes.
+
+    Raises:
+        ValueError: the method does not fit the backbone, or the checkpoint neither.
+    """
+    options = settings.method.model_dump(exclude={"name"})
+    backbone = build_backbone(settings.backbone, weights=weights and settings.checkpoint is None)
+    model = get_method(settings.method.name)(backbone, num_classes, **options)
+    if weights and settings.checkpoint is not None:
+        load_published(model, settings.checkpoint)
+    return model
+
+
+def load_classifier(path: Path) -> Method:
+    """A trained classifier, in eval mode."""
+    tensors, settings, classes = read_model(path, "classifier")
+    section = schema.TrainClassifier.model_validate(settings)
+    model = build_method(section, len(classes) - 1, weights=False)
+    load_strictly(model, tensors, what=str(path))
+    return model.eval()

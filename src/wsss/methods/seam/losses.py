@@ -1,0 +1,124 @@
+"""SEAM's normalisations and loss terms (Wang 2020, sections 3.2 … 3.4) as pure functions.
+
+Maps have C = K + 1 channels, the background's first; labels (B, K) are 0 or 1 and know no background.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from wsss.methods.seam.affine import Warp
+from wsss.runtime.tensors import EPS, min_max_normalise
+
+
+@dataclass(frozen=True)
+class View:
+    """One branch's output at the size of its input: A and, with PCM, its revision A_rv; both (B, C, H, W)."""
+
+    maps: Tensor
+    revised: Tensor | None = None
+
+
+def normalised_seed(maps: Tensor) -> Tensor:
+    """What PCM propagates: each class scaled to [0, 1), background = 1 − its strongest rival; (B, C, h, w).
+
+    Of the foreground channels only the pixel's strongest survives. No gradient.
+    """
+    foreground = maps.detach()[:, 1:].relu()
+    top = foreground.amax((2, 3), keepdim=True)
+    return with_background((foreground - EPS).relu() / (top + EPS))
+
+
+def max_norm(maps: Tensor) -> Tensor:
+    """n(·): every map's positive part stretched to [0, 1), (B, C, H, W)."""
+    return min_max_normalise(maps.relu(), margin=EPS).relu()
+
+
+def with_background(foreground: Tensor) -> Tensor:
+    """o(·), (B, K, h, w) → (B, C, h, w): 1 − the pixel's maximum, then only what equals the maximum."""
+    strongest = foreground.amax(1, keepdim=True)
+    return torch.cat([1 - strongest, foreground * (foreground == strongest)], dim=1)
+
+
+def classification_loss(maps: Tensor, labels: Tensor) -> Tensor:
+    """Soft margin of the averaged foreground maps; the background channel is not supervised."""
+    return F.multilabel_soft_margin_loss(maps.mean((2, 3))[:, 1:], labels)
+
+
+def min_pool_loss(revised: Tensor, labels: Tensor, fraction: float = 0.25) -> Tensor:
+    """m(·): mean positive part of the `fraction` of pixels where the present classes are weakest.
+
+    Pushes the revised maps down where nothing is likely to be.
+    """
+    strongest = (revised[:, 1:] * labels[:, :, None, None]).amax(1).flatten(1)
+    count = int(strongest.shape[1] * fraction)
+    return strongest.topk(count, dim=1, largest=False).values.relu().mean()
+
+
+def equivariance_loss(warped: Tensor, other: Tensor, inside: Tensor | None = None) -> Tensor:
+    """L_ER: mean |A(Ã₁) − Ã₂| over the foreground channels and the pixels `inside` (h, w)."""
+    return (_pixels(warped, inside)[:, 1:] - _pixels(other, inside)[:, 1:]).abs().mean()
+
+
+def cross_loss(seed: Tensor, revised: Tensor, hardest: float | None = 0.2, inside: Tensor | None = None) -> Tensor:
+    """One half of L_ECR: |o(Ã) − Ã_rv|, the other branch's maps against this branch's revised ones.
+
+    Args:
+        seed: normalised maps (B, C, h, w) of the other branch; no gradient flows into them.
+        hardest: OHEM, the fraction of largest errors per image that counts; None counts all.
+        inside: boolean (h, w), the pixels that count.
+    """
+    target = with_background(seed.detach()[:, 1:])
+    errors = (_pixels(target, inside) - _pixels(revised, inside)).abs().flatten(1)
+    if hardest is None:
+        return errors.mean()
+    return errors.topk(int(errors.shape[1] * hardest), dim=1).values.mean()
+
+
+def siamese_losses(
+    first: View,
+    second: View,
+    labels: Tensor,
+    warp: Warp,
+    *,
+    er: bool = True,
+    ecr: bool = True,
+    hardest: float | None = 0.2,
+    min_pool: float | None = 0.25,
+) -> dict[str, Tensor]:
+    """All terms between the views x and A(x); their sum is SEAM's loss (eq. 9).
+
+    Args:
+        first, second: raw outputs for the image and for the warped image. With `revised` maps come L_ECR and
+            the min-pool term.
+        labels: (B, K).
+        warp: A, which moves the first view's normalised maps onto the second's.
+        er, ecr: whether L_ER and L_ECR count.
+        hardest: OHEM's fraction; None without OHEM.
+        min_pool: fraction of the weakest pixels; None without that term.
+    """
+    views = (first, second)
+    terms = {"cls": sum(classification_loss(view.maps, labels) for view in views) / 2}
+    present = F.pad(labels, (1, 0), value=1.0)[:, :, None, None]
+    inside = warp.inside(first.maps)
+    maps = warp(max_norm(first.maps)) * present, max_norm(second.maps) * present
+    if er:
+        terms["er"] = equivariance_loss(*maps, inside)
+    if first.revised is None or second.revised is None:
+        return terms
+    if min_pool is not None:
+        terms["min_pool"] = sum(min_pool_loss(view.revised, labels, min_pool) for view in views) / 2
+    if ecr:
+        revised = warp(max_norm(first.revised)) * present, max_norm(second.revised) * present
+        terms["ecr"] = cross_loss(maps[1], revised[0], hardest, inside)
+        terms["ecr"] = terms["ecr"] + cross_loss(maps[0], revised[1], hardest, inside)
+    return terms
+
+
+def _pixels(maps: Tensor, inside: Tensor | None) -> Tensor:
+    """(B, C, h, w) → (B, C, N), the pixels `inside` only."""
+    return maps.flatten(2) if inside is None else maps[:, :, inside]

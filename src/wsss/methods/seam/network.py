@@ -1,0 +1,130 @@
+"""SEAM: self-supervised equivariant attention (Wang et al., CVPR 2020, arXiv 2004.04581)."""
+
+from __future__ import annotations
+
+from itertools import chain
+
+from torch import Tensor, nn
+
+from wsss.backbones.base import Backbone
+from wsss.data.batch import Batch
+from wsss.methods import register
+from wsss.methods.base import Method
+from wsss.methods.seam.affine import WarpFamily
+from wsss.methods.seam.correlation import PixelCorrelation
+from wsss.methods.seam.losses import View, classification_loss, normalised_seed, siamese_losses
+from wsss.runtime.tensors import resize
+
+
+@register("seam")
+class Seam(Method):
+    """Two views of an image shall have the same maps (ER), also those revised by pixel affinities (PCM, ECR).
+
+    Args:
+        backbone: any CNN; the paper's is ResNet-38.
+        num_classes: K.
+        er: the equivariant regularisation L_ER.
+        pcm: the pixel correlation module; its revised maps bring L_ECR, and `activation_maps` returns them.
+        ecr: the cross regularisation L_ECR; without `pcm` there is none.
+        ohem: fraction of hardest pixels that L_ECR averages; None averages all.
+        min_pool: fraction of weakest pixels that the min-pool term suppresses; None leaves the term out;
+            without `pcm` there is none.
+        rescale, flip, rotation, translation: what makes the second view; see `WarpFamily`.
+        er_weight, ecr_weight: factors of the two terms.
+        taps: the pyramid stages whose features PCM compares.
+        dropout: before the classifier.
+
+    Without `er` and `pcm` nothing compares two views, and one is trained: the CAM baseline.
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        num_classes: int,
+        *,
+        er: bool = True,
+        pcm: bool = True,
+        ecr: bool = True,
+        ohem: float | None = 0.2,
+        min_pool: float | None = 0.25,
+        rescale: tuple[float, float] = (0.3, 0.3),
+        flip: bool = False,
+        rotation: float = 0.0,
+        translation: int = 0,
+        er_weight: float = 1.0,
+        ecr_weight: float = 1.0,
+        taps: tuple[int, int] = (-3, -2),
+        dropout: float = 0.5,
+    ) -> None:
+        super().__init__()
+        for name, fraction in (("ohem", ohem), ("min_pool", min_pool)):
+            if fraction is not None and not 0 < fraction <= 1:
+                raise ValueError(f"{name} is a fraction in (0, 1] or None; got {fraction}")
+        self.num_classes = num_classes
+        self.er, self.ecr, self.ohem, self.min_pool = er, ecr, ohem, min_pool
+        self.weights = {"er": er_weight, "ecr": ecr_weight}
+        self.warps = WarpFamily((rescale[0], rescale[1]), flip, rotation, translation)
+        self.taps = taps
+        self.backbone = backbone
+        self.dropout = nn.Dropout2d(dropout)
+        self.classifier = nn.Conv2d(backbone.channels, num_classes + 1, 1, bias=False)
+        nn.init.xavier_uniform_(self.classifier.weight)
+        self.pcm = PixelCorrelation([backbone.pyramid_channels[tap] for tap in taps]) if pcm else None
+
+    def forward(self, batch: Batch, step: int) -> dict[str, Tensor]:
+        """Terms `cls`, `er`, `ecr`, `min_pool`: those that are switched on."""
+        if not self.er and self.pcm is None:
+            return {"cls": classification_loss(self.view(batch.images).maps, batch.labels)}
+        warp = self.warps.draw()
+        terms = siamese_losses(
+            self.view(batch.images),
+            self.view(warp(batch.images)),
+            batch.labels,
+            warp,
+            er=self.er,
+            ecr=self.ecr,
+            hardest=self.ohem,
+            min_pool=self.min_pool,
+        )
+        return {name: term * self.weights.get(name, 1.0) for name, term in terms.items()}
+
+    def view(self, images: Tensor) -> View:
+        """A and A_rv (B, C, H, W) of one view (B, 3, H, W), upsampled to its size (`align_corners=True`)."""
+        features, pyramid = self.backbone.features_and_pyramid(images)
+        maps = self.class_scores(features)
+        revised = None
+        if self.pcm is not None:
+            revised = self.pcm(normalised_seed(maps), images, [pyramid[tap] for tap in self.taps])
+            revised = resize(revised, images.shape[-2:], align_corners=True)
+        return View(resize(maps, images.shape[-2:], align_corners=True), revised)
+
+    def class_scores(self, features: Tensor) -> Tensor:
+        """The classifier at every position: (B, C, h, w), float32, of features (B, D, h, w)."""
+        return self.classifier(self.dropout(features)).float()
+
+    def activation_maps(self, images: Tensor) -> Tensor:
+        """The revised maps, or without PCM ReLU(A): (B, K, H, W), at the images' own size."""
+        view = self.view(images)
+        return (view.maps.relu() if view.revised is None else view.revised)[:, 1:]
+
+    def affinity_map(self, images: Tensor, row: int, column: int) -> Tensor:
+        """How much each cell contributes to one cell's revised scores (Figure 5): (B, h, w), sums to 1.
+
+        row, column: a pixel of the images (B, 3, H, W), 0-based; its cell of the feature grid counts.
+
+        Raises:
+            ValueError: the method was built without PCM.
+        """
+        if self.pcm is None:
+            raise ValueError("an affinity map needs the pixel correlation module (pcm: true)")
+        features, pyramid = self.backbone.features_and_pyramid(images)
+        height, width = features.shape[-2:]
+        cell = row * height // images.shape[2], column * width // images.shape[3]
+        return self.pcm.affinity_map(images, [pyramid[tap] for tap in self.taps], (height, width), *cell)
+
+    def logits(self, images: Tensor) -> Tensor:
+        maps = self.class_scores(self.backbone(images))
+        return resize(maps, images.shape[-2:], align_corners=True).mean((2, 3))[:, 1:]
+
+    def head_parameters(self) -> list[nn.Parameter]:
+        return list(chain(self.classifier.parameters(), self.pcm.parameters() if self.pcm else ()))

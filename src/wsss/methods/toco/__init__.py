@@ -1,0 +1,1 @@
+"""ToCo (Ru et al., CVPR 2023)."""

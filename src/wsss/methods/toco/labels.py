@@ -1,0 +1,70 @@
+"""ToCo's segmentation labels: CAMs refined by PAR at two background scores (Ru 2023, §3.1)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from wsss.localise.seeds import ignore_outside, irn_confident_labels
+from wsss.refine.par import DILATIONS, par
+from wsss.runtime.tensors import resize
+
+ABSENT = -1e4  # probability 0 after a softmax; unlike −inf, it can be interpolated
+
+
+def denormalise(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
+    """Normalised images (B, 3, H, W) in [0, 1], cut down to multiples of 1/255 as 8-bit images are."""
+    scale, shift = (images.new_tensor([255 * value for value in row])[:, None, None] for row in (std, mean))
+    return (images * scale + shift).clamp(0, 255).to(torch.uint8).to(images.dtype) / 255
+
+
+@torch.no_grad()
+def refine_cams_with_bkg(
+    images: Tensor,
+    cams: Tensor,
+    labels: Tensor,
+    boxes: Tensor,
+    *,
+    low: float,
+    high: float,
+    dilations: Sequence[int] = DILATIONS,
+    iterations: int = 10,
+    down_scale: int = 2,
+) -> Tensor:
+    """Pseudo-labels (B, H, W), int64: 0 background, k + 1 class k, 255 ignored.
+
+    Softmax over [background score, CAMs of the present classes], refined by PAR on the smaller image; once
+    with the score `low`, once with `high`. A class has to win over `high`, background to win with `low`;
+    pixels in between, and those outside `boxes`, are ignored.
+
+    images: (B, 3, H, W) in [0, 1]. cams: (B, K, H, W) in [0, 1]. labels: (B, K). boxes: (B, 4).
+    """
+    size = images.shape[-2:]
+    small = (size[0] // down_scale, size[1] // down_scale)
+    scores, classes = _present_scores(cams, labels, (low, high))  # (B, 2, M, H, W), (B, M)
+    small_scores = resize(scores.flatten(1, 2), small, align_corners=False)
+    small_images = resize(images, small, align_corners=False)
+    small_scores = small_scores.unflatten(1, scores.shape[1:3]).softmax(2).flatten(1, 2)
+    refined = par(small_images, small_scores, dilations=dilations, iterations=iterations)
+    refined = resize(refined, size, align_corners=False)
+    winners = refined.unflatten(1, scores.shape[1:3]).argmax(2)  # (B, 2, H, W)
+    by_low, by_high = classes.gather(1, winners.flatten(1)).view_as(winners).unbind(1)
+    return ignore_outside(irn_confident_labels(by_high, by_low), boxes)
+
+
+def _present_scores(cams: Tensor, labels: Tensor, backgrounds: tuple[float, float]) -> tuple[Tensor, Tensor]:
+    """[background, present classes, padding] for each background score, and the classes' ids.
+
+    Images have different numbers of present classes; they are packed to the largest one of the batch, so
+    that PAR works on 2 or 3 channels, not on K + 1.
+    """
+    count = max(int(labels.sum(1).max()), 1)
+    order = labels.argsort(dim=1, descending=True, stable=True)[:, :count]  # present ones first, in order
+    index = order[:, :, None, None].expand(-1, -1, *cams.shape[-2:])
+    absent = (labels.gather(1, order) == 0)[:, :, None, None]
+    present = cams.gather(1, index).masked_fill(absent, ABSENT)
+    scores = torch.stack([F.pad(present, (0, 0, 0, 0, 1, 0), value=score) for score in backgrounds], dim=1)
+    return scores, F.pad(order + 1, (1, 0))

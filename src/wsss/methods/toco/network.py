@@ -1,0 +1,240 @@
+"""ToCo: Ru et al., "Token Contrast for Weakly-Supervised Semantic Segmentation", CVPR 2023."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.utils.parametrizations import weight_norm
+
+from wsss.backbones.vit import Tokens, ViTBackbone
+from wsss.data.batch import Batch
+from wsss.localise.fusion import toco_multi_scale_cam
+from wsss.localise.seeds import band_labels, ignore_outside, present_scores
+from wsss.methods import register
+from wsss.methods.base import Method
+from wsss.methods.toco.labels import denormalise, refine_cams_with_bkg
+from wsss.methods.toco.losses import balanced_cross_entropy, ctc_loss, ptc_loss, token_pairs
+from wsss.methods.toco.views import (
+    confidence_regions,
+    corners_of,
+    crop_candidates,
+    cut,
+    draw_ranks,
+    positive_crops,
+    second_view,
+)
+from wsss.refine.crf.energy import dense_energy_loss
+from wsss.runtime.tensors import resize
+from wsss.segmentation.largefov import LargeFOV
+
+WEIGHTS = {"cls": 1.0, "cls_aux": 1.0, "ptc": 0.2, "ctc": 0.5, "seg": 0.1, "energy": 0.05}
+NEGATIVE_RATIO = 0.2
+
+
+@register("toco")
+class ToCo(Method):
+    """A transformer whose over-smoothed final tokens learn from an intermediate block's CAM, and a decoder.
+
+    backbone: a `ViTBackbone`. num_classes: K.
+    aux_block: whose tokens give the auxiliary CAM (negative: from the last block).
+    cam_scales: of the CAMs that supervise.
+    low_threshold, high_threshold: a normalised CAM is background up to the first, a class from the second on;
+        also the two background scores of the segmentation labels.
+    local_crops, crop_size: mined crops per image and their side in pixels.
+    temperature: of the class-token contrast. momentum: of the teacher head.
+    projection: (hidden, bottleneck, output) widths of the heads of the class-token contrast.
+    segment_start: first step with segmentation and energy loss.
+    freeze_positions: leave the position embedding as it is, as published; False to train from scratch.
+    energy_sigma_rgb, energy_sigma_xy: of the energy loss's kernel; grey levels, pixels.
+    energy_kernel: "lattice" or "exact". weights: of the loss terms, those of `WEIGHTS` unless given.
+    """
+
+    def __init__(
+        self,
+        backbone: ViTBackbone,
+        num_classes: int,
+        *,
+        aux_block: int = -3,
+        cam_scales: Sequence[float] = (1.0, 0.5, 1.5),
+        low_threshold: float = 0.25,
+        high_threshold: float = 0.7,
+        local_crops: int = 8,
+        crop_size: int = 96,
+        temperature: float = 0.5,
+        momentum: float = 0.9,
+        projection: Sequence[int] = (2048, 256, 1024),
+        segment_start: int = 2000,
+        freeze_positions: bool = True,
+        energy_sigma_rgb: float = 15.0,
+        energy_sigma_xy: float = 100.0,
+        energy_kernel: str = "lattice",
+        weights: Mapping[str, float] | None = None,
+    ) -> None:
+        super().__init__()
+        if unknown := sorted(set(weights or {}) - set(WEIGHTS)):
+            raise ValueError(f"ToCo has no loss terms {unknown}; accepted are {list(WEIGHTS)}")
+        if not 0 <= low_threshold <= high_threshold <= 1:
+            given = f"{low_threshold} and {high_threshold}"
+            raise ValueError(f"low and high threshold are {given}; they must satisfy 0 ≤ low ≤ high ≤ 1")
+        self.backbone, self.num_classes, self.aux_block = backbone, num_classes, aux_block
+        self.cam_scales, self.low, self.high = tuple(cam_scales), low_threshold, high_threshold
+        self.local_crops, self.crop_size = local_crops, crop_size
+        self.temperature, self.momentum, self.segment_start = temperature, momentum, segment_start
+        self.energy = {
+            "sigma_rgb": energy_sigma_rgb,
+            "sigma_xy": energy_sigma_xy,
+            "kernel": energy_kernel,
+        }
+        self.weights = WEIGHTS | dict(weights or {})
+        backbone.net.pos_embed.requires_grad_(not freeze_positions)
+        width = backbone.channels
+        self.classifier = nn.Conv2d(width, num_classes, 1, bias=False)
+        self.aux_classifier = nn.Conv2d(width, num_classes, 1, bias=False)
+        self.decoder = LargeFOV(width, num_classes + 1)
+        self.student = ProjectionHead(width, *projection)
+        self.teacher = copy.deepcopy(self.student).requires_grad_(False)
+
+    def forward(self, batch: Batch, step: int) -> dict[str, Tensor]:
+        """Also updates the teacher head. `batch.extra["view2"]`, if present, is the second global view."""
+        images, labels = batch.images, batch.labels
+        tokens = self.tokens(images)
+        cams, aux_cams = self.cams(images)
+        losses = {
+            "cls": F.multilabel_soft_margin_loss(_classify(self.classifier, tokens.final_map), labels),
+            "cls_aux": F.multilabel_soft_margin_loss(self.aux_logits(tokens), labels),
+            "ptc": ptc_loss(tokens.final_map, token_pairs(self._token_labels(aux_cams, batch, tokens.grid))),
+            "ctc": self._class_token_contrast(batch, tokens.class_token, aux_cams),
+        }
+        logits = self.decoder(tokens.final_map)
+        if step >= self.segment_start:
+            losses |= self._segmentation(batch, logits, cams)
+        else:  # zero, but in the graph: every step of a distributed run reaches the same parameters
+            losses |= {"seg": 0 * logits.sum(), "energy": 0 * logits.sum()}
+        return {name: self.weights[name] * loss for name, loss in losses.items()}
+
+    @torch.no_grad()
+    def cams(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Multi-scale final and auxiliary CAM, (B, K, H, W) each, in [0, 1)."""
+
+        def scores(views: Tensor) -> tuple[Tensor, Tensor]:
+            tokens = self.tokens(views)
+            return self.class_scores(tokens), self.aux_class_scores(tokens)
+
+        return toco_multi_scale_cam(scores, images, self.cam_scales)
+
+    def activation_maps(self, images: Tensor) -> Tensor:
+        return F.relu(self.classifier(self.backbone(images)))
+
+    def logits(self, images: Tensor) -> Tensor:
+        return _classify(self.classifier, self.backbone(images))
+
+    def segment_logits(self, images: Tensor) -> Tensor:
+        """The decoder's class scores (B, C, h, w) of normalised images (B, 3, H, W), background first."""
+        return self.decoder(self.backbone(images))
+
+    def head_parameters(self) -> list[nn.Parameter]:
+        heads = (self.classifier, self.aux_classifier, self.decoder, self.student)
+        return [parameter for head in heads for parameter in head.parameters()]
+
+    def tokens(self, images: Tensor) -> Tokens:
+        """One pass with the final and the auxiliary block's tokens; the latter pass no final norm."""
+        return self.backbone.tokens(images, blocks=[self.aux_block])
+
+    def class_scores(self, tokens: Tokens) -> Tensor:
+        """The classifier at every position (B, K, h, w), before ReLU."""
+        return self.classifier(tokens.final_map)
+
+    def aux_class_scores(self, tokens: Tokens) -> Tensor:
+        """The auxiliary classifier at every position (B, K, h, w), before ReLU."""
+        return self.aux_classifier(tokens.block_map(self.aux_block))
+
+    def aux_logits(self, tokens: Tokens) -> Tensor:
+        """Class scores (B, K) of the auxiliary classifier."""
+        return _classify(self.aux_classifier, tokens.block_map(self.aux_block))
+
+    def project(self, global_tokens: Tensor, local_tokens: Tensor) -> tuple[Tensor, Tensor]:
+        """Student's projections of all views (V, B, D') and teacher's of the global ones (G, B, D').
+
+        global_tokens: (G, B, D) and local_tokens: (V − G, B, D), class tokens. The teacher follows the
+        student before it is used.
+        """
+        self.update_teacher()
+        with torch.no_grad():
+            teacher = self.teacher(global_tokens.detach())
+        return self.student(torch.cat([global_tokens, local_tokens])), teacher
+
+    @torch.no_grad()
+    def update_teacher(self) -> None:
+        """Exponential moving average of the student head: t ← m·t + (1 − m)·s."""
+        for teacher, student in zip(self.teacher.parameters(), self.student.parameters(), strict=True):
+            teacher.lerp_(student, 1 - self.momentum)
+
+    def _token_labels(self, aux_cams: Tensor, batch: Batch, grid: tuple[int, int]) -> Tensor:
+        """Labels of the patch tokens (B, h, w) with an ignored band and ignored padding (§3.2)."""
+        padding = ignore_outside(torch.zeros_like(aux_cams[:, 0], dtype=torch.uint8), batch.boxes)
+        scores = present_scores(resize(aux_cams, grid, align_corners=False), batch.labels)
+        labels = band_labels(scores, self.high, self.low, self.high)
+        return torch.maximum(labels, resize(padding[:, None], grid, mode="nearest-exact")[:, 0])
+
+    def _class_token_contrast(self, batch: Batch, class_token: Tensor, aux_cams: Tensor) -> Tensor:
+        """Crops where the auxiliary CAM is unsure attract, crops of background repel (§3.3)."""
+        regions = confidence_regions(aux_cams, batch.labels, self.low, self.high)
+        candidates = crop_candidates(regions, self.crop_size, self.local_crops)
+        corners = corners_of(candidates, draw_ranks(candidates, self.local_crops))
+        crops = cut(batch.images, corners, self.crop_size)  # (n, B, 3, s, s)
+        view = batch.extra.get("view2")
+        view = second_view(batch.images, self.backbone.mean, self.backbone.std) if view is None else view
+        global_tokens = torch.stack([class_token, self.backbone.tokens(view).class_token])
+        local_tokens = self.backbone.tokens(crops.flatten(0, 1)).class_token.unflatten(0, crops.shape[:2])
+        student, teacher = self.project(global_tokens, local_tokens)
+        positive = positive_crops(regions, corners, self.crop_size, NEGATIVE_RATIO)
+        return ctc_loss(student, teacher, F.pad(positive, (2, 0), value=1.0), self.temperature)
+
+    def _segmentation(self, batch: Batch, logits: Tensor, cams: Tensor) -> dict[str, Tensor]:
+        """The decoder's loss on refined labels, and its dense energy (§3.1)."""
+        mean, std = self.backbone.mean, self.backbone.std
+        labels = refine_cams_with_bkg(
+            denormalise(batch.images, mean, std),
+            cams,
+            batch.labels,
+            batch.boxes,
+            low=self.low,
+            high=self.high,
+        )
+        logits = resize(logits, tuple(labels.shape[-2:]), align_corners=False)
+        energy = dense_energy_loss(batch.images, logits, labels, batch.boxes, mean, std, **self.energy)
+        return {"seg": balanced_cross_entropy(logits, labels), "energy": energy}
+
+
+class ProjectionHead(nn.Module):
+    """DINO's head: a 3-layer MLP, L2 normalisation, a linear map of unit-length rows (Caron 2021, app. C)."""
+
+    def __init__(self, channels: int, hidden: int = 2048, bottleneck: int = 256, output: int = 1024) -> None:
+        super().__init__()
+        self.mlp = nn.Sequential(
+            nn.Linear(channels, hidden),
+            nn.GELU(),
+            nn.Linear(hidden, hidden),
+            nn.GELU(),
+            nn.Linear(hidden, bottleneck),
+        )
+        for layer in self.mlp[::2]:
+            nn.init.trunc_normal_(layer.weight, std=0.02)
+            nn.init.zeros_(layer.bias)
+        self.last = weight_norm(nn.Linear(bottleneck, output, bias=False))
+        lengths = self.last.parametrizations.weight.original0
+        lengths.data.fill_(1.0)
+        lengths.requires_grad_(False)
+
+    def forward(self, class_tokens: Tensor) -> Tensor:
+        """(…, D) → (…, output)."""
+        return self.last(F.normalize(self.mlp(class_tokens), dim=-1))
+
+
+def _classify(classifier: nn.Conv2d, features: Tensor) -> Tensor:
+    """Class scores (B, K): each feature's maximum over positions, then the classifier."""
+    return classifier(F.adaptive_max_pool2d(features, 1)).flatten(1)

@@ -1,0 +1,1 @@
+"""Which steps a run consists of, and the identity of each."""

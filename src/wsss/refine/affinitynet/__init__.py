@@ -1,0 +1,1 @@
+"""AffinityNet (Ahn & Kwak, CVPR 2018)."""

@@ -1,0 +1,213 @@
+"""Fully connected conditional random field (Krähenbühl & Koltun 2011) on score maps and on label maps.
+
+Two backends give the same labels: `pydensecrf`, the authors' C++, one image at a time on the CPU; and `torch`
+(`wsss.refine.crf.mean_field`), on any device. `auto` is pydensecrf on the CPU where it is installed, else torch.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import torch
+
+BACKENDS = ("auto", "pydensecrf", "torch")
+MIN_PROBABILITY = 1e-5
+
+
+@dataclass(frozen=True)
+class CRFParams:
+    """Potts model with a spatial and a bilateral Gaussian kernel (Krähenbühl & Koltun, eq. 3).
+
+    gaussian_sxy, bilateral_sxy: standard deviations in pixels; bilateral_srgb: in grey levels of 0..255.
+    gaussian_weight, bilateral_weight: strength of each kernel; steps: mean-field iterations.
+    """
+
+    gaussian_sxy: float
+    gaussian_weight: float
+    bilateral_sxy: float
+    bilateral_srgb: float
+    bilateral_weight: float
+    steps: int
+
+
+def crf_probabilities(
+    image: NDArray[np.uint8],
+    probs: NDArray,
+    params: CRFParams,
+    backend: str = "auto",
+    device: str | torch.device = "cpu",
+) -> NDArray[np.float32]:
+    """Marginals (L, H, W) float32 after mean field, from the unary −log p.
+
+    image: (H, W, 3) uint8. probs: (L, H, W), clipped to [1e-5, 1]; they need not sum to 1.
+    device: where the torch backend computes.
+    Raises ValueError if shapes or types do not fit, or if the backend is unknown or cannot use the device.
+    """
+    _check(image, probs.shape)
+    return _marginals([image], [_unary_from_probabilities(probs)], params, backend, device)[0]
+
+
+def crf_labels(
+    image: NDArray[np.uint8],
+    label: NDArray[np.integer],
+    num_labels: int,
+    params: CRFParams,
+    gt_prob: float = 0.7,
+    zero_unsure: bool = False,
+    backend: str = "auto",
+    device: str | torch.device = "cpu",
+) -> NDArray[np.integer]:
+    """Refined labels (H, W), dtype of `label`, from labels that are right with probability `gt_prob`.
+
+    label: (H, W) in 0..num_labels−1. With zero_unsure, labels are 1..num_labels and 0 means "any of them";
+    the result then lies in 1..num_labels.
+    """
+    first = 1 if zero_unsure else 0
+    _check(image, (num_labels, *label.shape))
+    if label.min() < 0 or label.max() >= num_labels + first:
+        accepted = f"0..{num_labels + first - 1}"
+        raise ValueError(f"labels {label.min()}..{label.max()} given; accepted with {num_labels} labels: {accepted}")
+    unary = _unary_from_labels(label.astype(np.int64) - first, num_labels, gt_prob)
+    return (_marginals([image], [unary], params, backend, device)[0].argmax(0) + first).astype(label.dtype)
+
+
+def crf_label_group(
+    images: Sequence[NDArray[np.uint8]],
+    labels: Sequence[NDArray[np.integer]],
+    num_labels: Sequence[int],
+    params: CRFParams,
+    gt_prob: float = 0.7,
+    backend: str = "auto",
+    device: str | torch.device = "cpu",
+) -> list[NDArray[np.integer]]:
+    """`crf_labels` of several images of one size; the torch backend computes them together."""
+    items = list(zip(images, labels, num_labels, strict=True))
+    for image, label, count in items:
+        _check(image, (count, *label.shape))
+    unaries = [_unary_from_labels(label.astype(np.int64), count, gt_prob) for _, label, count in items]
+    found = _marginals(images, unaries, params, backend, device)
+    return [m.argmax(0).astype(label.dtype) for m, label in zip(found, labels, strict=True)]
+
+
+def crf_score_group(
+    images: Sequence[NDArray[np.uint8]],
+    classes: Sequence[Sequence[int]],
+    scores: Sequence[NDArray],
+    params: CRFParams,
+    backend: str = "auto",
+    device: str | torch.device = "cpu",
+) -> list[NDArray[np.int64]]:
+    """Label maps (H, W) of `refine_scores_with_crf` for several images of one size, together as above."""
+    for image, maps in zip(images, scores, strict=True):
+        _check(image, maps.shape)
+    found = _marginals(images, [_unary_from_probabilities(maps) for maps in scores], params, backend, device)
+    return [np.asarray(ids, dtype=np.int64)[m.argmax(0)] for ids, m in zip(classes, found, strict=True)]
+
+
+def refine_scores_with_crf(
+    image: NDArray[np.uint8],
+    classes: Sequence[int],
+    scores: NDArray,
+    params: CRFParams,
+    backend: str = "auto",
+    device: str | torch.device = "cpu",
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Label map (H, W) of class ids, and marginals, from the score maps of the classes that are present.
+
+    classes: L ids, background's 0 among them. scores: (L, H, W) in 0..1, in the order of `classes`.
+    """
+    if len(classes) != len(scores):
+        raise ValueError(f"{len(classes)} classes given for {len(scores)} score maps; one class a map is accepted")
+    marginals = crf_probabilities(image, scores, params, backend, device)
+    return np.asarray(classes, dtype=np.int64)[marginals.argmax(0)], marginals
+
+
+def _check(image: NDArray, shape: tuple[int, ...]) -> None:
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+        raise ValueError(f"image is {image.dtype} {image.shape}; accepted: uint8 (H, W, 3)")
+    if len(shape) != 3 or shape[0] < 1 or shape[1:] != image.shape[:2]:
+        raise ValueError(f"maps are {shape}; accepted for this image: (L, {image.shape[0]}, {image.shape[1]})")
+
+
+def _unary_from_probabilities(probs: NDArray) -> NDArray[np.float32]:
+    return -np.log(np.clip(probs, MIN_PROBABILITY, 1.0)).astype(np.float32)
+
+
+def _unary_from_labels(label: NDArray[np.int64], num_labels: int, gt_prob: float) -> NDArray[np.float32]:
+    """Energies (L, H, W): −log gt_prob of the given label, the rest shared by the others; −1 is uniform."""
+    if not 0 < gt_prob < 1:
+        raise ValueError(f"gt_prob {gt_prob} given; accepted: between 0 and 1, both excluded")
+    other = -np.log((1.0 - gt_prob) / max(num_labels - 1, 1))
+    given = label[None] == np.arange(num_labels)[:, None, None]
+    energy = np.where(given, -np.log(gt_prob), other)
+    return np.where(label[None] < 0, np.log(num_labels), energy).astype(np.float32)
+
+
+def resolve_backend(backend: str, device: str | torch.device = "cpu") -> str:
+    """`pydensecrf` or `torch`, what `backend` stands for on `device`."""
+    if backend not in BACKENDS:
+        raise ValueError(f"CRF backend {backend!r} is unknown; accepted: {', '.join(BACKENDS)}")
+    on_cpu = str(device) == "cpu"
+    if backend == "pydensecrf" and not on_cpu:
+        raise ValueError(f"CRF backend 'pydensecrf' on {str(device)!r}; accepted: 'cpu', or backend 'torch'")
+    if backend != "auto":
+        return backend
+    return "pydensecrf" if on_cpu and importlib.util.find_spec("pydensecrf") else "torch"
+
+
+def _marginals(
+    images: Sequence[NDArray[np.uint8]],
+    unaries: Sequence[NDArray[np.float32]],
+    params: CRFParams,
+    backend: str,
+    device: str | torch.device,
+) -> list[NDArray[np.float32]]:
+    """Marginals of each image, all of one size."""
+    if resolve_backend(backend, device) == "pydensecrf":
+        return [_pydensecrf_marginals(image, unary, params) for image, unary in zip(images, unaries, strict=True)]
+    return _torch_marginals(images, unaries, params, device)
+
+
+def _torch_marginals(
+    images: Sequence[NDArray[np.uint8]],
+    unaries: Sequence[NDArray[np.float32]],
+    params: CRFParams,
+    device: str | torch.device,
+) -> list[NDArray[np.float32]]:
+    """One batch; where an image has fewer labels than another, those it lacks cost an infinite energy."""
+    import torch
+
+    from wsss.refine.crf.mean_field import mean_field
+
+    most = max(map(len, unaries))
+    unary = torch.full((len(unaries), most, *unaries[0].shape[1:]), torch.inf)
+    for row, energies in zip(unary, unaries, strict=True):
+        row[: len(energies)] = torch.from_numpy(energies)
+    pixels = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).to(device).float()
+    marginals = mean_field(pixels, unary.to(device), params).cpu().numpy()
+    return [maps[: len(energies)] for maps, energies in zip(marginals, unaries, strict=True)]
+
+
+def _pydensecrf_marginals(
+    image: NDArray[np.uint8], unary: NDArray[np.float32], params: CRFParams
+) -> NDArray[np.float32]:
+    from pydensecrf.densecrf import DenseCRF2D
+
+    num_labels, height, width = unary.shape
+    crf = DenseCRF2D(width, height, num_labels)
+    crf.setUnaryEnergy(np.ascontiguousarray(unary.reshape(num_labels, -1)))
+    crf.addPairwiseGaussian(sxy=params.gaussian_sxy, compat=params.gaussian_weight)
+    crf.addPairwiseBilateral(
+        sxy=params.bilateral_sxy,
+        srgb=params.bilateral_srgb,
+        rgbim=np.ascontiguousarray(image),
+        compat=params.bilateral_weight,
+    )
+    return np.asarray(crf.inference(params.steps), dtype=np.float32).reshape(unary.shape)

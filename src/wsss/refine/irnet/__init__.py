@@ -1,0 +1,1 @@
+"""IRNet (Ahn et al., CVPR 2019)."""

@@ -1,0 +1,92 @@
+"""The model card: what a trained network is, what it was made from and how well it does, beside its weights."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+
+from wsss.cli.show import mean_average_precision
+from wsss.runtime.files import write_atomically
+
+_USE = """```python
+from wsss import load_segmentation
+model = load_segmentation("model.safetensors")
+mask = model.predict(photograph)  # PIL image or (H, W, 3) uint8 → (H, W) uint8 class ids
+```"""
+
+
+def write_model_folder(run: Path) -> None:
+    """`model/` in the run's folder: the weights and `model_card.md`; nothing if the run trains no network."""
+    weights = run / "train_segmentation" / "model.safetensors"
+    if not weights.is_file():
+        return
+    folder = run / "model"
+    folder.mkdir(exist_ok=True)
+    write_atomically(folder / "model.safetensors", lambda path: _link(weights.resolve(), path))
+    write_atomically(folder / "model_card.md", model_card(run))
+
+
+def model_card(run: Path) -> str:
+    """Markdown on the network of a run whose stages are linked in its folder."""
+    classes = json.loads((run / "prepare_data" / "dataset.json").read_text())["class_names"]
+    settings = yaml.safe_load((run / "train_segmentation" / "config.yaml").read_text())
+    versions = json.loads((run / "train_segmentation" / "versions.json").read_text())
+    table = pd.read_csv(run / "miou.csv")
+    weak = settings["labels"] == "pseudo_labels"
+    sections = [
+        f"# {settings['architecture']} on {settings['backbone']['name']}: run `{run.name}`",
+        "Semantic segmentation, trained on "
+        + ("pseudo-labels made from image-level labels alone." if weak else "pixel masks."),
+        "## Use\n" + _USE,
+        f"## Classes\n{len(classes)}, ids from 0: {', '.join(classes)}. 255 is never predicted.",
+        "## Quality\n" + _quality(table) + _labels_alone(run),
+        (run / "prepare_data" / "data_card.md").read_text().replace("# Data", "## Data", 1).strip(),
+        "## Recipe\n" + _recipe(run),
+        "## Versions\n" + "\n".join(f"- {name}: {version}" for name, version in versions.items()),
+        "## Limits\nMasks are as good as the labels and the data above; other cameras, scenes and classes need a check "
+        "of their own. Without masks of your own data nothing is known about the quality there.",
+    ]
+    return "\n\n".join(sections) + "\n"
+
+
+def _quality(table: pd.DataFrame) -> str:
+    if table.empty:
+        return "Not measured: the data have no masks. See `quality/quality.csv` of the run for what to check."
+    lines = ["| | split | images | mIoU % |", "|---|---|---|---|"]
+    rows = table[["stage", "split", "images", "miou"]].itertuples(index=False)
+    lines += [f"| {row.stage} | {row.split} | {row.images} | {row.miou:.2f} |" for row in rows]
+    own = table[(table["stage"] == "segmentation") & (table["split"] == "val")]
+    if len(own):
+        ious = own.filter(like="iou_").iloc[0]
+        lines += ["", "IoU % of this network: " + ", ".join(f"{n[4:]} {v:.1f}" for n, v in ious.items())]
+    return "\n".join(lines)
+
+
+def _labels_alone(run: Path) -> str:
+    """How well the classifier behind the masks tells the classes apart: known even without masks."""
+    precision = mean_average_precision(run)
+    return "" if precision is None else f"\n\nMean average precision of the classifier on val: {precision:.1f} %"
+
+
+def _recipe(run: Path) -> str:
+    """The settings of every stage of the run, as they were."""
+    stages: dict[str, Any] = {}
+    for link in sorted(path for path in run.iterdir() if path.is_symlink()):
+        file = link / "config.yaml"
+        if file.is_file() and link.name != "evaluate":
+            stages[link.name] = yaml.safe_load(file.read_text())
+    return f"```yaml\n{yaml.safe_dump(stages, sort_keys=True, allow_unicode=True)}```"
+
+
+def _link(source: Path, target: Path) -> None:
+    """A second name for a file, or a copy where the file system has none."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)

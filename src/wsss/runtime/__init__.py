@@ -1,0 +1,1 @@
+"""Files, locks, devices, processes, progress, tensors: what every room may use."""

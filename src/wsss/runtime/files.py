@@ -1,0 +1,43 @@
+"""Files that are whole or not at all."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+
+def write_atomically(path: Path, content: str | bytes | Callable[[Path], None]) -> None:
+    """Writes a file so that it is there whole or not at all; a callable writes to the path it is given."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        if callable(content):
+            content(temporary)
+        else:
+            temporary.write_bytes(content.encode() if isinstance(content, str) else content)
+        temporary.replace(path)
+    except Exception as error:
+        raise write_error(path, error) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+_CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
+_TOLD = re.compile(r"No space left on device|File too large|Disk quota exceeded|Read-only file system", re.I)
+_FAILED = re.compile(r"failed writing|write failed|inline_container.*unexpected pos", re.I)  # torch gives no reason
+
+
+def write_error(path: Path, error: Exception) -> Exception:
+    """What a writer's error means for a person; h5py, safetensors and torch raise errors of their own."""
+    if isinstance(error, OSError) and error.errno in _CANNOT_WRITE:
+        reason = os.strerror(error.errno).lower()
+    elif told := _TOLD.search(str(error)):
+        reason = told[0].lower()
+    elif _FAILED.search(str(error)):
+        reason = "the disk is full, or files may not grow so large"
+    else:
+        return error
+    return OSError(f"cannot write {path} ({reason}); make room there, and the same command goes on from what is whole")

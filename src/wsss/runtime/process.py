@@ -1,0 +1,35 @@
+"""The process: its number among several, its threads, and the signals that end it."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+
+def launched() -> bool:
+    """Whether torchrun started this process as one of several."""
+    return "TORCHELASTIC_RUN_ID" in os.environ
+
+
+def rank() -> int:
+    """This process's number; process 0 writes."""
+    return int(os.environ["RANK"]) if launched() else 0
+
+
+def processes() -> int:
+    """How many processes train together."""
+    return int(os.environ["WORLD_SIZE"]) if launched() else 1
+
+
+class Terminated(SystemExit):
+    """Raised by SIGTERM and SIGINT; carries the shell's exit status for the signal."""
+
+
+def limit_threads(threads: int) -> int:
+    """Bounds every library's threads by `threads` and by the CPUs this process may use."""
+    allowed = max(1, min(threads, len(os.sched_getaffinity(0))))
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ[name] = str(allowed)
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(allowed)
+    return allowed

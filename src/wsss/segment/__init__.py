@@ -1,1 +1,0 @@
-"""Segmentation networks and their test-time inference."""

@@ -1,0 +1,125 @@
+"""An append-only file of records that outlives its writer: what is in it survives a kill at any moment.
+
+Layout: one line of JSON, the head; then for each record its sizes and CRC-32 (`_PREFIX`), the image id in UTF-8,
+and the record's bytes. A record that was cut short does not fit its CRC; it is dropped when the file is reopened.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import logging
+import os
+import struct
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple
+
+from wsss.runtime.files import write_error
+
+_PREFIX = struct.Struct("<IIIIQI")  # bytes of the id; k, H, W; bytes of the record; CRC-32 of id and record
+log = logging.getLogger("wsss")
+
+Shape = tuple[int, int, int]
+
+
+class Entry(NamedTuple):
+    """Where a record lies in the journal, and the shape of its maps."""
+
+    shape: Shape
+    start: int
+    size: int
+
+
+class Journal:
+    """Appends records to `path`, which one process at a time may hold.
+
+    head: JSON types. With `resume`, records of an earlier journal with the same head are kept; they are in
+    `entries` from the start. Else, or with another head, the file starts afresh.
+    """
+
+    def __init__(self, path: Path, head: dict[str, Any], *, resume: bool) -> None:
+        self.path = path
+        self.entries: dict[str, Entry] = {}
+        self._file = _locked(path)
+        line = json.dumps(head, sort_keys=True, ensure_ascii=False).encode() + b"\n"
+        if resume and os.pread(self._file.fileno(), len(line), 0) == line:
+            self.entries, end = _replay(self._file, len(line))
+            self._file.truncate(end)
+        else:
+            self._file.truncate(0)
+            self._write(line)
+
+    def append(self, image_id: str, shape: Shape, record: bytes) -> None:
+        """Add a record; when this returns, a kill no longer loses it.
+
+        Raises:
+            OSError: it cannot be written whole, on a full disk say; the journal is then as it was.
+        """
+        name = image_id.encode()
+        crc = zlib.crc32(record, zlib.crc32(name))
+        start = self._file.seek(0, os.SEEK_END)
+        try:
+            self._write(_PREFIX.pack(len(name), *shape, len(record), crc) + name + record)
+        except OSError as error:
+            self._file.truncate(start)
+            raise write_error(self.path, error) from error
+        self.entries[image_id] = Entry(shape, self._file.tell() - len(record), len(record))
+
+    def _write(self, data: bytes) -> None:
+        """All of `data`: one write to an unbuffered file may take a part only."""
+        left = memoryview(data)
+        while left:
+            left = left[self._file.write(left) :]
+
+    def records(self) -> Iterator[tuple[str, Shape, bytes]]:
+        """Every record, in the order in which they were added."""
+        for image_id, (shape, start, size) in self.entries.items():
+            yield image_id, shape, os.pread(self._file.fileno(), size, start)
+
+    def close(self) -> None:
+        """Leave the file to the next process."""
+        self._file.close()
+
+    def delete(self) -> None:
+        """Remove the file."""
+        self.path.unlink(missing_ok=True)
+        self._file.close()
+
+
+def read_journal(path: Path) -> tuple[dict[str, Any], list[tuple[str, Shape, bytes]]]:
+    """Head and whole records of a journal, which is left as it is; FileNotFoundError if there is none."""
+    with path.open("rb") as file:
+        line = file.readline()
+        entries, _ = _replay(file, len(line))
+        found = [(i, shape, os.pread(file.fileno(), size, start)) for i, (shape, start, size) in entries.items()]
+        return json.loads(line), found
+
+
+def _replay(file: BinaryIO, start: int) -> tuple[dict[str, Entry], int]:
+    """Whole records from byte `start`, and where the last of them ends."""
+    entries: dict[str, Entry] = {}
+    descriptor = file.fileno()
+    while len(prefix := os.pread(descriptor, _PREFIX.size, start)) == _PREFIX.size:
+        length, *shape, size, crc = _PREFIX.unpack(prefix)
+        content = os.pread(descriptor, length + size, start + _PREFIX.size)
+        if len(content) < length + size or zlib.crc32(content) != crc:
+            break
+        start += _PREFIX.size + length + size
+        entries[content[:length].decode()] = Entry(tuple(shape), start - size, size)
+    return entries, start
+
+
+def _locked(path: Path) -> BinaryIO:
+    """The file, opened for appending and held against other processes; waits for one that holds it."""
+    while True:
+        file = path.open("a+b", buffering=0)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            log.info("waits for another process that writes %s", path)
+            fcntl.flock(file, fcntl.LOCK_EX)
+        if path.exists() and os.path.samestat(os.fstat(file.fileno()), path.stat()):
+            return file
+        file.close()  # its writer finished and removed it meanwhile

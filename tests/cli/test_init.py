@@ -1,0 +1,133 @@
+"""`python -m wsss.cli.init`: what it says about a folder, and the configuration it writes."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+import yaml
+from PIL import Image
+
+from wsss.config.loading import PRESETS, load_run
+from wsss.plan.run import missing_inputs, plan_runs
+
+
+@pytest.fixture
+def own(tmp_path):
+    (tmp_path / "photos").mkdir()
+    names = ["cat dog", "cat dog", "cat", "bus cat dog", ""]
+    for i, _ in enumerate(names):
+        Image.new("RGB", (40 + i, 30)).save(tmp_path / "photos" / f"{i}.jpg")
+    rows = "".join(f"{i},{text}\n" for i, text in enumerate(names))
+    (tmp_path / "labels.csv").write_text(f"image,labels\n{rows}")
+    return tmp_path
+
+
+def init(own, *arguments):
+    command = [sys.executable, "-m", "wsss.cli.init", "photos", "--labels", "labels.csv", *arguments]
+    return subprocess.run(command, cwd=own, capture_output=True, text=True, check=False)
+
+
+def test_it_looks_reports_and_writes_a_config_that_is_valid(own, monkeypatch):
+    Image.new("RGB", (30, 30)).save(own / "photos" / "extra.png")
+    done = init(own)
+    assert done.returncode == 0, done.stderr
+    for text in (
+        "5 images with labels (.jpg), longest edge 40 to 44 px",
+        "3 classes from labels.csv (names), 1.6 an image",
+        "cat + dog: 3 images",
+        "note: 1 images have no row",
+        "note: 1 images bear no label",
+        "note: class 'bus' has 1 images",
+        "snakemake --cores all --configfile photos.yaml -- results/photos/miou.csv",
+    ):
+        assert text in done.stdout
+    presets = PRESETS.resolve()
+    monkeypatch.chdir(own)
+    config = yaml.safe_load((own / "photos.yaml").read_text())
+    run = load_run("photos", config["runs"], presets)
+    assert run.infer_cam.threshold == "auto" and run.prepare_data.dataset == "folder"
+    assert missing_inputs(plan_runs(config, presets)["photos"]) is None
+    assert "photos.yaml exists; choose another --name" in init(own).stderr
+    assert init(own, "--force").returncode == 0
+
+
+def test_weights_and_how_their_network_is_built_serve_both_trainings(own):
+    (own / "w.safetensors").touch()
+    done = init(own, "--weights", "w.safetensors", "--network-options", "pad_type=same")
+    assert done.returncode == 0, done.stderr
+    run = yaml.safe_load((own / "photos.yaml").read_text())["runs"]["photos"]
+    for stage in ("train_classifier", "train_segmentation"):
+        assert run[stage]["backbone"] == {"checkpoint": "w.safetensors", "options": {"pad_type": "same"}}
+
+
+def test_the_recipe_is_fitted_to_number_and_size_of_the_images(own):
+    for path in (own / "photos").iterdir():
+        Image.new("RGB", (640, 1280)).save(path)
+    init(own)
+    run = yaml.safe_load((own / "photos.yaml").read_text())["runs"]["photos"]
+    assert "scales: [0.62, 0.94, 1.25]" in (own / "photos.yaml").read_text()
+    assert run["infer_cam"]["scales"] == [0.62, 0.94, 1.25]  # of 512 px, to which the images are shrunk
+    assert run["make_pseudo_labels"]["crf"] == {"bilateral_sxy": 80}
+    assert run["train_classifier"]["training"] == {"epochs": 8 * 140}
+    init(own, "--preset", "cam-resnet50", "affinitynet", "deeplab", "--force")
+    assert "training" not in str(yaml.safe_load((own / "photos.yaml").read_text()))
+
+
+def test_other_images_are_other_data(own, monkeypatch):
+    init(own)
+    presets = PRESETS.resolve()
+    monkeypatch.chdir(own)
+    config = yaml.safe_load((own / "photos.yaml").read_text())
+
+    def key():
+        return plan_runs(config, presets)["photos"].steps[0].key
+
+    first = key()
+    assert first == key()
+    (own / "labels.csv").write_text("image,labels\n0,cat\n1,cat dog\n")
+    assert key() != first
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"infer_cam": {"threshold": "oracle"}}, "runs.photos.infer_cam.threshold: oracle needs prepare_data.masks"),
+        ({"train_segmentation": {"upper_bound": True}}, "train_segmentation: upper_bound: true needs"),
+        ({"prepare_data": {"images": "fotos"}}, "runs.photos.prepare_data.images: no folder 'fotos'"),
+        ({"prepare_data": {"labels": "l.csv"}}, "runs.photos.prepare_data.labels: no file 'l.csv'"),
+    ],
+)
+def test_what_a_run_lacks_is_one_line(own, monkeypatch, change, message):
+    init(own)
+    presets = PRESETS.resolve()
+    monkeypatch.chdir(own)
+    config = yaml.safe_load((own / "photos.yaml").read_text())
+    for section, values in change.items():
+        config["runs"]["photos"][section] |= values
+    line = missing_inputs(plan_runs(config, presets)["photos"])
+    assert message in line and "\n" not in line
+
+
+@pytest.mark.parametrize(
+    ("spoil", "arguments", "message"),
+    [
+        (lambda o: (o / "labels.csv").unlink(), [], "error: labels.csv: no such file"),
+        (
+            lambda o: (o / "labels.csv").write_text("image,labels\n9,cat\n"),
+            [],
+            "problem: labels.csv line 2: no image '9'",
+        ),
+        (lambda o: (o / "photos/0.jpg").write_bytes(b""), [], "problem: photos/0.jpg: empty file"),
+        (lambda o: None, ["--preset", "photo"], "runs.photos.preset: no preset 'photo'; did you mean 'photos'"),
+        (lambda o: None, ["--weights", "w.pth"], "error: --weights: no file 'w.pth'"),
+        (lambda o: None, ["--network-options", "same"], "error: --network-options 'same'; accepted: KEY=VALUE"),
+        (lambda o: None, ["--name", "a b"], "error: --name 'a b'; accepted"),
+    ],
+)
+def test_problems_are_named_and_nothing_is_written(own, spoil, arguments, message):
+    spoil(own)
+    done = init(own, *arguments)
+    assert done.returncode != 0 and message in done.stderr and "Traceback" not in done.stderr
+    assert not list(own.glob("*.yaml"))

@@ -1,0 +1,93 @@
+"""Progress files and what `wsss status` makes of them."""
+
+from __future__ import annotations
+
+import io
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from wsss.cli.status import read_status, render
+from wsss.runtime.progress import Progress, job_file
+
+
+def progress_of(folder: Path, name: str = "log") -> dict:
+    return json.loads((folder / "progress" / f"{name}.json").read_text())
+
+
+def run_job(folder: Path, total: int, done: int, name: str = "log", **values: float) -> None:
+    with job_file(folder / "progress" / f"{name}.json", folder.parent.name, folder / f"{name}.txt"):
+        progress = Progress(total, "images")
+        progress.update(done, **values)
+
+
+def text(results: Path) -> str:
+    console = Console(width=220, record=True, file=io.StringIO())
+    console.print(render(results))
+    return console.export_text()
+
+
+def test_a_job_tells_how_far_it_is_and_how_it_ended(tmp_path):
+    folder = tmp_path / "stages" / "train_classifier" / ("0" * 16)
+    path = folder / "progress" / "log.json"
+    with job_file(path, "train_classifier", folder / "log.txt"):
+        assert progress_of(folder)["state"] == "running"
+        Progress(10, "steps", items=4).update(3, cls=0.5, lr=0.1)
+        running = progress_of(folder)
+        assert (running["done"], running["total"], running["cls"]) == (3, 10, 0.5)
+        assert running["per_second"] > 0 and running["eta_seconds"] > 0
+    assert progress_of(folder)["state"] == "done"
+    with pytest.raises(ValueError), job_file(path, "train_classifier", None):
+        raise ValueError
+    assert progress_of(folder)["state"] == "failed"
+
+
+def test_jobs_of_a_step_are_added_up_and_named_by_their_run(tmp_path):
+    folder = tmp_path / "stages" / "infer_cam" / ("ab" * 8)
+    run_job(folder, 10, 10, "train-0-of-2")
+    run_job(folder, 12, 6, "train-1-of-2")
+    (tmp_path / "myrun").mkdir()
+    (tmp_path / "myrun" / "infer_cam").symlink_to(folder)
+    (step,) = read_status(tmp_path)
+    assert len(step.jobs) == 2 and step.names == ["myrun/infer_cam"] and step.state == "done"
+    shown = text(tmp_path)
+    assert "16/22 images" in shown and "myrun" in shown and "train-1-of-2.txt" in shown
+
+
+def test_a_killed_process_is_seen(tmp_path):
+    folder = tmp_path / "stages" / "segment" / ("cd" * 8)
+    code = (
+        "import os, sys\nfrom pathlib import Path\nfrom wsss.runtime.progress import Progress, job_file\n"
+        "with job_file(Path(sys.argv[1]), 'segment', None):\n"
+        "    Progress(10, 'images').update(4)\n    os.kill(os.getpid(), 9)\n"
+    )
+    subprocess.run([sys.executable, "-c", code, str(folder / "progress" / "log.json")], check=False)
+    (step,) = read_status(tmp_path)
+    assert step.state == "died" and "died" in text(tmp_path) and "4/10" in text(tmp_path)
+
+
+def test_a_silent_job_of_another_machine_is_taken_for_dead(tmp_path):
+    folder = tmp_path / "stages" / "segment" / ("ef" * 8)
+    run_job(folder, 10, 4)
+    path = folder / "progress" / "log.json"
+    content = json.loads(path.read_text()) | {"state": "running", "host": "elsewhere"}
+    path.write_text(json.dumps(content))
+    assert read_status(tmp_path)[0].state == "running"
+    path.write_text(json.dumps(content | {"updated": content["updated"] - 3600}))
+    assert read_status(tmp_path)[0].state == "died"
+
+
+def test_nothing_yet_says_what_to_do(tmp_path):
+    assert "start one with: snakemake" in text(tmp_path)
+
+
+def test_markup_in_names_is_text(tmp_path):
+    folder = tmp_path / "stages" / "segment" / ("aa" * 8)
+    run_job(folder, 2, 1)
+    (tmp_path / "[red]x").mkdir()
+    (tmp_path / "[red]x" / "segment").symlink_to(folder)
+    assert "[red]x" in text(tmp_path)

@@ -1,0 +1,85 @@
+"""Configuration: mistakes give one line that names the key, what was found and what is accepted."""
+
+from __future__ import annotations
+
+import pytest
+
+from wsss.config.loading import ConfigError, load_run, load_section, merge
+from wsss.config.run import CRF
+
+SHAPES = {"prepare_data": {"dataset": "shapes"}}
+
+
+def message(**sections) -> str:
+    with pytest.raises(ConfigError) as caught:
+        load_run("r", {"r": SHAPES | sections})
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("sections", "path", "nearest"),
+    [
+        ({"trian_classifier": {}}, "runs.r.trian_classifier", "train_classifier"),
+        ({"segment": {"crf": {"step": 3}}}, "runs.r.segment.crf.step", "steps"),
+        ({"prepare_data": {"dataset": "shapes", "tran": 3}}, "runs.r.prepare_data.tran", "train"),
+        (
+            {"train_classifier": {"method": {"name": "cam", "poling": "max"}}},
+            "runs.r.train_classifier.method.poling",
+            "pooling",
+        ),
+    ],
+)
+def test_unknown_key_names_its_path_and_the_nearest_key(sections, path, nearest):
+    text = message(**sections)
+    assert text.startswith(f"{path}: unknown key; did you mean '{nearest}'?")
+    assert "\n" not in text
+
+
+@pytest.mark.parametrize(
+    ("sections", "expected"),
+    [
+        ({"infer_cam": {"scales": []}}, "runs.r.infer_cam.scales: list should have at least 1 item"),
+        ({"train_classifier": {"training": {"epochs": -1}}}, "runs.r.train_classifier.training.epochs: input"),
+        ({"infer_cam": {"fusion": "mean"}}, "runs.r.infer_cam.fusion: input should be 'max', 'minmax' or 'flipmax'"),
+        ({"prepare_data": {"dataset": "voc2"}}, "runs.r.prepare_data: input tag 'voc2'"),
+    ],
+)
+def test_wrong_value_is_quoted_with_what_is_accepted(sections, expected):
+    text = message(**sections)
+    assert text.startswith(expected) and "found" in text
+
+
+def test_unknown_run_and_preset_suggest_the_nearest():
+    with pytest.raises(ConfigError, match=r"no run 'shape' .*did you mean 'shapes'"):
+        load_run("shape", {"shapes": SHAPES})
+    with pytest.raises(ConfigError, match=r"runs\.r\.preset: no preset 'shaps'; did you mean 'shapes'"):
+        load_run("r", {"r": {"preset": "shaps"}})
+
+
+def test_every_preset_combination_of_the_config_is_valid():
+    from pathlib import Path
+
+    import yaml
+
+    runs = yaml.safe_load(Path("config.yaml").read_text())["runs"]
+    assert {name: load_run(name, runs) for name in runs}.keys() >= {"shapes", "voc"}
+
+
+def test_later_layers_win_and_null_removes_a_stage():
+    run = load_run("r", {"r": {"preset": "shapes", "refine_cam": None, "segment": {"flip": False}}})
+    assert run.refine_cam is None
+    assert run.segment.flip is False and run.segment.scales == [1.0, 0.75, 1.25]
+
+
+def test_merge_leaves_its_arguments_alone():
+    base = {"a": {"b": 1}}
+    assert merge(base, {"a": {"c": 2}}) == {"a": {"b": 1, "c": 2}}
+    assert base == {"a": {"b": 1}}
+
+
+def test_section_from_text_or_file(tmp_path):
+    file = tmp_path / "crf.yaml"
+    file.write_text("steps: 7\n")
+    assert load_section(CRF, str(file)) == load_section(CRF, '{"steps": 7}')
+    with pytest.raises(ConfigError, match=r"--config\.stepz: unknown key"):
+        load_section(CRF, '{"stepz": 7}')

@@ -1,0 +1,142 @@
+"""Somebody's own folder: nested, mixed, turned; and one clear line for what cannot be used."""
+
+from __future__ import annotations
+
+import unicodedata
+
+import numpy as np
+import pytest
+from PIL import ExifTags, Image
+
+from wsss.data.dataset import Dataset, image_size, read_image, write_index
+from wsss.data.sources.folder.index import check_images, folder_index, source_digest_text, survey
+
+SETTINGS = {"masks": None, "classes": None, "val_fraction": 0.4, "split_seed": 0, "max_edge": 64}
+
+
+@pytest.fixture
+def own(tmp_path):
+    """Five images of different kinds below `photos`, a CSV, and masks of two of them."""
+    photos = tmp_path / "photos"
+    (photos / "day 1").mkdir(parents=True)
+    (photos / ".cache").mkdir()
+    turned = Image.Exif()
+    turned[ExifTags.Base.Orientation] = 6
+    Image.new("RGB", (40, 20), "red").save(photos / "day 1" / "a.jpg", exif=turned)
+    Image.new("RGBA", (30, 30)).save(photos / "day 1" / "b.PNG")
+    Image.new("CMYK", (200, 100)).save(photos / "c.tif")
+    Image.fromarray(np.full((20, 20), 40000, np.uint16)).save(photos / "grey16.png")
+    Image.new("P", (25, 25)).save(photos / unicodedata.normalize("NFD", "käfer.gif"))
+    Image.new("RGB", (25, 25)).save(photos / ".cache" / "thumb.jpg")
+    (photos / "notes.txt").write_text("not an image")
+    rows = ["day 1/a.jpg,cat dog", "b,cat", r"photos\C.TIF,dog", "grey16.png,", "käfer,cat"]
+    (tmp_path / "labels.csv").write_text("image,labels\n" + "\n".join(rows) + "\n", encoding="utf-8-sig")
+    (tmp_path / "masks" / "day 1").mkdir(parents=True)
+    Image.fromarray(np.resize(np.array([0, 1, 2, 255], np.uint8), (40, 20))).save(tmp_path / "masks/day 1/a.png")
+    Image.fromarray(np.full((100, 200), 2, np.uint8)).save(tmp_path / "masks" / "c.png")
+    return tmp_path
+
+
+def index(own, **changes):
+    out = own / "out"
+    made = folder_index(own / "photos", own / "labels.csv", **(SETTINGS | changes), out=out)
+    write_index(out, "folder", *made)
+    return Dataset(out)
+
+
+def test_every_kind_of_image_is_found_read_and_split(own):
+    dataset = index(own)
+    assert dataset.class_names == ["background", "cat", "dog"]
+    by_id = {record.image_id: record for record in dataset.records}
+    assert {unicodedata.normalize("NFC", i) for i in by_id} == {"day 1/a", "day 1/b", "c", "grey16", "käfer"}
+    assert by_id["day 1/a"].classes.tolist() == [1, 2] and by_id["grey16"].classes.tolist() == []
+    assert {len(dataset.split("train")), len(dataset.split("val"))} == {2, 3}
+    for record in dataset.records:
+        image = read_image(record.image)
+        assert image.shape == (*record.size, 3) and image.dtype == np.uint8 and record.mask is None
+    assert by_id["day 1/a"].size == (40, 20), "turned by its EXIF tag"
+    assert by_id["c"].size == (32, 64), "shrunk"
+    assert read_image(by_id["grey16"].image).max() == 40000 >> 8
+
+
+def test_masks_measure_and_follow_their_image(own):
+    by_id = {r.image_id: r for r in index(own, masks=own / "masks").records}
+    assert {i for i, r in by_id.items() if r.measured} == {"day 1/a", "c"}
+    assert image_size(by_id["c"].mask) == by_id["c"].size == (32, 64)
+
+
+def test_a_split_column_decides(own):
+    (own / "labels.csv").write_text("image,cat,split\na,1,val\nb,1,train\nc,0,train\n")
+    assert [r.image_id for r in index(own).split("val")] == ["day 1/a"]
+
+
+def test_the_digest_follows_every_file(own):
+    def text():
+        return source_digest_text(own / "photos", own / "labels.csv", own / "masks")
+
+    first = text()
+    assert first == text()
+    Image.new("RGB", (31, 30)).save(own / "photos" / "new.jpg")
+    second = text()
+    (own / "labels.csv").write_text("image,cat\na,1\n")
+    assert len({first, second, text()}) == 3
+
+
+@pytest.mark.parametrize(
+    ("spoil", "changes", "message"),
+    [
+        ("image,labels\nz.jpg,cat\n", {}, r"labels\.csv line 2: no image 'z\.jpg' under .*photos"),
+        ("image,labels\na,cat\nday 1/a.jpg,dog\n", {}, r"lines 2 and 3: 'day 1/a\.jpg' has two different rows"),
+        ("image,cat,split\na,1,train\nb,1,\n", {}, r"line 3: no split; give every row train or val"),
+        ("image,cat,split\na,1,train\nb,1,train\n", {}, "every image is in split 'train'; both"),
+        (None, {"classes": ["cat"]}, r"classes: 'dog' of .*labels\.csv is not among them; given: cat"),
+        (None, {"masks": "nowhere"}, "prepare_data.masks: no such folder"),
+        (None, {"masks": "photos"}, r"a\.png|mode|class id"),
+    ],
+)
+def test_wrong_inputs_get_one_line(own, spoil, changes, message):
+    if spoil:
+        (own / "labels.csv").write_text(spoil)
+    if "masks" in changes:
+        changes = {"masks": own / changes["masks"]}
+    with pytest.raises(ValueError, match=message) as caught:
+        index(own, **changes)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("mask", "message"),
+    [
+        (np.full((40, 20), 3, np.uint8), r"a\.png: class id 3; accepted are 0\.\.2 and 255"),
+        (np.zeros((20, 40), np.uint8), r"a\.png: size \(40, 20\), but its image has \(20, 40\)"),
+        (np.zeros((40, 20, 3), np.uint8), r"a\.png: mode RGB; a mask is"),
+    ],
+)
+def test_wrong_masks_get_one_line(own, mask, message):
+    Image.fromarray(mask).save(own / "masks" / "day 1" / "a.png")
+    with pytest.raises(ValueError, match=message):
+        index(own, masks=own / "masks")
+
+
+def test_broken_tiny_and_huge_images_are_named(own, monkeypatch):
+    photos = own / "photos"
+    whole = (photos / "day 1" / "a.jpg").read_bytes()
+    (photos / "cut.jpg").write_bytes(whole[: len(whole) - 40])
+    (photos / "empty.jpg").write_bytes(b"")
+    Image.new("RGB", (200, 8)).save(photos / "tiny.png")
+    names = ["cut.jpg", "empty.jpg", "tiny.png", "c.tif", "grey16.png"]
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 5000)
+    problems = check_images(photos / name for name in names)
+    assert [p.split(":")[0].rsplit("/", 1)[1] for p in problems] == names[:4]
+    assert "200×8 px; both edges" in problems[2] and "cut it into tiles" in problems[3]
+
+
+def test_two_images_of_one_name_need_a_path(own):
+    Image.new("RGB", (25, 25)).save(own / "photos" / "a.png")
+    seen = survey(own / "photos", own / "labels.csv")
+    assert {f.image_id for f in seen.found} >= {"day 1/a"} and seen.unlabelled == [own / "photos" / "a.png"]
+    (own / "labels.csv").write_text("image,labels\na.jpg,cat\nA,cat\n")
+    assert survey(own / "photos", own / "labels.csv").problems == []
+    Image.new("RGB", (25, 25)).save(own / "photos" / "day 1" / "a.webp")
+    (own / "labels.csv").write_text("image,labels\nday 1/a,cat\n")
+    assert "may be 'day 1/a.jpg' or 'day 1/a.webp'" in survey(own / "photos", own / "labels.csv").problems[0].problem

@@ -1,0 +1,108 @@
+"""Plans: equal work has equal keys, and a change reaches only what follows it."""
+
+from __future__ import annotations
+
+import pytest
+
+from wsss.config.loading import ConfigError
+from wsss.plan.run import missing_inputs, plan_runs
+
+
+def plan(**changes):
+    return plan_runs({"runs": {"r": {"preset": "shapes", **changes}}})["r"]
+
+
+def keys(p) -> dict[str, str]:
+    return {step.label: step.key for step in p.steps}
+
+
+def changed(a, b) -> set[str]:
+    return {label for label in keys(a) if keys(a)[label] != keys(b).get(label)}
+
+
+def test_segmentation_learning_rate_changes_only_what_follows():
+    other = plan(train_segmentation={"training": {"optimizer": {"lr": 1e-3}}})
+    assert changed(plan(), other) == {
+        "train_segmentation",
+        "train_segmentation-upper_bound",
+        "segment",
+        "segment-upper_bound",
+        "evaluate",
+    }
+
+
+def test_seed_changes_everything_that_depends_on_it():
+    assert changed(plan(), plan(rng_seed=1)) == set(keys(plan()))
+
+
+@pytest.mark.parametrize("execution", [{"shards": 7}, {"device": "cpu"}, {"workers": 3}])
+def test_execution_changes_no_key(execution):
+    assert keys(plan(execution=execution)) == keys(plan())
+
+
+def test_two_runs_share_what_they_have_in_common():
+    plans = plan_runs({"runs": {"a": {"preset": "shapes"}, "b": {"preset": "shapes", "refine_cam": {"beta": 4}}}})
+    a, b = keys(plans["a"]), keys(plans["b"])
+    assert a["train_affinity"] == b["train_affinity"] and a["refine_cam"] != b["refine_cam"]
+
+
+def test_stages_set_to_null_are_absent():
+    labels = set(keys(plan(train_affinity=None, refine_cam=None, train_segmentation=None)))
+    assert not labels & {"make_affinity_labels", "train_affinity", "refine_cam", "train_segmentation", "segment"}
+
+
+def test_fixed_threshold_needs_no_choice():
+    assert "choose_threshold" not in keys(plan(infer_cam={"threshold": 0.3}))
+
+
+def test_rows_of_the_table_follow_the_stages():
+    rows = [(row["stage"], row["split"]) for row in plan().steps[-1].config["rows"]]
+    assert rows == [
+        ("cam", "train"),
+        ("cam", "val"),
+        ("cam_crf", "train"),
+        ("refined", "train"),
+        ("pseudo_label", "train"),
+        ("segmentation", "val"),
+        ("segmentation_crf", "val"),
+        ("upper_bound", "val"),
+        ("upper_bound_crf", "val"),
+    ]
+
+
+def test_nothing_is_computed_only_to_be_measured_where_there_are_no_masks(tmp_path):
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "labels.csv").write_text("image,labels\na.jpg,cat\n")
+    folder = {"dataset": "folder", "images": str(tmp_path / "photos"), "labels": str(tmp_path / "labels.csv")}
+    common = {"infer_cam": {"threshold": "auto"}}
+    without = plan(prepare_data=folder, **common)
+    assert [row["stage"] for row in without.steps[-1].config["rows"]].count("cam_crf") == 0
+    assert [step.label for step in without.steps if step.stage == "make_pseudo_labels"] == ["make_pseudo_labels"]
+    with_masks = plan(prepare_data=folder | {"masks": str(tmp_path)}, **common)
+    assert "make_pseudo_labels-cam_crf" in keys(with_masks)
+
+
+@pytest.mark.parametrize("config", [{"run": {}}, {"runs": None}, {"runs": {"a b": {}}}, {"runs": {"stages": {}}}])
+def test_a_configuration_is_runs_with_plain_names(config):
+    with pytest.raises(ConfigError, match=r"^runs?[.:]"):
+        plan_runs(config)
+
+
+def test_missing_data_is_named_with_where_to_get_it(tmp_path):
+    voc = {"prepare_data": {"dataset": "voc", "root": str(tmp_path / "VOC2012")}}
+    line = missing_inputs(plan_runs({"runs": {"voc": voc}})["voc"])
+    assert line.startswith("runs.voc.prepare_data.root: no JPEGImages folder") and "http" in line
+    assert missing_inputs(plan()) is None
+
+
+def test_irnet_takes_the_place_of_affinitynet():
+    p = plan(preset=["shapes", "shapes-irnet"])
+    steps = {step.label: step.config for step in p.steps}
+    assert {steps[s]["method"] for s in ("make_affinity_labels", "train_affinity", "refine_cam")} == {"irnet"}
+    assert "channels" not in steps["train_affinity"] and "low_alpha" not in steps["make_affinity_labels"]
+    assert keys(p)["infer_cam"] == keys(plan())["infer_cam"]
+
+
+def test_the_walk_must_fit_the_affinities():
+    with pytest.raises(ConfigError, match=r"refine_cam\.method affinitynet; make them the same$"):
+        plan(train_affinity={"method": "irnet"})
