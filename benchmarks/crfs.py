@@ -12,11 +12,12 @@ import torch
 from benchmarks.inputs import image, photographs, smooth
 from benchmarks.measure import Case, Thunk, largest_difference
 from benchmarks.shards import Part, in_shards
+from wsss.config.sections import CRF
 from wsss.data.dataset import read_image
-from wsss.refine.crf.dense import CRFParams, crf_probabilities
+from wsss.refine.crf.dense import crf_probabilities
 from wsss.refine.crf.mean_field import mean_field
 
-PARAMETERS = CRFParams(3, 3, 80, 13, 10, 10)
+PARAMETERS = CRF(3, 3, 80, 13, 10, 10)
 LABELS = 4
 
 

@@ -17,9 +17,10 @@ TINY: dict[str, Any] = {
     "prepare_data": {"dataset": "shapes", "train": 24, "val": 8},
     "train_classifier": {"training": {"epochs": 2, "batch_size": 8}},
     "train_affinity": {"training": {"epochs": 1, "batch_size": 8}},
-    "train_segmentation": {"training": {"epochs": 1, "batch_size": 8}, "upper_bound": False},
-    "execution": {"shards": 1, "checkpoint_seconds": 0.01},
+    "train_segmentation": {"training": {"epochs": 1, "batch_size": 8}},
+    "upper_bound": False,
 }
+EXECUTION = {"shards": 1, "checkpoint_seconds": 0.01}
 
 
 class Project:
@@ -30,8 +31,9 @@ class Project:
         folder.mkdir(parents=True, exist_ok=True)
         self.configure(run)
 
-    def configure(self, run: dict[str, Any]) -> None:
-        (self.folder / "config.yaml").write_text(yaml.safe_dump({"runs": {"tiny": run}}))
+    def configure(self, run: dict[str, Any], **execution: Any) -> None:
+        config = {"runs": {"tiny": run}, "execution": EXECUTION | execution}
+        (self.folder / "config.yaml").write_text(yaml.safe_dump(config))
 
     def command(self, *arguments: str, target: str = "results/tiny/miou.csv") -> list[str]:
         base = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "--cores", "2"]

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from wsss.data.sources.shapes import images as shapes
 from wsss.data.palette import voc_palette
+from wsss.data.sources.shapes import images as shapes
 from wsss.data.sources.shapes.images import CLASS_NAMES, HABITAT_PROBABILITY, MAX_OCCLUSION, OBJECT_COUNTS, VOID, render
 from wsss.data.sources.shapes.objects import HEAD_CENTRE, MARKERS, propose
 

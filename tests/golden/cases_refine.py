@@ -7,8 +7,9 @@ from typing import Any
 import torch
 from compare import Adapter, Arrays, Tolerance
 
+from wsss.config.sections import CRF
 from wsss.localise.seeds import seed_labels
-from wsss.refine.crf.dense import CRFParams, crf_probabilities
+from wsss.refine.crf.dense import crf_probabilities
 from wsss.refine.crf.energy import bilateral_filter, dense_energy, dense_energy_loss, grey_levels
 from wsss.refine.irnet.labels import refined_confident_labels
 from wsss.refine.par import pamr, par
@@ -18,9 +19,9 @@ IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
-def crf_params(p: dict[str, Any]) -> CRFParams:
+def crf_params(p: dict[str, Any]) -> CRF:
     gaussian, bilateral = p["gaussian"], p["bilateral"]
-    return CRFParams(
+    return CRF(
         gaussian_sxy=gaussian["sxy"],
         gaussian_weight=gaussian["compat"],
         bilateral_sxy=bilateral["sxy"],

@@ -6,10 +6,10 @@ from typing import get_args
 
 import pytest
 import torch
+from wsss.config.methods import MethodSettings
 
 from wsss.backbones.build import freeze
 from wsss.config import run as schema
-from wsss.config.methods import MethodSettings
 from wsss.data.batch import Batch
 from wsss.localise.gradients import localise
 from wsss.methods.decode import load_segmenter

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
+from wsss.config.sections import CRF
 from wsss.refine.crf.dense import (
-    CRFParams,
     crf_labels,
     crf_probabilities,
     crf_score_group,
@@ -19,9 +19,9 @@ from wsss.refine.crf.dense import (
 )
 from wsss.refine.crf.mean_field import mean_field
 
-CAM = CRFParams(3, 3, 80, 13, 10, 10)
-LABEL = CRFParams(3, 3, 50, 5, 10, 10)
-TEST = CRFParams(3, 3, 64, 5, 4, 10)
+CAM = CRF(3, 3, 80, 13, 10, 10)
+LABEL = CRF(3, 3, 50, 5, 10, 10)
+TEST = CRF(3, 3, 64, 5, 4, 10)
 INSTALLED = importlib.util.find_spec("pydensecrf") is not None
 needs_pydensecrf = pytest.mark.skipif(not INSTALLED, reason="pydensecrf is not installed")
 BACKENDS = ["torch", pytest.param("pydensecrf", marks=needs_pydensecrf)]
@@ -129,7 +129,7 @@ def test_a_group_of_images_with_different_labels_gives_what_each_gives_alone():
     images = [rng.integers(0, 256, (12, 15, 3)).astype(np.uint8) for _ in range(3)]
     scores = [rng.random((count, 12, 15)) for count in (2, 4, 3)]
     classes = [[0, 7], [0, 2, 5, 9], [0, 1, 3]]
-    params = CRFParams(3, 3, 20, 13, 4, 5)
+    params = CRF(3, 3, 20, 13, 4, 5)
     together = crf_score_group(images, classes, scores, params, backend="torch")
     for image, ids, maps, label in zip(images, classes, scores, together, strict=True):
         alone, _ = refine_scores_with_crf(image, ids, maps, params, backend="torch")

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from wsss.segmentation.tiling import enlarged_labels, shrunk, tiled_probabilities, windows
+from wsss.data.shrink import shrunk
+from wsss.segmentation.tiling import enlarged_labels, tiled_probabilities, windows
 
 
 @settings(max_examples=50, deadline=None)

@@ -15,9 +15,9 @@ rule choose_threshold:
     threads: training_threads("choose_threshold")
     params:
         config=settings("choose_threshold"),
-        code=code("choose_threshold"),
+        manifest=manifest("choose_threshold"),
         data=subpath(input.data, parent=True),
         out=subpath(output[0], parent=True),
     shell:
-        "python -m wsss.stages.choose_threshold --config {params.config:q} --code {params.code:q}"
+        "python -m wsss.stages.choose_threshold --config {params.config:q} --manifest {params.manifest:q}"
         " --data {params.data:q} --scores {input.scores:q} --out {params.out:q} --log {log:q} --threads {threads}"

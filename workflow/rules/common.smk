@@ -20,15 +20,9 @@ os.environ.setdefault("MALLOC_MMAP_THRESHOLD_", str(2**32))
 os.environ.setdefault("MALLOC_TRIM_THRESHOLD_", str(2**32))
 
 ROOT = "results/stages"
-GPU_HERE = any(Path(device).exists() for device in ("/dev/nvidiactl", "/dev/kfd"))
-ALL_PLANS = [
-    *PLANS.values(),
-    *(entry.plan for table in TABLES.values() for entry in table),
-]
-STEPS = {(step.stage, step.key): step for plan in ALL_PLANS for step in plan.steps}
-EXECUTION = {
-    (step.stage, step.key): plan.execution for plan in ALL_PLANS for step in plan.steps
-}
+GPU_HERE = EXECUTION.device != "cpu" and any(
+    Path(device).exists() for device in ("/dev/nvidiactl", "/dev/kfd")
+)
 
 
 wildcard_constraints:
@@ -45,69 +39,46 @@ def by_key(find):
     return find
 
 
+def step_of(stage, wildcards):
+    """The step whose results lie in the folder of a key."""
+    return STEPS[stage, wildcards.key]
+
+
 def upstream(stage, role, file):
-    """Input function: `file` in the folder of the step that fills `role`; nothing if the role is empty."""
+    """Input function: `file` in the folder of the step that fills `role`; nothing if the role is empty.
+
+    Keys say what is out of date, so times are no reason to run again.
+    """
 
     @by_key
     def find(wildcards):
-        step = STEPS[stage, wildcards.key].upstream.get(role)
-        return f"{step.folder}/{file.format(**wildcards)}" if step else []
+        step = step_of(stage, wildcards).upstream.get(role)
+        return ancient(f"{step.folder}/{file.format(**wildcards)}") if step else []
 
     return find
 
 
-def weights(stage):
-    """Input function: weight files that the step's settings name."""
-    return by_key(
-        lambda wildcards: [str(path) for path in STEPS[stage, wildcards.key].weights]
-    )
-
-
-def shards(stage, pattern):
+def shards(pattern):
     """Input function: the shards of a step's file."""
 
     @by_key
     def find(wildcards):
-        count = EXECUTION[stage, wildcards.key].shards
-        return [pattern.format(**wildcards, shard=i, n=count) for i in range(count)]
+        count = EXECUTION.shards
+        return [
+            ancient(pattern.format(**wildcards, shard=i, n=count)) for i in range(count)
+        ]
 
     return find
 
 
 def settings(stage):
     """Param: the step's settings as JSON."""
-    return by_key(lambda wildcards: json.dumps(STEPS[stage, wildcards.key].config))
+    return by_key(lambda wildcards: json.dumps(step_of(stage, wildcards).config))
 
 
-def code(stage):
-    """Param: digest of the code that the step runs, so that an edited algorithm runs again."""
-    return by_key(lambda wildcards: STEPS[stage, wildcards.key].code)
-
-
-def execution(stage, field):
-    """Param that changes no result, e.g. the device."""
-    return by_key(lambda wildcards: getattr(EXECUTION[stage, wildcards.key], field))
-
-
-def gpu(stage):
-    """Resource: GPUs of a job on this machine; cluster profiles ask for theirs with set-resources."""
-    return by_key(
-        lambda wildcards: int(
-            GPU_HERE and EXECUTION[stage, wildcards.key].device != "cpu"
-        )
-    )
-
-
-def crf_gpu(stage):
-    """Resource: a GPU for a step whose DenseCRF can use one."""
-    gpus = gpu(stage)
-
-    @by_key
-    def find(wildcards):
-        crf = STEPS[stage, wildcards.key].config["crf"]
-        return gpus(wildcards) if crf and crf["backend"] != "pydensecrf" else 0
-
-    return find
+def manifest(stage):
+    """Param: all that decides the step's result, as JSON."""
+    return by_key(lambda wildcards: step_of(stage, wildcards).manifest.text())
 
 
 def option(flag, value):
@@ -115,12 +86,15 @@ def option(flag, value):
     return f"{flag} {shlex.quote(str(value))}" if value else ""
 
 
-def training_gpus(stage):
-    """Resource: a GPU for each process of a training."""
-    gpus = gpu(stage)
-    return by_key(
-        lambda wildcards: gpus(wildcards) * EXECUTION[stage, wildcards.key].processes
-    )
+def crf_gpu(stage):
+    """Resource: a GPU for a step whose DenseCRF can use one."""
+
+    @by_key
+    def find(wildcards):
+        crf = step_of(stage, wildcards).config.get("crf")
+        return int(GPU_HERE and bool(crf) and crf["backend"] != "pydensecrf")
+
+    return find
 
 
 # The path to the pseudo-labels goes before what is only measured.
@@ -133,37 +107,27 @@ def training_threads(stage):
 
     @by_key
     def find(wildcards):
-        if not EXECUTION[stage, wildcards.key].upper_bound_beside:
+        if not EXECUTION.upper_bound_beside:
             return 4
-        labels = STEPS[stage, wildcards.key].config.get("labels")
+        labels = step_of(stage, wildcards).config.get("labels")
         return 4 if labels == "pseudo_labels" else HALF_OF_THE_CORES
 
     return find
 
 
-def launcher(stage):
-    """Resource: what starts a training, torchrun if it has several processes."""
-
-    @by_key
-    def find(wildcards):
-        count = EXECUTION[stage, wildcards.key].processes
-        if count == 1:
-            return "python -m"
-        return f"TORCH_CPP_LOG_LEVEL=ERROR torchrun --standalone --nproc-per-node {count} -m --"
-
-    return find
-
-
-def training_flags(stage):
-    """Resource: flags that change no result. Not a param, because switching one on must not train again."""
-
-    @by_key
-    def find(wildcards):
-        chosen = EXECUTION[stage, wildcards.key]
-        flags = {
-            "--tensorboard": chosen.tensorboard,
-            "--recompute": chosen.recompute_activations,
-        }
-        return " ".join(flag for flag, on in flags.items() if on)
-
-    return find
+# What starts a training: torchrun if it has several processes.
+LAUNCHER = (
+    "python -m"
+    if EXECUTION.processes == 1
+    else f"TORCH_CPP_LOG_LEVEL=ERROR torchrun --standalone --nproc-per-node {EXECUTION.processes} -m --"
+)
+TRAINING_FLAGS = " ".join(
+    [
+        f"--checkpoint-seconds {EXECUTION.checkpoint_seconds}",
+        option(
+            "--workers", None if EXECUTION.workers is None else str(EXECUTION.workers)
+        ),
+        "--tensorboard" if EXECUTION.tensorboard else "",
+        "--recompute" if EXECUTION.recompute_activations else "",
+    ]
+)

@@ -3,10 +3,8 @@
 
 def row_steps(wildcards):
     """`stage-split` of each row of the table → its step and file."""
-    step = STEPS["evaluate", wildcards.key]
-    names = [
-        (f"{row['stage']}-{row['split']}", row["file"]) for row in step.config["rows"]
-    ]
+    step = step_of("evaluate", wildcards)
+    names = [(f"{row.stage}-{row.split}", row.file) for row in step.settings.rows]
     return {name: (step.upstream[name], file) for name, file in names}
 
 
@@ -17,6 +15,7 @@ def plan_of(run):
     problem = missing_inputs(PLANS[run])
     if problem:
         sys.exit(problem)
+    STEPS.add(PLANS[run])
     return PLANS[run]
 
 
@@ -26,7 +25,8 @@ rule evaluate:
         threshold=upstream("evaluate", "threshold", "threshold.json"),
         quality=upstream("evaluate", "quality", "quality.csv"),
         rows=lambda wildcards: [
-            f"{step.folder}/{file}" for step, file in row_steps(wildcards).values()
+            ancient(f"{step.folder}/{file}")
+            for step, file in row_steps(wildcards).values()
         ],
     output:
         miou=ROOT + "/evaluate/{key}/miou.csv",
@@ -40,10 +40,9 @@ rule evaluate:
     threads: 4
     params:
         config=settings("evaluate"),
-        code=code("evaluate"),
+        manifest=manifest("evaluate"),
         data=subpath(input.data, parent=True),
         out=subpath(output.miou, parent=True),
-        threshold=lambda wildcards, input: option("--threshold", input.get("threshold")),
         folders=lambda wildcards: json.dumps(
             {
                 name: str(step.folder)
@@ -51,13 +50,13 @@ rule evaluate:
             }
         ),
     shell:
-        "python -m wsss.stages.evaluate --config {params.config:q} --code {params.code:q} --data {params.data:q}"
-        " {params.threshold} --folders {params.folders:q} --out {params.out:q} --log {log:q} --threads {threads}"
+        "python -m wsss.stages.evaluate --config {params.config:q} --manifest {params.manifest:q} --data {params.data:q}"
+        " --threshold {input.threshold:q} --folders {params.folders:q} --out {params.out:q} --log {log:q} --threads {threads}"
 
 
 rule collect:
     input:
-        lambda wildcards: f"{plan_of(wildcards.run).steps[-1].folder}/miou.csv",
+        lambda wildcards: ancient(f"{plan_of(wildcards.run).steps[-1].folder}/miou.csv"),
     output:
         table=report(
             "results/{run}/miou.csv",
@@ -72,7 +71,8 @@ rule collect:
         "../../envs/wsss.yaml"
     params:
         outline=lambda wildcards: json.dumps(outline(plan_of(wildcards.run))),
+        made_of=lambda wildcards: table_digest(plan_of(wildcards.run)),
         run=subpath(output.table, parent=True),
     shell:
-        "python -m wsss.stages.collect --run {params.run:q} --outline {params.outline:q} --table {input:q}"
+        "python -m wsss.stages.collect --run {params.run:q} --outline {params.outline:q} --table {input:q} --made-of {params.made_of}"
         " 2> {log:q}"

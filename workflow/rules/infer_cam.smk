@@ -14,15 +14,15 @@ rule infer_cam_shard:
         "../../envs/wsss.yaml"
     threads: 1
     resources:
-        gpu=gpu("infer_cam"),
+        gpu=int(GPU_HERE),
     params:
         config=settings("infer_cam"),
-        code=code("infer_cam"),
+        manifest=manifest("infer_cam"),
         data=subpath(input.data, parent=True),
         out=ROOT + "/infer_cam/{key}",
-        device=execution("infer_cam", "device"),
+        device=EXECUTION.device,
     shell:
-        "python -m wsss.stages.infer_cam --config {params.config:q} --code {params.code:q}"
+        "python -m wsss.stages.infer_cam --config {params.config:q} --manifest {params.manifest:q}"
         " --data {params.data:q} --classifier {input.classifier:q} --out {params.out:q} --log {log:q} --threads {threads} --device {params.device:q}"
         " --split {wildcards.split:q} --shard {wildcards.shard:q} --of {wildcards.n:q} --file {output:q}"
 
@@ -30,9 +30,7 @@ rule infer_cam_shard:
 rule infer_cam:
     input:
         data=upstream("infer_cam", "data", "index.csv"),
-        shards=shards(
-            "infer_cam", ROOT + "/infer_cam/{key}/shards/{split}/{shard}-of-{n}.h5"
-        ),
+        shards=shards(ROOT + "/infer_cam/{key}/shards/{split}/{shard}-of-{n}.h5"),
     output:
         ROOT + "/infer_cam/{key}/{split}.h5",
     log:

@@ -17,12 +17,12 @@ rule make_affinity_labels_shard:
         gpu=crf_gpu("make_affinity_labels"),
     params:
         config=settings("make_affinity_labels"),
-        code=code("make_affinity_labels"),
+        manifest=manifest("make_affinity_labels"),
         data=subpath(input.data, parent=True),
         out=ROOT + "/make_affinity_labels/{key}",
-        device=execution("make_affinity_labels", "device"),
+        device=EXECUTION.device,
     shell:
-        "python -m wsss.stages.make_affinity_labels --config {params.config:q} --code {params.code:q}"
+        "python -m wsss.stages.make_affinity_labels --config {params.config:q} --manifest {params.manifest:q}"
         " --data {params.data:q} --scores {input.scores:q} --out {params.out:q} --log {log:q} --threads {threads} --device {params.device:q}"
         " --split {wildcards.split:q} --shard {wildcards.shard:q} --of {wildcards.n:q} --file {output:q}"
 
@@ -31,7 +31,6 @@ rule make_affinity_labels:
     input:
         data=upstream("make_affinity_labels", "data", "index.csv"),
         shards=shards(
-            "make_affinity_labels",
             ROOT + "/make_affinity_labels/{key}/shards/{split}/{shard}-of-{n}.h5",
         ),
     output:

@@ -17,13 +17,13 @@ rule make_pseudo_labels_shard:
         gpu=crf_gpu("make_pseudo_labels"),
     params:
         config=settings("make_pseudo_labels"),
-        code=code("make_pseudo_labels"),
+        manifest=manifest("make_pseudo_labels"),
         data=subpath(input.data, parent=True),
         out=ROOT + "/make_pseudo_labels/{key}",
-        device=execution("make_pseudo_labels", "device"),
+        device=EXECUTION.device,
         threshold=lambda wildcards, input: option("--threshold", input.get("threshold")),
     shell:
-        "python -m wsss.stages.make_pseudo_labels --config {params.config:q} --code {params.code:q}"
+        "python -m wsss.stages.make_pseudo_labels --config {params.config:q} --manifest {params.manifest:q}"
         " --data {params.data:q} --scores {input.scores:q} {params.threshold} --out {params.out:q} --log {log:q} --threads {threads} --device {params.device:q}"
         " --split {wildcards.split:q} --shard {wildcards.shard:q} --of {wildcards.n:q} --file {output:q}"
 
@@ -32,7 +32,6 @@ rule make_pseudo_labels:
     input:
         data=upstream("make_pseudo_labels", "data", "index.csv"),
         shards=shards(
-            "make_pseudo_labels",
             ROOT + "/make_pseudo_labels/{key}/shards/{split}/{shard}-of-{n}.h5",
         ),
     output:

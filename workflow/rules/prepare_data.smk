@@ -12,8 +12,8 @@ rule prepare_data:
     threads: 4
     params:
         config=settings("prepare_data"),
-        code=code("prepare_data"),
+        manifest=manifest("prepare_data"),
         out=subpath(output.index, parent=True),
     shell:
-        "python -m wsss.stages.prepare_data --config {params.config:q} --code {params.code:q}"
+        "python -m wsss.stages.prepare_data --config {params.config:q} --manifest {params.manifest:q}"
         " --out {params.out:q} --log {log:q} --threads {threads}"

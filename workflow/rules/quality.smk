@@ -16,11 +16,10 @@ rule quality:
         "../../envs/wsss.yaml"
     params:
         config=settings("quality"),
-        code=code("quality"),
+        manifest=manifest("quality"),
         data=subpath(input.data, parent=True),
         out=subpath(output.classes, parent=True),
-        threshold=lambda wildcards, input: option("--threshold", input.get("threshold")),
     shell:
-        "python -m wsss.stages.quality --config {params.config:q} --code {params.code:q}"
-        " --data {params.data:q} --scores {input.scores:q} --labels {input.labels:q} {params.threshold}"
+        "python -m wsss.stages.quality --config {params.config:q} --manifest {params.manifest:q}"
+        " --data {params.data:q} --scores {input.scores:q} --labels {input.labels:q} --threshold {input.threshold:q}"
         " --out {params.out:q} --log {log:q} --threads {threads}"

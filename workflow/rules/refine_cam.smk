@@ -4,6 +4,7 @@
 rule refine_cam_shard:
     input:
         data=upstream("refine_cam", "data", "index.csv"),
+        classifier=upstream("refine_cam", "classifier", "model.safetensors"),
         affinity=upstream("refine_cam", "affinity", "model.safetensors"),
         scores=upstream("refine_cam", "scores", "{split}.h5"),
     output:
@@ -15,25 +16,24 @@ rule refine_cam_shard:
         "../../envs/wsss.yaml"
     threads: 1
     resources:
-        gpu=gpu("refine_cam"),
+        gpu=int(GPU_HERE),
     params:
         config=settings("refine_cam"),
-        code=code("refine_cam"),
+        manifest=manifest("refine_cam"),
         data=subpath(input.data, parent=True),
         out=ROOT + "/refine_cam/{key}",
-        device=execution("refine_cam", "device"),
+        device=EXECUTION.device,
+        affinity=lambda wildcards, input: option("--affinity", input.get("affinity")),
     shell:
-        "python -m wsss.stages.refine_cam --config {params.config:q} --code {params.code:q}"
-        " --data {params.data:q} --affinity {input.affinity:q} --scores {input.scores:q} --out {params.out:q} --log {log:q} --threads {threads} --device {params.device:q}"
+        "python -m wsss.stages.refine_cam --config {params.config:q} --manifest {params.manifest:q}"
+        " --data {params.data:q} --classifier {input.classifier:q} {params.affinity} --scores {input.scores:q} --out {params.out:q} --log {log:q} --threads {threads} --device {params.device:q}"
         " --split {wildcards.split:q} --shard {wildcards.shard:q} --of {wildcards.n:q} --file {output:q}"
 
 
 rule refine_cam:
     input:
         data=upstream("refine_cam", "data", "index.csv"),
-        shards=shards(
-            "refine_cam", ROOT + "/refine_cam/{key}/shards/{split}/{shard}-of-{n}.h5"
-        ),
+        shards=shards(ROOT + "/refine_cam/{key}/shards/{split}/{shard}-of-{n}.h5"),
     output:
         ROOT + "/refine_cam/{key}/{split}.h5",
     log:

@@ -5,18 +5,20 @@ def evaluated(run):
     """What the report of a run reads beyond its table: measured maps, and the evaluation itself."""
     step = plan_of(run).steps[-1]
     sources = [
-        (step.upstream["-".join((row["stage"], row["split"]))].folder, row["file"])
-        for row in step.config["rows"]
+        (step.upstream[f"{row.stage}-{row.split}"].folder, row.file)
+        for row in step.settings.rows
     ]
     files = {f"{folder}/{file}" for folder, file in sources}
     names = ("curve.csv", "confusion.npz", "summary.json")
-    return [*sorted(files), *(f"{step.folder}/{name}" for name in names)]
+    return [
+        ancient(file)
+        for file in (*sorted(files), *(f"{step.folder}/{name}" for name in names))
+    ]
 
 
 def compared():
     """Names of the runs of `--config compare=a,b`; all lie in config.yaml."""
-    names = config.get("compare") or []
-    names = names.split(",") if isinstance(names, str) else list(names)
+    names = compared_runs(config)
     if not names:
         sys.exit(
             "which runs? snakemake results/compare.html --config compare=a,b; "
@@ -50,10 +52,10 @@ rule report:
         "../../envs/wsss.yaml"
     threads: 4
     params:
-        code=code_digest("wsss.stages.report") + templates_digest(),
         run=subpath(output.page, parent=True),
+        made_of=lambda wildcards: report_digest(plan_of(wildcards.run)),
     shell:
-        "python -m wsss.stages.report --run {params.run:q} --threads {threads} 2> {log:q}"
+        "python -m wsss.stages.report --run {params.run:q} --threads {threads} --made-of {params.made_of} 2> {log:q}"
 
 
 rule compare:
@@ -73,7 +75,7 @@ rule compare:
         "../../envs/wsss.yaml"
     threads: 4
     params:
-        code=code_digest("wsss.cli.compare") + templates_digest(),
         runs=lambda wildcards: [f"results/{run}" for run in compared()],
+        made_of=lambda wildcards: comparison_digest(PLANS[run] for run in compared()),
     shell:
-        "python -m wsss.cli.compare {params.runs:q} --out {output:q} --threads {threads} 2> {log:q}"
+        "python -m wsss.cli.compare {params.runs:q} --out {output:q} --threads {threads} --made-of {params.made_of} 2> {log:q}"

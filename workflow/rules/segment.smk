@@ -14,15 +14,15 @@ rule segment_shard:
         "../../envs/wsss.yaml"
     threads: 1
     resources:
-        gpu=gpu("segment"),
+        gpu=int(GPU_HERE),
     params:
         config=settings("segment"),
-        code=code("segment"),
+        manifest=manifest("segment"),
         data=subpath(input.data, parent=True),
         out=ROOT + "/segment/{key}",
-        device=execution("segment", "device"),
+        device=EXECUTION.device,
     shell:
-        "python -m wsss.stages.segment --config {params.config:q} --code {params.code:q}"
+        "python -m wsss.stages.segment --config {params.config:q} --manifest {params.manifest:q}"
         " --data {params.data:q} --model {input.model:q} --out {params.out:q} --log {log:q} --threads {threads}"
         " --device {params.device:q} --split {wildcards.split:q} --shard {wildcards.shard:q} --of {wildcards.n:q}"
         " --file {output.plain:q} --crf-file {output.crf:q}"
@@ -31,9 +31,7 @@ rule segment_shard:
 rule segment:
     input:
         data=upstream("segment", "data", "index.csv"),
-        shards=shards(
-            "segment", ROOT + "/segment/{key}/shards/{file}/{shard}-of-{n}.h5"
-        ),
+        shards=shards(ROOT + "/segment/{key}/shards/{file}/{shard}-of-{n}.h5"),
     output:
         ROOT + "/segment/{key}/{file}.h5",
     log:

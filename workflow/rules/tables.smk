@@ -6,6 +6,8 @@ def table_of(name):
     problem = missing_inputs(TABLES[name][0].plan)
     if problem:
         sys.exit(problem)
+    for entry in TABLES[name]:
+        STEPS.add(entry.plan)
     return TABLES[name]
 
 
@@ -25,6 +27,7 @@ rule make_table:
     conda:
         "../../envs/wsss.yaml"
     params:
+        made_of=lambda wildcards: entries_digest(TABLES[wildcards.table]),
         entries=lambda wildcards: json.dumps(
             [
                 {
@@ -39,4 +42,4 @@ rule make_table:
         ),
     shell:
         "python -m wsss.stages.make_table --entries {params.entries:q} --table {output.table:q}"
-        " --figure {output.figure:q} 2>&1 | tee {log:q}"
+        " --figure {output.figure:q} --made-of {params.made_of} 2>&1 | tee {log:q}"

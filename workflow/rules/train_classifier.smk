@@ -4,7 +4,6 @@
 rule train_classifier:
     input:
         data=upstream("train_classifier", "data", "index.csv"),
-        weights=weights("train_classifier"),
     output:
         model=ROOT + "/train_classifier/{key}/model.safetensors",
         history=ROOT + "/train_classifier/{key}/history.csv",
@@ -15,18 +14,14 @@ rule train_classifier:
         "../../envs/wsss.yaml"
     threads: 4
     resources:
-        gpu=training_gpus("train_classifier"),
-        launcher=launcher("train_classifier"),
-        flags=training_flags("train_classifier"),
+        gpu=int(GPU_HERE) * EXECUTION.processes,
     params:
         config=settings("train_classifier"),
-        code=code("train_classifier"),
+        manifest=manifest("train_classifier"),
         data=subpath(input.data, parent=True),
         out=subpath(output.model, parent=True),
-        device=execution("train_classifier", "device"),
-        seconds=execution("train_classifier", "checkpoint_seconds"),
+        device=EXECUTION.device,
     shell:
-        "{resources.launcher} wsss.stages.train_classifier --config {params.config:q} --code {params.code:q}"
+        "{LAUNCHER} wsss.stages.train_classifier --config {params.config:q} --manifest {params.manifest:q}"
         " --data {params.data:q} --out {params.out:q} --log {log:q} --threads {threads}"
-        " --device {params.device:q} --checkpoint-seconds {params.seconds:q}"
-        " {resources.flags}"
+        " --device {params.device:q} {TRAINING_FLAGS}"

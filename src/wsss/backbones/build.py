@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import timm.models
@@ -16,10 +17,11 @@ from wsss.backbones.checkpoints import (
     unwrap,
 )
 from wsss.backbones.layouts import detect_layout
-from wsss.config import run as schema
+from wsss.config import sections
+from wsss.store.models import read_model
 
 
-def build_backbone(settings: schema.Backbone, *, weights: bool = True) -> Backbone:
+def build_backbone(settings: sections.Backbone, *, weights: bool = True) -> Backbone:
     """The backbone of a settings section; `weights=False` leaves it random (a checkpoint follows).
 
     Raises:
@@ -61,7 +63,7 @@ _VIT_MODULES = ("vision_transformer", "vision_transformer_hybrid", "deit")
 _VIT_OPTIONS = ("position_interpolation", "sigma_eps", "mean", "std", "stem")
 
 
-def _resnet38(settings: schema.Backbone) -> Backbone:
+def _resnet38(settings: sections.Backbone) -> Backbone:
     from wsss.backbones.resnet38 import ResNet38
 
     if settings.options:
@@ -69,14 +71,14 @@ def _resnet38(settings: schema.Backbone) -> Backbone:
     return ResNet38()
 
 
-def _mit(settings: schema.Backbone) -> Backbone:
+def _mit(settings: sections.Backbone) -> Backbone:
     from wsss.backbones.mit import MiT
 
     own = {name: settings.options[name] for name in ("strides", "drop_path_rate", "stem") if name in settings.options}
     return MiT(settings.name, **own, options={k: v for k, v in settings.options.items() if k not in own})
 
 
-def _from_timm(settings: schema.Backbone, kind: str, **weights: Any) -> Backbone:
+def _from_timm(settings: sections.Backbone, kind: str, **weights: Any) -> Backbone:
     from wsss.backbones.irn_resnet import IRNResNet
     from wsss.backbones.timm import TimmBackbone
     from wsss.backbones.vit import ViTBackbone
@@ -92,7 +94,7 @@ def _from_timm(settings: schema.Backbone, kind: str, **weights: Any) -> Backbone
     return TimmBackbone(settings.name, output_stride=settings.output_stride, options=settings.options, **weights)
 
 
-def freeze(backbone: Backbone, training: schema.Training) -> None:
+def freeze(backbone: Backbone, training: sections.Training) -> None:
     """Stops what the recipe does not train of the pretrained network."""
     if training.freeze_stages is not None:
         backbone.freeze(training.freeze_stages)
@@ -106,3 +108,12 @@ def freeze_batch_norm(network: nn.Module) -> None:
         if isinstance(module, nn.modules.batchnorm._BatchNorm):
             module.eval()
             module.train = lambda mode=True, module=module: module
+
+
+def classifier_backbone(classifier: Path) -> tuple[Backbone, dict[str, Any]]:
+    """The trained backbone of a classifier's file, and the settings that build it."""
+    tensors, section, _ = read_model(classifier, "classifier")
+    backbone = build_backbone(sections.Backbone.model_validate(section["backbone"]), weights=False)
+    prefix = "backbone."
+    backbone.load_state_dict({k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)})
+    return backbone, section["backbone"]

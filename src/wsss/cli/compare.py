@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from wsss.plan.notes import note
 from wsss.report.charts import LineChart, line_chart
 from wsss.report.gallery import Gallery, View, build_gallery
 from wsss.report.page import render
@@ -178,11 +179,13 @@ def main() -> None:
     parser.add_argument("runs", type=Path, nargs="+", help="folders of runs, e.g. results/shapes")
     parser.add_argument("--out", type=Path, required=True, help="HTML file to write")
     parser.add_argument("--threads", type=int, default=1, help="images packed at once")
+    parser.add_argument("--made-of", default="", help="digest of what it is made of, noted beside it")
     args = parser.parse_args()
     logging.basicConfig(format="[compare] %(message)s")
     log.setLevel(logging.INFO)
     try:
         write_atomically(args.out, compare_page([RunResults(folder) for folder in args.runs], args.threads))
+        note(args.out, args.made_of)
     except (ValueError, OSError) as error:
         sys.exit(f"[compare] error: {error}")
 

@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 import yaml
 
-from wsss.config.data import FolderData
 from wsss.config.loading import PRESETS, load_run, merge
 from wsss.config.run import Run
 from wsss.data.dataset import image_size
 from wsss.data.sources.folder.index import Survey, check_images, survey
+from wsss.data.sources.folder.settings import Settings as FolderSettings
 from wsss.runtime.files import write_atomically
 
 FEW = 20
@@ -99,8 +99,8 @@ def make_config(
     data: dict[str, Any] = {"dataset": "folder", "images": str(images), "labels": str(labels)}
     data |= {"masks": str(masks), "classes": classes} if masks else {"val_fraction": VAL_WITHOUT_MASKS}
     run: dict[str, Any] = {"preset": preset if len(preset) > 1 else preset[0], "prepare_data": data}
-    run["infer_cam"] = {"threshold": "auto"}
-    run["train_segmentation"] = {"upper_bound": False}
+    run["choose_threshold"] = "auto"
+    run["upper_bound"] = False
     if backbone:
         run = merge(run, {stage: {"backbone": dict(backbone)} for stage in ("train_classifier", "train_segmentation")})
     return {"runs": {name: run}}
@@ -142,7 +142,7 @@ def fitted(recipe: dict[str, Any], sizes: np.ndarray) -> dict[str, Any]:
         run[stage] = {"training": {"epochs": round(often * recipe[stage]["training"]["epochs"])}}
     for stage in ("infer_cam", "segment"):
         run[stage] = {"scales": [round(scale * MADE_ON_EDGE / edge, 2) for scale in recipe[stage]["scales"]]}
-    return merge(run, {"train_affinity": {"labels": crf}, "make_pseudo_labels": crf, "segment": crf})
+    return merge(run, {"make_affinity_labels": crf, "make_pseudo_labels": crf, "segment": crf})
 
 
 def backbone_settings(weights: Path | None, options: list[str]) -> dict[str, Any]:
@@ -209,7 +209,7 @@ def init(args: argparse.Namespace) -> int:
     backbone = backbone_settings(args.weights, args.network_options)
     presets = PRESETS if PRESETS.is_dir() else Path(__file__).parents[3] / PRESETS
     recipe = yaml.safe_load((presets / f"{PHOTOS}.yaml").read_text()) if args.preset == [PHOTOS] else {}
-    max_edge = recipe.get("prepare_data", {}).get("max_edge", FolderData.model_fields["max_edge"].default)
+    max_edge = recipe.get("prepare_data", {}).get("max_edge", FolderSettings.model_fields["max_edge"].default)
     seen, sizes, problems = look(args.images, args.labels)
     if seen.found:
         print("\n".join(describe(seen, sizes, max_edge)))

@@ -28,17 +28,18 @@ import yaml
 from PIL import Image
 from torch import nn
 
-from wsss.config import run as schema
+from wsss.config.stages import Segment
 from wsss.data.dataset import read_image
 from wsss.data.palette import voc_palette
+from wsss.data.shrink import shrunk
 from wsss.data.sources.folder.index import SUFFIXES, list_images
 from wsss.localise.inference import scaled_views, view_maps
 from wsss.methods.decode import load_segmenter
 from wsss.runtime.devices import resolve_device
 from wsss.runtime.files import write_atomically
 from wsss.runtime.progress import Progress, log
-from wsss.segmentation.tiling import enlarged, enlarged_labels, shrunk, tiled_probabilities
-from wsss.stages.segment import FUSION
+from wsss.segmentation.inference import FUSION
+from wsss.segmentation.tiling import enlarged, enlarged_labels, tiled_probabilities
 from wsss.store.models import read_about
 
 MARGIN = 96
@@ -53,7 +54,7 @@ class Predictor:
 
     model: nn.Module
     class_names: list[str]
-    settings: schema.Segment
+    settings: Segment
     max_edge: int | None
     device: torch.device
     tile: int = 1024
@@ -104,14 +105,12 @@ def load_run(run: Path, device: torch.device, tile: int) -> Predictor:
             break
     else:
         raise ValueError(f"{run}: no trained model there; make it with: snakemake --cores 8 {run}/miou.csv")
-    settings = schema.Segment.model_validate(yaml.safe_load((run / segment / "config.yaml").read_text()))
+    settings = Segment.model_validate(yaml.safe_load((run / segment / "config.yaml").read_text()))
     data = yaml.safe_load((run / "prepare_data" / "config.yaml").read_text())
     return _predictor(run / network / "model.safetensors", settings, data.get("max_edge"), device, tile)
 
 
-def _predictor(
-    file: Path, settings: schema.Segment, max_edge: int | None, device: torch.device, tile: int
-) -> Predictor:
+def _predictor(file: Path, settings: Segment, max_edge: int | None, device: torch.device, tile: int) -> Predictor:
     model = load_segmenter(file).to(device).to(memory_format=torch.channels_last)
     return Predictor(model, read_about(file)["classes"], settings, max_edge, device, tile)
 
@@ -261,7 +260,7 @@ def main() -> None:
         if args.run:
             predictor = load_run(args.run, device, args.tile)
         else:
-            predictor = _predictor(args.model, schema.Segment(scales=[1.0]), None, device, args.tile)
+            predictor = _predictor(args.model, Segment(scales=[1.0]), None, device, args.tile)
         failed = predict(predictor, images, args.out, batch=args.batch, overlay=args.overlay, softmax=args.softmax)
     except (ValueError, OSError) as error:
         sys.exit(f"[predict] error: {error}")

@@ -1,16 +1,70 @@
-"""What the configuration's models have in common."""
+"""What the sections of a configuration have in common."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
+from typing import Annotated, Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Range = Annotated[list[float], Field(min_length=2, max_length=2)]
+Weight = Annotated[float, Field(ge=0)]
+Scales = Annotated[list[PositiveFloat], Field(min_length=1)]
+
+
+class Outside:
+    """Marks a setting that names a file: its content decides a result, its place does not."""
+
+
+OutsideFile = Annotated[Path, Outside()]
 
 
 class Section(BaseModel):
     """A group of settings; an unknown key is an error."""
 
     model_config = ConfigDict(extra="forbid", protected_namespaces=())
+
+
+class Component(Section):
+    """Settings of a component, which say where its code is.
+
+    implementation: `module:object`, imported by `load` alone, so that reading settings imports no network.
+    """
+
+    implementation: ClassVar[str]
+
+    @classmethod
+    def load(cls) -> Any:
+        """The object that does the work."""
+        module, _, name = cls.implementation.partition(":")
+        return getattr(import_module(module), name)
+
+    @classmethod
+    def module(cls) -> str:
+        """The module that `load` imports."""
+        return cls.implementation.partition(":")[0]
+
+
+class Decodes:
+    """Settings of a method whose network decodes masks itself, by `segment_logits`."""
+
+
+def outside_files(section: BaseModel, prefix: str = "") -> Iterator[tuple[str, Path]]:
+    """(dotted key, file) of every setting below a section that names a file."""
+    for name, field in type(section).model_fields.items():
+        value, key = getattr(section, name), f"{prefix}{name}"
+        if isinstance(value, BaseModel):
+            yield from outside_files(value, f"{key}.")
+        elif isinstance(value, Path) and _is_outside(field.annotation, field.metadata):
+            yield key, value
+
+
+def _is_outside(annotation: Any, found: list[Any]) -> bool:
+    """Whether an annotation, or a member of its union, bears the mark."""
+    nested = getattr(annotation, "__metadata__", ())
+    if any(isinstance(mark, Outside) for mark in (*found, *nested)):
+        return True
+    return any(_is_outside(member, []) for member in getattr(annotation, "__args__", ()))

@@ -7,16 +7,22 @@ import re
 import types
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, TypeVar, get_args, get_origin
+from typing import Any, get_args, get_origin
 
 import yaml
-from pydantic import BaseModel, RootModel, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from wsss.config.run import Run
+from wsss.config.run import Execution, Run
 
-T = TypeVar("T", bound=BaseModel)
 PRESETS = Path("workflow/presets")
-_TOP_LEVEL = ("runs", "compare", "tables")
+_TOP_LEVEL = ("runs", "execution", "compare", "tables")
+_MOVED = {
+    "execution": "is one top-level section of the configuration now, for all runs: execution: {…}",
+    "infer_cam.threshold": "is the section choose_threshold now, e.g. choose_threshold: oracle, or auto, or 0.26",
+    "train_affinity.labels": "is the section make_affinity_labels now: {method: …, …}",
+    "train_segmentation.upper_bound": "is a setting of the run now: upper_bound: true",
+}
+"""Settings of configurations written for earlier versions → where they went."""
 
 
 class ConfigError(ValueError):
@@ -41,6 +47,12 @@ def all_runs(config: Mapping[str, Any]) -> dict[str, Any]:
     return dict(runs)
 
 
+def compared_runs(config: Mapping[str, Any]) -> list[str]:
+    """The runs that `compare` names: a list, or names joined by commas."""
+    names = config.get("compare") or []
+    return names.split(",") if isinstance(names, str) else list(names)
+
+
 def load_run(name: str, runs: Mapping[str, Any], presets: Path = PRESETS) -> Run:
     """The run `name` of the `runs` section: its presets in order, then its own settings on top.
 
@@ -61,20 +73,34 @@ def load_run(name: str, runs: Mapping[str, Any], presets: Path = PRESETS) -> Run
         raise ConfigError("\n".join(_explain(error, f"runs.{name}"))) from None
 
 
-def load_section(model: type[T], text: str) -> T:
-    """A stage's own section, from a JSON/YAML text or from the path of a file holding one.
+def load_execution(config: Mapping[str, Any]) -> Execution:
+    """The section `execution`: how to compute.
 
     Raises:
-        ConfigError: not YAML, or not a `model`.
+        ConfigError: an unknown key, or a value of the wrong kind.
+    """
+    try:
+        return Execution.model_validate(config.get("execution") or {})
+    except ValidationError as error:
+        raise ConfigError("\n".join(_explain(error, "execution", Execution))) from None
+
+
+def load_section(section: Any, text: str) -> Any:
+    """A stage's own section, from a JSON/YAML text or from the path of a file holding one.
+
+    section: a model, or an annotation of several of them.
+
+    Raises:
+        ConfigError: not YAML, or not such a section.
     """
     try:
         path = Path(text)
         content = path.read_text() if not text.lstrip().startswith("{") and path.is_file() else text
-        return model.model_validate(yaml.safe_load(content))
+        return TypeAdapter(section).validate_python(yaml.safe_load(content))
     except yaml.YAMLError as error:
         raise ConfigError(f"--config is not YAML: {str(error).splitlines()[0]}") from None
     except ValidationError as error:
-        raise ConfigError("\n".join(_explain(error, "--config", model))) from None
+        raise ConfigError("\n".join(_explain(error, "--config", section))) from None
 
 
 def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
@@ -104,12 +130,14 @@ def _read_preset(preset: str, run: str, presets: Path) -> dict[str, Any]:
     return yaml.safe_load(path.read_text()) or {}
 
 
-def _explain(error: ValidationError, prefix: str, model: type[BaseModel] = Run) -> Iterator[str]:
+def _explain(error: ValidationError, prefix: str, model: Any = Run) -> Iterator[str]:
     """One line a finding: where, what was found, what is accepted."""
     for item in error.errors():
         keys, fields = _walk(model, item["loc"])
         path = ".".join([prefix, *keys])
-        if item["type"] == "extra_forbidden":
+        if moved := _MOVED.get(".".join(keys)):
+            yield f"{path}: {moved}"
+        elif item["type"] == "extra_forbidden":
             yield f"{path}: unknown key{nearest(keys[-1], fields)}; accepted: {', '.join(fields)}"
         elif item["type"] == "missing":
             yield f"{path}: required, but not given"
@@ -119,11 +147,11 @@ def _explain(error: ValidationError, prefix: str, model: type[BaseModel] = Run) 
             yield f"{path}: {item['msg'][0].lower() + item['msg'][1:]}; found {item['input']!r}"
 
 
-def _walk(model: type[BaseModel], loc: tuple[int | str, ...]) -> tuple[list[str], list[str]]:
+def _walk(model: Any, loc: tuple[int | str, ...]) -> tuple[list[str], list[str]]:
     """The keys of a pydantic location without its union tags, and the fields accepted at the last one."""
     keys: list[str] = []
     fields: list[str] = []
-    candidates = models_in(model.model_fields["root"].annotation) if issubclass(model, RootModel) else [model]
+    candidates = models_in(model)
     for part in loc:
         tagged = [m for m in candidates if _tag(m) == part]
         if tagged and all(part not in m.model_fields for m in candidates):

@@ -99,3 +99,8 @@ def to_input(image: np.ndarray, mean: tuple[float, ...], std: tuple[float, ...])
     """(H, W, 3) uint8 → (3, H, W) float32, normalised."""
     pixels = torch.from_numpy(image).permute(2, 0, 1).float().div_(255)
     return F.normalize(pixels, list(mean), list(std), inplace=True)
+
+
+def to_inputs(images: np.ndarray, mean: tuple[float, ...], std: tuple[float, ...], device: torch.device) -> Tensor:
+    """(B, H, W, 3) uint8 → (B, 3, H, W) float32, normalised, on `device`."""
+    return torch.stack([to_input(image, mean, std) for image in images]).to(device)

@@ -12,8 +12,8 @@ from typing import TypeVar
 import numpy as np
 
 from wsss.data.dataset import Dataset, Record, read_mask
-from wsss.localise.scoremaps import winner, with_background
 from wsss.measure.iou import ThresholdCurve, confusion
+from wsss.measure.scoremaps import winner, with_background
 from wsss.runtime.progress import Progress
 from wsss.store.maps import LabelStore, ScoreStore, open_any, open_scores
 

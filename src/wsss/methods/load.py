@@ -6,13 +6,12 @@ from pathlib import Path
 
 from wsss.backbones.build import build_backbone
 from wsss.backbones.checkpoints import load_published, load_strictly
-from wsss.config import run as schema
-from wsss.methods import get_method
+from wsss.config.stages import TrainClassifier
 from wsss.methods.base import Method
 from wsss.store.models import read_model
 
 
-def build_method(settings: schema.TrainClassifier, num_classes: int, *, weights: bool = True) -> Method:
+def build_method(settings: TrainClassifier, num_classes: int, *, weights: bool = True) -> Method:
     """The classifier of a settings section, for K foreground classes.
 
     Raises:
@@ -20,7 +19,7 @@ def build_method(settings: schema.TrainClassifier, num_classes: int, *, weights:
     """
     options = settings.method.model_dump(exclude={"name"})
     backbone = build_backbone(settings.backbone, weights=weights and settings.checkpoint is None)
-    model = get_method(settings.method.name)(backbone, num_classes, **options)
+    model = settings.method.load()(backbone, num_classes, **options)
     if weights and settings.checkpoint is not None:
         load_published(model, settings.checkpoint)
     return model
@@ -29,7 +28,7 @@ def build_method(settings: schema.TrainClassifier, num_classes: int, *, weights:
 def load_classifier(path: Path) -> Method:
     """A trained classifier, in eval mode."""
     tensors, settings, classes = read_model(path, "classifier")
-    section = schema.TrainClassifier.model_validate(settings)
+    section = TrainClassifier.model_validate(settings)
     model = build_method(section, len(classes) - 1, weights=False)
     load_strictly(model, tensors, what=str(path))
     return model.eval()

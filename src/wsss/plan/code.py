@@ -1,4 +1,4 @@
-"""A digest of the code a stage runs: changes with an algorithm, not with a comment or a docstring."""
+"""A digest of the code that a stage runs: changes with an algorithm, not with a comment or a docstring."""
 
 from __future__ import annotations
 
@@ -8,46 +8,44 @@ import hashlib
 from importlib import util
 from pathlib import Path
 
-# These carry settings, messages and bookkeeping; the settings themselves are in every stage's key.
-_DO_NOT_COMPUTE = {
-    "wsss",
-    "wsss.config.run",
-    "wsss.config.data",
-    "wsss.config.common",
-    "wsss.config.methods",
-    "wsss.config.loading",
-    "wsss.plan.run",
-    "wsss.plan.tables",
-    "wsss.plan.code",
-    "wsss.runtime.progress",
-    "wsss.runtime.process",
-    "wsss.stages.common",
-    "wsss.training.board",
-}
+_DO_NOT_COMPUTE = ("wsss.config", "wsss.plan", "wsss.runtime.progress", "wsss.runtime.process", "wsss.runtime.files",
+                   "wsss.runtime.locks", "wsss.stages.common", "wsss.training.board")  # fmt: skip
+"""Settings, messages and bookkeeping; the settings themselves are in every key."""
 
 
 def code_digest(*modules: str) -> str:
-    """16 hex digits over the code of `modules` and of every wsss module they import, however deep."""
-    names = sorted(_closure(modules))
+    """16 hex digits over the code of `modules` and of every module of their packages that they import, however deep."""
+    names = sorted(closure(modules))
     return hashlib.sha256("".join(f"{n}:{_module_digest(n)}\n" for n in names).encode()).hexdigest()[:16]
 
 
-def _closure(modules: tuple[str, ...]) -> set[str]:
+def closure(modules: tuple[str, ...]) -> set[str]:
+    """The modules whose code counts: those given and all that they import within wsss and their own packages."""
+    roots = {"wsss", *(name.split(".")[0] for name in modules)}
     seen: set[str] = set()
     queue = list(modules)
     while queue:
         name = queue.pop()
-        if name not in seen and name not in _DO_NOT_COMPUTE and _source(name) is not None:
+        if name not in seen and not _is_bookkeeping(name) and _source(name) is not None:
             seen.add(name)
-            queue.extend(_imports(name))
+            queue.extend(n for n in _imports(name) if n.split(".")[0] in roots)
     return seen
+
+
+def _is_bookkeeping(name: str) -> bool:
+    settings = name.endswith(".settings")
+    return settings or name == "wsss" or any(name == n or name.startswith(f"{n}.") for n in _DO_NOT_COMPUTE)
 
 
 @functools.cache
 def _source(name: str) -> Path | None:
-    """The file of a wsss module, in Python or C, found without importing it."""
-    base = Path(util.find_spec("wsss").submodule_search_locations[0]).joinpath(*name.split(".")[1:])
-    candidates = (base.with_suffix(".py"), base / "__init__.py", base.with_suffix(".c"))
+    """The file of a module, found without importing it."""
+    first, *rest = name.split(".")
+    spec = util.find_spec(first)
+    if spec is None or not spec.submodule_search_locations:
+        return Path(spec.origin) if spec and spec.origin and not rest else None
+    base = Path(next(iter(spec.submodule_search_locations))).joinpath(*rest)
+    candidates = (base.with_suffix(".py"), base / "__init__.py") if rest else (base / "__init__.py",)
     return next((path for path in candidates if path.is_file()), None)
 
 
@@ -55,26 +53,35 @@ def _source(name: str) -> Path | None:
 def _tree(name: str) -> ast.Module:
     tree = ast.parse(_source(name).read_text())
     for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node) is not None:
+        documented = isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
+        if documented and ast.get_docstring(node) is not None:
             node.body = node.body[1:] or [ast.Pass()]
     return tree
 
 
 @functools.cache
 def _imports(name: str) -> list[str]:
-    if _source(name).suffix == ".c":
-        return []
+    """What a module imports, and the packages that are imported on the way."""
     found = []
     for node in ast.walk(_tree(name)):
         if isinstance(node, ast.Import):
             found += [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            found += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-    return [n for n in found if n.split(".")[0] == "wsss"]
+        elif isinstance(node, ast.ImportFrom):
+            origin = _absolute(name, node)
+            found += [origin, *(f"{origin}.{alias.name}" for alias in node.names)]
+    parents = {n.rsplit(".", depth)[0] for n in found for depth in range(1, n.count(".") + 1)}
+    return sorted({*found, *parents})
+
+
+def _absolute(name: str, node: ast.ImportFrom) -> str:
+    """The module that an import names, relative ones included."""
+    if not node.level:
+        return node.module or ""
+    package = name.split(".") if _source(name).name == "__init__.py" else name.split(".")[:-1]
+    base = package[: len(package) - node.level + 1]
+    return ".".join([*base, *([node.module] if node.module else [])])
 
 
 @functools.cache
 def _module_digest(name: str) -> str:
-    if _source(name).suffix == ".c":
-        return hashlib.sha256(_source(name).read_bytes()).hexdigest()
     return hashlib.sha256(ast.dump(_tree(name)).encode()).hexdigest()

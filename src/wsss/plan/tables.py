@@ -14,6 +14,7 @@ from typing import Any
 from wsss.config.loading import PRESETS, ConfigError, load_run, merge, nearest
 from wsss.config.run import Run
 from wsss.plan.run import Plan, plan_run
+from wsss.runtime.contents import Contents
 
 SCALES = (0.5, 1.0, 1.5, 2.0)
 _SEEDS_ONLY = {"train_affinity": None, "refine_cam": None, "train_segmentation": None}
@@ -58,10 +59,10 @@ def _plan_table(name: str, settings: Mapping[str, Any], presets: Path) -> list[P
     if whole.train_classifier.method.name != name:
         found = whole.train_classifier.method.name
         raise ConfigError(f"tables.{name}: train_classifier.method.name is {found}; the table needs {name}")
-    planned = []
+    planned, contents = [], Contents()
     for entry in TABLES[name](whole):
         run = load_run(name, {name: merge(merge(settings, _SEEDS_ONLY), entry.changes)}, presets)
-        planned.append(PlannedEntry(entry, plan_run(f"tables-{name}", run)))
+        planned.append(PlannedEntry(entry, plan_run(f"tables-{name}", run, contents)))
     return planned
 
 

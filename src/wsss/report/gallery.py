@@ -20,9 +20,9 @@ import numpy as np
 from PIL import Image
 
 from wsss.data.dataset import Dataset, Record, read_image, read_mask
-from wsss.localise.scoremaps import winner, with_background
 from wsss.measure.evaluation import open_store
 from wsss.measure.iou import confusion
+from wsss.measure.scoremaps import winner, with_background
 from wsss.runtime.progress import Progress
 from wsss.store.maps import LabelStore, ScoreMap, ScoreStore
 

@@ -39,12 +39,6 @@ def render(template: str, gallery: Gallery | None, **values: Any) -> str:
     )
 
 
-def templates_digest() -> str:
-    """16 hex digits over the templates, so that an edited one makes pages again."""
-    names = sorted(file.name for file in _FILES.iterdir())
-    return hashlib.sha256("".join(name + _source(name) for name in names).encode()).hexdigest()[:16]
-
-
 def _source(name: str) -> str:
     return (_FILES / name).read_text(encoding="utf-8")
 

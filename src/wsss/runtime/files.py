@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 
 def write_atomically(path: Path, content: str | bytes | Callable[[Path], None]) -> None:
@@ -41,3 +42,8 @@ def write_error(path: Path, error: Exception) -> Exception:
     else:
         return error
     return OSError(f"cannot write {path} ({reason}); make room there, and the same command goes on from what is whole")
+
+
+def write_csv(frame: Any, path: Path, digits: int = 4) -> None:
+    """A pandas table as CSV, without its index; numbers with so many digits behind the point."""
+    write_atomically(path, frame.to_csv(index=False, float_format=f"%.{digits}f", lineterminator="\n"))

@@ -9,7 +9,7 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -136,6 +136,18 @@ class Progress:
             "eta_seconds": (self.total - self.done) / max(rate, 1e-9),
             "elapsed_seconds": now - self._start,
         }
+
+
+def counter(unit: str = "images") -> Callable[[int, int], None]:
+    """A callback (done, total) that shows progress."""
+    shown: list[Progress] = []
+
+    def update(done: int, total: int) -> None:
+        if not shown:
+            shown.append(Progress(total, unit))
+        shown[0].update(done - shown[0].done)
+
+    return update
 
 
 def wants_bar() -> bool:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from wsss.backbones.base import Backbone
 from wsss.backbones.checkpoints import load_strictly
-from wsss.config import run as schema
+from wsss.config.stages import TrainSegmentation
 from wsss.segmentation.network import SegmentationNet
 from wsss.store.models import read_model
 
@@ -14,7 +14,7 @@ from wsss.store.models import read_model
 def load_segmentation(path: Path | str) -> SegmentationNet:
     """A trained segmentation network, in eval mode; `predict` takes a photograph, `class_names` explains its ids."""
     tensors, settings, classes = read_model(Path(path), "segmentation")
-    section = schema.TrainSegmentation.model_validate(settings)
+    section = TrainSegmentation.model_validate(settings)
     model = build_segmentation(section, len(classes))
     load_strictly(model, tensors, what=str(path))
     model.class_names = classes
@@ -22,7 +22,7 @@ def load_segmentation(path: Path | str) -> SegmentationNet:
 
 
 def build_segmentation(
-    settings: schema.TrainSegmentation, num_classes: int, backbone: Backbone | None = None
+    settings: TrainSegmentation, num_classes: int, backbone: Backbone | None = None
 ) -> SegmentationNet:
     """The segmentation network of a settings section; its encoder copies `backbone`, and what is frozen of it."""
     source = settings.backbone

@@ -46,16 +46,6 @@ def tiled_probabilities(
         yield write, probabilities(image[read])[:, *inner]
 
 
-def shrunk(image: np.ndarray, max_edge: int | None) -> np.ndarray:
-    """The image (H, W, 3), with a longest edge of at most `max_edge` pixels; the same way as prepare_data."""
-    height, width = image.shape[:2]
-    if max_edge is None or max(height, width) <= max_edge:
-        return image
-    factor = max_edge / max(height, width)
-    size = (max(1, round(width * factor)), max(1, round(height * factor)))
-    return np.array(Image.fromarray(image).resize(size, Image.Resampling.BOX, reducing_gap=2.0))
-
-
 def enlarged_labels(probabilities: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """(H, W) uint8: the class of the highest probability (C, h, w) after bilinear resizing, a class at a time."""
     best, label = None, np.zeros(size, np.uint8)

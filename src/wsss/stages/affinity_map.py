@@ -21,6 +21,7 @@ from wsss.data.augment import to_input
 from wsss.data.dataset import Dataset, Record, read_image
 from wsss.methods.load import load_classifier
 from wsss.methods.seam.network import Seam
+from wsss.plan.notes import note
 from wsss.runtime.devices import claim_device
 from wsss.runtime.files import write_atomically
 from wsss.runtime.tensors import max_normalise, resize
@@ -79,6 +80,7 @@ def main() -> None:
     parser.add_argument("--column", type=int, required=True, help="of the pixel, 0-based")
     parser.add_argument("--picture", type=Path, required=True, help="PNG to write; the .npy lies beside it")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
+    parser.add_argument("--made-of", default="", help="digest of what it is made of, noted beside it")
     args = parser.parse_args()
     logging.basicConfig(format="[affinity_map] %(message)s")
     with plain_errors():
@@ -89,6 +91,7 @@ def main() -> None:
         affinity = affinity_map(model, image, args.row, args.column, claim_device(args.device))
         write_atomically(args.picture.with_suffix(".npy"), lambda file: _save(file, affinity))
         draw(image, affinity, args.row, args.column, args.picture)
+        note(args.picture, args.made_of)
 
 
 def _save(path: Path, values: np.ndarray) -> None:

@@ -3,68 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
-from typing import Literal
 
-import numpy as np
-from pydantic import BaseModel, ConfigDict
-
-from wsss.config.loading import load_section
+from wsss.config.stages import ChooseThreshold
 from wsss.data.dataset import Dataset
-from wsss.localise.thresholds import LEVELS, add_best_scores, minimum_cross_entropy
-from wsss.measure.evaluation import measured_records, threshold_curve
-from wsss.measure.iou import THRESHOLDS, score
+from wsss.localise.choose import choose_threshold
 from wsss.runtime.files import write_atomically
-from wsss.runtime.progress import Progress, log
-from wsss.stages.common import stage_parser, stage_session
-from wsss.store.maps import open_scores
-
-FEW = 30
-"""Masks below which the best threshold is a guess."""
-
-
-class Settings(BaseModel):
-    """oracle: by the training masks there are; auto: by the maps alone."""
-
-    model_config = ConfigDict(extra="forbid")
-    policy: Literal["oracle", "auto"]
-
-
-def choose_oracle(dataset: Dataset, file: Path, workers: int = 1) -> float:
-    """The threshold with the best mIoU on the training masks, however few.
-
-    Raises:
-        ValueError: there are none.
-    """
-    count = len(measured_records(dataset, "train"))
-    if not count:
-        raise ValueError(
-            f"data set '{dataset.name}' has no masks in split 'train' to choose a threshold with; "
-            "set infer_cam.threshold to auto, or to a number such as 0.25"
-        )
-    curve = threshold_curve(dataset, file, "train", Progress(count, "images"), workers)
-    mious = [score(matrix).miou for matrix in curve.matrices()]
-    best = max(range(len(mious)), key=mious.__getitem__)
-    log.info("threshold %.2f, mIoU %.2f %% on %d training masks", THRESHOLDS[best], 100 * mious[best], count)
-    if count < FEW:
-        log.warning("%d masks are few to choose by; auto uses every image and no mask", count)
-    return float(THRESHOLDS[best])
-
-
-def choose_auto(dataset: Dataset, file: Path) -> float:
-    """The threshold that splits the training images' scores with the least cross entropy, to two digits."""
-    records = [record for record in dataset.split("train") if len(record.classes)]
-    histogram = np.zeros(LEVELS, np.int64)
-    progress = Progress(len(records), "images")
-    with open_scores(file) as store:
-        for record in records:
-            add_best_scores(histogram, store[record.image_id].scores)
-            progress.update()
-    chosen = round(minimum_cross_entropy(histogram), 2)
-    foreground = histogram[round(chosen * LEVELS) :].sum() / histogram.sum()
-    log.info("threshold %.2f, without masks; it makes %.0f %% of the pixels foreground", chosen, 100 * foreground)
-    return chosen
+from wsss.stages.common import cores, stage_parser, stage_session
 
 
 def main() -> None:
@@ -73,11 +18,9 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder of prepare_data")
     parser.add_argument("--scores", type=Path, required=True, help="train.h5 of infer_cam")
     args = parser.parse_args()
-    with stage_session("choose_threshold", args):
-        policy = load_section(Settings, args.config).policy
-        dataset, workers = Dataset(args.data), min(args.threads, len(os.sched_getaffinity(0)))
-        found = choose_auto(dataset, args.scores) if policy == "auto" else choose_oracle(dataset, args.scores, workers)
-        chosen = {"threshold": found, "source": policy}
+    with stage_session("choose_threshold", args, ChooseThreshold, data=args.data, scores=args.scores) as settings:
+        found = choose_threshold(settings, Dataset(args.data), args.scores, cores(args))
+        chosen = {"threshold": found, "source": settings.policy}
         write_atomically(args.out / "threshold.json", json.dumps(chosen))
 
 

@@ -9,6 +9,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from wsss.plan.notes import note
 from wsss.report.card import write_model_folder
 from wsss.runtime.files import write_atomically
 from wsss.stages.common import plain_errors
@@ -33,9 +34,11 @@ def main() -> None:
     parser.add_argument("--run", type=Path, required=True, help="results/{run}")
     parser.add_argument("--outline", required=True, help="JSON: the run's steps, as wsss.plan.outline describes them")
     parser.add_argument("--table", type=Path, required=True, help="miou.csv of evaluate")
+    parser.add_argument("--made-of", default="", help="digest of what it is made of, noted beside it")
     args = parser.parse_args()
     with plain_errors():
         collect(args.run, json.loads(args.outline), args.table)
+        note(args.run / "miou.csv", args.made_of)
 
 
 if __name__ == "__main__":

@@ -18,6 +18,9 @@ from typing import Any
 
 import yaml
 
+from wsss.config.loading import load_section
+from wsss.plan.inputs import check_inputs, manifest_of
+from wsss.plan.manifest import Manifest
 from wsss.runtime.files import write_atomically
 from wsss.runtime.process import Terminated, limit_threads, processes, rank
 from wsss.runtime.progress import job_file
@@ -31,40 +34,58 @@ def stage_parser(description: str) -> argparse.ArgumentParser:
     """The arguments that every stage takes."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--config", required=True, help="the stage's settings: JSON text, or a JSON/YAML file")
+    parser.add_argument("--manifest", help="JSON: all that decides the result, as planned; default: made of the inputs")
     parser.add_argument("--out", type=Path, required=True, help="folder of the stage's results")
     parser.add_argument("--log", type=Path, help="log file; lines go to the terminal as well")
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help="most CPU threads to use")
-    parser.add_argument("--code", default="", help="digest of the code, recorded with the results")
     return parser
 
 
 @contextmanager
-def stage_session(stage: str, args: argparse.Namespace) -> Iterator[None]:
-    """Logs, threads, signals and records around a stage's work.
+def stage_session(stage: str, args: argparse.Namespace, section: Any, **inputs: Path | None) -> Iterator[Any]:
+    """Logs, threads, signals and records around a stage's work; gives the stage's settings.
 
-    A ValueError or OSError is the user's to mend: one line, exit status 2, details only in the log file. Of several
-    processes the first one logs and writes.
+    section: type of the settings. inputs: role → folder or file of the step upstream. The manifest goes to the
+    folder first, and its key to `args.key`: it names all that the result depends on. A ValueError or OSError is the
+    user's to mend: one line, exit status 2, details only in the log file. Of several processes the first one logs
+    and writes.
     """
     if rank() > 0:
         with _helper_session(args):
-            yield
+            yield _settings(stage, args, section, inputs)[0]
         return
     with plain_errors():
         args.out.mkdir(parents=True, exist_ok=True)
         _start_log(stage, args.log)
         threads = _prepare_process(args)
         started = time.time()
+        settings, manifest = _settings(stage, args, section, inputs)
+        manifest.write(args.out)
         _forget_other_shardings(args)
         write_atomically(args.out / "config.yaml", _config_text(args.config))
         log.info("%s starts with %d thread(s): %s", stage, threads, args.out)
         try:
             with job_file(args.out / "progress" / f"{_job(stage, args)}.json", stage, args.log):
-                yield
+                yield settings
         except Terminated as signalled:
             log.warning("stopped by a signal; the same command resumes")
             raise signalled
-        _record(stage, args, started)
+        _record(stage, args, started, manifest.code)
         log.info("%s done in %.1f s", stage, time.time() - started)
+
+
+def _settings(
+    stage: str, args: argparse.Namespace, section: Any, inputs: dict[str, Path | None]
+) -> tuple[Any, Manifest]:
+    """The stage's settings, and the manifest: the one planned, checked against what is there, or one made of it."""
+    settings = load_section(section, args.config)
+    if args.manifest:
+        manifest = Manifest.parse(args.manifest)
+        check_inputs(manifest, settings, inputs)
+    else:
+        manifest = manifest_of(stage, settings, inputs)
+    args.key = manifest.key
+    return settings, manifest
 
 
 @contextmanager
@@ -96,6 +117,24 @@ def _prepare_process(args: argparse.Namespace) -> int:
     for signum in (signal.SIGTERM, signal.SIGINT):
         signal.signal(signum, _raise_terminated)
     return limit_threads(max(1, args.threads // processes()))
+
+
+def cores(args: argparse.Namespace) -> int:
+    """How many CPU cores the stage may use."""
+    return min(args.threads, len(os.sched_getaffinity(0)))
+
+
+def read_threshold(path: Path) -> dict[str, Any]:
+    """The background score and where it came from, as choose_threshold writes it.
+
+    Raises:
+        ValueError: the file is damaged.
+    """
+    try:
+        chosen = json.loads(path.read_text())
+        return {"threshold": float(chosen["threshold"]), "source": str(chosen["source"])}
+    except (ValueError, TypeError, KeyError):
+        raise ValueError(f"{path}: not a threshold; remove the file to choose it again") from None
 
 
 def _start_log(stage: str, path: Path | None) -> None:
@@ -150,7 +189,7 @@ def _config_text(config: str) -> str:
         raise ValueError(f"--config is not YAML: {error}") from None
 
 
-def _record(stage: str, args: argparse.Namespace, started: float) -> None:
+def _record(stage: str, args: argparse.Namespace, started: float, code: str) -> None:
     """The software versions and the time that the results took, beside them."""
     versions = {"python": platform.python_version()}
     for name in _VERSIONS:
@@ -158,7 +197,7 @@ def _record(stage: str, args: argparse.Namespace, started: float) -> None:
             versions[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
             versions[name] = "not installed"
-    write_atomically(args.out / "versions.json", json.dumps(versions | {"code": args.code}, indent=1))
+    write_atomically(args.out / "versions.json", json.dumps(versions | {"code": code}, indent=1))
     timing = {
         "stage": stage,
         "seconds": round(time.time() - started, 2),

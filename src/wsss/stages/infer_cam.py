@@ -7,11 +7,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from wsss.config import run as schema
-from wsss.config.loading import load_section
+from wsss.config.stages import InferCam
 from wsss.data.dataset import Dataset
+from wsss.localise.base import Localises
 from wsss.localise.inference import WriteBehind, cam_group, for_inference
-from wsss.methods.base import Method
 from wsss.methods.load import load_classifier
 from wsss.runtime.devices import claim_device
 from wsss.stages.common import stage_parser, stage_session
@@ -20,13 +19,7 @@ from wsss.store.maps import ScoreWriter
 
 
 def infer_cam(
-    settings: schema.InferCam,
-    dataset: Dataset,
-    model: Method,
-    file: Path,
-    *,
-    shard: Shard,
-    device: torch.device,
+    settings: InferCam, dataset: Dataset, model: Localises, file: Path, *, shard: Shard, device: torch.device
 ) -> None:
     """Writes the CAMs of `shard` to `file`."""
     model = for_inference(model, device)
@@ -34,7 +27,7 @@ def infer_cam(
     with writer as store, WriteBehind() as behind:
         for group, images in shard.images(dataset, store):
             labels = torch.from_numpy(np.stack([record.labels for record in group]))
-            found = cam_group(model, images, labels, **settings.model_dump(exclude={"threshold"}))
+            found = cam_group(model, images, labels, **settings.model_dump())
             for record, cams in zip(group, found, strict=True):
                 behind(store.add, record.image_id, record.classes, cams.cpu().numpy())
 
@@ -45,15 +38,9 @@ def main() -> None:
     shard_arguments(parser)
     parser.add_argument("--classifier", type=Path, required=True, help="model.safetensors of train_classifier")
     args = parser.parse_args()
-    with stage_session("infer_cam", args):
-        infer_cam(
-            load_section(schema.InferCam, args.config),
-            Dataset(args.data),
-            load_classifier(args.classifier),
-            args.file,
-            shard=shard_of(args, args.classifier),
-            device=claim_device(args.device),
-        )
+    with stage_session("infer_cam", args, InferCam, data=args.data, classifier=args.classifier) as settings:
+        model, device = load_classifier(args.classifier), claim_device(args.device)
+        infer_cam(settings, Dataset(args.data), model, args.file, shard=shard_of(args), device=device)
 
 
 if __name__ == "__main__":

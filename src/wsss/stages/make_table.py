@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from wsss.plan.notes import note
 from wsss.runtime.files import write_atomically
 
 COLUMNS = ["table", "entry", "published", "measured", "threshold", "m_fn", "m_fp", "images"]
@@ -61,6 +62,7 @@ def main() -> None:
     parser.add_argument("--entries", required=True, help="JSON list of table, entry, stage, published, miou")
     parser.add_argument("--table", type=Path, required=True, help="CSV to write")
     parser.add_argument("--figure", type=Path, required=True, help="CSV of the figure; the PNG lies beside it")
+    parser.add_argument("--made-of", default="", help="digest of what it is made of, noted beside it")
     args = parser.parse_args()
     try:
         frame = make_table(json.loads(args.entries))
@@ -71,6 +73,7 @@ def main() -> None:
     write_atomically(args.table, frame.drop(figure.index).to_csv(**rounded))
     write_atomically(args.figure, figure.drop(columns=["published"]).to_csv(**rounded))
     plot_scales(figure, args.figure.with_suffix(".png"))
+    note(args.table, args.made_of)
     print(frame.drop(figure.index).to_string(index=False, float_format="%.2f", na_rep="-"), file=sys.stderr)
 
 

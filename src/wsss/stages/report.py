@@ -8,6 +8,7 @@ import sys
 import time
 from pathlib import Path
 
+from wsss.plan.notes import note
 from wsss.report.content import report_page
 from wsss.report.figures import save_figures
 from wsss.report.run import RunResults
@@ -35,11 +36,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--run", type=Path, required=True, help="results/{run}, with its run.json")
     parser.add_argument("--threads", type=int, default=1, help="images packed at once")
+    parser.add_argument("--made-of", default="", help="digest of what it is made of, noted beside it")
     args = parser.parse_args()
     logging.basicConfig(format="[report] %(message)s")
     log.setLevel(logging.INFO)
     try:
         report(args.run, args.threads)
+        note(args.run / "report.html", args.made_of)
     except (ValueError, OSError) as error:
         sys.exit(f"[report] error: {error}")
 

@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import hashlib
-import json
 from collections.abc import Container, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 
-from wsss.config import run as schema
 from wsss.data.dataset import Dataset, Record
 from wsss.localise.inference import pending, read_groups, size_groups
-from wsss.runtime.devices import claim_device
 from wsss.runtime.progress import Progress
 
 
@@ -52,13 +47,6 @@ def shard_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--file", type=Path, required=True, help="HDF5 file to write")
 
 
-def shard_of(args: argparse.Namespace, *inputs: Path) -> Shard:
-    """The job's part; its token names settings, code, the part and the input files as they are now."""
-    files = [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in (args.data / "index.csv", *inputs)]
-    text = json.dumps([args.config, args.code, args.split, args.shard, args.of, files])
-    return Shard(args.split, args.shard, args.of, hashlib.sha256(text.encode()).hexdigest())
-
-
-def crf_device(crf: schema.CRF | None, name: str) -> torch.device:
-    """Where a CRF computes if the job's device is `name`: pydensecrf knows the CPU only."""
-    return torch.device("cpu") if crf is None or crf.backend == "pydensecrf" else claim_device(name)
+def shard_of(args: argparse.Namespace) -> Shard:
+    """The job's part; it resumes what was done for the same key, in the same part."""
+    return Shard(args.split, args.shard, args.of, f"{args.key} {args.split} {args.shard} of {args.of}")

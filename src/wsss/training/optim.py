@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import torch
 from torch import nn
 
-from wsss.config.run import Optimizer
+from wsss.config.sections import Optimizer
 
 
 def parameter_groups(model: nn.Module, head: Iterable[nn.Parameter], settings: Optimizer) -> list[dict[str, object]]:

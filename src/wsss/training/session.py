@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import hashlib
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from wsss.backbones.base import Backbone
-from wsss.config import run as schema
+from wsss.config import sections
 from wsss.data.augment import Augment
 from wsss.data.loading import Samples, batches
 from wsss.runtime import distributed
@@ -70,7 +69,7 @@ def training_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def place_from(args: argparse.Namespace) -> Place:
-    """The place that the command line describes; the state belongs to these settings and this code.
+    """The place that the command line describes; the state belongs to the step's key.
 
     Started by torchrun, it also meets the other processes, each of which has a device of its own.
     """
@@ -79,11 +78,10 @@ def place_from(args: argparse.Namespace) -> Place:
     workers = args.workers
     if workers is None:
         workers = min(8, args.threads) if device.type == "cuda" else (1 if args.threads > 1 else 0)
-    identity = hashlib.sha256(f"{args.config}\n{args.code}".encode()).hexdigest()
-    return Place(args.out, device, workers, args.checkpoint_seconds, identity, args.tensorboard, args.recompute)
+    return Place(args.out, device, workers, args.checkpoint_seconds, args.key, args.tensorboard, args.recompute)
 
 
-def make_augment(settings: schema.Augmentation, backbone: Backbone) -> Augment:
+def make_augment(settings: sections.Augmentation, backbone: Backbone) -> Augment:
     """The augmentation of a settings section with the backbone's normalisation."""
     return Augment(**settings.model_dump(), mean=backbone.mean, std=backbone.std)
 
@@ -93,7 +91,7 @@ def train(
     head: Iterable[nn.Parameter],
     losses: Callable[[nn.Module, Any, int], dict[str, Tensor]],
     samples: Samples,
-    settings: schema.Training,
+    settings: sections.Training,
     rng_seed: int,
     place: Place,
 ) -> None:
@@ -196,6 +194,6 @@ def _move(item: tuple[Any, Tensor], device: torch.device, channels_last: bool) -
     return batch, targets.to(device, non_blocking=True)
 
 
-def _schedule_parameters(settings: schema.Schedule) -> dict[str, float]:
+def _schedule_parameters(settings: sections.Schedule) -> dict[str, float]:
     names = {"poly": ("power",), "warmup_poly": ("power", "warmup_steps", "warmup_ratio")}
     return {name: getattr(settings, name) for name in names.get(settings.name, ())}

@@ -10,14 +10,12 @@ from torch import Tensor, nn
 
 from wsss.backbones.vit import Tokens, ViTBackbone
 from wsss.data.batch import Batch
-from wsss.methods import register
 from wsss.methods.base import Method
 from wsss.runtime.tensors import min_max_normalise, resize
 
 GRADIENT_MODES = ("grad", "grad_s", "cam_grad", "cam_grad_s")
 
 
-@register("acr")
 class ACR(Method):
     """A transformer whose attention between all pairs of tokens must be the same in an image and its mirror.
 

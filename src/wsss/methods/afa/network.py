@@ -12,7 +12,6 @@ from wsss.backbones.base import Backbone
 from wsss.backbones.mit import MiT
 from wsss.data.batch import Batch
 from wsss.localise.seeds import ignore_outside, irn_confident_labels
-from wsss.methods import register
 from wsss.methods.afa.affinity import (
     AffinityHead,
     affinity_labels,
@@ -31,7 +30,6 @@ from wsss.runtime.tensors import resize
 from wsss.segmentation.segformer import SegFormerDecoder
 
 
-@register("afa")
 class AFA(Method):
     """Classifier, affinity head and decoder on one Mix Transformer, which teach each other.
 

@@ -8,13 +8,11 @@ from torch import Tensor, nn
 
 from wsss.backbones.base import Backbone
 from wsss.data.batch import Batch
-from wsss.methods import register
 from wsss.methods.base import Method
 
 TOP_SHARE = 0.25
 
 
-@register("cam")
 class CAM(Method):
     """Backbone, pooling over positions and a linear classifier, whose weights also score every position.
 

@@ -8,7 +8,6 @@ from torch import Tensor, nn
 
 from wsss.backbones.base import Backbone
 from wsss.data.batch import Batch
-from wsss.methods import register
 from wsss.methods.base import Method
 from wsss.methods.seam.affine import WarpFamily
 from wsss.methods.seam.correlation import PixelCorrelation
@@ -16,7 +15,6 @@ from wsss.methods.seam.losses import View, classification_loss, normalised_seed,
 from wsss.runtime.tensors import resize
 
 
-@register("seam")
 class Seam(Method):
     """Two views of an image shall have the same maps (ER), also those revised by pixel affinities (PCM, ECR).
 

@@ -14,7 +14,6 @@ from wsss.backbones.vit import Tokens, ViTBackbone
 from wsss.data.batch import Batch
 from wsss.localise.fusion import toco_multi_scale_cam
 from wsss.localise.seeds import band_labels, ignore_outside, present_scores
-from wsss.methods import register
 from wsss.methods.base import Method
 from wsss.methods.toco.labels import denormalise, refine_cams_with_bkg
 from wsss.methods.toco.losses import balanced_cross_entropy, ctc_loss, ptc_loss, token_pairs
@@ -35,7 +34,6 @@ WEIGHTS = {"cls": 1.0, "cls_aux": 1.0, "ptc": 0.2, "ctc": 0.5, "seg": 0.1, "ener
 NEGATIVE_RATIO = 0.2
 
 
-@register("toco")
 class ToCo(Method):
     """A transformer whose over-smoothed final tokens learn from an intermediate block's CAM, and a decoder.
 

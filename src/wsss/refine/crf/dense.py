@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
+
+from wsss.config.sections import CRF
 
 if TYPE_CHECKING:
     import torch
@@ -21,26 +22,10 @@ BACKENDS = ("auto", "pydensecrf", "torch")
 MIN_PROBABILITY = 1e-5
 
 
-@dataclass(frozen=True)
-class CRFParams:
-    """Potts model with a spatial and a bilateral Gaussian kernel (Krähenbühl & Koltun, eq. 3).
-
-    gaussian_sxy, bilateral_sxy: standard deviations in pixels; bilateral_srgb: in grey levels of 0..255.
-    gaussian_weight, bilateral_weight: strength of each kernel; steps: mean-field iterations.
-    """
-
-    gaussian_sxy: float
-    gaussian_weight: float
-    bilateral_sxy: float
-    bilateral_srgb: float
-    bilateral_weight: float
-    steps: int
-
-
 def crf_probabilities(
     image: NDArray[np.uint8],
     probs: NDArray,
-    params: CRFParams,
+    params: CRF,
     backend: str = "auto",
     device: str | torch.device = "cpu",
 ) -> NDArray[np.float32]:
@@ -58,7 +43,7 @@ def crf_labels(
     image: NDArray[np.uint8],
     label: NDArray[np.integer],
     num_labels: int,
-    params: CRFParams,
+    params: CRF,
     gt_prob: float = 0.7,
     zero_unsure: bool = False,
     backend: str = "auto",
@@ -82,7 +67,7 @@ def crf_label_group(
     images: Sequence[NDArray[np.uint8]],
     labels: Sequence[NDArray[np.integer]],
     num_labels: Sequence[int],
-    params: CRFParams,
+    params: CRF,
     gt_prob: float = 0.7,
     backend: str = "auto",
     device: str | torch.device = "cpu",
@@ -100,7 +85,7 @@ def crf_score_group(
     images: Sequence[NDArray[np.uint8]],
     classes: Sequence[Sequence[int]],
     scores: Sequence[NDArray],
-    params: CRFParams,
+    params: CRF,
     backend: str = "auto",
     device: str | torch.device = "cpu",
 ) -> list[NDArray[np.int64]]:
@@ -115,7 +100,7 @@ def refine_scores_with_crf(
     image: NDArray[np.uint8],
     classes: Sequence[int],
     scores: NDArray,
-    params: CRFParams,
+    params: CRF,
     backend: str = "auto",
     device: str | torch.device = "cpu",
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
@@ -165,7 +150,7 @@ def resolve_backend(backend: str, device: str | torch.device = "cpu") -> str:
 def _marginals(
     images: Sequence[NDArray[np.uint8]],
     unaries: Sequence[NDArray[np.float32]],
-    params: CRFParams,
+    params: CRF,
     backend: str,
     device: str | torch.device,
 ) -> list[NDArray[np.float32]]:
@@ -178,7 +163,7 @@ def _marginals(
 def _torch_marginals(
     images: Sequence[NDArray[np.uint8]],
     unaries: Sequence[NDArray[np.float32]],
-    params: CRFParams,
+    params: CRF,
     device: str | torch.device,
 ) -> list[NDArray[np.float32]]:
     """One batch; where an image has fewer labels than another, those it lacks cost an infinite energy."""
@@ -195,9 +180,7 @@ def _torch_marginals(
     return [maps[: len(energies)] for maps, energies in zip(marginals, unaries, strict=True)]
 
 
-def _pydensecrf_marginals(
-    image: NDArray[np.uint8], unary: NDArray[np.float32], params: CRFParams
-) -> NDArray[np.float32]:
+def _pydensecrf_marginals(image: NDArray[np.uint8], unary: NDArray[np.float32], params: CRF) -> NDArray[np.float32]:
     from pydensecrf.densecrf import DenseCRF2D
 
     num_labels, height, width = unary.shape

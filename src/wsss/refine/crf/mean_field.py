@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from wsss.refine.crf.dense import CRFParams
+from wsss.config.sections import CRF
 from wsss.refine.crf.lattice import PermutohedralLattice
 
 
@@ -47,7 +47,7 @@ class _Kernel:
 
 
 @torch.no_grad()
-def mean_field(images: Tensor, unary: Tensor, params: CRFParams) -> Tensor:
+def mean_field(images: Tensor, unary: Tensor, params: CRF) -> Tensor:
     """Marginals (B, L, H, W) of the Potts model after `params.steps` parallel updates.
 
     images: (B, 3, H, W) in 0..255. unary: (B, L, H, W) energies, −log p, on the images' device.

@@ -10,13 +10,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from wsss.config.sections import CRF
 from wsss.localise.seeds import irn_confident_labels, seed_labels
-from wsss.refine.crf.dense import CRFParams, crf_label_group, crf_labels
+from wsss.refine.base import crf_device
+from wsss.refine.crf.dense import crf_label_group, crf_labels
+from wsss.refine.irnet.settings import Labels
 from wsss.store.maps import ScoreMap
 
-LABEL_CRF = CRFParams(
-    gaussian_sxy=3, gaussian_weight=3, bilateral_sxy=50, bilateral_srgb=5, bilateral_weight=10, steps=10
-)
+LABEL_CRF = CRF(gaussian_sxy=3, gaussian_weight=3, bilateral_sxy=50, bilateral_srgb=5, bilateral_weight=10, steps=10)
 """What IRN, AFA and ToCo refine labels with."""
 
 
@@ -38,7 +39,7 @@ def refined_seed(
     scores: Tensor,
     classes: Tensor,
     threshold: float,
-    params: CRFParams = LABEL_CRF,
+    params: CRF = LABEL_CRF,
     gt_prob: float = 0.7,
     backend: str = "auto",
 ) -> Tensor:
@@ -57,7 +58,7 @@ def refined_confident_labels(
     classes: Tensor,
     foreground_threshold: float = 0.30,
     background_threshold: float = 0.05,
-    params: CRFParams = LABEL_CRF,
+    params: CRF = LABEL_CRF,
     gt_prob: float = 0.7,
     backend: str = "auto",
 ) -> ConfidentLabels:
@@ -74,7 +75,7 @@ def confident_label_group(
     maps: Sequence[ScoreMap],
     foreground_threshold: float = 0.30,
     background_threshold: float = 0.05,
-    params: CRFParams = LABEL_CRF,
+    params: CRF = LABEL_CRF,
     gt_prob: float = 0.7,
     backend: str = "auto",
     device: str | torch.device = "cpu",
@@ -93,3 +94,16 @@ def confident_label_group(
     labels = [torch.from_numpy(table[index]) for table, index in zip(ids, refined, strict=True)]
     half = len(images)
     return [irn_confident_labels(f, b).numpy() for f, b in zip(labels[:half], labels[half:], strict=True)]
+
+
+class ThresholdLabels:
+    """Reliable classes and reliable background of two thresholds, 255 between."""
+
+    def __init__(self, settings: Labels, device: torch.device) -> None:
+        self.settings, self.device = settings, crf_device(settings.crf.backend, device)
+
+    def __call__(self, images: Sequence[np.ndarray], maps: Sequence[ScoreMap]) -> list[np.ndarray]:
+        chosen = self.settings
+        thresholds = chosen.foreground_threshold, chosen.background_threshold
+        crf = chosen.crf, chosen.gt_prob, chosen.crf.backend
+        return confident_label_group(images, maps, *thresholds, *crf, self.device)

@@ -19,12 +19,21 @@ from PIL import Image
 
 from wsss.data.checks import Entry, Preflight
 from wsss.data.palette import voc_palette
+from wsss.data.sources.base import Index
+from wsss.data.sources.coco.settings import Settings
 from wsss.runtime.files import write_atomically
+from wsss.runtime.progress import counter
 
 if TYPE_CHECKING:
     from pycocotools.coco import COCO
 
 VOID = 255
+
+
+def read(settings: Settings, out: Path, _workers: int, preflight: Preflight) -> Index:
+    """The table of a COCO folder; its masks are painted to `out/masks`."""
+    chosen = settings.model_dump(exclude={"dataset", "on_bad_image"})
+    return Index(*coco_index(**chosen, out=out, done=counter("masks"), preflight=preflight))
 
 
 def coco_index(

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,9 +16,11 @@ from wsss.data.checks import Entry, Preflight, Problem, image_problem
 from wsss.data.dataset import image_size, read_image, read_mask
 from wsss.data.labels_csv import LabelTable, Row, read_labels
 from wsss.data.palette import voc_palette
+from wsss.data.shrink import shrunk
+from wsss.data.sources.base import Index
+from wsss.data.sources.folder.settings import Settings
 from wsss.data.split import stratified_split
 from wsss.runtime.files import write_atomically
-from wsss.segmentation.tiling import shrunk
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp", ".gif")
 MIN_EDGE = 16
@@ -96,23 +97,10 @@ def check_images(paths: Iterable[Path]) -> list[str]:
         return [str(found) for found in pool.map(lambda path: image_problem(path, MIN_EDGE), paths) if found]
 
 
-def source_digest_text(images: Path, labels: Path, masks: Path | None) -> str:
-    """A text that changes with the labels, or with the name, size or time of any image or mask."""
-    parts = [labels.read_bytes().hex() if labels.is_file() else "none"]
-    for folder in (images, masks):
-        found = _stats(os.fspath(folder)) if folder and folder.is_dir() else ()
-        parts += sorted(f"{name} {stat.st_size} {stat.st_mtime_ns}" for name, stat in found)
-    return "\n".join(parts)
-
-
-def _stats(folder: str, prefix: str = "") -> Iterator[tuple[str, os.stat_result]]:
-    """Path below the folder and state of every image; for 100 000 of them a few times as fast as pathlib."""
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            if entry.is_dir(follow_symlinks=False):
-                yield from _stats(entry.path, f"{prefix}{entry.name}/")
-            elif entry.name.lower().endswith(SUFFIXES) and entry.is_file():
-                yield f"{prefix}{entry.name}", entry.stat()
+def read(settings: Settings, out: Path, _workers: int, preflight: Preflight) -> Index:
+    """The table of a folder; images that are too large are shrunk to `out/shrunk`."""
+    chosen = settings.model_dump(exclude={"dataset", "on_bad_image"})
+    return Index(*folder_index(**chosen, out=out, preflight=preflight))
 
 
 def folder_index(

@@ -13,6 +13,10 @@ from wsss.data.checks import Entry, Preflight
 from wsss.data.dataset import read_mask
 from wsss.data.labels_csv import read_labels
 from wsss.data.palette import voc_palette
+from wsss.data.sources.base import Index
+from wsss.data.sources.voc.download import COUNTS, check_counts, get_voc
+from wsss.data.sources.voc.settings import Settings
+from wsss.runtime.progress import log
 
 VOC_CLASSES = [
     "aeroplane",
@@ -36,6 +40,20 @@ VOC_CLASSES = [
     "train",
     "tvmonitor",
 ]
+
+
+def read(settings: Settings, _out: Path, _workers: int, preflight: Preflight) -> Index:
+    """The table of a VOC folder, downloaded first if the settings say so."""
+    if settings.download:
+        get_voc(settings.root, settings.mirrors)
+    else:
+        used = {settings.train_list, settings.val_list, settings.measure_list}
+        try:
+            check_counts(settings.root, {name: COUNTS[name] for name in COUNTS if name in used})
+        except ValueError as error:
+            log.warning("%s; it is taken as it is", error)
+    lists = settings.model_dump(include={"train_list", "val_list", "labels", "measure_list"})
+    return Index(*voc_index(settings.root, **lists, preflight=preflight))
 
 
 def voc_index(

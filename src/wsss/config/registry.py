@@ -1,0 +1,87 @@
+"""Components found by name: folders of a room, and what packages outside bring through entry points.
+
+A component is a module that holds `Settings`, a section whose one-valued tag is the component's name. Within the
+package it is `wsss.{room}.{name}.settings`; a package outside declares an entry point of the registry's group that
+names such a module. Nothing else has to be edited for a new component.
+"""
+
+from __future__ import annotations
+
+import pkgutil
+from collections.abc import Mapping
+from functools import cached_property
+from importlib import import_module, metadata, util
+from pathlib import Path
+from types import ModuleType
+from typing import Annotated, Any, Union, get_args
+
+from pydantic import Field
+
+from wsss.config.common import Section
+
+
+class Registry:
+    """The components of one kind.
+
+    group: of the entry points, e.g. `wsss.methods`. package: whose folders with a settings.py are components.
+    tag: the field of `Settings` that holds the component's name.
+    """
+
+    def __init__(self, group: str, package: str, tag: str) -> None:
+        self.group, self.package, self.tag = group, package, tag
+
+    @cached_property
+    def modules(self) -> Mapping[str, ModuleType]:
+        """Name → the module that holds the component's settings.
+
+        Raises:
+            ValueError: two components of one name, or an entry point without `Settings`.
+        """
+        found: dict[str, ModuleType] = {}
+        for name in [*self._own(), *(point.value for point in metadata.entry_points(group=self.group))]:
+            module = import_module(name)
+            key = tag_of(self._settings(module), self.tag)
+            if key in found and found[key] is not module:
+                raise ValueError(f"{self.group}: '{key}' is there twice, in {found[key].__name__} and {name}")
+            found[key] = module
+        return dict(sorted(found.items()))
+
+    def _own(self) -> list[str]:
+        locations = util.find_spec(self.package).submodule_search_locations
+        packages = (info.name for info in pkgutil.iter_modules(locations) if info.ispkg)
+        there = (name for name in packages if any((Path(root) / name / "settings.py").is_file() for root in locations))
+        return [f"{self.package}.{name}.settings" for name in there]
+
+    def _settings(self, module: ModuleType) -> type[Section]:
+        settings = getattr(module, "Settings", None)
+        if not (isinstance(settings, type) and issubclass(settings, Section)):
+            raise ValueError(f"{self.group}: {module.__name__} holds no class Settings that is a wsss Section")
+        return settings
+
+    def __getitem__(self, name: str) -> ModuleType:
+        """The component's settings module.
+
+        Raises:
+            ValueError: there is none of that name.
+        """
+        if name not in self.modules:
+            raise ValueError(f"{self.group}: no '{name}'; accepted are {', '.join(self.modules)}")
+        return self.modules[name]
+
+    def union(self, role: str = "Settings") -> Any:
+        """The annotation of a setting that is one of the components' classes called `role`, told apart by the tag."""
+        members = tuple(getattr(module, role) for module in self.modules.values() if hasattr(module, role))
+        if len(members) == 1:
+            return members[0]
+        return Annotated[Union[members], Field(discriminator=self.tag)]  # noqa: UP007
+
+
+def tag_of(settings: type[Section], tag: str) -> str:
+    """The name that a component's settings carry, the one value of their tag."""
+    return get_args(settings.model_fields[tag].annotation)[0]
+
+
+METHODS = Registry("wsss.methods", "wsss.methods", "name")
+REFINEMENTS = Registry("wsss.refinements", "wsss.refine", "method")
+SOURCES = Registry("wsss.sources", "wsss.data.sources", "dataset")
+FORMATS = Registry("wsss.formats", "wsss.data.formats", "format")

@@ -1,0 +1,110 @@
+"""Sections that several stages share."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, PositiveFloat, PositiveInt
+
+from wsss.config.common import Fraction, OutsideFile, Range, Section
+
+
+class Backbone(Section):
+    """The network under a classifier."""
+
+    name: str = Field(
+        description="any timm model with intermediate features (ViTs with their tokens); resnet38 (Wu 2019); mit_b0 … "
+        "mit_b5 (Xie 2021); irn_resnet50 …: timm's ResNet with IRNet's stride 16, not dilated",
+    )
+    output_stride: Literal[8, 16, 32] | None = Field(
+        None, description="pixels per cell of a timm CNN's last features, by dilation; null: the network's own"
+    )
+    pretrained: bool = Field(True, description="download timm's ImageNet weights, where there are any")
+    checkpoint: OutsideFile | None = Field(
+        None,
+        description="weights file instead of a download: of this network (timm's, or a published .pth, .safetensors or "
+        "MXNet .params), or of a published classifier built on it",
+    )
+    options: dict[str, Any] = Field(
+        {},
+        description="further arguments: of timm (pad_type, img_size, drop_path_rate …); of MiT (strides, hidden_sizes, "
+        "drop_path_rate …); of ViTs also position_interpolation, sigma_eps, mean, std (see wsss.backbones.vit); of "
+        "both stem: {name: …, output_stride: …}, a timm CNN under the transformer",
+    )
+
+
+class Optimizer(Section):
+    """Optimizer and its parameter groups."""
+
+    name: Literal["sgd", "adamw"] = "sgd"
+    lr: PositiveFloat = Field(0.1, description="peak learning rate of the pretrained weights")
+    momentum: Fraction = Field(
+        0.9, description="SGD only. SEAM's, PSA's and IRN's code ran with their weight decay here, not 0.9"
+    )
+    weight_decay: float = Field(1e-4, ge=0)
+    head_lr_multiplier: PositiveFloat = Field(10, description="learning rate of new layers, × lr")
+    bias_lr_multiplier: PositiveFloat = Field(1, description="learning rate of biases, × their layer's")
+    decay_biases: bool = Field(True, description="weight decay on biases and norm layers as well")
+    clip_grad_norm: PositiveFloat | None = Field(None, description="largest norm of the whole gradient")
+
+
+class Schedule(Section):
+    """Learning rate over the steps of a training."""
+
+    name: Literal["poly", "warmup_poly", "one_cycle", "cosine", "constant"] = "poly"
+    power: PositiveFloat = Field(0.9, description="exponent p of (1 − step/steps)^p")
+    warmup_steps: int = Field(0, ge=0, description="warmup_poly: steps of linear warm-up")
+    warmup_ratio: PositiveFloat = Field(1e-6, description="warmup_poly: first learning rate, × lr")
+
+
+class Augmentation(Section):
+    """What a training image goes through, in this order."""
+
+    longest_edge: Range | None = Field(None, description="pixels; longest edge drawn from U[low, high]")
+    scale: Range | None = Field(None, description="factor drawn from U[low, high]; after longest_edge, if both")
+    flip: bool = Field(True, description="horizontal, with probability ½")
+    colour_jitter: Annotated[list[float], Field(min_length=4, max_length=4)] | None = Field(
+        None, description="brightness, contrast, saturation, hue: half-widths of their ranges"
+    )
+    crop: PositiveInt = Field(512, description="pixels; square, at random, padded where the image is smaller")
+
+
+class Training(Section):
+    """The training loop."""
+
+    epochs: PositiveFloat = 5
+    batch_size: PositiveInt = Field(16, description="images of a step, over all processes")
+    accumulate: PositiveInt = Field(
+        1,
+        exclude_if=lambda parts: parts == 1,
+        description="parts that a step's images are computed in, to save memory; BatchNorm that is trained sees one "
+        "part at a time",
+    )
+    optimizer: Optimizer = Optimizer()
+    schedule: Schedule = Schedule()
+    augment: Augmentation = Augmentation()
+    freeze_stages: int | None = Field(None, ge=0, description="stem and this many stages are not trained")
+    freeze_batch_norm: bool = Field(False, description="the pretrained network's BatchNorm keeps its statistics")
+    amp: Literal["off", "auto", "bf16", "fp16"] = Field(
+        "off", description="mixed precision; auto: bf16 if the GPU or CPU has instructions for it, else off"
+    )
+    channels_last: bool = Field(True, description="memory format; faster for CNNs")
+
+
+class CRF(Section):
+    """DenseCRF (Krähenbühl & Koltun 2011); methods differ in these numbers."""
+
+    gaussian_sxy: PositiveFloat = Field(3, description="pixels")
+    gaussian_weight: float = Field(3, ge=0)
+    bilateral_sxy: PositiveFloat = Field(80, description="pixels")
+    bilateral_srgb: PositiveFloat = Field(13, description="grey values of 0..255")
+    bilateral_weight: float = Field(10, ge=0)
+    steps: PositiveInt = Field(10, description="mean-field iterations")
+    backend: Literal["auto", "pydensecrf", "torch"] = "auto"
+
+
+class PAR(Section):
+    """Pixel-adaptive refinement (Ru 2022, AFA eq. 7-9)."""
+
+    dilations: list[PositiveInt] = Field([1, 2, 4, 8, 12, 24], min_length=1, description="pixels")
+    iterations: PositiveInt = 10

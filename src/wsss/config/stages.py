@@ -1,0 +1,130 @@
+"""The settings of each stage: one section a stage, named after it, exactly what the stage's program gets."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field, PositiveFloat, model_validator
+
+from wsss.config.common import Fraction, OutsideFile, Section
+from wsss.config.registry import METHODS, REFINEMENTS, SOURCES
+from wsss.config.sections import CRF, PAR, Backbone, Training
+
+PrepareData = SOURCES.union()
+MakeAffinityLabels = REFINEMENTS.union("Labels")
+TrainAffinity = REFINEMENTS.union("Training")
+RefineCam = REFINEMENTS.union()
+
+
+class TrainClassifier(Section):
+    """A classifier on image-level labels whose activations localise the classes."""
+
+    method: METHODS.union() = Field(default_factory=lambda: METHODS["cam"].Settings(name="cam"))
+    backbone: Backbone = Backbone(name="resnet50", output_stride=16)
+    checkpoint: OutsideFile | None = Field(
+        None, description="published weights of the whole method to start from (SEAM, PSA, IRN, AFA, ToCo, ACR)"
+    )
+    training: Training | None = Field(Training(), description="null: use the checkpoint as it is")
+    rng_seed: int = Field(0, ge=0, description="of weights, batches and augmentation; by default the run's")
+
+    @model_validator(mode="after")
+    def _weights_from_somewhere(self) -> TrainClassifier:
+        if self.training is None and self.checkpoint is None:
+            raise ValueError("training: null leaves random weights; name the checkpoint to use")
+        return self
+
+
+class InferCam(Section):
+    """Multi-scale, flipped inference of class activation maps."""
+
+    localiser: Literal["cam", "gradcam", "gradcam++", "xgradcam", "hirescam", "layercam"] = Field(
+        "cam", description="cam: the method's own maps; the others take the gradients of its scores (CNNs)"
+    )
+    scales: list[PositiveFloat] = Field([1.0, 0.5, 1.5, 2.0], min_length=1)
+    flip: bool = True
+    amp: Literal["off", "bf16", "fp16"] = Field(
+        "off", description="mixed precision on a GPU; a CPU computes in float32"
+    )
+    fusion: Literal["max", "minmax", "flipmax"] = Field("max", description="max: IRN; minmax: SEAM; flipmax: AFA, ToCo")
+
+
+class ChooseThreshold(Section):
+    """The background score of maps that have no background of their own."""
+
+    policy: Literal["oracle", "auto", "fixed"] = Field(
+        "oracle",
+        description="oracle: the best on the training masks, and miou.csv says so; auto: from the maps alone "
+        "(docs/thresholds.md); fixed: `value`",
+    )
+    value: Fraction | None = Field(None, description="fixed: the background score")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _number(cls, given: Any) -> Any:
+        """A number or a policy's name stands for the whole section."""
+        if isinstance(given, bool) or not isinstance(given, int | float | str):
+            return given
+        return {"policy": given} if isinstance(given, str) else {"policy": "fixed", "value": given}
+
+    @model_validator(mode="after")
+    def _value_if_fixed(self) -> ChooseThreshold:
+        if (self.policy == "fixed") != (self.value is not None):
+            raise ValueError(
+                f"policy {self.policy} with value {self.value}; a value belongs to policy fixed, only there"
+            )
+        return self
+
+
+class MakePseudoLabels(Section):
+    """Refined scores to labels."""
+
+    par: PAR | None = Field(None, description="refine the scores by PAR, before the CRF if there is one")
+    crf: CRF | None = Field(CRF(), description="null: no CRF")
+
+
+class TrainSegmentation(Section):
+    """A segmentation network on the pseudo-labels."""
+
+    architecture: Literal["DeepLabV3Plus", "DeepLabV3", "FPN", "Unet", "PSPNet"] = "DeepLabV3Plus"
+    options: dict[str, Any] = Field({}, description="further arguments of segmentation_models_pytorch")
+    backbone: Backbone = Backbone(name="resnet101", output_stride=16)
+    init: Literal["backbone", "classifier"] = Field(
+        "backbone", description="start from the backbone's own weights, or from the trained classifier's"
+    )
+    labels: Literal["pseudo_labels", "ground_truth"] = Field(
+        "pseudo_labels", description="ground_truth: full supervision instead"
+    )
+    training: Training = Training()
+    rng_seed: int = Field(0, ge=0, description="of weights, batches and augmentation; by default the run's")
+
+
+class Segment(Section):
+    """Multi-scale, flipped inference of the segmentation network."""
+
+    scales: list[PositiveFloat] = Field([0.5, 0.75, 1.0, 1.25, 1.5], min_length=1)
+    flip: bool = True
+    fusion: Literal["mean", "max"] = Field(
+        "mean", description="of probabilities over scales and mirrors; max: of the scores, element-wise (AFA)"
+    )
+    amp: Literal["off", "bf16", "fp16"] = Field(
+        "off", description="mixed precision on a GPU; a CPU computes in float32"
+    )
+    crf: CRF | None = Field(None, description="null: no row segmentation_crf")
+
+
+class Quality(Section):
+    """Tables of what to check by eye, with or without masks."""
+
+
+class Row(Section):
+    """A row of miou.csv: its name, the split, and the file of the step that is measured."""
+
+    stage: str
+    split: Literal["train", "val"]
+    file: str
+
+
+class Evaluate(Section):
+    """The rows of miou.csv, in order."""
+
+    rows: list[Row]

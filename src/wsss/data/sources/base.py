@@ -1,0 +1,77 @@
+"""What a data source brings: its settings, the files that decide what it yields, and the terms they come under."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, Literal, NamedTuple
+
+import numpy as np
+from pydantic import Field
+
+from wsss.config.common import Component
+
+
+@dataclass(frozen=True)
+class About:
+    """What a user must know and cite. title; licence: terms in a sentence; citations; url: where it is published."""
+
+    title: str
+    licence: str
+    citations: tuple[str, ...] = ()
+    url: str = ""
+
+
+class Index(NamedTuple):
+    """The table that a source yields.
+
+    class_names: C names, background first. palette: (C, 3) uint8 RGB. rows: of index.csv, without sizes.
+    """
+
+    class_names: list[str]
+    palette: np.ndarray
+    rows: list[dict[str, str]]
+
+
+class Source(Component):
+    """Settings of a data source.
+
+    `implementation` is a function (settings, out, workers, preflight) → Index; it writes what it makes to `out`.
+    """
+
+    about: ClassVar[About]
+    places: ClassVar[frozenset[str]] = frozenset()
+    """Settings that say where files lie; moving the files changes no result that follows."""
+
+    @property
+    def has_masks(self) -> bool:
+        """Whether some images have masks to measure with."""
+        return True
+
+    def content(self) -> Iterator[tuple[str, Path]]:
+        """(name that stays when everything moves, file) of every file that decides the table, images and masks."""
+        yield from ()
+
+    def missing(self) -> str | None:
+        """`key: what is not there`, or nothing."""
+        return None
+
+
+class FileSource(Source):
+    """A source of image files, which may be broken."""
+
+    on_bad_image: Literal["stop", "skip"] = Field(
+        "stop",
+        description="what a broken image or mask (cut short, missing, of another size …) does: `stop` ends the run "
+        "with a list of all, `skip` leaves them out and lists them in skipped.csv",
+    )
+
+
+def files_below(folder: Path, name: str) -> Iterator[tuple[str, Path]]:
+    """(`name`/path, file) of every file below a folder, hidden ones left out, in the order of their paths."""
+    if folder.is_dir():
+        for path in sorted(folder.rglob("*")):
+            below = path.relative_to(folder)
+            if path.is_file() and not any(part.startswith(".") for part in below.parts):
+                yield f"{name}/{below.as_posix()}", path

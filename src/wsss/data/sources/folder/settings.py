@@ -1,0 +1,50 @@
+"""Settings of a folder of images and a CSV of labels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from wsss.data.sources.base import About, FileSource, files_below
+
+
+class Settings(FileSource):
+    """Your own images in a folder, however nested, and a CSV of image-level labels. Masks are optional."""
+
+    implementation = "wsss.data.sources.folder.index:read"
+    about = About("your own images", "Yours to know; say it where you publish masks or weights.")
+    places = frozenset({"images", "labels", "masks"})
+    dataset: Literal["folder"]
+    images: Path = Field(description="folder of images (JPEG, PNG, TIFF, BMP, WebP, GIF), searched with its subfolders")
+    labels: Path = Field(description="CSV, one row an image: columns image,labels, or image and a 0/1 column a class")
+    masks: Path | None = Field(
+        None, description="folder of masks named like their images (.png, class ids, 255 = void); used only to measure"
+    )
+    classes: list[str] | None = Field(None, description="order of the classes, as in the masks' ids; null: the CSV's")
+    val_fraction: Annotated[float, Field(gt=0, lt=1)] = Field(
+        0.2, description="share of images set aside, of every class alike; a column `split` in the CSV decides instead"
+    )
+    split_seed: int = Field(0, ge=0, description="random seed of the split")
+    max_edge: Annotated[int, Field(ge=64)] | None = Field(
+        1024, description="pixels; images with a longer edge are shrunk to it once; null: as they are"
+    )
+
+    @property
+    def has_masks(self) -> bool:
+        return self.masks is not None
+
+    def missing(self) -> str | None:
+        if not self.images.is_dir():
+            return f"images: no folder '{self.images}'"
+        if not self.labels.is_file():
+            return f"labels: no file '{self.labels}'; a CSV of labels is needed"
+        return None
+
+    def content(self) -> Iterator[tuple[str, Path]]:
+        yield "labels", self.labels
+        yield from files_below(self.images, "images")
+        if self.masks is not None:
+            yield from files_below(self.masks, "masks")

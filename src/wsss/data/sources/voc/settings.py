@@ -1,0 +1,73 @@
+"""Settings of PASCAL VOC's layout."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from wsss.data.sources.base import About, FileSource
+
+
+class Settings(FileSource):
+    """A VOCdevkit year folder: JPEGImages, SegmentationClass, ImageSets/Segmentation."""
+
+    implementation = "wsss.data.sources.voc.index:read"
+    about = About(
+        "PASCAL VOC 2012, with the annotations of SBD for trainaug",
+        "The images are Flickr users'; use is bound by Flickr's terms, for research as a rule. SBD's annotations "
+        "are free for research.",
+        (
+            "Everingham, Eslami, Van Gool, Williams, Winn, Zisserman: The PASCAL Visual Object Classes Challenge: "
+            "A Retrospective. IJCV 111(1), 2015.",
+            "Hariharan, Arbeláez, Bourdev, Maji, Malik: Semantic Contours from Inverse Detectors. ICCV 2011.",
+        ),
+        "http://host.robots.ox.ac.uk/pascal/VOC/voc2012/",
+    )
+    places = frozenset({"root", "download", "mirrors"})
+    dataset: Literal["voc"]
+    root: Path = Field(Path("data/VOCdevkit/VOC2012"), description="folder that holds JPEGImages/")
+    train_list: str = Field("trainaug", description="image list under ImageSets/Segmentation")
+    val_list: str = Field("val", description="image list under ImageSets/Segmentation")
+    labels: str = Field(
+        "annotations",
+        description="image-level labels from `annotations` (Annotations/*.xml), `masks`, or the path of a CSV "
+        "with columns image,labels (class names separated by spaces)",
+    )
+    measure_list: str | None = Field(
+        "train", description="training images whose masks measure the seeds (the papers use VOC's own 1464)"
+    )
+    download: bool = Field(
+        False, description="where root is not there: get VOC 2012 and SBD (3.4 GB), check them, build trainaug"
+    )
+    mirrors: list[str] = Field(
+        [], description="URLs of folders that hold the archives under their published names; tried before the official"
+    )
+
+    def missing(self) -> str | None:
+        if self.download or (self.root / "JPEGImages").is_dir():
+            return None
+        return (
+            f"root: no JPEGImages folder in '{self.root}'; set download: true to get VOC 2012 and SBD, or get "
+            "VOCtrainval_11-May-2012.tar from http://host.robots.ox.ac.uk/pascal/VOC/voc2012/ and extract it "
+            "so that the folder exists, or set root to your VOC folder"
+        )
+
+    def content(self) -> Iterator[tuple[str, Path]]:
+        lists = self.root / "ImageSets" / "Segmentation"
+        ids: dict[str, None] = {}
+        for name in dict.fromkeys((self.train_list, self.val_list, self.measure_list)):
+            if name and (lists / f"{name}.txt").is_file():
+                yield f"lists/{name}", lists / f"{name}.txt"
+                if name != self.measure_list or name == self.train_list:
+                    ids |= dict.fromkeys((lists / f"{name}.txt").read_text(errors="replace").split())
+        yield "classes", self.root / "classes.txt"
+        kinds = {"JPEGImages": "jpg", "SegmentationClass": "png", "SegmentationClassAug": "png"}
+        if self.labels == "annotations":
+            kinds["Annotations"] = "xml"
+        elif self.labels != "masks":
+            yield "labels", Path(self.labels)
+        for folder, suffix in kinds.items():
+            yield from ((f"{folder}/{i}", self.root / folder / f"{i}.{suffix}") for i in ids)

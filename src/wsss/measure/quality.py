@@ -1,0 +1,112 @@
+"""Says what a person should look at, without any mask: a sheet per class, and the images in order of doubt.
+
+`quality.csv`, one row a class:
+    images          training images that bear the label
+    found           % of them whose pseudo-label shows the class at all
+    agreement       IoU % of the thresholded activation maps and the pseudo-labels, pooled over those images
+    area_p10, area_median, area_p90
+                    share of the image that the class takes in the pseudo-labels, %
+    hint            what to check, if anything
+`images.csv`, one row an image, the most uncertain first:
+    agreement       IoU % of the two label maps, averaged over the image's labels; a label not found counts 0
+    unsure          % of the pixels whose best score is close to the threshold or to the second best class
+    missing         labels that the pseudo-label does not show
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from wsss.data.dataset import Dataset, Record
+from wsss.measure.scoremaps import winner, with_background
+from wsss.runtime.files import write_csv
+from wsss.runtime.progress import Progress, log
+from wsss.store.maps import ScoreMap, open_labels, open_scores
+
+CLOSE = 0.05
+"""Scores nearer than this are as good as equal."""
+LOW_FOUND, LOW_AGREEMENT, ALL_OVER = 80.0, 30.0, 75.0
+"""Percentages beyond which a class deserves a look."""
+
+
+def quality(dataset: Dataset, scores: Path, labels: Path, threshold: float, out: Path) -> None:
+    """Writes `quality.csv` and `images.csv` to `out`."""
+    records, names = dataset.split("train"), dataset.class_names
+    progress = Progress(len(records), "images")
+    images, classes = [], []
+    with open_scores(scores, names) as maps, open_labels(labels, names) as made:
+        for record in records:
+            image, present = measure(record, maps[record.image_id], made[record.image_id], threshold)
+            images.append(image | {"missing": ";".join(dataset.class_names[c] for c in image["missing"])})
+            classes += present
+            progress.update()
+    sheet = class_sheet(pd.DataFrame(classes, columns=_COUNTS), dataset.class_names)
+    write_csv(sheet, out / "quality.csv", digits=2)
+    table = pd.DataFrame(images).sort_values(["agreement", "unsure", "image_id"], ascending=[True, False, True])
+    write_csv(table, out / "images.csv", digits=2)
+    for row in sheet[sheet["hint"] != ""].itertuples():
+        log.warning("class '%s': %s", row[1], row.hint)
+    log.info("most uncertain: %s", ", ".join(table["image_id"].head(5)))
+
+
+_COUNTS = ["class", "both", "either", "area", "found"]
+
+
+def measure(
+    record: Record, maps: ScoreMap, label: np.ndarray, threshold: float
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """An image's row, and for each of its classes the pixels of seed ∧ label and seed ∨ label, and its area."""
+    complete = with_background(maps, threshold)
+    seed = winner(complete)
+    present = []
+    for c in record.classes.tolist():
+        in_seed, in_label = seed == c, label == c
+        both, either = int((in_seed & in_label).sum()), int((in_seed | in_label).sum())
+        area = float(in_label.mean())
+        present.append({"class": c, "both": both, "either": either, "area": area, "found": bool(area)})
+    agreement = [p["both"] / p["either"] if p["both"] else 0.0 for p in present]
+    top = np.sort(complete.scores, axis=0)[-2:]
+    unsure = float((top[-1] - top[0] < CLOSE).mean()) if len(top) > 1 else 0.0
+    row = {
+        "image_id": record.image_id,
+        "image": str(record.image),
+        "agreement": 100 * float(np.mean(agreement)) if agreement else 100.0,
+        "unsure": 100 * unsure,
+        "foreground": 100 * float(((label > 0) & (label < 255)).mean()),
+        "missing": [p["class"] for p in present if not p["found"]],
+    }
+    return row, present
+
+
+def class_sheet(counts: pd.DataFrame, class_names: list[str]) -> pd.DataFrame:
+    """quality.csv from the rows of `measure`."""
+    rows = []
+    for c, name in enumerate(class_names[1:], start=1):
+        own = counts[counts["class"] == c]
+        area = 100 * own["area"].to_numpy(float)
+        row = {
+            "class": name,
+            "images": len(own),
+            "found": 100 * own["found"].mean() if len(own) else 0.0,
+            "agreement": 100 * own["both"].sum() / max(1, own["either"].sum()),
+        }
+        for label, share in (("area_p10", 10), ("area_median", 50), ("area_p90", 90)):
+            row[label] = float(np.percentile(area, share)) if len(area) else 0.0
+        rows.append(row | {"hint": _hint(row)})
+    return pd.DataFrame(rows)
+
+
+def _hint(row: dict[str, Any]) -> str:
+    if row["images"] == 0:
+        return "no training image bears this label"
+    if row["found"] < LOW_FOUND:
+        return f"not found in {100 - row['found']:.0f} % of its images: wrong labels, or too few images to learn it"
+    if row["area_median"] > ALL_OVER:
+        return "fills the images: a scene more than an object, or its surroundings are taken for it"
+    if row["agreement"] < LOW_AGREEMENT:
+        return "activation maps and pseudo-labels disagree: look at its images first"
+    return ""

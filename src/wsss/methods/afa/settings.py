@@ -1,0 +1,28 @@
+"""Settings of the method."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, PositiveInt
+
+from wsss.config.common import Component, Decodes, Fraction, Scales, Weight
+
+
+class Settings(Component, Decodes):
+    """AFA (Ru 2022): affinity from attention and a decoder, in one training; a MiT with strides 4, 2, 2, 1."""
+
+    implementation = "wsss.methods.afa.network:AFA"
+    name: Literal["afa"]
+    decoder_width: PositiveInt = Field(256, description="channels of the SegFormer decoder")
+    attention_blocks: list[int] = Field([-2, -1], min_length=1, description="last-stage blocks that make the affinity")
+    freeze_norms: bool = Field(True, description="LayerNorms are not trained (as published); false from scratch")
+    scales: Scales = Field([1.0, 0.5, 1.5], description="of the CAMs that make the labels")
+    background: tuple[Fraction, Fraction] = Field((0.35, 0.55), description="low and high background score (§4.1)")
+    radius: PositiveInt = Field(8, description="cells; pairs farther apart (Chebyshev) are not compared")
+    warmup_steps: int = Field(2000, ge=0, description="steps with the classification loss alone")
+    refined_steps: int = Field(6000, ge=0, description="first step whose labels are propagated by the affinity")
+    segmentation_weight: Weight = Field(0.1, description="factor of L_seg (eq. 14)")
+    affinity_weight: Weight = Field(0.1, description="factor of L_aff (eq. 14)")
+    dilations: list[PositiveInt] = Field([1, 2, 4, 8, 12, 24], min_length=1, description="of PAR, pixels at ½ size")
+    iterations: PositiveInt = Field(10, description="of PAR")

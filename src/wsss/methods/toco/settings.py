@@ -1,0 +1,35 @@
+"""Settings of the method."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, PositiveFloat, PositiveInt
+
+from wsss.config.common import Component, Decodes, Fraction, Scales, Weight
+
+
+class Settings(Component, Decodes):
+    """ToCo (Ru 2023): token contrast and a decoder, in one training; a timm ViT."""
+
+    implementation = "wsss.methods.toco.network:ToCo"
+    name: Literal["toco"]
+    aux_block: int = Field(-3, description="block of the auxiliary classifier; negative: from the last one")
+    cam_scales: Scales = Field([1.0, 0.5, 1.5], description="of the CAMs that supervise")
+    low_threshold: Fraction = Field(0.25, description="CAMs up to here are background")
+    high_threshold: Fraction = Field(0.7, description="CAMs from here on are a class")
+    local_crops: PositiveInt = Field(8, description="mined crops an image (§3.3)")
+    crop_size: PositiveInt = Field(96, description="side of a mined crop, pixels")
+    temperature: PositiveFloat = Field(0.5, description="of the class-token contrast (eq. 5)")
+    momentum: Fraction = Field(0.9, description="of the teacher head's moving average")
+    projection: Annotated[list[PositiveInt], Field(min_length=3, max_length=3)] = Field(
+        [2048, 256, 1024], description="hidden, bottleneck and output width of the projection heads"
+    )
+    segment_start: int = Field(2000, ge=0, description="first step with the decoder's losses")
+    freeze_positions: bool = Field(True, description="position embedding as it is (published); false from scratch")
+    energy_sigma_rgb: PositiveFloat = Field(15.0, description="energy loss: grey values of 0..255")
+    energy_sigma_xy: PositiveFloat = Field(100.0, description="energy loss: pixels")
+    energy_kernel: Literal["lattice", "exact"] = Field("lattice", description="energy loss: exact is slow, a reference")
+    weights: dict[Literal["cls", "cls_aux", "ptc", "ctc", "seg", "energy"], Weight] | None = Field(
+        None, description="factors of the loss terms; null: 1, 1, 0.2, 0.5, 0.1, 0.05 (§4.1)"
+    )

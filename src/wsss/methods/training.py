@@ -1,0 +1,71 @@
+"""Training a classifier on image-level labels."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import torch
+
+from wsss.backbones.build import freeze
+from wsss.config.stages import TrainClassifier
+from wsss.data.dataset import Dataset
+from wsss.data.loading import Samples, derive_seed
+from wsss.localise.inference import class_scores
+from wsss.localise.samples import write_sample_cams
+from wsss.measure.iou import average_precision
+from wsss.methods.base import Method
+from wsss.methods.load import build_method
+from wsss.runtime.files import write_atomically
+from wsss.runtime.progress import log
+from wsss.store.models import save_model
+from wsss.training.loop import write_history
+from wsss.training.session import Place, make_augment, train
+
+
+def train_classifier(settings: TrainClassifier, dataset: Dataset, place: Place) -> None:
+    """Writes `model.safetensors`, `history.csv` and `average_precision.csv` to the place.
+
+    The history is empty where nothing is trained.
+    """
+    torch.manual_seed(derive_seed(settings.rng_seed, "init"))
+    model = build_method(settings, len(dataset.class_names) - 1)
+    if settings.training is None:
+        write_history({"lr": []}, place.out / "history.csv")
+    else:
+        _train(model, settings, dataset, place)
+    section = settings.model_dump(mode="json", exclude={"rng_seed"})
+    if place.writes:
+        measure(model, dataset, place)
+        save_model(model, place.out / "model.safetensors", "classifier", section, dataset.class_names)
+    if place.tensorboard and place.writes:
+        write_sample_cams(place.events, model, dataset.split("train"), dataset.class_names)
+
+
+def _train(model: Method, settings: TrainClassifier, dataset: Dataset, place: Place) -> None:
+    freeze(model.backbone, settings.training)
+    augment = make_augment(settings.training.augment, model.backbone)
+    samples = Samples(dataset.split("train"), augment, settings.rng_seed)
+    train(
+        model,
+        model.head_parameters(),
+        lambda model, item, step: model(item[0], step),
+        samples,
+        settings.training,
+        settings.rng_seed,
+        place,
+    )
+
+
+def measure(model: Method, dataset: Dataset, place: Place) -> None:
+    """Writes the average precision of each class on val, in percent, and of all (`mean`): it needs labels, no masks."""
+    records, names = dataset.split("val"), dataset.class_names[1:]
+    table = pd.DataFrame({"class": names, "images": 0, "average_precision": np.nan})
+    if records:
+        scores, labels = class_scores(model.to(place.device).eval(), records, place.device)
+        table["images"] = labels.sum(0).astype(int)
+        table["average_precision"] = 100 * average_precision(scores, labels)
+        mean = table["average_precision"].mean()
+        table.loc[len(table)] = ["mean", len(records), mean]
+        log.info("mean average precision on val: %.1f %%", mean)
+    text = table.to_csv(index=False, float_format="%.2f", lineterminator="\n")
+    write_atomically(place.out / "average_precision.csv", text)

@@ -1,0 +1,72 @@
+"""A step's inputs as they are on disk, against what was planned."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+from wsss.config.common import outside_files
+from wsss.config.registry import SOURCES
+from wsss.data.sources.base import Source
+from wsss.plan.code import code_digest
+from wsss.plan.manifest import Manifest, read_manifest
+from wsss.runtime.contents import Contents
+
+
+def check_inputs(manifest: Manifest, settings: BaseModel, inputs: Mapping[str, Path | None]) -> None:
+    """Inputs must be what was planned: the steps upstream, and the files that the settings name.
+
+    inputs: role → folder of a step, or a file in it.
+
+    Raises:
+        ValueError: one of them is another.
+    """
+    for role, path in inputs.items():
+        if path is None or role not in manifest.upstream:
+            continue
+        folder = path if path.is_dir() else path.parent
+        found = identity_of(read_manifest(folder))
+        if found != manifest.upstream[role]:
+            raise ValueError(f"{folder}: holds the results of step {found}, planned was {manifest.upstream[role]}")
+    contents = Contents()
+    for key, path in outside_files(settings):
+        if contents.digest([("file", path)], key) != manifest.content.get(key):
+            raise ValueError(f"{path}: changed since the run was planned; start it again")
+
+
+def manifest_of(stage: str, settings: BaseModel, inputs: Mapping[str, Path | None]) -> Manifest:
+    """The manifest of a stage that is started by hand, of its inputs as they are now."""
+    contents = Contents()
+    content = {key: contents.digest([("file", path)], key) for key, path in outside_files(settings)}
+    upstream: dict[str, str] = {}
+    for role, path in inputs.items():
+        if path is None:
+            continue
+        try:
+            upstream[role] = identity_of(read_manifest(path if path.is_dir() else path.parent))
+        except ValueError:
+            files = sorted(path.glob("*.*")) if path.is_dir() else [path]
+            content[role] = contents.digest([(file.name, file) for file in files], role)
+    if isinstance(settings, Source):
+        content["data"] = contents.digest(settings.content(), settings.dataset)
+    return Manifest(stage, settings.model_dump(mode="json"), code_digest(f"wsss.stages.{stage}"), upstream, content)
+
+
+def identity_of(manifest: Manifest) -> str:
+    """What steps downstream know a step by: its key, for a data set without the places of its files."""
+    places = places_of(manifest)
+    if not places:
+        return manifest.key
+    settings = {name: value for name, value in manifest.settings.items() if name not in places}
+    return Manifest(manifest.stage, settings, manifest.code, manifest.upstream, manifest.content).key
+
+
+def places_of(manifest: Manifest) -> frozenset[str]:
+    """The settings of a data set that say where its files lie."""
+    source: Any = (
+        SOURCES.modules.get(manifest.settings.get("dataset", "")) if manifest.stage == "prepare_data" else None
+    )
+    return source.Settings.places if source else frozenset()

@@ -1,0 +1,97 @@
+"""What decides a step's result, kept in its folder as `manifest.json`; the digest of it is the step's key."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+from wsss.runtime.files import write_atomically
+
+NAME = "manifest.json"
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """All that decides a result.
+
+    stage: its name. settings: JSON types, without the places of outside files. code: digest of what the stage runs.
+    upstream: role → identity of the step that fills it. content: role → digest of an outside file or data set.
+    """
+
+    stage: str
+    settings: Mapping[str, Any]
+    code: str
+    upstream: Mapping[str, str] = field(default_factory=dict)
+    content: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def key(self) -> str:
+        """16 hex digits; equal for equal work."""
+        text = json.dumps(asdict(self), sort_keys=True)
+        return hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()[:16]
+
+    def text(self, indent: int | None = None) -> str:
+        """JSON, with the key."""
+        return json.dumps({"key": self.key, **asdict(self)}, indent=indent, sort_keys=True)
+
+    @classmethod
+    def parse(cls, text: str, where: str = "manifest") -> Self:
+        """The manifest of a JSON text.
+
+        Raises:
+            ValueError: not a manifest, or one whose parts do not give its key.
+        """
+        try:
+            parts = json.loads(text)
+            key = parts.pop("key")
+            found = cls(**parts)
+            fits = found.key == key
+        except (ValueError, TypeError, AttributeError, KeyError):
+            raise ValueError(f"{where}: not a manifest of a stage; remove its folder") from None
+        if not fits:
+            raise ValueError(f"{where}: its parts give key {found.key}, not {key}; remove its folder")
+        return found
+
+    def write(self, folder: Path) -> None:
+        """Puts the manifest into the step's folder.
+
+        Raises:
+            ValueError: the folder holds another step's results.
+        """
+        path = folder / NAME
+        if path.is_file() and read_manifest(folder).key != self.key:
+            raise ValueError(
+                f"{path}: results of another step (key {read_manifest(folder).key}); choose another folder"
+            )
+        if not path.is_file():
+            write_atomically(path, self.text(indent=1))
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """The manifest in a step's folder.
+
+    Raises:
+        ValueError: there is none, or it is damaged.
+    """
+    path = folder / NAME
+    try:
+        return Manifest.parse(path.read_text(), str(path))
+    except OSError:
+        raise ValueError(f"{path}: no such file; the folder was not made by this workflow") from None
+    except UnicodeDecodeError:
+        raise ValueError(f"{path}: not a manifest of a stage; remove its folder") from None
+
+
+def require_same(folder: Path, key: str) -> None:
+    """A step's folder must be of the step that it is taken for.
+
+    Raises:
+        ValueError: it is of another, or has no manifest.
+    """
+    found = read_manifest(folder).key
+    if found != key:
+        raise ValueError(f"{folder}: holds the results of step {found}, expected {key}; remove the folder")

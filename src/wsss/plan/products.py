@@ -1,0 +1,81 @@
+"""Results that bear a name instead of a key: a run's table and report, a comparison, a paper's tables.
+
+Each records what it was made of in a hidden file beside it; where that is not what is planned, it is made again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+
+from wsss.plan.code import code_digest
+from wsss.plan.notes import noted
+from wsss.plan.outline import outline
+from wsss.plan.run import Plan
+from wsss.plan.tables import PlannedEntry
+
+
+def table_digest(plan: Plan) -> str:
+    """What a run's links, miou.csv and model/ are made of."""
+    return _digest(outline(plan), code_digest("wsss.stages.collect"))
+
+
+def report_digest(plan: Plan) -> str:
+    """What a run's page and figures are made of."""
+    return _digest(table_digest(plan), code_digest("wsss.stages.report"), _templates())
+
+
+def comparison_digest(plans: Iterable[Plan]) -> str:
+    """What the page that compares runs is made of."""
+    return _digest([table_digest(plan) for plan in plans], code_digest("wsss.cli.compare"), _templates())
+
+
+def entries_digest(entries: Sequence[PlannedEntry]) -> str:
+    """What a paper's tables are made of."""
+    parts = [[e.entry.table, e.entry.name, e.entry.stage, e.entry.published, e.plan.steps[-1].key] for e in entries]
+    return _digest(parts, code_digest("wsss.stages.make_table"))
+
+
+def affinity_map_digest(plan: Plan) -> str:
+    """What pictures of a run's affinities are made of."""
+    keys = [step.key for step in plan.steps if step.stage in ("prepare_data", "train_classifier")]
+    return _digest(keys, code_digest("wsss.stages.affinity_map", *plan.method_code))
+
+
+def outdated(
+    targets: Iterable[str],
+    plans: Mapping[str, Plan],
+    tables: Mapping[str, Sequence[PlannedEntry]],
+    compared: Sequence[str] = (),
+) -> frozenset[str]:
+    """The products among the targets, or that they need, which are there and made of something else.
+
+    compared: the runs of results/compare.html.
+    """
+    wanted: dict[str, str] = {}
+    for target in targets:
+        if (found := re.match(r"results/tables/([^/]+?)(-scales)?\.", target)) and found[1] in tables:
+            wanted[f"results/tables/{found[1]}.csv"] = entries_digest(tables[found[1]])
+        elif (found := re.match(r"results/([^/]+)/", target)) and found[1] in plans:
+            plan = plans[found[1]]
+            wanted[f"results/{found[1]}/miou.csv"] = table_digest(plan)
+            wanted[f"results/{found[1]}/report.html"] = report_digest(plan)
+            if "/affinity_map/" in target:
+                wanted[target] = affinity_map_digest(plan)
+        elif target == "results/compare.html" and all(name in plans for name in compared):
+            wanted[target] = comparison_digest(plans[name] for name in compared)
+    return frozenset(file for file, digest in wanted.items() if Path(file).exists() and noted(Path(file)) != digest)
+
+
+def _digest(*parts: object) -> str:
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _templates() -> str:
+    """Digest of the pages' templates."""
+    files = sorted((resources.files("wsss") / "report" / "templates").iterdir(), key=lambda file: file.name)
+    return _digest([[file.name, file.read_text(encoding="utf-8")] for file in files])

@@ -1,0 +1,47 @@
+"""Settings of AffinityNet: its walk, its network and the labels that supervise it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, PositiveFloat, PositiveInt
+
+from wsss.config.common import Component, OutsideFile
+from wsss.config.sections import CRF
+from wsss.config.sections import Training as TrainingSection
+
+
+class Settings(Component):
+    """Random walk over AffinityNet's affinities, with the background as a class of its own."""
+
+    implementation = "wsss.refine.affinitynet.walk:AffinityWalk"
+    method: Literal["affinitynet"]
+    alpha: PositiveFloat = Field(6, description="background (1 − max CAM)^α before the walk")
+    beta: PositiveFloat = Field(8, description="exponent of the affinities in the transition matrix")
+    steps: PositiveInt = Field(64, description="steps of the walk (a power of two in the papers)")
+
+
+class Training(Component):
+    """Semantic affinities between neighbouring cells (Ahn & Kwak 2018)."""
+
+    implementation = "wsss.refine.affinitynet.training:AffinityNetTraining"
+    method: Literal["affinitynet"]
+    stride: Literal[4, 8, 16] = Field(8, description="pixels per cell of the affinity grid")
+    radius: Annotated[int, Field(ge=2)] = Field(5, description="cells; pairs closer than this are compared")
+    inner_pairs: bool = Field(False, description="train on cells that have all neighbours in the crop only, as PSA ran")
+    channels: Annotated[list[PositiveInt], Field(min_length=1)] = Field(
+        [64, 128, 256], description="features taken from each of the last stages; three in the paper"
+    )
+    checkpoint: OutsideFile | None = Field(None, description="published AffinityNet of PSA or SEAM, used as it is")
+    training: TrainingSection = TrainingSection()
+    rng_seed: int = Field(0, ge=0, description="of weights, batches and augmentation; by default the run's")
+
+
+class Labels(Component):
+    """Confident labels that supervise AffinityNet: CRFs on two background scores (Ahn & Kwak 2018, §3.2)."""
+
+    implementation = "wsss.refine.affinitynet.labels:PowerLabels"
+    method: Literal["affinitynet"]
+    low_alpha: PositiveFloat = Field(4, description="background (1 − max CAM)^α, generous to foreground-free")
+    high_alpha: PositiveFloat = Field(24, description="background (1 − max CAM)^α, strict")
+    crf: CRF = CRF()

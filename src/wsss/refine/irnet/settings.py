@@ -1,0 +1,49 @@
+"""Settings of IRNet: its walk, its network and the labels that supervise it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, PositiveFloat, PositiveInt
+
+from wsss.config.common import Component, Fraction, OutsideFile
+from wsss.config.sections import CRF
+from wsss.config.sections import Training as TrainingSection
+
+
+class Settings(Component):
+    """Random walk that stops at IRNet's boundaries; scores are relative to the image's highest."""
+
+    implementation = "wsss.refine.irnet.walk:BoundaryWalk"
+    method: Literal["irnet"]
+    radius: Annotated[int, Field(ge=2)] = Field(5, description="cells; how far one step reaches")
+    beta: PositiveFloat = Field(10, description="exponent of the affinities in the transition matrix")
+    steps: PositiveInt = Field(256, description="steps of the walk (a power of two in the papers)")
+    threshold: Fraction = Field(0.25, description="background score after the walk")
+
+
+class Training(Component):
+    """Class boundaries and displacements to object centres (Ahn 2019), on the classifier's frozen backbone.
+
+    The boundary branch trains with lr, the displacement branch with head_lr_multiplier × lr.
+    """
+
+    implementation = "wsss.refine.irnet.training:IRNetTraining"
+    method: Literal["irnet"]
+    stride: Literal[4, 8] = Field(4, description="pixels per cell of the boundary map")
+    radius: Annotated[int, Field(ge=2)] = Field(10, description="cells; pairs closer than this are compared")
+    inner_pairs: bool = Field(False, description="train on cells that have all neighbours in the crop only, as IRN ran")
+    checkpoint: OutsideFile | None = Field(None, description="published boundary network of IRN, used as it is")
+    training: TrainingSection = TrainingSection()
+    rng_seed: int = Field(0, ge=0, description="of weights, batches and augmentation; by default the run's")
+
+
+class Labels(Component):
+    """Confident labels that supervise IRNet: CRFs on the labels of two thresholds (Ahn 2019, §4.1)."""
+
+    implementation = "wsss.refine.irnet.labels:ThresholdLabels"
+    method: Literal["irnet"]
+    foreground_threshold: Fraction = Field(0.30, description="background score above which a class is certain")
+    background_threshold: Fraction = Field(0.05, description="background score below which background is certain")
+    gt_prob: Annotated[float, Field(gt=0, lt=1)] = Field(0.7, description="how far the CRF trusts a given label")
+    crf: CRF = CRF(bilateral_sxy=50, bilateral_srgb=5)

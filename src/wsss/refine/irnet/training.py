@@ -1,0 +1,81 @@
+"""Training IRNet on confident labels (Ahn 2019, §4.2)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from wsss.backbones.base import Backbone
+from wsss.data.augment import to_input
+from wsss.data.dataset import Record, read_image
+from wsss.refine.affinitynet.network import affinity_labels
+from wsss.refine.base import Terms
+from wsss.refine.irnet.network import IRNet, irnet_loss
+from wsss.refine.irnet.paths import path_offsets
+from wsss.refine.irnet.settings import Training
+from wsss.runtime.progress import Progress, log
+from wsss.runtime.tensors import resize
+from wsss.training.session import Place
+
+
+class IRNetTraining:
+    """Builds the network on the frozen backbone and computes its five terms over the pairs of a batch."""
+
+    def __init__(self, settings: Training) -> None:
+        self.settings = settings
+
+    def build(self, backbone: Backbone) -> IRNet:
+        return IRNet(backbone, self.settings.stride, self.settings.training.augment.crop)
+
+    def head_parameters(self, model: IRNet) -> Iterable[nn.Parameter]:
+        return model.displacement_parameters()
+
+    def terms(self, model: IRNet, item: tuple[Any, Tensor], _step: int) -> Terms:
+        batch, labels = item
+        offsets = path_offsets(self.settings.radius).to(labels.device)
+        pairs = affinity_labels(sample_labels(labels, model.stride), offsets, self.settings.inner_pairs)
+        losses = irnet_loss(*model(batch.images), pairs, self.settings.radius)
+        return {
+            "background": losses.background / 4,
+            "foreground": losses.foreground / 4,
+            "different": losses.different / 2,
+            "displacement_foreground": losses.displacement_foreground / 2,
+            "displacement_background": losses.displacement_background / 2,
+        }
+
+    def finish(self, model: IRNet, records: Sequence[Record], place: Place) -> None:
+        """Gives `model` its mean displacement over the training images, which inference subtracts."""
+        progress = Progress(len(records), "images")
+        training = self.settings.training
+        batches = corner_crops(records, model.backbone, training.augment.crop, training.batch_size)
+
+        def moved() -> Iterator[Tensor]:
+            for batch in batches:
+                yield batch.to(place.device)
+                progress.update(len(batch))
+
+        model.measure_mean_displacement(moved())
+        log.info("mean displacement (y, x): %.3f, %.3f cells", *model.mean_displacement.tolist())
+
+
+def sample_labels(labels: Tensor, stride: int) -> Tensor:
+    """(B, H, W) class ids with 255 → (B, h, w): the one at the centre of each block, as IRN does."""
+    grid = tuple(-(-side // stride) for side in labels.shape[1:])
+    return resize(labels[None], grid, mode="nearest-exact")[0]
+
+
+def corner_crops(records: Sequence[Record], backbone: Backbone, crop: int, batch_size: int) -> Iterator[Tensor]:
+    """Normalised images in batches (B, 3, crop, crop), cut or padded with 0 at the bottom and right."""
+
+    def read(record: Record) -> Tensor:
+        pixels = to_input(read_image(record.image), backbone.mean, backbone.std)[:, :crop, :crop]
+        return F.pad(pixels, (0, crop - pixels.shape[2], 0, crop - pixels.shape[1]))
+
+    with ThreadPoolExecutor(2) as pool:
+        for start in range(0, len(records), batch_size):
+            yield torch.stack(list(pool.map(read, records[start : start + batch_size])))

@@ -1,0 +1,31 @@
+"""IRNet's random walk as a refinement."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from wsss.data.augment import to_inputs
+from wsss.refine.base import Models
+from wsss.refine.irnet.network import propagate_group_to_boundary
+from wsss.refine.irnet.settings import Settings
+from wsss.refine.load import load_affinity
+from wsss.runtime.tensors import max_normalise, resize
+
+
+class BoundaryWalk:
+    """Maps walk until they meet the boundaries of a trained IRNet (Ahn 2019, §4.3)."""
+
+    def __init__(self, settings: Settings, models: Models, device: torch.device) -> None:
+        self.settings, self.device = settings, device
+        self.model = load_affinity(models.affinity).to(device)
+
+    def __call__(self, images: np.ndarray, maps: Sequence[Tensor]) -> list[Tensor]:
+        model, walk = self.model, self.settings
+        boundary, _ = model.infer(to_inputs(images, model.backbone.mean, model.backbone.std, self.device))
+        strided = [max_normalise(resize(cams, tuple(boundary.shape[1:]), align_corners=False)) for cams in maps]
+        chosen = {"radius": walk.radius, "beta": walk.beta, "steps": walk.steps, "threshold": walk.threshold}
+        return propagate_group_to_boundary(strided, boundary, model.stride, images.shape[1:3], **chosen)

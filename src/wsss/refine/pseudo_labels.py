@@ -1,0 +1,43 @@
+"""Scores to labels: optional PAR and DenseCRF, then the highest score wins."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from wsss.config.sections import PAR
+from wsss.config.stages import MakePseudoLabels
+from wsss.measure.scoremaps import winner
+from wsss.refine.crf.dense import crf_score_group
+from wsss.refine.par import par
+from wsss.store.maps import ScoreMap
+
+
+def pseudo_labels(
+    images: Sequence[np.ndarray], maps: Sequence[ScoreMap], settings: MakePseudoLabels, device: torch.device
+) -> list[np.ndarray]:
+    """(H, W) uint8 class ids of maps that include the background; ties go to the lowest class.
+
+    images: (H, W, 3) uint8, of one size. device: of the CRF.
+    """
+    if settings.par is not None:
+        shares = [refine_by_par(i, _shares(m), settings.par) for i, m in zip(images, maps, strict=True)]
+        maps = [ScoreMap(m.classes, s) for m, s in zip(maps, shares, strict=True)]
+    if settings.crf is None:
+        return [winner(found) for found in maps]
+    classes, shares = [m.classes.tolist() for m in maps], [_shares(m) for m in maps]
+    labels = crf_score_group(images, classes, shares, settings.crf, settings.crf.backend, device)
+    return [label.astype(np.uint8) for label in labels]
+
+
+def refine_by_par(image: np.ndarray, shares: np.ndarray, settings: PAR) -> np.ndarray:
+    """Class shares (L, H, W) that follow the image (H, W, 3) uint8."""
+    pixels = torch.from_numpy(image).permute(2, 0, 1)[None]
+    return par(pixels, torch.from_numpy(shares)[None], settings.dilations, settings.iterations)[0].numpy()
+
+
+def _shares(scores: ScoreMap) -> np.ndarray:
+    """(L, H, W) that sum to 1 at every pixel with any score."""
+    return scores.scores / np.maximum(scores.scores.sum(0), 1e-5)

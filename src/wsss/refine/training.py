@@ -1,0 +1,42 @@
+"""From confident labels to an affinity network."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from wsss.backbones.build import classifier_backbone
+from wsss.backbones.checkpoints import load_published
+from wsss.config.stages import TrainAffinity
+from wsss.data.dataset import Dataset
+from wsss.data.loading import Samples, StoredLabels, derive_seed
+from wsss.store.models import save_model
+from wsss.training.loop import write_history
+from wsss.training.session import Place, make_augment, train
+
+
+def train_affinity(
+    settings: TrainAffinity, dataset: Dataset, classifier: Path, labels: Path | None, place: Place
+) -> None:
+    """Writes `model.safetensors` and `history.csv` to the place; the backbone starts as the classifier's.
+
+    labels: None if the settings name a checkpoint, which is taken as it is.
+    """
+    torch.manual_seed(derive_seed(settings.rng_seed, "init"))
+    backbone, backbone_settings = classifier_backbone(classifier)
+    training = settings.load()(settings)
+    model = training.build(backbone)
+    if settings.checkpoint is not None:
+        load_published(model, settings.checkpoint)
+        write_history({"lr": []}, place.out / "history.csv")
+    else:
+        augment = make_augment(settings.training.augment, backbone)
+        records = dataset.split("train")
+        samples = Samples(records, augment, settings.rng_seed, StoredLabels(labels, dataset.class_names))
+        head = training.head_parameters(model)
+        train(model, head, training.terms, samples, settings.training, settings.rng_seed, place)
+        training.finish(model, records, place)
+    built = {"affinity": settings.model_dump(mode="json"), "backbone": backbone_settings}
+    if place.writes:
+        save_model(model, place.out / "model.safetensors", "affinity", built, dataset.class_names)
