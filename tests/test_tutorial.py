@@ -62,7 +62,7 @@ def shorten(file: Path) -> None:
     run = config["runs"]["photos"]
     for stage in ("train_classifier", "train_affinity", "train_segmentation"):
         run[stage] = run.get(stage, {}) | {"training": BRIEF}
-    run["execution"] = {"shards": 1, "device": "cpu"}
+    config["execution"] = {"shards": 1, "device": "cpu"}
     file.write_text(yaml.safe_dump(config))
 
 

@@ -26,10 +26,10 @@ EXECUTION = {"shards": 1, "checkpoint_seconds": 0.01}
 class Project:
     """A working directory with a config of its own."""
 
-    def __init__(self, folder: Path, run: dict[str, Any]) -> None:
+    def __init__(self, folder: Path, run: dict[str, Any], **execution: Any) -> None:
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
-        self.configure(run)
+        self.configure(run, **execution)
 
     def configure(self, run: dict[str, Any], **execution: Any) -> None:
         config = {"runs": {"tiny": run}, "execution": EXECUTION | execution}

@@ -47,7 +47,7 @@ def test_it_looks_reports_and_writes_a_config_that_is_valid(own, monkeypatch):
     monkeypatch.chdir(own)
     config = yaml.safe_load((own / "photos.yaml").read_text())
     run = load_run("photos", config["runs"], presets)
-    assert run.infer_cam.threshold == "auto" and run.prepare_data.dataset == "folder"
+    assert run.choose_threshold.policy == "auto" and run.prepare_data.dataset == "folder"
     assert missing_inputs(plan_runs(config, presets)["photos"]) is None
     assert "photos.yaml exists; choose another --name" in init(own).stderr
     assert init(own, "--force").returncode == 0
@@ -93,8 +93,8 @@ def test_other_images_are_other_data(own, monkeypatch):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"infer_cam": {"threshold": "oracle"}}, "runs.photos.infer_cam.threshold: oracle needs prepare_data.masks"),
-        ({"train_segmentation": {"upper_bound": True}}, "train_segmentation: upper_bound: true needs"),
+        ({"choose_threshold": "oracle"}, "runs.photos.choose_threshold: oracle needs prepare_data.masks"),
+        ({"upper_bound": True}, "runs.photos.upper_bound: true needs"),
         ({"prepare_data": {"images": "fotos"}}, "runs.photos.prepare_data.images: no folder 'fotos'"),
         ({"prepare_data": {"labels": "l.csv"}}, "runs.photos.prepare_data.labels: no file 'l.csv'"),
     ],
@@ -105,7 +105,8 @@ def test_what_a_run_lacks_is_one_line(own, monkeypatch, change, message):
     monkeypatch.chdir(own)
     config = yaml.safe_load((own / "photos.yaml").read_text())
     for section, values in change.items():
-        config["runs"]["photos"][section] |= values
+        run = config["runs"]["photos"]
+        run[section] = run[section] | values if isinstance(values, dict) else values
     line = missing_inputs(plan_runs(config, presets)["photos"])
     assert message in line and "\n" not in line
 

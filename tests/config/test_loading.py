@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from wsss.config.loading import ConfigError, load_run, load_section, merge
-from wsss.config.run import CRF
+from wsss.config.sections import CRF
 
 SHAPES = {"prepare_data": {"dataset": "shapes"}}
 

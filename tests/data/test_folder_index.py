@@ -9,7 +9,9 @@ import pytest
 from PIL import ExifTags, Image
 
 from wsss.data.dataset import Dataset, image_size, read_image, write_index
-from wsss.data.sources.folder.index import check_images, folder_index, source_digest_text, survey
+from wsss.data.sources.folder.index import check_images, folder_index, survey
+from wsss.data.sources.folder.settings import Settings
+from wsss.runtime.contents import Contents
 
 SETTINGS = {"masks": None, "classes": None, "val_fraction": 0.4, "split_seed": 0, "max_edge": 64}
 
@@ -71,8 +73,12 @@ def test_a_split_column_decides(own):
 
 
 def test_the_digest_follows_every_file(own):
+    settings = Settings(
+        dataset="folder", images=own / "photos", labels=own / "labels.csv", masks=own / "masks", on_bad_image="stop"
+    )
+
     def text():
-        return source_digest_text(own / "photos", own / "labels.csv", own / "masks")
+        return Contents(own / "cache.json").digest(settings.content(), "own")
 
     first = text()
     assert first == text()

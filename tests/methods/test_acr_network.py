@@ -7,7 +7,6 @@ import torch
 
 from wsss.backbones.vit import ViTBackbone
 from wsss.data.batch import Batch
-from wsss.methods import get_method
 from wsss.methods.acr.network import (
     ACR,
     GRADIENT_MODES,
@@ -28,7 +27,7 @@ def _seed():
 
 
 def tiny(**options) -> ACR:
-    return get_method("acr")(ViTBackbone("test_vit"), K, **options).eval()
+    return ACR(ViTBackbone("test_vit"), K, **options).eval()
 
 
 @torch.no_grad()

@@ -12,11 +12,11 @@ from safetensors.torch import save_file
 
 from wsss.backbones.build import backbone_kind, build_backbone
 from wsss.backbones.checkpoints import load_published
-from wsss.config import run as schema
+from wsss.config import sections, stages
 from wsss.config.loading import ConfigError, load_run
+from wsss.config.registry import REFINEMENTS
 from wsss.methods.load import build_method
 from wsss.plan.run import missing_inputs, plan_runs
-from wsss.refine.load import build_affinity
 from wsss.store.models import save_model
 
 KEYS = Path(__file__).parents[1] / "golden" / "data"
@@ -36,8 +36,8 @@ def published(net: str) -> dict[str, torch.Tensor]:
     }
 
 
-def classifier(method: dict, backbone: dict, **more) -> schema.TrainClassifier:
-    return schema.TrainClassifier.model_validate({"method": method, "backbone": backbone, **more})
+def classifier(method: dict, backbone: dict, **more) -> stages.TrainClassifier:
+    return stages.TrainClassifier.model_validate({"method": method, "backbone": backbone, **more})
 
 
 @pytest.mark.parametrize(
@@ -66,7 +66,7 @@ def test_a_published_checkpoint_fills_the_whole_method(net, tmp_path):
 
 def test_a_trunk_is_taken_from_the_checkpoint_of_a_method(tmp_path):
     torch.save(published("afa_mit_b0"), tmp_path / "afa.pth")
-    backbone = build_backbone(schema.Backbone(name="mit_b0", checkpoint=tmp_path / "afa.pth"))
+    backbone = build_backbone(sections.Backbone(name="mit_b0", checkpoint=tmp_path / "afa.pth"))
     assert all(t.min() == t.max() for t in backbone.state_dict().values())
 
 
@@ -75,7 +75,7 @@ def test_a_trunk_is_taken_from_a_trained_classifier(method, name, tmp_path):
     backbone = {"name": name, "pretrained": False, "output_stride": None}
     trained = build_method(classifier({"name": method}, backbone), 3)
     save_model(trained, tmp_path / "model.safetensors", "classifier", {}, ["background", "a", "b", "c"])
-    settings = schema.Backbone(name=name, output_stride=None, checkpoint=tmp_path / "model.safetensors")
+    settings = sections.Backbone(name=name, output_stride=None, checkpoint=tmp_path / "model.safetensors")
     mine, theirs = build_backbone(settings).state_dict(), trained.backbone.state_dict()
     assert all(torch.equal(tensor, theirs[key]) for key, tensor in mine.items())
 
@@ -83,14 +83,14 @@ def test_a_trunk_is_taken_from_a_trained_classifier(method, name, tmp_path):
 def test_timm_says_briefly_what_does_not_fit(tmp_path):
     save_file(timm.create_model("test_vit").state_dict(), tmp_path / "other.safetensors")
     with pytest.raises(ValueError, match="timm cannot build backbone 'test_resnet'") as caught:
-        build_backbone(schema.Backbone(name="test_resnet", checkpoint=tmp_path / "other.safetensors"))
+        build_backbone(sections.Backbone(name="test_resnet", checkpoint=tmp_path / "other.safetensors"))
     assert len(str(caught.value)) < 600
 
 
 def test_timm_reads_its_own_weights(tmp_path):
     reference = timm.create_model("test_resnet").state_dict()
     save_file(reference, tmp_path / "own.safetensors")
-    backbone = build_backbone(schema.Backbone(name="test_resnet", checkpoint=tmp_path / "own.safetensors"))
+    backbone = build_backbone(sections.Backbone(name="test_resnet", checkpoint=tmp_path / "own.safetensors"))
     assert all(torch.equal(tensor, reference[name]) for name, tensor in backbone.net.state_dict().items())
 
 
@@ -132,19 +132,19 @@ def test_checkpoints_are_inputs_of_the_workflow(tmp_path):
     settings = {"preset": "shapes", "train_classifier": {"checkpoint": str(file), "training": None}}
     plan = plan_runs({"runs": {"r": settings}})["r"]
     step = next(step for step in plan.steps if step.stage == "train_classifier")
-    assert step.weights == (file,)
-    assert missing_inputs(plan) == f"runs.r.train_classifier: no checkpoint '{file}'"
+    assert step.files == {"checkpoint": file}
+    assert missing_inputs(plan) == f"runs.r.train_classifier.checkpoint: no checkpoint '{file}'"
 
 
 @pytest.mark.parametrize(
     ("net", "backbone", "settings"),
     [
-        ("psa_resnet38_aff", "resnet38", schema.AffinityNet(method="affinitynet")),
-        ("irn_EdgeDisplacement", "irn_resnet50", schema.IRNet(method="irnet")),
+        ("psa_resnet38_aff", "resnet38", REFINEMENTS["affinitynet"].Training(method="affinitynet")),
+        ("irn_EdgeDisplacement", "irn_resnet50", REFINEMENTS["irnet"].Training(method="irnet")),
     ],
 )
 def test_a_published_affinity_network_is_used_as_it_is(net, backbone, settings):
-    model = build_affinity(settings, build_backbone(schema.Backbone(name=backbone, pretrained=False)))
+    model = settings.load()(settings).build(build_backbone(sections.Backbone(name=backbone, pretrained=False)))
     load_published(model, published(net))
     loaded = {n: t for n, t in model.state_dict().items() if n not in ("offsets",) and t.is_floating_point()}
     assert all(t.min() == t.max() for n, t in loaded.items())
@@ -155,11 +155,11 @@ def test_with_a_published_affinity_network_nothing_is_trained(tmp_path):
     plan = plan_runs({"runs": {"r": settings}})["r"]
     stages = {step.stage: step for step in plan.steps}
     assert "make_affinity_labels" not in stages
-    assert stages["train_affinity"].weights == (tmp_path / "aff.pth",)
+    assert stages["train_affinity"].files == {"checkpoint": tmp_path / "aff.pth"}
 
 
 def test_a_bare_trunk_refuses_a_mismatch(tmp_path):
     with pytest.raises(ValueError, match="missing"):
         load_published(
-            build_backbone(schema.Backbone(name="mit_b0")), {"net.stages.0.layer_norm.weight": torch.ones(32)}
+            build_backbone(sections.Backbone(name="mit_b0")), {"net.stages.0.layer_norm.weight": torch.ones(32)}
         )

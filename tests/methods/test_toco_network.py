@@ -12,7 +12,6 @@ from torchvision.transforms.functional import gaussian_blur
 from wsss.backbones.vit import ViTBackbone
 from wsss.data.batch import Batch
 from wsss.localise.seeds import ignore_outside
-from wsss.methods import get_method
 from wsss.methods.toco.labels import refine_cams_with_bkg
 from wsss.methods.toco.losses import balanced_cross_entropy, ctc_loss, ptc_loss, token_pairs
 from wsss.methods.toco.network import ToCo
@@ -30,7 +29,7 @@ def _seed():
 
 def tiny(**options) -> ToCo:
     options = {"crop_size": 32, "local_crops": 4, "segment_start": 1, "projection": (32, 16, 24)} | options
-    return get_method("toco")(ViTBackbone("test_vit"), K, **options)
+    return ToCo(ViTBackbone("test_vit"), K, **options)
 
 
 def batch(**extra) -> Batch:

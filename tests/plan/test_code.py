@@ -49,20 +49,3 @@ def test_an_edited_algorithm_counts_however_deep(code):
 
 def test_a_module_that_is_not_imported_does_not_count(code):
     assert code(a=A, b=B, c="x = 1\n") == code(a=A, b=B, c="x = 2\n")
-
-
-def test_compiled_code_counts(tmp_path, monkeypatch):
-    (tmp_path / "a.py").write_text("from wsss.b import f\n")
-    compiled = tmp_path / "b.c"
-    monkeypatch.setattr(digest, "_source", lambda name: {"wsss.a": tmp_path / "a.py", "wsss.b": compiled}.get(name))
-    digests = []
-    for text in ("int f;", "long f;"):
-        compiled.write_text(text)
-        forget()
-        digests.append(digest.code_digest("wsss.a"))
-    assert digests[0] != digests[1]
-    forget()
-
-
-def test_the_store_depends_on_its_compiled_loops():
-    assert "wsss._codec" in digest._closure(("wsss.store.maps",))

@@ -35,11 +35,6 @@ def test_seed_changes_everything_that_depends_on_it():
     assert changed(plan(), plan(rng_seed=1)) == set(keys(plan()))
 
 
-@pytest.mark.parametrize("execution", [{"shards": 7}, {"device": "cpu"}, {"workers": 3}])
-def test_execution_changes_no_key(execution):
-    assert keys(plan(execution=execution)) == keys(plan())
-
-
 def test_two_runs_share_what_they_have_in_common():
     plans = plan_runs({"runs": {"a": {"preset": "shapes"}, "b": {"preset": "shapes", "refine_cam": {"beta": 4}}}})
     a, b = keys(plans["a"]), keys(plans["b"])
@@ -51,8 +46,9 @@ def test_stages_set_to_null_are_absent():
     assert not labels & {"make_affinity_labels", "train_affinity", "refine_cam", "train_segmentation", "segment"}
 
 
-def test_fixed_threshold_needs_no_choice():
-    assert "choose_threshold" not in keys(plan(infer_cam={"threshold": 0.3}))
+def test_a_number_is_a_fixed_threshold():
+    step = next(step for step in plan(choose_threshold=0.3).steps if step.stage == "choose_threshold")
+    assert step.config == {"policy": "fixed", "value": 0.3}
 
 
 def test_rows_of_the_table_follow_the_stages():
@@ -74,7 +70,7 @@ def test_nothing_is_computed_only_to_be_measured_where_there_are_no_masks(tmp_pa
     (tmp_path / "photos").mkdir()
     (tmp_path / "labels.csv").write_text("image,labels\na.jpg,cat\n")
     folder = {"dataset": "folder", "images": str(tmp_path / "photos"), "labels": str(tmp_path / "labels.csv")}
-    common = {"infer_cam": {"threshold": "auto"}}
+    common = {"choose_threshold": "auto"}
     without = plan(prepare_data=folder, **common)
     assert [row["stage"] for row in without.steps[-1].config["rows"]].count("cam_crf") == 0
     assert [step.label for step in without.steps if step.stage == "make_pseudo_labels"] == ["make_pseudo_labels"]

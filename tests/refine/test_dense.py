@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -19,9 +18,15 @@ from wsss.refine.crf.dense import (
 )
 from wsss.refine.crf.mean_field import mean_field
 
-CAM = CRF(3, 3, 80, 13, 10, 10)
-LABEL = CRF(3, 3, 50, 5, 10, 10)
-TEST = CRF(3, 3, 64, 5, 4, 10)
+
+def crf(*values: float) -> CRF:
+    names = ("gaussian_sxy", "gaussian_weight", "bilateral_sxy", "bilateral_srgb", "bilateral_weight", "steps")
+    return CRF(**dict(zip(names, values, strict=True)))
+
+
+CAM = crf(3, 3, 80, 13, 10, 10)
+LABEL = crf(3, 3, 50, 5, 10, 10)
+TEST = crf(3, 3, 64, 5, 4, 10)
 INSTALLED = importlib.util.find_spec("pydensecrf") is not None
 needs_pydensecrf = pytest.mark.skipif(not INSTALLED, reason="pydensecrf is not installed")
 BACKENDS = ["torch", pytest.param("pydensecrf", marks=needs_pydensecrf)]
@@ -52,7 +57,8 @@ def test_backends_agree(params):
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_without_pairwise_weights_the_unary_is_returned(backend):
     image, scores, _ = scene()
-    unary_only = crf_probabilities(image, scores, replace(CAM, gaussian_weight=0, bilateral_weight=0), backend)
+    without = CAM.model_copy(update={"gaussian_weight": 0, "bilateral_weight": 0})
+    unary_only = crf_probabilities(image, scores, without, backend)
     np.testing.assert_allclose(unary_only, scores / scores.sum(0), rtol=1e-4, atol=1e-6)
 
 
@@ -129,7 +135,7 @@ def test_a_group_of_images_with_different_labels_gives_what_each_gives_alone():
     images = [rng.integers(0, 256, (12, 15, 3)).astype(np.uint8) for _ in range(3)]
     scores = [rng.random((count, 12, 15)) for count in (2, 4, 3)]
     classes = [[0, 7], [0, 2, 5, 9], [0, 1, 3]]
-    params = CRF(3, 3, 20, 13, 4, 5)
+    params = crf(3, 3, 20, 13, 4, 5)
     together = crf_score_group(images, classes, scores, params, backend="torch")
     for image, ids, maps, label in zip(images, classes, scores, together, strict=True):
         alone, _ = refine_scores_with_crf(image, ids, maps, params, backend="torch")

@@ -6,6 +6,7 @@ import json
 import os
 import pickle
 import tarfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -21,7 +22,7 @@ from wsss.store.maps import LabelWriter, ScoreWriter
 from wsss.store.models import read_model, save_model
 
 CLASSIFIER = {"method": {"name": "cam"}, "backbone": {"name": "test_resnet", "pretrained": False}}
-LABELS = {"par": None, "crf": None, "threshold": 0.3}
+LABELS = {"par": None, "crf": None}
 INFER = {"scales": [1.0], "flip": False}
 
 
@@ -30,6 +31,12 @@ def data(stage, tmp_path):
     settings = make_folder(tmp_path / "source")
     assert stage("prepare_data", tmp_path / "data", config=settings).code == 0
     return tmp_path / "data"
+
+
+def write_threshold(folder: Path) -> Path:
+    path = folder / "threshold.json"
+    path.write_text('{"threshold": 0.3, "source": "fixed"}')
+    return path
 
 
 def write_scores(path, data, names=None, skip=None):
@@ -79,7 +86,8 @@ STORES = {
 def test_stores_that_cannot_be_used(case, stage, data, tmp_path):
     make, message = STORES[case]
     scores = make(tmp_path / "scores.bin", data)
-    arguments = ["--data", data, "--scores", scores, "--split", "train", "--file", tmp_path / "out" / "x.h5"]
+    file, threshold = tmp_path / "out" / "x.h5", write_threshold(tmp_path)
+    arguments = ["--data", data, "--scores", scores, "--threshold", threshold, "--split", "train", "--file", file]
     stage("make_pseudo_labels", tmp_path / "out", *arguments, config=LABELS).assert_refused(message)
 
 
@@ -119,14 +127,16 @@ def spoil_index(data):
 def test_damaged_tables(spoil, message, stage, data, tmp_path):
     scores = write_scores(tmp_path / "scores.bin", data)
     spoil(data)
-    arguments = ["--data", data, "--scores", scores, "--split", "train", "--file", tmp_path / "out" / "x.h5"]
+    file, threshold = tmp_path / "out" / "x.h5", write_threshold(tmp_path)
+    arguments = ["--data", data, "--scores", scores, "--threshold", threshold, "--split", "train", "--file", file]
     stage("make_pseudo_labels", tmp_path / "out", *arguments, config=LABELS).assert_refused(message)
 
 
 def test_an_image_that_changed_after_prepare_data(stage, data, tmp_path):
     scores = write_scores(tmp_path / "scores.bin", data)
     picture(3, (30, 30)).save(tmp_path / "source" / "photos" / "a.jpg")
-    arguments = ["--data", data, "--scores", scores, "--split", "train", "--file", tmp_path / "out" / "x.h5"]
+    file, threshold = tmp_path / "out" / "x.h5", write_threshold(tmp_path)
+    arguments = ["--data", data, "--scores", scores, "--threshold", threshold, "--split", "train", "--file", file]
     refused = stage("make_pseudo_labels", tmp_path / "out", *arguments, config=LABELS)
     refused.assert_refused(r"a\.jpg: size \(30, 30\), but it was \(24, 32\) when prepared")
 

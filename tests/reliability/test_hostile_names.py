@@ -41,11 +41,11 @@ def make_run(root: Path) -> dict:
         "preset": "shapes",
         "prepare_data": {"dataset": "folder", "images": str(photos), "labels": str(photos / "labels.csv")},
         "train_classifier": {"training": {"epochs": 1, "batch_size": 2}},
-        "infer_cam": {"threshold": 0.3, "scales": [1.0]},
+        "infer_cam": {"scales": [1.0]},
+        "choose_threshold": 0.3,
         "train_affinity": None,
         "refine_cam": None,
         "train_segmentation": None,
-        "execution": {"shards": 2},
     }
 
 
@@ -84,7 +84,7 @@ def test_the_whole_workflow_runs_under_any_name(tmp_path):
         ("$(touch pwned)", None),
         ("tiny", 'runs: !!python/object/apply:os.system ["touch pwned"]'),
         ("tiny", "runs: {tiny: {preset: ../../shapes}}"),
-        ("tiny", "runs: {tiny: {preset: shapes, execution: {device: 'cpu; touch pwned'}}}"),
+        ("tiny", "{runs: {tiny: {preset: shapes}}, execution: {device: 'cpu; touch pwned'}}"),
     ],
 )
 def test_run_names_and_settings_are_never_code(name, config, tmp_path):
@@ -96,8 +96,13 @@ def test_run_names_and_settings_are_never_code(name, config, tmp_path):
 
 
 def test_rules_quote_whatever_they_put_into_a_command():
-    free = {"threads", "resources.launcher", "resources.flags", "flag"}
-    options = {"params.threshold", "params.options", "params.labels"}  # made by option(), which quotes
+    free = {"threads", "LAUNCHER", "TRAINING_FLAGS", "flag"}
+    options = {
+        "params.threshold",
+        "params.options",
+        "params.labels",
+        "params.affinity",
+    }  # made by option(), which quotes
     for path in (ROOT / "workflow" / "rules").glob("*.smk"):
         for command in re.findall(r"shell:\n((?:        .*\n?)+)", path.read_text()):
             found = set(re.findall(r"\{([\w.]+)\}", command)) - free - options

@@ -9,10 +9,11 @@ import numpy as np
 import yaml
 from PIL import Image
 
+from wsss.config.stages import Row
 from wsss.data.dataset import Dataset, write_index
 from wsss.data.palette import voc_palette
+from wsss.measure.table import evaluate
 from wsss.stages.collect import collect
-from wsss.stages.evaluate import Row, evaluate
 from wsss.store.maps import IGNORE, LabelWriter, ScoreWriter
 
 HOSTILE_CLASS = "<script>document.title='owned'</script>"
@@ -150,7 +151,7 @@ def _history(path: Path, rng: np.random.Generator, steps: int = 400) -> None:
 
 
 def _finish(results: Path, name: str, folders: dict[str, Path], dataset: Dataset, threshold: dict, seed: int) -> Path:
-    rows = [Row(stage=s, split=p, file=f, threshold="oracle" if s == "cam" else None) for s, p, _, f in ROWS]
+    rows = [Row(stage=s, split=p, file=f) for s, p, _, f in ROWS]
     where = {f"{s}-{p}": folders[stage] for s, p, stage, _ in ROWS}
     evaluate(rows, dataset, where, threshold, folders["evaluate"])
     config = {"rows": [row.model_dump() for row in rows]}

@@ -8,7 +8,8 @@ import pandas as pd
 import pytest
 import yaml
 
-from wsss.data.cards import SOURCES, data_card
+from wsss.config.registry import SOURCES
+from wsss.data.cards import data_card
 from wsss.report.card import write_model_folder
 
 ROWS = [
@@ -29,7 +30,9 @@ def run(tmp_path):
     (stages / "train_segmentation" / "config.yaml").write_text(yaml.safe_dump(settings))
     (stages / "train_segmentation" / "versions.json").write_text(json.dumps({"torch": "9.9"}))
     (stages / "train_segmentation" / "model.safetensors").write_bytes(b"weights")
-    (stages / "prepare_data" / "data_card.md").write_text(data_card("voc", ["background", "cat", "dog"], ROWS))
+    (stages / "prepare_data" / "data_card.md").write_text(
+        data_card(SOURCES["voc"].Settings.about, ["background", "cat", "dog"], ROWS)
+    )
     (stages / "prepare_data" / "dataset.json").write_text(json.dumps({"class_names": ["background", "cat", "dog"]}))
     pd.DataFrame(columns=["stage", "split", "images", "miou"]).to_csv(folder / "miou.csv", index=False)
     return folder
@@ -65,8 +68,9 @@ def test_a_run_without_a_network_has_no_folder(run):
     assert not (run / "model").exists()
 
 
-@pytest.mark.parametrize("name", SOURCES)
+@pytest.mark.parametrize("name", SOURCES.modules)
 def test_a_data_card_counts_and_cites(name):
-    card = data_card(name, ["background", "cat", "dog"], ROWS)
+    about = SOURCES[name].Settings.about
+    card = data_card(about, ["background", "cat", "dog"], ROWS)
     assert "| images | 2 | 1 |" in card and "| images with masks | 1 | 0 |" in card and "| cat | 2 | 0 |" in card
-    assert SOURCES[name].licence in card and all(text in card for text in SOURCES[name].citations)
+    assert about.licence in card and all(text in card for text in about.citations)

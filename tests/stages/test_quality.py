@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from wsss.data.dataset import Record
-from wsss.stages.quality import class_sheet, measure
+from wsss.measure.quality import class_sheet, measure
 from wsss.store.maps import ScoreMap
 
 

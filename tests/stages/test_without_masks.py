@@ -9,11 +9,12 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from wsss.config.stages import Row
 from wsss.data.dataset import Dataset, write_index
 from wsss.data.palette import voc_palette
-from wsss.stages.choose_threshold import choose_auto, choose_oracle
-from wsss.stages.evaluate import Row, evaluate
-from wsss.stages.quality import quality
+from wsss.localise.choose import choose_auto, choose_oracle
+from wsss.measure.quality import quality
+from wsss.measure.table import evaluate
 from wsss.store.maps import LabelWriter, ScoreWriter
 
 NAMES = ["background", "cat", "dog"]
@@ -64,14 +65,14 @@ def test_oracle_takes_the_few_masks_there_are_and_warns(tmp_path, caplog):
 
 
 def test_oracle_without_masks_names_the_way_out(tmp_path):
-    with pytest.raises(ValueError, match=r"no masks in split 'train' .*set infer_cam\.threshold to auto"):
+    with pytest.raises(ValueError, match=r"no masks in split 'train' .*set choose_threshold to auto"):
         choose_oracle(make(tmp_path, 0), tmp_path / "train.h5")
 
 
 @pytest.mark.parametrize(("masks", "rows"), [(0, 0), (2, 1), (5, 2)])
 def test_only_what_has_masks_is_measured(tmp_path, masks, rows, caplog):
     dataset = make(tmp_path, masks)
-    table = [Row(stage="cam", split=split, file=f"{split}.h5", threshold="auto") for split in ("train", "val")]
+    table = [Row(stage="cam", split=split, file=f"{split}.h5") for split in ("train", "val")]
     folders = {f"cam-{split}": tmp_path for split in ("train", "val")}
     with caplog.at_level(logging.INFO, "wsss"):
         evaluate(table, dataset, folders, {"threshold": 0.4, "source": "auto"}, tmp_path / "out")

@@ -15,7 +15,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from wsss.backbones.build import freeze
-from wsss.config import run as schema
+from wsss.config import stages as schema
 from wsss.data.augment import Augment
 from wsss.data.dataset import Record
 from wsss.data.loading import Samples

@@ -30,4 +30,4 @@ rule affinity_map:
     shell:
         "python -m wsss.stages.affinity_map --data {params.data:q} --classifier {input.classifier:q}"
         " --image {wildcards.image:q} --row {wildcards.row:q} --column {wildcards.column:q}"
-        " --picture {output[0]:q} --device {params.device:q} --made-of {params.made_of} 2>&1 | tee {log:q}"
+        " --picture {output[0]:q} --device {params.device:q} --made-of {params.made_of:q} 2>&1 | tee {log:q}"

@@ -74,5 +74,5 @@ rule collect:
         made_of=lambda wildcards: table_digest(plan_of(wildcards.run)),
         run=subpath(output.table, parent=True),
     shell:
-        "python -m wsss.stages.collect --run {params.run:q} --outline {params.outline:q} --table {input:q} --made-of {params.made_of}"
+        "python -m wsss.stages.collect --run {params.run:q} --outline {params.outline:q} --table {input:q} --made-of {params.made_of:q}"
         " 2> {log:q}"

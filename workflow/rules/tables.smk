@@ -42,4 +42,4 @@ rule make_table:
         ),
     shell:
         "python -m wsss.stages.make_table --entries {params.entries:q} --table {output.table:q}"
-        " --figure {output.figure:q} --made-of {params.made_of} 2>&1 | tee {log:q}"
+        " --figure {output.figure:q} --made-of {params.made_of:q} 2>&1 | tee {log:q}"

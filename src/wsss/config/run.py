@@ -28,7 +28,7 @@ SEEDED = ("prepare_data", "train_classifier", "train_affinity", "train_segmentat
 class Execution(Section):
     """How to compute; nothing here changes a result."""
 
-    device: str = Field("auto", description="auto, cpu, cuda or cuda:N")
+    device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto, cpu, cuda or cuda:N")
     shards: PositiveInt = Field(4, description="jobs that an inference or CRF stage is cut into")
     workers: int | None = Field(None, ge=0, description="loader processes of a training; null: by the machine")
     processes: PositiveInt = Field(1, description="processes of a training on one machine, each on a GPU of its own")

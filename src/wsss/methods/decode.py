@@ -35,5 +35,5 @@ def load_segmenter(path: Path) -> SegmentationNet | EndToEnd:
         return load_segmentation(path)
     method = load_classifier(path)
     if not hasattr(method, "segment_logits"):
-        raise ValueError(f"{path}: {type(method).__name__} decodes no masks; accepted are afa and toco")
+        raise ValueError(f"{path}: {type(method).__name__} decodes no masks")
     return EndToEnd(method)

@@ -56,19 +56,17 @@ class Manifest:
             raise ValueError(f"{where}: its parts give key {found.key}, not {key}; remove its folder")
         return found
 
-    def write(self, folder: Path) -> None:
-        """Puts the manifest into the step's folder.
+    def write(self, folder: Path, *, replace: bool = False) -> None:
+        """Puts the manifest into the step's folder. replace: another step's, too.
 
         Raises:
             ValueError: the folder holds another step's results.
         """
         path = folder / NAME
-        if path.is_file() and read_manifest(folder).key != self.key:
-            raise ValueError(
-                f"{path}: results of another step (key {read_manifest(folder).key}); choose another folder"
-            )
-        if not path.is_file():
+        if replace or not path.is_file():
             write_atomically(path, self.text(indent=1))
+        elif (found := read_manifest(folder).key) != self.key:
+            raise ValueError(f"{path}: results of another step, {found} instead of {self.key}; remove the folder")
 
 
 def read_manifest(folder: Path) -> Manifest:
@@ -84,14 +82,3 @@ def read_manifest(folder: Path) -> Manifest:
         raise ValueError(f"{path}: no such file; the folder was not made by this workflow") from None
     except UnicodeDecodeError:
         raise ValueError(f"{path}: not a manifest of a stage; remove its folder") from None
-
-
-def require_same(folder: Path, key: str) -> None:
-    """A step's folder must be of the step that it is taken for.
-
-    Raises:
-        ValueError: it is of another, or has no manifest.
-    """
-    found = read_manifest(folder).key
-    if found != key:
-        raise ValueError(f"{folder}: holds the results of step {found}, expected {key}; remove the folder")

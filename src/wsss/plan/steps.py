@@ -8,6 +8,7 @@ results again.
 from __future__ import annotations
 
 import functools
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -78,7 +79,8 @@ class Step:
             key: self.contents.digest([("file", path)], f"{self.label}.{key}") for key, path in self.files.items()
         }
         if isinstance(self.settings, Source):
-            content["data"] = self.contents.digest(self.settings.content(), f"data set '{self.settings.dataset}'")
+            what = f"data set '{self.settings.dataset}'"
+            content["data"] = self.contents.once(json.dumps(self.config), self.settings.content, what)
         return content
 
     @property

@@ -7,9 +7,10 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from itertools import chain
 from pathlib import Path
 
 from wsss.runtime.files import write_atomically
@@ -17,6 +18,8 @@ from wsss.runtime.files import write_atomically
 CACHE = Path("results/stages/.content.json")
 RACY_SECONDS = 2.0
 """A file changed so shortly before it is read may change again under the same time; it is not remembered."""
+PART = 256
+"""Files that a thread digests at a time."""
 SAID_BYTES = 64 * 2**20
 """Reading more than this is said beforehand: it takes seconds to minutes."""
 
@@ -30,21 +33,32 @@ class Contents:
     def __init__(self, cache: Path = CACHE) -> None:
         self._cache = cache
         self._known: dict[str, list[int | str]] | None = None
+        self._sets: dict[str, str] = {}
 
     def digest(self, files: Iterable[tuple[str, Path]], what: str) -> str:
         """16 hex digits over the names and contents of files; a file that is not there counts as missing.
 
         what: is read, for the line that says so.
         """
-        entries = [(name, os.path.abspath(path), _stat(path)) for name, path in files]  # noqa: PTH100
-        unknown = {path: stat for _, path, stat in entries if stat is not None and not self._fresh(path, stat)}
+        here = os.getcwd()  # noqa: PTH109
+        places = ((name, os.path.join(here, path)) for name, path in files)  # noqa: PTH118
+        entries = [(name, path, _stat(path)) for name, path in places]
+        fresh = self._fresh
+        unknown = {path: stat for _, path, stat in entries if stat is not None and not fresh(path, stat)}
         if unknown:
             self._read(unknown, what)
         whole = hashlib.sha256()
+        known = self._load()
         for name, path, stat in entries:
-            content = "missing" if stat is None else self._known_digest(path)
+            content = "missing" if stat is None else known[path][3]
             whole.update(f"{name}\0{content}\n".encode(errors="surrogateescape"))
         return whole.hexdigest()[:16]
+
+    def once(self, key: str, files: Callable[[], Iterable[tuple[str, Path]]], what: str) -> str:
+        """As `digest`, but files of one key are looked at once: many runs share a data set."""
+        if key not in self._sets:
+            self._sets[key] = self.digest(files(), what)
+        return self._sets[key]
 
     def _load(self) -> dict[str, list[int | str]]:
         if self._known is None:
@@ -55,31 +69,36 @@ class Contents:
         return self._known
 
     def _fresh(self, path: str, stat: os.stat_result) -> bool:
-        return self._load().get(path, [None])[:3] == [stat.st_size, stat.st_mtime_ns, stat.st_ino]
-
-    def _known_digest(self, path: str) -> str:
-        return str(self._load()[path][3])
+        entry = self._load().get(path)
+        return entry is not None and entry[:3] == [stat.st_size, stat.st_mtime_ns, stat.st_ino]
 
     def _read(self, unknown: dict[str, os.stat_result], what: str) -> None:
         size = sum(stat.st_size for stat in unknown.values())
         if size > SAID_BYTES:
             print(f"reads {len(unknown)} files of {what} once, {size / 1e9:.1f} GB …", file=sys.stderr, flush=True)
         known, racy = self._load(), set()
+        paths, now = list(unknown), time.time()
+        parts = [paths[i : i + PART] for i in range(0, len(paths), PART)]
         with ThreadPoolExecutor(4) as pool:
-            for (path, stat), found in zip(unknown.items(), pool.map(_file_digest, unknown), strict=True):
+            digests = chain.from_iterable(pool.map(_file_digests, parts))
+            for (path, stat), found in zip(unknown.items(), digests, strict=True):
                 known[path] = [stat.st_size, stat.st_mtime_ns, stat.st_ino, found]
-                if time.time() - stat.st_mtime < RACY_SECONDS:
+                if now - stat.st_mtime < RACY_SECONDS:
                     racy.add(path)
         lasting = {path: entry for path, entry in known.items() if path not in racy}
         with suppress(OSError):  # a folder that cannot be written costs time, nothing else
             write_atomically(self._cache, json.dumps(lasting))
 
 
-def _stat(path: Path) -> os.stat_result | None:
+def _stat(path: str) -> os.stat_result | None:
     try:
         return os.stat(path)  # noqa: PTH116
     except (OSError, ValueError):
         return None
+
+
+def _file_digests(paths: Sequence[str]) -> list[str]:
+    return [_file_digest(path) for path in paths]
 
 
 def _file_digest(path: str) -> str:

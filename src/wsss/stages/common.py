@@ -60,7 +60,7 @@ def stage_session(stage: str, args: argparse.Namespace, section: Any, **inputs: 
         threads = _prepare_process(args)
         started = time.time()
         settings, manifest = _settings(stage, args, section, inputs)
-        manifest.write(args.out)
+        manifest.write(args.out, replace=not args.manifest)
         _forget_other_shardings(args)
         write_atomically(args.out / "config.yaml", _config_text(args.config))
         log.info("%s starts with %d thread(s): %s", stage, threads, args.out)

@@ -19,7 +19,6 @@ RUN = TINY | {
     "train_affinity": None,
     "refine_cam": None,
     "train_segmentation": None,
-    "execution": {"shards": 2, "checkpoint_seconds": 0.01, "device": "cpu"},
 }
 QUICK = (
     *("--slurm-status-command", "squeue"),  # sacct hangs where there is no accounting
@@ -66,7 +65,7 @@ def at_once(first: dict[str, str], second: dict[str, str]) -> bool:
 
 
 def test_shards_share_two_nodes_and_a_cancelled_training_resumes(slurm, tmp_path):
-    project = Project(tmp_path / "slurm", RUN)
+    project = Project(tmp_path / "slurm", RUN, shards=2, device="cpu")
     output = tmp_path / "snakemake.txt"
     with output.open("w") as file:
         process = subprocess.Popen(command(project), env=environment(), stdout=file, stderr=file)
@@ -88,7 +87,7 @@ def test_shards_share_two_nodes_and_a_cancelled_training_resumes(slurm, tmp_path
     assert len(shards) == 4 and all(re.fullmatch("gres[:/]gpu:1", job["TresPerJob"]) for job in shards)
     assert any(at_once(a, b) for a in shards for b in shards)
 
-    local = Project(tmp_path / "local", RUN)
+    local = Project(tmp_path / "local", RUN, shards=2, device="cpu")
     model = next(project.folder.glob("results/stages/train_classifier/*/model.safetensors"))
     target = Path(model.relative_to(project.folder))
     assert local.snakemake(target=str(target)).returncode == 0

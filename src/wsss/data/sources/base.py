@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,8 +71,8 @@ class FileSource(Source):
 
 def files_below(folder: Path, name: str) -> Iterator[tuple[str, Path]]:
     """(`name`/path, file) of every file below a folder, hidden ones left out, in the order of their paths."""
-    if folder.is_dir():
-        for path in sorted(folder.rglob("*")):
-            below = path.relative_to(folder)
-            if path.is_file() and not any(part.startswith(".") for part in below.parts):
-                yield f"{name}/{below.as_posix()}", path
+    for top, folders, files in os.walk(folder, followlinks=True):
+        folders[:] = sorted(f for f in folders if not f.startswith("."))
+        below = os.path.relpath(top, folder)
+        prefix = name if below == "." else f"{name}/{below}"
+        yield from ((f"{prefix}/{file}", Path(top, file)) for file in sorted(files) if not file.startswith("."))
