@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import timm.models
 from torch import nn
 
 from wsss.backbones.base import Backbone
@@ -52,6 +51,8 @@ def build_backbone(settings: sections.Backbone, *, weights: bool = True) -> Back
 
 def backbone_kind(name: str) -> str:
     """Whose network a name is: `resnet38`, `mit`, `irn`, timm's plain `vit`, or any other of `timm`."""
+    import timm.models
+
     if name == "resnet38":
         return "resnet38"
     if name.startswith(("mit_b", "irn_")):

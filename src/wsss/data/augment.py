@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor
-from torchvision.transforms.v2 import functional as F
+
+from wsss.runtime.pixels import normalise_, resize_marks, resize_pixels
 
 IGNORE = 255
 
@@ -43,7 +44,7 @@ class Augment:
         pixels = torch.from_numpy(image).permute(2, 0, 1)
         size = self._draw_size(pixels.shape[-2:], generator)
         if size != list(pixels.shape[-2:]):
-            pixels = F.resize(pixels, size, antialias=True)
+            pixels = resize_pixels(pixels, size)
         flip = self.flip and bool(torch.rand((), generator=generator) < 0.5)
         if flip:
             pixels = pixels.flip(-1)
@@ -52,14 +53,14 @@ class Augment:
         (top, left), (y, x), (height, width) = self._draw_crop(size, generator)
         window = pixels[:, y : y + height, x : x + width].float().div_(255)
         canvas = torch.zeros(3, self.crop, self.crop)
-        canvas[:, top : top + height, left : left + width] = F.normalize(window, self.mean, self.std, inplace=True)
+        canvas[:, top : top + height, left : left + width] = normalise_(window, self.mean, self.std)
         box = torch.tensor([top, top + height, left, left + width])
         if label is None:
             return canvas, box, None
-        marks = F.resize(torch.from_numpy(np.array(label))[None], size, F.InterpolationMode.NEAREST)
+        marks = resize_marks(torch.from_numpy(np.array(label)), size)
         marks = marks.flip(-1) if flip else marks
         target = torch.full((self.crop, self.crop), IGNORE, dtype=torch.int64)
-        target[top : top + height, left : left + width] = marks[0, y : y + height, x : x + width].long()
+        target[top : top + height, left : left + width] = marks[y : y + height, x : x + width].long()
         return canvas, box, target
 
     def _draw_size(self, size: torch.Size, generator: torch.Generator) -> list[int]:
@@ -87,6 +88,8 @@ def _uniform(low: float, high: float, generator: torch.Generator) -> float:
 
 def _jitter(pixels: Tensor, widths: tuple[float, float, float, float], generator: torch.Generator) -> Tensor:
     """Brightness, contrast, saturation and hue in random order, as torchvision's ColorJitter."""
+    from torchvision.transforms.v2 import functional as F
+
     adjust = (F.adjust_brightness, F.adjust_contrast, F.adjust_saturation, F.adjust_hue)
     for k in torch.randperm(4, generator=generator).tolist():
         if widths[k]:
@@ -98,7 +101,7 @@ def _jitter(pixels: Tensor, widths: tuple[float, float, float, float], generator
 def to_input(image: np.ndarray, mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:
     """(H, W, 3) uint8 → (3, H, W) float32, normalised."""
     pixels = torch.from_numpy(image).permute(2, 0, 1).float().div_(255)
-    return F.normalize(pixels, list(mean), list(std), inplace=True)
+    return normalise_(pixels, mean, std)
 
 
 def to_inputs(images: np.ndarray, mean: tuple[float, ...], std: tuple[float, ...], device: torch.device) -> Tensor:

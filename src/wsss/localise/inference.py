@@ -15,13 +15,13 @@ from typing import Any, Self
 import numpy as np
 import torch
 from torch import Tensor
-from torchvision.transforms.v2 import functional as F
 
 from wsss.backbones.folding import fold_batch_norm
 from wsss.data.dataset import Record, read_image
 from wsss.localise.base import Localises
 from wsss.localise.fusion import fuse
 from wsss.localise.gradients import localise
+from wsss.runtime.pixels import normalise_, resize_pixels
 from wsss.runtime.tensors import AMP_TYPES
 
 GROUP_PIXELS = 2**19
@@ -83,8 +83,8 @@ def scaled_views(
     pixels = torch.from_numpy(images).to(device).permute(0, 3, 1, 2)
     for scale in scales:
         size = [max(1, round(edge * scale)) for edge in pixels.shape[-2:]]
-        resized = pixels if size == list(pixels.shape[-2:]) else F.resize(pixels, size, antialias=True)
-        view = F.normalize(resized.float().div_(255), list(mean), list(std), inplace=True)
+        resized = pixels if size == list(pixels.shape[-2:]) else resize_pixels(pixels, size)
+        view = normalise_(resized.float().div_(255), mean, std)
         yield torch.cat([view, view.flip(-1)]) if flip else view
 
 

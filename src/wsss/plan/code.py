@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import functools
 import hashlib
+from collections.abc import Iterator
 from importlib import util
 from pathlib import Path
 
@@ -63,7 +64,7 @@ def _tree(name: str) -> ast.Module:
 def _imports(name: str) -> list[str]:
     """What a module imports, and the packages that are imported on the way."""
     found = []
-    for node in ast.walk(_tree(name)):
+    for node in _run_time(_tree(name)):
         if isinstance(node, ast.Import):
             found += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
@@ -71,6 +72,15 @@ def _imports(name: str) -> list[str]:
             found += [origin, *(f"{origin}.{alias.name}" for alias in node.names)]
     parents = {n.rsplit(".", depth)[0] for n in found for depth in range(1, n.count(".") + 1)}
     return sorted({*found, *parents})
+
+
+def _run_time(node: ast.AST) -> Iterator[ast.AST]:
+    """The nodes of a tree but those that only type checkers see."""
+    if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
+        return
+    yield node
+    for child in ast.iter_child_nodes(node):
+        yield from _run_time(child)
 
 
 def _absolute(name: str, node: ast.ImportFrom) -> str:

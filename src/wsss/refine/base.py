@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from wsss.backbones.base import Backbone
-from wsss.data.dataset import Record
-from wsss.store.maps import ScoreMap
-from wsss.training.session import Place
+if TYPE_CHECKING:
+    from wsss.backbones.base import Backbone
+    from wsss.data.dataset import Record
+    from wsss.store.maps import ScoreMap
+    from wsss.training.session import Place
 
 Terms = dict[str, Tensor]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import platform
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -13,10 +14,13 @@ from typing import Any
 def write_atomically(path: Path, content: str | bytes | Callable[[Path], None]) -> None:
     """Writes a file so that it is there whole or not at all; a callable writes to the path it is given."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}@{platform.node()}.tmp")
     try:
         if callable(content):
+            temporary.touch()
+            mode = temporary.stat().st_mode  # some writers make a file of their own, which only its owner may read
             content(temporary)
+            temporary.chmod(mode)
         else:
             temporary.write_bytes(content.encode() if isinstance(content, str) else content)
         temporary.replace(path)
@@ -24,6 +28,25 @@ def write_atomically(path: Path, content: str | bytes | Callable[[Path], None]) 
         raise write_error(path, error) from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Removes temporary files of processes of this machine that were killed while they wrote below a folder."""
+    for path in folder.rglob(".*.tmp"):
+        found = re.fullmatch(r"\..+\.(\d+)@(.*)\.tmp", path.name)
+        if found and found[2] == platform.node() and not is_alive(int(found[1])):
+            path.unlink(missing_ok=True)
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process of this machine runs."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
 
 
 _CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)

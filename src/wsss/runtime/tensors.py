@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -57,3 +57,10 @@ def box_mask(boxes: Tensor, size: Sequence[int]) -> Tensor:
     y = torch.arange(size[0], device=boxes.device)[:, None]
     x = torch.arange(size[1], device=boxes.device)
     return (top <= y) & (y < bottom) & (left <= x) & (x < right)
+
+
+def require_finite(tensors: Mapping[str, Tensor], what: str, advice: str) -> None:
+    """Raises ValueError if a tensor holds NaN or infinity; what: holds them."""
+    for name, tensor in tensors.items():
+        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+            raise ValueError(f"{what}: {name} is not finite; {advice}")

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import segmentation_models_pytorch as smp
 import torch
 import torch.nn.functional as F
 from PIL.Image import Image
@@ -43,6 +42,8 @@ class SegmentationNet(nn.Module):
         options: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
+        import segmentation_models_pytorch as smp
+
         arguments = {**(encoder_options or {}), **(options or {})}
         if architecture.startswith("DeepLab") and output_stride is not None:
             arguments["encoder_output_stride"] = output_stride

@@ -21,7 +21,7 @@ import yaml
 from wsss.config.loading import load_section
 from wsss.plan.inputs import check_inputs, manifest_of
 from wsss.plan.manifest import Manifest
-from wsss.runtime.files import write_atomically
+from wsss.runtime.files import remove_leftovers, write_atomically
 from wsss.runtime.process import Terminated, limit_threads, processes, rank
 from wsss.runtime.progress import job_file
 
@@ -61,6 +61,8 @@ def stage_session(stage: str, args: argparse.Namespace, section: Any, **inputs: 
         started = time.time()
         settings, manifest = _settings(stage, args, section, inputs)
         manifest.write(args.out, replace=not args.manifest)
+        if not hasattr(args, "split"):  # shards share their folder
+            remove_leftovers(args.out)
         _forget_other_shardings(args)
         write_atomically(args.out / "config.yaml", _config_text(args.config))
         log.info("%s starts with %d thread(s): %s", stage, threads, args.out)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable
 from hashlib import blake2b
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import NamedTuple
 import h5py
 import numpy as np
 
-from wsss.runtime.files import write_error
+from wsss.runtime.files import write_atomically
 
 VERSION = 2
 _CHUNK = 1 << 16  # bytes of `records` per HDF5 chunk: what a random read costs at least
@@ -36,16 +35,13 @@ def hash_id(image_id: str) -> int:
 
 def write_file(path: Path, header: Header, records: Iterable[tuple[str, Shape, bytes]]) -> None:
     """Write a whole file under another name, then give it its own."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
+
+    def write(temporary: Path) -> None:
         # A fixed range of file format versions: another HDF5 release must not change the bytes.
         with h5py.File(temporary, "w", libver=("v110", "v110")) as file:
             _fill(file, header, records)
-        temporary.replace(path)
-    except (OSError, RuntimeError) as error:
-        raise write_error(path, error) from error
-    finally:
-        temporary.unlink(missing_ok=True)
+
+    write_atomically(path, write)
 
 
 def _fill(file: h5py.File, header: Header, records: Iterable[tuple[str, Shape, bytes]]) -> None:

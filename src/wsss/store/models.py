@@ -18,11 +18,13 @@ from safetensors.torch import save_file
 from torch import nn
 
 from wsss.runtime.files import write_atomically
+from wsss.runtime.tensors import require_finite
 
 
 def save_model(model: nn.Module, path: Path, kind: str, settings: Mapping[str, Any], classes: list[str]) -> None:
     """Writes weights and how to build the network, whole or not at all."""
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    require_finite(tensors, str(path), "the network cannot be used")
     about = json.dumps({"kind": kind, "settings": settings, "classes": classes}, ensure_ascii=False)
     write_atomically(path, lambda temporary: save_file(tensors, temporary, {"wsss": about}))
 
@@ -53,4 +55,5 @@ def read_model(path: Path, kind: str) -> tuple[dict[str, torch.Tensor], dict[str
         raise ValueError(f"{path}: expected a wsss model of kind '{kind}', found {about['kind']}")
     with safe_open(path, "pt") as file:
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    require_finite(tensors, str(path), "remove the file, and it is made again")
     return tensors, about["settings"], about["classes"]

@@ -29,9 +29,10 @@ from wsss.runtime import distributed
 from wsss.runtime.files import write_atomically
 from wsss.runtime.process import Terminated
 from wsss.runtime.progress import Progress, log
-from wsss.runtime.tensors import AMP_TYPES
+from wsss.runtime.tensors import AMP_TYPES, require_finite
 
 Item = TypeVar("Item")
+_UNSTABLE = "lower the learning rate, clip gradients or turn mixed precision off"
 LOG_EVERY = 10
 """Steps between reads of the losses, which wait for the GPU."""
 
@@ -152,10 +153,7 @@ class Trainer:
         self._pending.clear()
         for name in set(self.history) - {"lr"}:
             if not all(map(torch.isfinite, torch.tensor(self.history[name][-LOG_EVERY:]))):
-                raise ValueError(
-                    f"loss '{name}' is not finite near step {self.step}: lower the learning rate, clip gradients "
-                    "or turn mixed precision off"
-                )
+                raise ValueError(f"loss '{name}' is not finite near step {self.step}: {_UNSTABLE}")
 
     def _latest(self) -> dict[str, float]:
         return {name: sum(values[-LOG_EVERY:]) / len(values[-LOG_EVERY:]) for name, values in self.history.items()}
@@ -165,30 +163,52 @@ class Trainer:
         self._read_losses()
         if distributed.rank() > 0:
             return
-        content = {
-            "identity": self.identity,
-            "step": self.step,
-            "model": self.model.state_dict(),
-            "history": self.history,
-        }
-        if self.step < self.steps:
-            content |= {"optimizer": self.optimizer.state_dict(), "scaler": self._scaler.state_dict()}
+        content = self._content()
+        if self.step >= self.steps:
+            require_finite(content["model"], f"the network after step {self.step}", _UNSTABLE)
+            del content["optimizer"], content["scaler"]
         write_atomically(self.state / "state.pt", lambda path: torch.save(content, path))
 
     def _load(self) -> None:
         path = self.state / "state.pt"
         if not path.is_file():
             return
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        before = self._content()
+        try:
+            self._resume(torch.load(path, map_location="cpu", weights_only=True))
+        except Exception as error:  # a file that is no checkpoint may fail in any way
+            self._resume(before)
+            aside = path.with_suffix(".damaged")
+            log.warning("%s is damaged (%s); it is kept as %s, and training starts afresh", path, error, aside.name)
+            if distributed.rank() == 0:
+                path.replace(aside)
+
+    def _content(self) -> dict[str, Any]:
+        """All that a training goes on from."""
+        return {
+            "identity": self.identity,
+            "threads": torch.get_num_threads(),
+            "step": self.step,
+            "model": {name: value.detach().clone() for name, value in self.model.state_dict().items()},
+            "history": self.history,
+            "optimizer": self.optimizer.state_dict(),
+            "scaler": self._scaler.state_dict(),
+        }
+
+    def _resume(self, content: dict[str, Any]) -> None:
         if content["identity"] != self.identity:
-            log.info("the saved state belongs to other code or settings; training starts afresh")
+            log.info("the saved state belongs to other inputs, code or settings; training starts afresh")
             return
         self.model.load_state_dict(content["model"])
         self.step, self.history = content["step"], content["history"]
         if self.step < self.steps:
             self.optimizer.load_state_dict(content["optimizer"])
             self._scaler.load_state_dict(content["scaler"])
-        log.info("resumes at step %d of %d", self.step, self.steps)
+        if self.step:
+            log.info("resumes at step %d of %d", self.step, self.steps)
+        if content["threads"] != torch.get_num_threads():
+            log.info("goes on with %d thread(s), as it began: their number changes the last bits", content["threads"])
+            torch.set_num_threads(content["threads"])
 
 
 @contextmanager

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from timm.layers import convert_sync_batchnorm
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
@@ -164,6 +163,8 @@ def _share(module: _Losses, device: torch.device) -> tuple[nn.Module, Callable[[
 
 def synchronise_batch_norm(module: nn.Module) -> None:
     """Makes BatchNorm count all processes' images, timm's with an activation inside too; leaves frozen ones."""
+    from timm.layers import convert_sync_batchnorm
+
     for name, child in module.named_children():
         if isinstance(child, nn.modules.batchnorm._BatchNorm) and child.training:
             setattr(module, name, convert_sync_batchnorm(child))
