@@ -127,7 +127,7 @@ def test_what_is_no_checkpoint_is_refused(tmp_path):
         read_state_dict(tmp_path / "x.pth")
     with pytest.raises(ValueError, match="does not exist"):
         read_state_dict(tmp_path / "y.pth")
-    with pytest.raises(ValueError, match="accepted: acr, afa, irn-cam"):
+    with pytest.raises(ValueError, match="accepted: acr, afa, clip"):
         load_published(Small(), weights(), "no-such-layout")
 
 

@@ -104,7 +104,7 @@ def test_positions_of_another_grid_are_interpolated_linearly_where_they_are_line
     backbone = ViTBackbone("test_vit", position_interpolation="bilinear", options={"img_size": 128})
     ramp = torch.arange(8.0).repeat(8, 1).flatten()
     backbone.net.pos_embed[0, 1:] = ramp[:, None]
-    row = backbone._position_embedding((4, 16))[0, 1:, 0].unflatten(0, (4, 16))[2]
+    row = backbone.positions((4, 16))[0, 1:, 0].unflatten(0, (4, 16))[2]
     torch.testing.assert_close(row[1:-1], torch.linspace(0.25, 6.75, 14))
 
 

@@ -40,28 +40,35 @@ def build_backbone(settings: sections.Backbone, *, weights: bool = True) -> Back
         if checkpoint is not None:
             state = unwrap(read_state_dict(checkpoint))
             require_finite(state, str(checkpoint))
-            own = detect_layout(state) in ((), "vit") and not is_whole_method(state)
+            own = detect_layout(state) in ((), "vit") and not is_whole_method(state) and kind != "clip"
         path, checkpoint = (str(checkpoint), None) if own else ("", checkpoint)
         pretrained = weights and settings.pretrained and settings.checkpoint is None
         backbone = _from_timm(settings, kind, pretrained=pretrained, checkpoint_path=path)
     if checkpoint is not None:
-        load_published(backbone, checkpoint)
+        layout = "clip-timm" if kind == "clip" and detect_layout(read_state_dict(checkpoint)) == "vit" else None
+        load_published(backbone, checkpoint, layout)
     return backbone
 
 
 def backbone_kind(name: str) -> str:
-    """Whose network a name is: `resnet38`, `mit`, `irn`, timm's plain `vit`, or any other of `timm`."""
+    """Whose network a name is: `resnet38`, `mit`, `irn`, timm's plain `vit`, `clip`, `eva`, or any other of `timm`."""
     import timm.models
 
     if name == "resnet38":
         return "resnet38"
     if name.startswith(("mit_b", "irn_")):
         return name[:3]
-    return "vit" if timm.models.is_model_in_modules(name.split(".")[0], _VIT_MODULES) else "timm"
+    plain, _, tag = name.partition(".")
+    if "_dinov3" in plain:
+        return "eva"
+    if not timm.models.is_model_in_modules(plain, _VIT_MODULES):
+        return "timm"
+    return "clip" if "_clip_" in plain and "_ft_" not in tag else "vit"  # fine-tuned ones have lost the projection
 
 
 _VIT_MODULES = ("vision_transformer", "vision_transformer_hybrid", "deit")
 _VIT_OPTIONS = ("position_interpolation", "sigma_eps", "mean", "std", "stem")
+_TRANSFORMER_OPTIONS = {"vit": _VIT_OPTIONS, "clip": (*_VIT_OPTIONS, "projection"), "eva": ("mean", "std")}
 
 
 def _resnet38(settings: sections.Backbone) -> Backbone:
@@ -80,6 +87,8 @@ def _mit(settings: sections.Backbone) -> Backbone:
 
 
 def _from_timm(settings: sections.Backbone, kind: str, **weights: Any) -> Backbone:
+    from wsss.backbones.clip import CLIPBackbone
+    from wsss.backbones.eva import EvaBackbone
     from wsss.backbones.irn_resnet import IRNResNet
     from wsss.backbones.timm import TimmBackbone
     from wsss.backbones.vit import ViTBackbone
@@ -88,10 +97,11 @@ def _from_timm(settings: sections.Backbone, kind: str, **weights: Any) -> Backbo
         if settings.options:
             raise ValueError(f"{settings.name} takes no options; given are {sorted(settings.options)}")
         return IRNResNet(settings.name.removeprefix("irn_"), **weights)
-    if kind == "vit":
-        own = {name: settings.options[name] for name in _VIT_OPTIONS if name in settings.options}
+    if kind in _TRANSFORMER_OPTIONS:
+        network = {"vit": ViTBackbone, "clip": CLIPBackbone, "eva": EvaBackbone}[kind]
+        own = {name: settings.options[name] for name in _TRANSFORMER_OPTIONS[kind] if name in settings.options}
         options = {name: value for name, value in settings.options.items() if name not in own}
-        return ViTBackbone(settings.name, **own, options=options, **weights)
+        return network(settings.name, **own, options=options, **weights)
     return TimmBackbone(settings.name, output_stride=settings.output_stride, options=settings.options, **weights)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+import zipfile
 from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -12,14 +12,22 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from wsss.backbones.base import Backbone
+from wsss.backbones.clip_checkpoints import clip_state_dict
+from wsss.backbones.dino_checkpoints import dinov2_state_dict, dinov3_state_dict
 from wsss.backbones.layouts import LAYOUTS, detect_layout
 from wsss.backbones.mit_checkpoints import afa_state_dict, mit_state_dict
 from wsss.backbones.mxnet import read_mxnet_params
-from wsss.backbones.rules import Rules
+from wsss.backbones.rules import Rules, rename
 
 _WRAPPERS = ("state_dict", "model", "model_state_dict", "net")
 _LISTED = 8
-_CONVERTERS = {"mit": mit_state_dict, "afa": afa_state_dict}
+_CONVERTERS = {
+    "mit": mit_state_dict,
+    "afa": afa_state_dict,
+    "clip": clip_state_dict,
+    "dinov2": dinov2_state_dict,
+    "dinov3": dinov3_state_dict,
+}
 """Layouts whose tensors are cut as well as renamed."""
 
 
@@ -37,7 +45,7 @@ def load_published(
         model: the network; a checkpoint of a bare trunk goes into its `backbone`, if it has one, and a bare
             `Backbone` takes its part of the checkpoint of a whole method.
         source: a `.pth`, `.safetensors` or MXNet `.params` file, or a state dict.
-        layout: whose names the checkpoint has: one of `LAYOUTS`, `mit`, `afa`, or rules; None recognises it.
+        layout: whose names the checkpoint has: one of `LAYOUTS` or `_CONVERTERS`, or rules; None recognises it.
         allow_missing: patterns (`classifier.*`) of the model's names that the checkpoint may lack.
         allow_unexpected: patterns of renamed checkpoint entries that the model may lack.
 
@@ -64,7 +72,7 @@ def is_whole_method(state: Mapping[str, object]) -> bool:
 
 
 def read_state_dict(path: Path | str) -> dict[str, Tensor]:
-    """The content of a `.pth`/`.pt`/`.ckpt`, `.safetensors` or MXNet `.params` file, on the CPU.
+    """The content of a `.pth`/`.pt`/`.ckpt` (TorchScript too), `.safetensors` or MXNet `.params` file, on the CPU.
 
     Raises:
         ValueError: the file does not exist, or its ending or content is another.
@@ -80,11 +88,21 @@ def read_state_dict(path: Path | str) -> dict[str, Tensor]:
     if path.suffix == ".params":
         return read_mxnet_params(path)
     try:
+        if _is_torchscript(path):
+            return torch.jit.load(path, map_location="cpu").state_dict()
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         raise ValueError(
             f"'{path}' is no checkpoint of tensors (accepted: .pth, .safetensors, .params): {error}"
         ) from error
+
+
+def _is_torchscript(path: Path) -> bool:
+    """Whether a file is an archive of code and weights, as OpenAI's CLIP is; the code is not run."""
+    if not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as archive:
+        return any(name.endswith("/constants.pkl") for name in archive.namelist())
 
 
 def own_names(state: Mapping[str, Tensor], layout: str | Rules) -> dict[str, Tensor]:
@@ -117,20 +135,6 @@ def strip_prefix(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         if state and all(name.startswith(prefix) for name in state):
             return strip_prefix({name.removeprefix(prefix): tensor for name, tensor in state.items()})
     return dict(state)
-
-
-def rename(state: Mapping[str, Tensor], rules: Rules) -> dict[str, Tensor]:
-    """Apply to each name the first rule whose pattern it starts with; a rule to None drops the entry."""
-    renamed = {}
-    for name, tensor in state.items():
-        for pattern, replacement in rules:
-            if match := re.match(pattern, name):
-                if replacement is not None:
-                    renamed[match.expand(replacement) + name[match.end() :]] = tensor
-                break
-        else:
-            renamed[name] = tensor
-    return renamed
 
 
 def load_strictly(

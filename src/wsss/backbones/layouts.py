@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from wsss.backbones.clip_checkpoints import is_clip
+from wsss.backbones.dino_checkpoints import dino_layout
 from wsss.backbones.rules import Rules
 from wsss.backbones.vit_checkpoints import VIT_LAYOUTS, detect_vit_layout
 
@@ -78,10 +80,14 @@ LAYOUTS |= VIT_LAYOUTS
 
 
 def detect_layout(names: Iterable[str]) -> str | tuple[()]:
-    """Whose names these are: one of `LAYOUTS` or `mit`, `afa`; no rules at all (`()`) for our own names."""
+    """Whose names these are: a key of `LAYOUTS`, `mit`, `afa`, `clip` or a DINO's; no rules (`()`) for our own."""
     names = set(names)
     if any(name.startswith("arg:") for name in names):
         return "resnet38-mxnet"
+    if is_clip(names):
+        return "clip"
+    if dino := dino_layout(names):
+        return dino
     if "patch_embed1.proj.weight" in names:
         return "mit"
     if "encoder.patch_embed1.proj.weight" in names:

@@ -19,6 +19,7 @@ def _projection(published: str, own: str) -> Rules:
 
 VIT_LAYOUTS: dict[str, Rules] = {
     "vit": ((r"head(_dist)?\.", None), (r"(?=.)", "net.")),
+    "clip-timm": ((r"head\.weight$", "projection.weight"), (r"head\.bias$", None), (r"(?=.)", "net.")),
     "toco": (
         (r"encoder\.head\.", None),
         (r"encoder\.", "backbone.net."),
@@ -46,4 +47,5 @@ def detect_vit_layout(names: Iterable[str]) -> str | None:
         return "toco"
     if "pretrained.model.pos_embed" in names:
         return "acr"
-    return "vit" if {"pos_embed", "blocks.0.attn.qkv.weight"} <= names else None
+    placed = {"pos_embed", "reg_token"} & names  # DINOv3 has no table
+    return "vit" if placed and "blocks.0.attn.qkv.weight" in names else None

@@ -91,3 +91,12 @@ def _highest(scores: Tensor) -> Tensor:
     if scores.shape[-3] == 0:
         return scores.new_zeros(*scores.shape[:-3], *scores.shape[-2:])
     return scores.amax(dim=-3)
+
+
+def confidence_labels(scores: Tensor, classes: Tensor, confidence: float) -> Tensor:
+    """Labels (..., H, W) uint8 of the highest of the scores (..., L, H, W), 255 where it is below `confidence`.
+
+    classes: (L,) class ids of the scores, background's among them (CLIP-ES, §4.1).
+    """
+    best, index = scores.max(dim=-3)
+    return torch.where(best < confidence, IGNORE, classes.to(scores.device, torch.uint8)[index])

@@ -1,0 +1,185 @@
+"""Transformers as backbones: tokens of chosen blocks, q/k/v, attention, and a rerun of the last blocks.
+
+One interface for everything that methods take from a plain transformer, whosever its weights are: ViT, DeiT, CLIP,
+DINOv2 (`wsss.backbones.vit`, `.clip`) and DINOv3 (`.eva`).
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from wsss.backbones.attention import block_with_attention, queries_keys_values
+from wsss.backbones.base import Backbone
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """What one pass through a transformer leaves: P prefix tokens, class token first, and N = h·w patches.
+
+    final: (B, P+N, D), the last block's output after the final norm.
+    grid: (h, w) of the patches, row-major.
+    num_prefix: P; distillation and register tokens follow the class token.
+    blocks: block index (from 0) -> (B, P+N, D), that block's output before any final norm.
+    attention: one per block, (B, heads, P+N, P+N) after softmax, rows sum to 1; empty unless asked for.
+    """
+
+    final: Tensor
+    grid: tuple[int, int]
+    num_prefix: int
+    blocks: dict[int, Tensor] = field(default_factory=dict)
+    attention: list[Tensor] = field(default_factory=list)
+
+    @property
+    def class_token(self) -> Tensor:
+        """(B, D), after the final norm."""
+        return self.final[:, 0]
+
+    @property
+    def registers(self) -> Tensor:
+        """(B, P−1, D), after the final norm: the prefix tokens after the first."""
+        return self.final[:, 1 : self.num_prefix]
+
+    @property
+    def final_map(self) -> Tensor:
+        """(B, D, h, w), after the final norm."""
+        return self.as_map(self.final)
+
+    def block_map(self, index: int) -> Tensor:
+        """(B, D, h, w), the output of block `index`, under the key by which it was asked for."""
+        return self.as_map(self.blocks[index])
+
+    def as_map(self, tokens: Tensor) -> Tensor:
+        """Patch tokens of (B, P+N, D) as (B, D, h, w)."""
+        return tokens[:, self.num_prefix :].transpose(1, 2).unflatten(2, self.grid)
+
+    def mean_attention(self) -> Tensor:
+        """(B, L, 1+N, 1+N): every block, mean over heads, without the prefix tokens after the first."""
+        maps = torch.stack([heads.mean(1) for heads in self.attention], dim=1)
+        if self.num_prefix == 1:
+            return maps
+        keep = [0, *range(self.num_prefix, maps.shape[-1])]
+        return maps[..., keep, :][..., keep]
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """Tokens (B, P+N, D) on their way through the blocks, the patch grid (h, w), and rotations (N, 2d) if any."""
+
+    x: Tensor
+    grid: tuple[int, int]
+    rope: Tensor | None = None
+
+
+AttentionSink = Callable[[int, Tensor], None]
+"""(block index from 0, attention (B, heads, P+N, P+N)) → nothing: takes what it needs, so that no list need grow."""
+
+
+class TransformerBackbone(Backbone):
+    """A timm network of equal blocks. Its pyramid is the output of four blocks, each at the end of a quarter of them.
+
+    Images of any size are accepted: sides that are no multiple of the stride are resized to the nearest one,
+    so that the maps always cover the whole image, and positions follow the grid.
+
+    depth: L, number of blocks. num_prefix: P, tokens before the patches.
+    """
+
+    depth: int
+    num_prefix: int
+
+    def __init__(self, net: nn.Module, stride: int) -> None:
+        """net: with `blocks`, `norm`, `patch_embed` and `num_prefix_tokens`; stride: pixels per patch."""
+        super().__init__()
+        self.net = net
+        self.channels, self.stride = net.embed_dim, stride
+        self.depth, self.num_prefix = len(net.blocks), net.num_prefix_tokens
+        self._pyramid = [max(round(self.depth * i / 4), 1) - 1 for i in (1, 2, 3, 4)]
+        self.pyramid_channels = [self.channels] * 4
+        self.pyramid_strides = [self.stride] * 4
+
+    @abstractmethod
+    def embed(self, images: Tensor) -> Embedded:
+        """Normalised images (B, 3, H, W) as the tokens that enter the first block."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.tokens(images).final_map
+
+    def features_and_pyramid(self, images: Tensor) -> tuple[Tensor, list[Tensor]]:
+        tokens = self.tokens(images, blocks=self._pyramid)
+        return tokens.final_map, [tokens.block_map(index) for index in self._pyramid]
+
+    def tokens(self, images: Tensor, *, blocks: Sequence[int] = (), attention: bool = False) -> Tokens:
+        """One pass over normalised images (B, 3, H, W).
+
+        Args:
+            blocks: whose outputs to return; negative ones count from the last block and keep their key.
+            attention: also return every block's attention. The maps are part of the graph: gradients with
+                respect to them exist whenever grad mode is on and something before them requires a gradient.
+        """
+        wanted = self._requested(blocks)
+        embedded = self.embed(images)
+        outputs: dict[int, Tensor] = {}
+        maps: list[Tensor] = []
+        sink = (lambda _index, weights: maps.append(weights)) if attention else None
+        for index in range(self.depth):
+            embedded = self.run(embedded, index, index + 1, sink)
+            outputs |= dict.fromkeys(wanted.get(index, ()), embedded.x)
+        return Tokens(self.net.norm(embedded.x), embedded.grid, self.num_prefix, outputs, maps)
+
+    def run(self, embedded: Embedded, start: int, stop: int, attention: AttentionSink | None = None) -> Embedded:
+        """Tokens after blocks start … stop − 1, given those before block `start`: a rerun of any part.
+
+        attention: called with every block's attention, which is then held by nobody else.
+        """
+        x, rope = embedded.x, embedded.rope
+        arguments = {} if rope is None else {"rope": rope}
+        for index in range(start, stop):
+            block = self.net.blocks[index]
+            if attention is not None:
+                x, weights = block_with_attention(block, x, rope)
+                attention(index, weights)
+            elif self.net.grad_checkpointing:
+                x = checkpoint(block, x, use_reentrant=False, **arguments)
+            else:
+                x = block(x, **arguments)
+        return Embedded(x, embedded.grid, rope)
+
+    def queries_keys_values(self, embedded: Embedded, index: int = -1) -> tuple[Tensor, Tensor, Tensor]:
+        """q, k, v (B, heads, P+N, d) of block `index` for the tokens that enter it, before scale and rotation."""
+        block = self.net.blocks[index]
+        return queries_keys_values(block.attn, block.norm1(embedded.x))
+
+    def as_map(self, tokens: Tensor, grid: tuple[int, int]) -> Tensor:
+        """Patch tokens of (B, P+N, D) as (B, D, h, w)."""
+        return tokens[:, self.num_prefix :].transpose(1, 2).unflatten(2, grid)
+
+    def freeze(self, stages: int) -> None:
+        """Freeze the embedding (patches, positions, prefix) and the first `stages` quarters of the depth."""
+        end = self._pyramid[stages - 1] + 1 if stages > 0 else 0
+        for name, parameter in self.net.named_parameters():
+            part = name.split(".")
+            if (part[0] == "blocks" and int(part[1]) >= end) or part[0] in ("norm", "fc_norm", "head"):
+                continue
+            parameter.requires_grad_(False)
+
+    def _requested(self, blocks: Sequence[int]) -> dict[int, list[int]]:
+        """Block position -> the keys under which its output was asked for."""
+        wanted: dict[int, list[int]] = {}
+        for key in blocks:
+            if not -self.depth <= key < self.depth:
+                raise ValueError(f"block {key} does not exist; this transformer has {self.depth} blocks")
+            wanted.setdefault(key % self.depth, []).append(key)
+        return wanted
+
+    def _to_whole_patches(self, images: Tensor) -> Tensor:
+        """Images resized to the nearest multiple of the stride, unless they are one."""
+        size = [max(round(side / self.stride), 1) * self.stride for side in images.shape[-2:]]
+        if size == list(images.shape[-2:]):
+            return images
+        return F.interpolate(images, size=size, mode="bilinear", align_corners=False)

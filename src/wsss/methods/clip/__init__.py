@@ -1,0 +1,1 @@
+"""CLIP-ES: Lin et al., "CLIP is Also an Efficient Segmenter", CVPR 2023."""

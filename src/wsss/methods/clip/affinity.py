@@ -1,0 +1,66 @@
+"""Class-aware refinement of maps by a transformer's own attention (CLIP-ES, Lin et al. 2023, §3.3)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scipy import ndimage
+from torch import Tensor
+
+ROUNDS = 3
+"""Normalisations of columns, then rows."""
+
+
+def transition_matrix(attention: Tensor) -> Tensor:
+    """Symmetric, nearly doubly stochastic T (…, N, N) of attention between patches; any factor of it cancels."""
+    matrix = attention
+    for _ in range(ROUNDS):
+        matrix = matrix / matrix.sum(-2, keepdim=True)
+        matrix = matrix / matrix.sum(-1, keepdim=True)
+    return (matrix + matrix.transpose(-2, -1)) / 2
+
+
+def spread(maps: Tensor, transition: Tensor, power: int = 1) -> Tensor:
+    """T^(2^power) applied to maps (…, K, N), for symmetric T (…, N, N): products with K rows, never of N × N."""
+    for _ in range(2**power):
+        maps = maps @ transition
+    return maps
+
+
+@dataclass(frozen=True)
+class Boxes:
+    """mask: (K, h, w) bool, a map's boxes joined. count: (K,) int64, outlines of parts and holes, 1 at least."""
+
+    mask: Tensor
+    count: Tensor
+
+
+def box_masks(cams: Tensor, threshold: float) -> Boxes:
+    """Boxes around what exceeds `threshold` × the maximum in maps (K, h, w) in [0, 1].
+
+    As published: compared in 255 levels, cut off, not rounded; a box ends one cell before the last column and row,
+    so that what lies in these alone has none.
+    """
+    levels = (cams.detach().cpu().numpy() * 255).astype(np.uint8)
+    mask = np.zeros(levels.shape, bool)
+    counts = []
+    last = levels.shape[1] - 1, levels.shape[2] - 1
+    for chosen, level in zip(mask, levels, strict=True):
+        above = level > int(threshold * level.max())
+        parts, count = ndimage.label(above, np.ones((3, 3)))
+        holes = ndimage.label(np.pad(~above, 1, constant_values=True))[1] - 1
+        for rows, columns in ndimage.find_objects(parts):
+            chosen[rows.start : min(rows.stop, last[0]), columns.start : min(columns.stop, last[1])] = True
+        counts.append(max(count + holes, 1))
+    return Boxes(torch.from_numpy(mask).to(cams.device), torch.tensor(counts))
+
+
+def refine(cams: Tensor, transition: Tensor, threshold: float | None, power: int = 1) -> Tensor:
+    """Maps (K, h, w) spread along the attention, from inside their boxes only; threshold None: from everywhere.
+
+    Cells outside the boxes receive values; they give none.
+    """
+    sources = cams if threshold is None else cams * box_masks(cams, threshold).mask
+    return spread(sources.flatten(1), transition, power).view(cams.shape)

@@ -1,0 +1,137 @@
+"""CLIP-ES's softmax Grad-CAM (Lin et al. 2023, §3.2): maps of a frozen CLIP against background phrases."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from wsss.backbones.attention import block_after_norm
+from wsss.backbones.clip import CLIPBackbone
+from wsss.backbones.tokens import Embedded
+
+EPS = 1e-7
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """A tower's state before its last block.
+
+    last: tokens (B, 1+N, D) that enter the last block. attention: (B, N, N), the patches' attention averaged over
+    heads and summed over the blocks that were asked for, of those before the last; None where none was.
+    """
+
+    last: Embedded
+    attention: Tensor | None
+
+
+@dataclass(frozen=True)
+class SoftmaxCAM:
+    """probs: (B, K+G) over present classes and G phrases. weights: (B, K, D). raw, cams: (B, K, h, w).
+
+    raw is the weighted sum before ReLU, cams lies in [0, 1]; both are 0 for absent classes. attention: (B, N, N), of
+    the last block's patches, mean over heads.
+    """
+
+    probs: Tensor
+    weights: Tensor
+    raw: Tensor
+    cams: Tensor
+    attention: Tensor
+
+
+@torch.no_grad()
+def encode(backbone: CLIPBackbone, images: Tensor, affinity_blocks: int = 0) -> Encoded:
+    """All blocks but the last, without gradient, for normalised images (B, 3, H, W).
+
+    affinity_blocks: how many of the last L blocks, the very last among them, give the sum of attentions.
+    """
+    total: list[Tensor] = []
+
+    def add(_index: int, weights: Tensor) -> None:
+        patches = patch_attention(weights, backbone.num_prefix)
+        total[:] = [total[0] + patches] if total else [patches]
+
+    end = backbone.depth - 1
+    first = min(max(backbone.depth - affinity_blocks, 0), end)
+    before = backbone.run(backbone.embed(images), 0, first)
+    return Encoded(backbone.run(before, first, end, add), total[0] if total else None)
+
+
+def patch_attention(weights: Tensor, num_prefix: int) -> Tensor:
+    """Attention (B, heads, P+N, P+N) between patches, mean over heads: (B, N, N)."""
+    return weights[:, :, num_prefix:, num_prefix:].mean(1)
+
+
+def softmax_cam(
+    backbone: CLIPBackbone, last: Embedded, text: Tensor, logit_scale: float | Tensor, labels: Tensor
+) -> SoftmaxCAM:
+    """Grad-CAM of every present class's probability, at the output of the last block's first norm.
+
+    One pass through the last block, and one gradient for all classes. The image's feature is the mean of its
+    patches after the final norm, projected; the class token has no part in it.
+
+    Args:
+        last: as of `encode`. text: (K+G, E) unit vectors, the K classes first, then the G background phrases.
+        logit_scale: factor of the cosines. labels: (B, K), 1 for present classes; the others are left out.
+    """
+    labels = labels > 0
+    with torch.inference_mode(False), torch.enable_grad():
+        tokens = Embedded(last.x.clone(), last.grid, last.rope)
+        normed = backbone.net.blocks[-1].norm1(tokens.x).detach().requires_grad_()
+        probs, weights = _probabilities(backbone, tokens, normed, text.clone(), logit_scale, labels)
+        order, gradients = _class_gradients(probs, normed, labels)
+    patches = normed.detach()[:, backbone.num_prefix :]  # (B, N, D)
+    means = gradients[:, :, backbone.num_prefix :].mean(2)  # (k, B, D)
+    channel = means.new_zeros(*labels.shape, means.shape[-1])
+    for rank, found in enumerate(means):
+        rows = (order[:, rank] >= 0).nonzero()[:, 0]
+        channel[rows, order[rows, rank]] = found[rows]
+    raw = (channel @ patches.transpose(1, 2)).unflatten(2, last.grid)
+    cams = stretch(stretch(raw.relu()))
+    return SoftmaxCAM(probs.detach(), channel, raw, cams, patch_attention(weights.detach(), backbone.num_prefix))
+
+
+def _probabilities(
+    backbone: CLIPBackbone, tokens: Embedded, normed: Tensor, text: Tensor, scale: float | Tensor, labels: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Softmax over present classes and phrases (B, K+G), and the last block's attention."""
+    out, weights = block_after_norm(backbone.net.blocks[-1], tokens.x, normed, tokens.rope)
+    logits = image_logits(backbone, out, text, scale)
+    phrases = labels.new_ones(len(labels), logits.shape[1] - labels.shape[1])
+    return logits.masked_fill(~torch.cat([labels, phrases], dim=1), -torch.inf).softmax(1), weights
+
+
+def image_logits(backbone: CLIPBackbone, out: Tensor, text: Tensor, scale: float | Tensor) -> Tensor:
+    """Scaled cosines (B, K+G) of the patches' mean with every text, from the last block's output (B, 1+N, D)."""
+    feature = backbone.net.norm(out)[:, backbone.num_prefix :].mean(1)
+    return scale * backbone.project(feature) @ text.T
+
+
+def _class_gradients(probs: Tensor, normed: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Classes in the order of their gradients (B, k), −1 where an image has fewer, and ∂p/∂normed (k, B, 1+N, D)."""
+    most = int(labels.sum(1).max())
+    rank = torch.where(labels, labels.cumsum(1) - 1, -1)
+    order = labels.new_full((len(labels), most), -1, dtype=torch.long)
+    seeds = probs.new_zeros(most, *probs.shape)
+    image, kind = labels.nonzero(as_tuple=True)
+    order[image, rank[image, kind]] = kind
+    seeds[rank[image, kind], image, kind] = 1
+    if most == 0:
+        return order, normed.new_zeros(0, *normed.shape)
+    (gradients,) = torch.autograd.grad(probs, normed, seeds, is_grads_batched=True)
+    return order, gradients
+
+
+def stretch(maps: Tensor) -> Tensor:
+    """Maps (…, h, w) as (x − min) / (max − min + 1e-7)."""
+    maps = maps - maps.amin((-2, -1), keepdim=True)
+    return maps / (maps.amax((-2, -1), keepdim=True) + EPS)
+
+
+def text_of(classes: Sequence[Tensor], backgrounds: Tensor) -> Tensor:
+    """(K+G, E): each class's phrases (n, E) averaged and brought to unit length, then the background phrases."""
+    means = torch.stack([phrases.mean(0) for phrases in classes])
+    return torch.cat([torch.nn.functional.normalize(means, dim=1), backgrounds])
