@@ -57,10 +57,15 @@ def box_masks(cams: Tensor, threshold: float) -> Boxes:
     return Boxes(torch.from_numpy(mask).to(cams.device), torch.tensor(counts))
 
 
-def refine(cams: Tensor, transition: Tensor, threshold: float | None, power: int = 1) -> Tensor:
+def refine(
+    cams: Tensor, transition: Tensor, threshold: float | None, power: int = 1, shares: Tensor | None = None
+) -> Tensor:
     """Maps (K, h, w) spread along the attention, from inside their boxes only; threshold None: from everywhere.
 
-    Cells outside the boxes receive values; they give none.
+    Cells outside the boxes receive values; they give none. shares: (K, h, w), factors of the maps before they are
+    spread; the boxes are those of the maps without them.
     """
-    sources = cams if threshold is None else cams * box_masks(cams, threshold).mask
+    sources = cams if shares is None else cams * shares
+    if threshold is not None:
+        sources = sources * box_masks(cams, threshold).mask
     return spread(sources.flatten(1), transition, power).view(cams.shape)

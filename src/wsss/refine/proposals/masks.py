@@ -1,0 +1,104 @@
+"""Many masks of one image as runs of pixels, whose sums over any maps need no pixel of theirs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Masks:
+    """S masks, which may overlap, as runs in COCO's order: columns from left to right, each from the top.
+
+    size: (H, W). starts, ends: (R,) int64 positions in 0 … H·W, ends excluded. owner: (R,) int64, ascending: whose run
+    it is. count: S. level: (S,) int64, 0 sub-part, 1 part, 2 whole; all 0 where a source has no levels.
+    """
+
+    size: tuple[int, int]
+    starts: NDArray[np.int64]
+    ends: NDArray[np.int64]
+    owner: NDArray[np.int64]
+    count: int
+    level: NDArray[np.int64]
+
+    @classmethod
+    def from_dense(cls, masks: NDArray, level: Sequence[int] | NDArray | None = None) -> Self:
+        """From (S, H, W), non-zero inside."""
+        flat = (np.asarray(masks) != 0).transpose(0, 2, 1).reshape(len(masks), -1)
+        edges = np.diff(np.pad(flat, ((0, 0), (1, 1))).astype(np.int8), axis=1)
+        owner, starts = np.nonzero(edges == 1)
+        return cls(tuple(masks.shape[1:]), starts, np.nonzero(edges == -1)[1], owner, len(masks), _levels(level, masks))
+
+    @classmethod
+    def from_counts(
+        cls, size: tuple[int, int], counts: Sequence[Sequence[int]], level: Sequence[int] | None = None
+    ) -> Self:
+        """From COCO's uncompressed run lengths of each mask: outside, inside, outside …
+
+        Raises:
+            ValueError: lengths that do not add up to H·W.
+        """
+        starts, ends, owner = [], [], []
+        for index, lengths in enumerate(counts):
+            bounds = np.cumsum(lengths)
+            if len(bounds) == 0 or bounds[-1] != size[0] * size[1]:
+                covered = bounds[-1] if len(bounds) else 0
+                raise ValueError(f"mask {index} covers {covered} pixels; an image of {size[0]} × {size[1]} has others")
+            bounds = bounds[: len(bounds) // 2 * 2]
+            inside = bounds[1::2] > bounds[::2]
+            starts.append(bounds[::2][inside])
+            ends.append(bounds[1::2][inside])
+            owner.append(np.full(int(inside.sum()), index))
+        parts = (np.concatenate([*p, np.empty(0, np.int64)]).astype(np.int64) for p in (starts, ends, owner))
+        return cls(tuple(size), *parts, len(counts), _levels(level, counts))
+
+    def to_dense(self) -> NDArray[np.bool_]:
+        """(S, H, W)."""
+        pixels, owner = self.pixels()
+        dense = np.zeros((self.count, self.size[0] * self.size[1]), bool)
+        dense[owner, pixels] = True
+        return dense.reshape(self.count, self.size[1], self.size[0]).transpose(0, 2, 1)
+
+    @property
+    def areas(self) -> NDArray[np.int64]:
+        """(S,), pixels."""
+        return np.bincount(self.owner, self.ends - self.starts, self.count).astype(np.int64)
+
+    def sums(self, maps: NDArray) -> NDArray[np.float64]:
+        """(S, P), the sum of every map (P, H, W) over every mask: a sparse product with the maps' running sums."""
+        if maps.shape[1:] != self.size:
+            raise ValueError(f"maps of {maps.shape[1:]} pixels and masks of {self.size}; they must be of one image")
+        running = np.zeros((self.size[0] * self.size[1] + 1, len(maps)))
+        np.cumsum(maps.transpose(2, 1, 0).reshape(-1, len(maps)), axis=0, dtype=np.float64, out=running[1:])
+        runs = running[self.ends] - running[self.starts]
+        return np.stack([np.bincount(self.owner, column, self.count) for column in runs.T], axis=1)
+
+    def pixels(self, order: NDArray[np.int64] | None = None) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Every pixel of every mask, in COCO's order, and whose it is; masks one after another, in `order`."""
+        rank = np.arange(self.count)
+        if order is not None:
+            rank[order] = np.arange(self.count)
+        runs = np.argsort(rank[self.owner], kind="stable")
+        lengths = (self.ends - self.starts)[runs]
+        first = np.repeat(self.starts[runs] - np.cumsum(lengths) + lengths, lengths)
+        return first + np.arange(lengths.sum()), np.repeat(self.owner[runs], lengths)
+
+    def paint(self, values: NDArray[np.uint8], order: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """(H, W): each mask's value (S,) over those before it in `order`; 0 where no mask is."""
+        pixels, owner = self.pixels(order)
+        label = np.zeros(self.size[0] * self.size[1], np.uint8)
+        label[pixels] = values[owner]  # of equal indices the last one counts
+        return np.ascontiguousarray(label.reshape(self.size[1], self.size[0]).T)
+
+    def overlaps(self) -> NDArray[np.int64]:
+        """(S, S), pixels that two masks share."""
+        dense = self.to_dense().reshape(self.count, -1).astype(np.float32)  # exact up to 2^24 pixels
+        return (dense @ dense.T).astype(np.int64)
+
+
+def _levels(level: Sequence[int] | NDArray | None, masks: Sequence) -> NDArray[np.int64]:
+    return np.zeros(len(masks), np.int64) if level is None else np.asarray(level, np.int64)

@@ -1,0 +1,117 @@
+"""A decoder on the tokens of a frozen transformer's blocks (WeCLIP; Zhang et al. 2024, §3.2)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from timm.layers import QuickGELU
+from timm.models.vision_transformer import Block
+from torch import Tensor, nn
+
+from wsss.backbones.attention import block_with_attention
+from wsss.backbones.rules import Rules
+
+
+class TokenFuse(nn.Module):
+    """Patch tokens of several blocks → one map: an MLP a block, joined by a 1×1 convolution.
+
+    Args:
+        blocks: how many. channels: of the tokens. width: of the fused features.
+    """
+
+    def __init__(self, blocks: int, channels: int, width: int = 256, dropout: float = 0.1) -> None:
+        super().__init__()
+        self.mlps = nn.ModuleList(
+            nn.Sequential(nn.Linear(channels, width), nn.ReLU(), nn.Linear(width, width)) for _ in range(blocks)
+        )
+        self.join = nn.Conv2d(blocks * width, width, 1)
+        self.dropout = nn.Dropout2d(dropout)
+
+    def forward(self, tokens: Sequence[Tensor]) -> Tensor:
+        """Fused features (B, width, h, w) of the blocks' patch tokens, each (B, channels, h, w)."""
+        if len(tokens) != len(self.mlps):
+            raise ValueError(f"tokens of {len(tokens)} blocks given; this decoder takes {len(self.mlps)}")
+        maps = [mlp(t.movedim(1, -1)).movedim(-1, 1) for mlp, t in zip(self.mlps, tokens, strict=True)]
+        return self.dropout(self.join(torch.cat(maps, dim=1)))
+
+
+class TokenDecoder(nn.Module):
+    """Fused features (B, width, h, w) → logits (B, C, h, w): pre-norm blocks without positions, then 1×1.
+
+    half_projection: the projection after attention in float16, as the published code has it on any device.
+    """
+
+    def __init__(
+        self, num_classes: int, width: int = 256, layers: int = 3, heads: int = 8, half_projection: bool = False
+    ) -> None:
+        super().__init__()
+        block = {"qkv_bias": True, "act_layer": QuickGELU, "norm_layer": nn.LayerNorm}
+        self.blocks = nn.ModuleList(Block(width, heads, **block) for _ in range(layers))
+        if half_projection:
+            for made in self.blocks:
+                made.attn.proj = _HalfLinear(width, width)
+        self.head = nn.Conv2d(width, num_classes, 1)
+
+    def forward(self, features: Tensor) -> Tensor:
+        x = features.flatten(2).transpose(1, 2)
+        for block in self.blocks:
+            x = block(x)
+        return self.head(x.transpose(1, 2).unflatten(2, features.shape[2:]))
+
+    def with_attention(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits, and each block's attention between cells, mean over heads: (layers, B, N, N)."""
+        x, maps = features.flatten(2).transpose(1, 2), []
+        for block in self.blocks:
+            x, weights = block_with_attention(block, x)
+            maps.append(weights.mean(1))
+        return self.head(x.transpose(1, 2).unflatten(2, features.shape[2:])), torch.stack(maps)
+
+
+class _HalfLinear(nn.Linear):
+    def forward(self, x: Tensor) -> Tensor:
+        return F.linear(x.half(), self.weight.half(), self.bias.half())
+
+
+class TokenHead(nn.Module):
+    """`TokenFuse` and `TokenDecoder` in one: what WeCLIP trains."""
+
+    def __init__(
+        self,
+        blocks: int,
+        channels: int,
+        num_classes: int,
+        width: int = 256,
+        layers: int = 3,
+        heads: int = 8,
+        half_projection: bool = False,
+    ) -> None:
+        super().__init__()
+        self.fuse = TokenFuse(blocks, channels, width)
+        self.decoder = TokenDecoder(num_classes, width, layers, heads, half_projection)
+
+    def forward(self, tokens: Sequence[Tensor]) -> Tensor:
+        return self.decoder(self.fuse(tokens))
+
+
+def cell_affinity(features: Tensor) -> Tensor:
+    """sigmoid(fᵀf) of features (B, D, h, w) between cells: (B, N, N)."""
+    flat = features.flatten(2)
+    return (flat.transpose(1, 2) @ flat).sigmoid()
+
+
+_BLOCK = r"decoder\.transformer\.resblocks\.(\d+)\."
+TOKEN_HEAD_NAMES: Rules = (
+    (r"decoder_fts_fuse\.linears_modulelist\.(\d+)\.proj\.", r"fuse.mlps.\1.0."),
+    (r"decoder_fts_fuse\.linears_modulelist\.(\d+)\.proj_2\.", r"fuse.mlps.\1.2."),
+    (r"decoder_fts_fuse\.linear_fuse\.", "fuse.join."),
+    (_BLOCK + r"attn\.in_proj_", r"decoder.blocks.\1.attn.qkv."),
+    (_BLOCK + r"attn\.out_proj\.", r"decoder.blocks.\1.attn.proj."),
+    (_BLOCK + r"ln_(\d)\.", r"decoder.blocks.\1.norm\2."),
+    (_BLOCK + r"mlp\.c_fc\.", r"decoder.blocks.\1.mlp.fc1."),
+    (_BLOCK + r"mlp\.c_proj\.", r"decoder.blocks.\1.mlp.fc2."),
+    (r"decoder\.linear_pred\.", "decoder.head."),
+    (r"(encoder|dino_encoder|par)\.", None),
+)
+"""WeCLIP's published names to `TokenHead`'s; its frozen towers and PAR's kernel are dropped."""

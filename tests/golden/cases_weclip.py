@@ -1,0 +1,162 @@
+"""WeCLIP and WeCLIP+: decoder, refinement, losses."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from compare import Adapter, Arrays, Tolerance
+from formula import formula_state_dict, meta_shapes
+
+from wsss.backbones.checkpoints import load_published
+from wsss.backbones.rules import rename
+from wsss.methods.afa.affinity import affinity_labels, pair_counts, radius_mask
+from wsss.methods.clip.gradcam import stretch
+from wsss.methods.weclip.losses import (
+    RADIUS,
+    confident_replaced,
+    dice_loss,
+    pair_loss,
+    segmentation_loss,
+    weclip_loss,
+    weclip_plus_loss,
+)
+from wsss.methods.weclip.refinement import decoder_shares, joint_features, refine_maps, select
+from wsss.refine.attention import box_masks, spread, transition_matrix
+from wsss.runtime.tensors import resize
+from wsss.segmentation.token_decoder import TOKEN_HEAD_NAMES, TokenHead, cell_affinity
+
+
+def _tensors(x: Arrays) -> dict[str, torch.Tensor]:
+    return {name: torch.from_numpy(array) for name, array in x.items()}
+
+
+def _head(meta: dict[str, Any], **options: bool) -> TokenHead:
+    p = meta["params"]
+    head = TokenHead(p["blocks"], p["in_channels"], p["classes"], p["width"], p["layers"], p["heads"], **options)
+    load_published(head, formula_state_dict(meta_shapes(meta)), TOKEN_HEAD_NAMES)
+    return head.eval()
+
+
+def weclip_decoder(x: Arrays, meta: dict[str, Any]) -> Arrays:
+    """`seg`, the logits that went through float16, is not claimed."""
+    t, head = _tensors(x), _head(meta)
+    tokens = list(t["tokens"])
+    seg = head(tokens)
+    seg.backward(t["grad_seg"])
+    parameters = dict(head.named_parameters())
+    grads = {}
+    for output in (name for name in meta["shapes"] if name.startswith("out_grad_")):
+        published = output.removeprefix("out_grad_").replace("__", ".")
+        (own,) = rename({published: None}, TOKEN_HEAD_NAMES)
+        grads[output.removeprefix("out_")] = parameters[own].grad.numpy()
+    half = _head(meta, half_projection=True)
+    with torch.no_grad():
+        fts = half.fuse(tokens)
+        attention = half.decoder.with_attention(fts)[1]
+        found = {"fts": fts, "attn_pred": cell_affinity(fts), "attn": attention, "seg_f32": seg}
+    found = {name: tensor.detach() for name, tensor in found.items()}
+    return grads | {name: tensor.numpy() for name, tensor in found.items()}
+
+
+def weclip_rfm(x: Arrays, meta: dict[str, Any]) -> Arrays:
+    p, t = meta["params"], _tensors(x)
+    attention, cams, pred = t["attn"][:, 1:, 1:], t["cams"], cell_affinity(t["fts"])
+    voc, coco = (select(attention[-p[f"layers_{kind}"] :], pred[0]) for kind in ("voc", "coco"))
+    absolute = select(attention[-p["layers_voc"] :], pred[0], "absolute")
+    early = attention[-p["layers_early"] :].mean(0)
+    transition = transition_matrix(voc.matrix)
+    refined = refine_maps(cams, voc.matrix, p["box_voc"])
+    size = tuple(4 * side for side in cams.shape[1:])
+    found = {
+        "attn_pred": pred,
+        "layer_score": voc.score,
+        "layer_mask": voc.kept,
+        "layer_mask_abs": absolute.kept,
+        "layer_mask_coco": coco.kept,
+        "selected_voc": voc.matrix,
+        "selected_coco": coco.matrix,
+        "selected_voc_early": early,
+        "trans_voc": spread(torch.eye(len(transition)), transition),
+        "refined_voc": refined,
+        "refined_coco": refine_maps(cams, coco.matrix, p["box_coco"]),
+        "refined_voc_early": refine_maps(cams, early, p["box_voc"]),
+        "box_mask_voc": box_masks(cams, p["box_voc"]).mask,
+        "box_mask_voc_early": box_masks(cams, p["box_voc"]).mask,
+        "box_mask_coco": box_masks(cams, p["box_coco"]).mask,
+        "highres_voc": resize(stretch(refined), size, align_corners=False),
+    }
+    return {name: tensor.numpy() for name, tensor in found.items()}
+
+
+def weclip_plus_rfm(x: Arrays, meta: dict[str, Any]) -> Arrays:
+    p, t = meta["params"], _tensors(x)
+    attention = t["attn"][:, 1:, 1:]
+    pred = cell_affinity(joint_features(t["fts_clip"], t["fts_dino"]))
+    shares = decoder_shares(t["seg_clip"], t["seg_dino"])[0]
+    cams, own = t["cams"], shares[t["class_ids"] + 1]
+    chosen = {kind: select(attention[-p[f"layers_{kind}"] :], pred[0]) for kind in ("voc", "coco", "large")}
+    found = {
+        "attn_pred": pred,
+        "seg_prob": shares,
+        "layer_mask_6": chosen["voc"].kept,
+        "layer_mask_8": chosen["coco"].kept,
+        "layer_mask_12": chosen["large"].kept,
+        "selected_voc": chosen["voc"].matrix,
+        "selected_coco": chosen["coco"].matrix,
+        "selected_voc_large": chosen["large"].matrix,
+        "refined_voc": refine_maps(cams, chosen["voc"].matrix, None, own),
+        "refined_coco": refine_maps(cams, chosen["coco"].matrix, p["box_coco"], own),
+        "refined_voc_large": refine_maps(cams, chosen["large"].matrix, None, own),
+        "box_mask_coco": box_masks(cams, p["box_coco"]).mask,
+        "box_mask_unused": box_masks(cams, 0.4).mask,
+    }
+    return {name: tensor.numpy() for name, tensor in found.items()}
+
+
+def _loss_and_gradients(name: str, loss, *leaves: torch.Tensor) -> Arrays:
+    inputs = [leaf.clone().requires_grad_() for leaf in leaves]
+    value = loss(*inputs)
+    gradients = torch.autograd.grad(value, inputs)
+    names = [f"grad_{name}", f"grad_{name}_2"][: len(inputs)]
+    found = {key: gradient.numpy() for key, gradient in zip(names, gradients, strict=True)}
+    return found | {f"loss_{name}": value.detach().numpy()}
+
+
+def weclip_losses(x: Arrays, meta: dict[str, Any]) -> Arrays:
+    t = _tensors(x)
+    logits, dino, features, labels = t["logits"], t["logits_dino"], t["fts"], t["label"]
+    stride = labels.shape[-1] // logits.shape[-1]
+    pairs = affinity_labels(labels, stride, RADIUS)
+    late = confident_replaced(labels, (logits + dino) / 2, meta["params"]["late_probability"])
+    found = {
+        "aff_label": pairs.numpy(),
+        "aff_counts": torch.stack(pair_counts(pairs)).numpy(),
+        "radius_mask": radius_mask(*logits.shape[-2:], RADIUS).numpy(),
+        "label_late": late.numpy(),
+        "loss_dice_masked": dice_loss(logits, labels).numpy(),
+    }
+    found |= _loss_and_gradients("seg", lambda a: segmentation_loss(a, labels), logits)
+    found |= _loss_and_gradients("dice", lambda a: dice_loss(a, labels, masked=False), logits)
+    found |= _loss_and_gradients("aff", lambda f: pair_loss(f, labels), features)
+    found |= _loss_and_gradients("total_weclip", lambda a, f: weclip_loss(a, f, labels), logits, features)
+    for name, given in (("total_plus", labels), ("total_plus_late", late)):
+        found |= _loss_and_gradients(
+            name, lambda a, d, given=given: weclip_plus_loss(a, d, features, given, masked=False), logits, dino
+        )
+    return found
+
+
+_RFM = Tolerance(rtol=1e-4, atol=1e-6)
+CASES: dict[str, Adapter] = {
+    "weclip_decoder": weclip_decoder,
+    "weclip_rfm": weclip_rfm,
+    "weclip_plus_rfm": weclip_plus_rfm,
+    "weclip_losses": weclip_losses,
+}
+TOLERANCES: dict[str, Tolerance] = {
+    "weclip_decoder": Tolerance(rtol=1e-4, atol=1e-5, rel_l2=1e-4),
+    "weclip_rfm": _RFM,
+    "weclip_plus_rfm": _RFM,
+    "weclip_losses": Tolerance(rtol=1e-5, rel_l2=1e-4),
+}
