@@ -12,7 +12,7 @@ help:  ## show this list
 
 setup: $(STAMP)  ## create .venv and install wsss with its pinned dependencies
 
-$(STAMP): pyproject.toml src/wsss/_codec.c
+$(STAMP): pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "wsss needs Python 3.11 or newer; found " + sys.version.split()[0] + " (set PYTHON=/path/to/python3.11)")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv

@@ -7,7 +7,7 @@ import h5py
 import numpy as np
 import pytest
 
-from wsss.store.codec import decode_scores, encode_scores
+from wsss.store.hdf5 import CHUNK, fletcher32
 from wsss.store.maps import LabelWriter, ScoreWriter, merge, open_labels, open_scores, recover
 
 NAMES = ("background", "cat", "dog")
@@ -59,15 +59,19 @@ def test_labels_come_back_under_any_id(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["x.h5"]
 
 
-def test_plain_h5py_reads_a_label_record(tmp_path):
-    import zlib
-
-    labels = labels_of(1)
+def test_plain_h5py_reads_the_maps(tmp_path):
+    labels, scores = labels_of(1), scores_of(1)
     with h5py.File(write_labels(tmp_path / "x.h5", labels)) as f:
         row = f["ids"].asstr()[:].tolist().index("a/../b")
-        start, stop = f["offsets"][row : row + 2]
-        label = np.frombuffer(zlib.decompress(f["records"][start:stop]), "u1").reshape(f["shapes"][row, 1:])
+        k, h, w = f["shapes"][row]
+        label = f["pixels"][f["offsets"][row] :][: k * h * w].reshape(h, w)
     np.testing.assert_array_equal(label, labels["a/../b"])
+    with h5py.File(write_scores(tmp_path / "y.h5", scores)) as f:
+        row = f["ids"].asstr()[:].tolist().index("i7")
+        k, h, w = f["shapes"][row]
+        levels = f["pixels"][f["offsets"][row] :][: k * h * w].reshape(k, h, w)
+        np.testing.assert_array_equal(f["classes"][slice(*f["class_offsets"][row : row + 2])], scores["i7"][0])
+    np.testing.assert_allclose(levels / 255, scores["i7"][1].clip(0, 1), atol=1 / 510 + 1e-6)
 
 
 def test_scores_come_back_within_half_a_level(tmp_path):
@@ -81,63 +85,22 @@ def test_scores_come_back_within_half_a_level(tmp_path):
         assert not len(classes) or 0 <= got.scores.min() <= got.scores.max() <= 1
 
 
-@pytest.mark.parametrize("shape", [(0, 5, 7), (1, 1, 1), (1, 1, 63), (2, 2, 32), (3, 33, 65), (1, 64, 64), (2, 100, 3)])
-def test_codec_is_exact_on_levels(shape):
-    rng = np.random.default_rng(sum(shape))
-    for spread in (1, 2, 4, 16, 256):
-        levels = rng.integers(0, spread, shape).astype(np.float32)
-        record = encode_scores(levels / 255)
-        np.testing.assert_array_equal(np.rint(decode_scores(record, shape) * 255), levels)
-    if np.prod(shape):
-        with pytest.raises(ValueError, match="bytes"):
-            decode_scores(record[:-1], shape)
+@pytest.mark.parametrize("content", ["zeros", "ones", "noise", "short"])
+def test_checksums_are_those_of_hdf5(tmp_path, content):
+    rng = np.random.default_rng(0)
+    data = {"zeros": np.zeros(CHUNK), "ones": np.full(CHUNK, 255), "noise": rng.integers(0, 256, CHUNK)}
+    chunk = data.get(content, np.r_[rng.integers(0, 256, 1001), np.zeros(CHUNK - 1001)]).astype(np.uint8)
+    with h5py.File(tmp_path / "x", "w") as f:
+        stored = f.create_dataset("x", data=chunk, chunks=(CHUNK,), fletcher32=True)
+        raw = bytes(stored.id.read_direct_chunk((0,))[1])
+    assert fletcher32(chunk.tobytes()).to_bytes(4, "little") == raw[CHUNK:]
 
 
-def decoded_as_described(record, shape):
-    """Scores of a record by the description in wsss.store.codec, a bit at a time."""
-    size = int(np.prod(shape))
-    widths, packed = np.split(np.frombuffer(record, np.uint8), [-(-size // 64)])
-    blocks = []
-    for width, words in zip(widths, np.split(packed, np.cumsum(8 * widths.astype(int))[:-1]), strict=True):
-        bits = np.unpackbits(words.reshape(width, 8), axis=0, bitorder="little").reshape(8, width, 8)
-        blocks.append((bits << np.arange(width)[:, None]).sum(1).astype(int))
-    zigzag = np.concatenate(blocks).ravel()[:size].reshape(shape)
-    rows = np.where(zigzag % 2, -(zigzag + 1) // 2, zigzag // 2)
-    for y in range(1, shape[1]):
-        rows[:, y] += 2 * rows[:, y - 1] - rows[:, max(y - 2, 0)]
-    return (rows % 256).astype(np.float32) / 255
-
-
-@pytest.mark.parametrize("spread", [1, 2, 5, 300])
-def test_a_record_is_what_its_description_says(spread):
-    rng, shape = np.random.default_rng(spread), (3, 17, 43)
-    scores = (np.linspace(0, 1, 17 * 43).reshape(shape[1:]) + rng.random(shape) * spread / 255).clip(0, 1)
-    record = encode_scores(scores)
-    np.testing.assert_allclose(decoded_as_described(record, shape), decode_scores(record, shape), atol=1e-7)
-
-
-def test_no_record_however_damaged_does_more_than_be_refused():
-    rng, shape, decoded = np.random.default_rng(0), (2, 9, 31), 0
-    record = np.frombuffer(encode_scores(rng.random(shape)), np.uint8)
-    for _ in range(3000):
-        damaged = record.copy()
-        damaged[rng.integers(0, len(record), 3)] = rng.integers(0, 12, 3)
-        try:
-            scores = decode_scores(damaged[: rng.integers(len(record) - 1, len(record) + 1)].tobytes(), shape)
-        except ValueError:
-            continue
-        decoded += 1
-        assert scores.shape == shape and 0 <= scores.min() <= scores.max() <= 1
-    assert decoded > 100
-    for shape in [(-1, 5, 5), (2**31 - 1,) * 3, (1, 1, 0)]:
-        with pytest.raises(ValueError, match="bytes"):
-            decode_scores(record.tobytes(), shape)
-
-
-def test_smooth_maps_take_a_tenth_of_float32():
+def test_smooth_maps_take_a_tenth_of_float32(tmp_path):
     y, x = np.mgrid[:375, :500] / 60
     maps = np.stack([np.sin(x) * np.cos(y), np.cos(x + y)]).clip(0).astype(np.float32)
-    assert len(encode_scores(maps)) <= maps.nbytes / 10
+    path = write_scores(tmp_path / "x", {str(i): (np.array([1, 2]), maps) for i in range(4)})
+    assert path.stat().st_size <= 4 * maps.nbytes / 10
 
 
 @pytest.mark.parametrize("kind", ["labels", "scores"])
@@ -203,7 +166,7 @@ def test_errors_name_the_file(tmp_path):
         open_labels(path)["nope"]
     with pytest.raises(FileNotFoundError, match="missing"):
         open_labels(tmp_path / "missing")
-    with pytest.raises(ValueError, match="x: holds wsss-labels version 2, expected wsss-scores version 2"):
+    with pytest.raises(ValueError, match="x: holds wsss-labels version 3, expected wsss-scores version 3"):
         open_scores(path)
     (tmp_path / "text").write_text("hello")
     (tmp_path / "short").write_bytes(path.read_bytes()[:-500])
@@ -223,8 +186,13 @@ def test_errors_name_the_file(tmp_path):
 
 def test_a_flipped_byte_is_found(tmp_path):
     path = write_labels(tmp_path / "x", labels_of(9))
-    with h5py.File(path, "r+") as f:
-        f["records"][f["offsets"][3] + 1] ^= 0xFF
+    with h5py.File(path) as f:
+        start = f["pixels"].id.get_chunk_info(3).byte_offset
+    with path.open("r+b") as file:
+        file.seek(start + 20)
+        byte = file.read(1)[0]
+        file.seek(start + 20)
+        file.write(bytes([byte ^ 0xFF]))
     with pytest.raises(ValueError, match=r"etc/x' is damaged"):
         open_labels(path)[IDS[3]]
 

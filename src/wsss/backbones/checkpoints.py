@@ -18,6 +18,7 @@ from wsss.backbones.layouts import LAYOUTS, detect_layout
 from wsss.backbones.mit_checkpoints import afa_state_dict, mit_state_dict
 from wsss.backbones.mxnet import read_mxnet_params
 from wsss.backbones.rules import Rules, rename
+from wsss.runtime.tensors import require_finite
 
 _WRAPPERS = ("state_dict", "model", "model_state_dict", "net")
 _LISTED = 8
@@ -163,17 +164,6 @@ def load_strictly(
         raise ValueError("\n".join([f"{what} does not fit {type(model).__name__}:", *lines]))
     require_finite(state, what)
     model.load_state_dict({name: state[name] for name in own.keys() & state.keys()}, strict=False)
-
-
-def require_finite(state: Mapping[str, Tensor], what: str) -> None:
-    """Refuses weights of a training that diverged.
-
-    Raises:
-        ValueError: a tensor holds NaN or infinities; names the first ones.
-    """
-    wrong = [name for name, t in state.items() if t.is_floating_point() and not t.isfinite().all()]
-    if wrong:
-        raise ValueError(f"{what} holds NaN or infinite values in {len(wrong)} tensor(s): {_shortened(wrong)}")
 
 
 def _unmatched(names: Iterable[str], patterns: Sequence[str]) -> list[str]:

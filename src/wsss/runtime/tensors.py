@@ -59,8 +59,9 @@ def box_mask(boxes: Tensor, size: Sequence[int]) -> Tensor:
     return (top <= y) & (y < bottom) & (left <= x) & (x < right)
 
 
-def require_finite(tensors: Mapping[str, Tensor], what: str, advice: str) -> None:
-    """Raises ValueError if a tensor holds NaN or infinity; what: holds them."""
-    for name, tensor in tensors.items():
-        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
-            raise ValueError(f"{what}: {name} is not finite; {advice}")
+def require_finite(tensors: Mapping[str, Tensor], what: str, advice: str = "") -> None:
+    """Raises ValueError if a tensor holds NaN or infinity. what: holds them; advice: what to do."""
+    bad = [name for name, value in tensors.items() if value.is_floating_point() and not torch.isfinite(value).all()]
+    if bad:
+        todo = f"; {advice}" if advice else ""
+        raise ValueError(f"{what}: holds NaN or infinite values in {len(bad)} tensor(s), e.g. {bad[0]}{todo}")

@@ -1,7 +1,8 @@
 """An append-only file of records that outlives its writer: what is in it survives a kill at any moment.
 
-Layout: one line of JSON, the head; then for each record its sizes and CRC-32 (`_PREFIX`), the image id in UTF-8,
-and the record's bytes. A record that was cut short does not fit its CRC; it is dropped when the file is reopened.
+Layout: one line, the CRC-32 of the head and the head as JSON; then for each record its sizes and CRC-32
+(`_PREFIX`), the image id in UTF-8, and the record's bytes. A record that was cut short does not fit its CRC; it is
+dropped when the file is reopened.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ class Journal:
         self.path = path
         self.entries: dict[str, Entry] = {}
         self._file = _locked(path)
-        line = json.dumps(head, sort_keys=True, ensure_ascii=False).encode() + b"\n"
+        line = _head_line(head)
         if resume and os.pread(self._file.fileno(), len(line), 0) == line:
             self.entries, end = _replay(self._file, len(line))
             self._file.truncate(end)
@@ -58,7 +59,7 @@ class Journal:
             OSError: it cannot be written whole, on a full disk say; the journal is then as it was.
         """
         name = image_id.encode()
-        crc = zlib.crc32(record, zlib.crc32(name))
+        crc = zlib.crc32(record, zlib.crc32(name, zlib.crc32(repr(tuple(shape)).encode())))
         start = self._file.seek(0, os.SEEK_END)
         try:
             self._write(_PREFIX.pack(len(name), *shape, len(record), crc) + name + record)
@@ -88,23 +89,34 @@ class Journal:
         self._file.close()
 
 
+def _head_line(head: dict[str, Any]) -> bytes:
+    text = json.dumps(head, sort_keys=True, ensure_ascii=False).encode()
+    return b"%08x %s\n" % (zlib.crc32(text), text)
+
+
 def read_journal(path: Path) -> tuple[dict[str, Any], list[tuple[str, Shape, bytes]]]:
     """Head and whole records of a journal, which is left as it is; FileNotFoundError if there is none."""
     with path.open("rb") as file:
         line = file.readline()
+        text = line.partition(b" ")[2].rstrip(b"\n")
+        if line != b"%08x %s\n" % (zlib.crc32(text), text):
+            raise ValueError(f"{path}: not a journal of maps, or its head is damaged")
         entries, _ = _replay(file, len(line))
         found = [(i, shape, os.pread(file.fileno(), size, start)) for i, (shape, start, size) in entries.items()]
-        return json.loads(line), found
+        return json.loads(text), found
 
 
 def _replay(file: BinaryIO, start: int) -> tuple[dict[str, Entry], int]:
     """Whole records from byte `start`, and where the last of them ends."""
     entries: dict[str, Entry] = {}
     descriptor = file.fileno()
+    end = os.fstat(descriptor).st_size
     while len(prefix := os.pread(descriptor, _PREFIX.size, start)) == _PREFIX.size:
         length, *shape, size, crc = _PREFIX.unpack(prefix)
+        if start + _PREFIX.size + length + size > end:
+            break
         content = os.pread(descriptor, length + size, start + _PREFIX.size)
-        if len(content) < length + size or zlib.crc32(content) != crc:
+        if len(content) < length + size or zlib.crc32(content, zlib.crc32(repr(tuple(shape)).encode())) != crc:
             break
         start += _PREFIX.size + length + size
         entries[content[:length].decode()] = Entry(tuple(shape), start - size, size)

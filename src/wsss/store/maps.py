@@ -1,21 +1,23 @@
 """Label maps and score maps of a data set in one HDF5 file, with random access by image id.
 
-Layout (format version 2); `n` images, in the order in which they were added:
+Layout (format version 3); `n` images, in the order in which they were added:
 
-    attrs            format = "wsss-labels" | "wsss-scores", version = 2
+    attrs            format = "wsss-labels" | "wsss-scores", version = 3, digest: of class_names, palette, attributes
     class_names      (C,) UTF-8; class id = position, 0 = background
     palette          (C, 3) uint8 RGB (labels only)
     attributes       scalar UTF-8, a JSON object of strings: whatever the writer wanted to say about the data
     ids              (n,) UTF-8, the image ids
     shapes           (n, 3) int32: k, H, W (k = 1 for labels)
-    offsets          (n + 1,) int64: record i is records[offsets[i]:offsets[i + 1]]
-    records          (bytes,) uint8, the compressed images one after another
+    pixels           (bytes,) uint8: the maps of image i begin at offsets[i] and are k · H · W bytes, padded to chunks
+    offsets          (n + 1,) int64
+    classes          uint16: class ids of the maps of image i are classes[class_offsets[i]:class_offsets[i + 1]]
+    class_offsets    (n + 1,) int64 (for labels all 0)
     lookup_hash      (n,) uint64, ascending: first 8 bytes (little-endian) of BLAKE2b of the id
     lookup_row       (n,) int64: the row of each hash
 
-A label record is a zlib stream of the (H, W) uint8 map, so that plain h5py reads it in a line:
-`np.frombuffer(zlib.decompress(f["records"][a:b]), "u1").reshape(H, W)`. A score record is k little-endian
-uint16 class ids, then what `wsss.store.codec` describes. Ids are data, never HDF5 or file names, so that they may
+A label is a class id, 255 = ignore; a score is a level of 255. Any h5py reads them:
+`k, h, w = f["shapes"][i]; f["pixels"][f["offsets"][i]:][: k * h * w].reshape(k, h, w)`. Filters are HDF5's own, deflate
+and Fletcher32, so that no damaged byte is read as another map. Ids are data, never HDF5 or file names, so that they may
 hold any character but NUL. Nothing in a file depends on the time, the machine or the number of shards: equal
 content in equal order gives equal bytes. (HDF5 groups bear a time stamp, so there are none.)
 """
@@ -23,10 +25,10 @@ content in equal order gives equal bytes. (HDF5 groups bear a time stamp, so the
 from __future__ import annotations
 
 import json
+import math
 import os
-import zlib
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
@@ -35,12 +37,14 @@ from typing import Generic, NamedTuple, Self, TypeVar
 import h5py
 import numpy as np
 
-from wsss.store.codec import decode_scores, encode_scores
-from wsss.store.hdf5 import VERSION, Header, hash_id, write_file
+from wsss.store.hdf5 import CHUNK, VERSION, Header, Record, checked, hash_id, make_record, write_file
 from wsss.store.journal import Journal, read_journal
 
 IGNORE = 255
 LABELS, SCORES = "wsss-labels", "wsss-scores"
+LEVELS = 255
+"""Of scores between 0 and 1."""
+_TABLES = ("shapes", "offsets", "classes", "class_offsets", "lookup_hash", "lookup_row")
 PathLike = str | os.PathLike[str]
 T = TypeVar("T")
 
@@ -75,14 +79,14 @@ class _Writer:
     def __len__(self) -> int:
         return len(self._journal.entries)
 
-    def _append(self, image_id: str, shape: tuple[int, int, int], record: bytes) -> None:
+    def _append(self, image_id: str, classes: Sequence[int], pixels: np.ndarray) -> None:
         if image_id in self._earlier:
             return
         if image_id in self:
             raise ValueError(f"{self.path}: image id {image_id!r} was added twice")
         if "\0" in image_id:
             raise ValueError(f"{self.path}: image id {image_id!r} holds a NUL character")
-        self._journal.append(image_id, shape, record)
+        self._journal.append(image_id, pixels.shape, make_record(classes, pixels).pack())
 
     def __enter__(self) -> Self:
         return self
@@ -90,12 +94,17 @@ class _Writer:
     def __exit__(self, kind: type[BaseException] | None, *_: BaseException | TracebackType | None) -> None:
         try:
             if kind is None:
-                write_file(self.path, self.header, self._journal.records())
+                write_file(self.path, self.header, _unpacked(self._journal.records()))
         finally:
             if kind is None or not self._keep:
                 self._journal.delete()
             else:
                 self._journal.close()
+
+
+def _unpacked(entries: Iterable[tuple[str, tuple[int, int, int], bytes]]) -> Iterator[tuple[str, Record]]:
+    for image_id, shape, packed in entries:
+        yield image_id, Record.unpack(shape, packed)
 
 
 def _journal_path(path: Path) -> Path:
@@ -134,7 +143,7 @@ class LabelWriter(_Writer):
         top, last = int(label.max(initial=0, where=label != IGNORE)), len(self.header.class_names) - 1
         if top > last:
             raise ValueError(f"{image_id}: class id {top}, accepted are 0..{last} and {IGNORE} for ignore")
-        self._append(image_id, (1, *label.shape), zlib.compress(np.ascontiguousarray(label), 4))
+        self._append(image_id, (), label[None])
 
 
 class ScoreWriter(_Writer):
@@ -162,8 +171,10 @@ class ScoreWriter(_Writer):
         ids, last = classes.tolist(), len(self.header.class_names) - 1
         if len(set(ids)) != len(ids) or any(not 0 <= c <= last for c in ids):
             raise ValueError(f"{image_id}: class ids {ids}, expected different ids of 0..{last}")
-        record = classes.astype("<u2").tobytes() + encode_scores(scores, image_id)
-        self._append(image_id, scores.shape, record)
+        if np.isnan(scores).any():
+            raise ValueError(f"{image_id}: scores hold NaN")
+        levels = (np.clip(scores, 0, 1) * np.float32(LEVELS) + np.float32(0.5)).astype(np.uint8)
+        self._append(image_id, ids, levels)
 
 
 class _Store(Mapping[str, T], Generic[T]):
@@ -181,70 +192,116 @@ class _Store(Mapping[str, T], Generic[T]):
 
     def _load_header(self) -> None:
         with self._open() as f:
-            found = f.attrs.get("format"), f.attrs.get("version")
+            try:
+                found = f.attrs.get("format"), f.attrs.get("version")
+            except (KeyError, OSError, RuntimeError, ValueError) as e:
+                raise ValueError(f"{self.path}: damaged ({str(e).splitlines()[0]})") from None
             if found[0] not in (LABELS, SCORES):
                 raise ValueError(f"{self.path}: an HDF5 file, but not written by wsss (no format mark)")
             if found != (self._KIND, VERSION):
                 wanted = f"{self._KIND} version {VERSION}"
                 raise ValueError(f"{self.path}: holds {found[0]} version {found[1]}, expected {wanted}")
             try:
-                self.class_names: tuple[str, ...] = tuple(f["class_names"].asstr()[:].tolist())
-                self.palette: np.ndarray | None = f["palette"][:] if "palette" in f else None
-                self.attributes: dict[str, str] = json.loads(f["attributes"].asstr()[()])
-                self._length = len(f["ids"])
-            except (KeyError, OSError) as e:
+                self._load_tables(f)
+            except (KeyError, OSError, RuntimeError, TypeError, ValueError, MemoryError) as e:
                 raise ValueError(f"{self.path}: damaged ({str(e).splitlines()[0]})") from None
+
+    def _load_tables(self, f: h5py.File) -> None:
+        """Everything but the maps and the ids; KeyError, OSError or ValueError if it is damaged."""
+        for name in f:
+            _require_own(f, name)
+        self.class_names: tuple[str, ...] = tuple(f["class_names"].asstr()[:].tolist())
+        self.palette: np.ndarray | None = f["palette"][:] if "palette" in f else None
+        self.attributes: dict[str, str] = json.loads(f["attributes"].asstr()[()])
+        if _header(self).digest != f.attrs["digest"]:
+            raise ValueError("class names, palette or attributes are not those that were written")
+        self._length = len(f["ids"])
+        for name in _TABLES:
+            require_all_chunks(f[name])
+        tables = {name: f[name][:] for name in _TABLES}
+        self._shapes, self._offsets = tables["shapes"], tables["offsets"]
+        self._classes, self._class_offsets = tables["classes"], tables["class_offsets"]
+        self._hashes, self._rows = tables["lookup_hash"], tables["lookup_row"]
+        pixels = f["pixels"]
+        require_all_chunks(pixels)
+        sizes = -(-self._shapes.astype(np.int64).prod(1) // CHUNK) * CHUNK
+        lengths = {len(self._shapes), len(self._offsets) - 1, len(self._hashes), len(self._rows)}
+        fits = lengths == {self._length} and self._offsets[0] == 0 and (np.diff(self._offsets) == sizes).all()
+        if not fits or self._offsets[-1] != len(pixels) or self._class_offsets[-1] != len(self._classes):
+            raise ValueError("its tables do not fit one another")
 
     def _open(self) -> h5py.File:
         if not self.path.exists():
             raise FileNotFoundError(f"{self.path}: no such file")
         try:
-            return h5py.File(self.path, "r")
+            return h5py.File(self.path, "r", locking="best-effort")
         except OSError as e:
             reason = str(e).splitlines()[0]
             raise ValueError(f"{self.path}: not a complete HDF5 file ({reason})") from None
 
-    def _handle(self) -> dict[str, h5py.Dataset]:
-        """Tables of the open file; a forked or unpickled copy must not share the parent's handle."""
+    def _handle(self) -> h5py.File:
+        """The open file; a forked or unpickled copy must not share the parent's handle."""
         if self._pid != os.getpid():
             self._file = self._open()
-            self._tables = {name: self._file[name] for name in ("ids", "records")}
-            self._shapes, self._offsets = self._file["shapes"][:], self._file["offsets"][:]
-            self._hashes, self._rows = self._file["lookup_hash"][:], self._file["lookup_row"][:]
+            try:
+                self._pixels, self._ids = self._file["pixels"], self._file["ids"]
+            except (KeyError, OSError, RuntimeError) as e:
+                raise ValueError(f"{self.path}: damaged ({str(e).splitlines()[0]})") from None
             self._pid = os.getpid()
-        return self._tables
+        return self._file
 
     def _row(self, image_id: str) -> int:
         """Row of an id, or -1. Ids are compared where two have one hash; else 64 bits of it tell enough."""
-        ids = self._handle()["ids"]
         key = np.uint64(hash_id(image_id))
         first, last = np.searchsorted(self._hashes, key, "left"), np.searchsorted(self._hashes, key, "right")
         rows = self._rows[first:last].tolist()
         if len(rows) == 1:
             return rows[0]
+        self._handle()
         for row in rows:
-            if ids[row].decode() == image_id:
+            if self._ids[row].decode() == image_id:
                 return row
         return -1
 
-    def _record(self, image_id: str) -> tuple[tuple[int, int, int], memoryview]:
-        """Shape and compressed bytes of an image."""
+    def _found(self, image_id: str) -> int:
         row = self._row(image_id)
         if row < 0:
             raise UnknownImage(f"{self.path}: no image {image_id!r} in it; the file is of another run or data set")
-        k, height, width = self._shapes[row].tolist()
-        start, stop = self._offsets[row : row + 2].tolist()
+        return row
+
+    def _pixels_of(self, row: int, image_id: str) -> np.ndarray:
+        """Maps (k, H, W) uint8 of a row; ValueError if they are damaged."""
+        self._handle()
+        shape, start = self._shapes[row].tolist(), int(self._offsets[row])
         try:
-            return (k, height, width), self._tables["records"][start:stop].data
-        except OSError as e:
+            return self._pixels[start : start + math.prod(shape)].reshape(shape)
+        except (KeyError, OSError, RuntimeError, ValueError) as e:
             raise self._damaged(image_id, e) from None
 
+    def _classes_of(self, row: int) -> np.ndarray:
+        first, last = self._class_offsets[row : row + 2].tolist()
+        return self._classes[first:last].astype(np.int64)
+
+    def record(self, image_id: str) -> Record:
+        """The maps of an image as they are stored, checked; for merging."""
+        row = self._found(image_id)
+        self._handle()
+        try:
+            starts = range(int(self._offsets[row]), int(self._offsets[row + 1]), CHUNK)
+            raw = [self._pixels.id.read_direct_chunk((start,)) for start in starts]
+            if any(mask for mask, _ in raw):
+                raise ValueError("a chunk skips a filter")
+            chunks = tuple(checked(bytes(chunk)) for _, chunk in raw)
+        except (KeyError, OSError, RuntimeError, ValueError) as e:
+            raise self._damaged(image_id, e) from None
+        return Record(tuple(self._shapes[row].tolist()), tuple(self._classes_of(row).tolist()), chunks)
+
     @abstractmethod
-    def _decode(self, image_id: str, shape: tuple[int, int, int], record: memoryview) -> T:
-        """The image's map from its shape and compressed bytes; ValueError if they are damaged."""
+    def _decode(self, row: int, image_id: str) -> T:
+        """The image's map; ValueError if it is damaged."""
 
     def __getitem__(self, image_id: str) -> T:
-        return self._decode(image_id, *self._record(image_id))
+        return self._decode(self._found(image_id), image_id)
 
     def _damaged(self, image_id: str, error: Exception) -> ValueError:
         return ValueError(f"{self.path}: image {image_id!r} is damaged ({str(error).splitlines()[0]})")
@@ -254,14 +311,24 @@ class _Store(Mapping[str, T], Generic[T]):
 
     def __iter__(self) -> Iterator[str]:
         """Ids in the order in which they were written."""
+        hashes = np.empty_like(self._hashes)
+        hashes[self._rows] = self._hashes
         for start in range(0, self._length, 4096):
-            yield from self._handle()["ids"].asstr()[start : start + 4096].tolist()
+            self._handle()
+            try:
+                ids = self._ids.asstr()[start : start + 4096].tolist()
+                right = [hash_id(i) for i in ids] == hashes[start : start + 4096].tolist()
+            except (KeyError, OSError, RuntimeError, ValueError) as e:
+                raise ValueError(f"{self.path}: damaged ({str(e).splitlines()[0]})") from None
+            if not right:
+                raise ValueError(f"{self.path}: damaged (image ids are not those that were written)")
+            yield from ids
 
     def __len__(self) -> int:
         return self._length
 
     def __getstate__(self) -> dict[str, object]:
-        private = ("_file", "_tables", "_shapes", "_offsets", "_hashes", "_rows")
+        private = ("_file", "_pixels", "_ids")
         return {k: v for k, v in self.__dict__.items() if k not in private} | {"_pid": -1}
 
     def close(self) -> None:
@@ -283,11 +350,8 @@ class LabelStore(_Store[np.ndarray]):
     _KIND = LABELS
     palette: np.ndarray
 
-    def _decode(self, image_id: str, shape: tuple[int, int, int], record: memoryview) -> np.ndarray:
-        try:
-            return np.frombuffer(bytearray(zlib.decompress(record)), np.uint8).reshape(shape[1:])
-        except (zlib.error, ValueError) as e:
-            raise self._damaged(image_id, e) from None
+    def _decode(self, row: int, image_id: str) -> np.ndarray:
+        return self._pixels_of(row, image_id)[0]
 
 
 class ScoreStore(_Store[ScoreMap]):
@@ -295,13 +359,24 @@ class ScoreStore(_Store[ScoreMap]):
 
     _KIND = SCORES
 
-    def _decode(self, image_id: str, shape: tuple[int, int, int], record: memoryview) -> ScoreMap:
-        cut = 2 * shape[0]
-        try:
-            classes = np.frombuffer(record[:cut], "<u2").astype(np.int64)
-            return ScoreMap(classes, decode_scores(record[cut:], shape))
-        except ValueError as e:
-            raise self._damaged(image_id, e) from None
+    def _decode(self, row: int, image_id: str) -> ScoreMap:
+        return ScoreMap(self._classes_of(row), self._pixels_of(row, image_id) * np.float32(1 / LEVELS))
+
+
+def _require_own(f: h5py.File, name: str) -> None:
+    """Raises ValueError unless a name leads to a dataset whose bytes lie in this very file."""
+    if not isinstance(f.get(name, getlink=True), h5py.HardLink) or not isinstance(f[name], h5py.Dataset):
+        raise ValueError(f"'{name}' is no dataset of this file but a link or a group")
+    if f[name].is_virtual or f[name].external:
+        raise ValueError(f"'{name}' takes its values from other files")
+
+
+def require_all_chunks(dataset: h5py.Dataset) -> None:
+    """Raises ValueError unless every chunk was written: others would be read as zeros, of any amount."""
+    if not dataset.chunks or not dataset.fletcher32:
+        raise ValueError(f"'{dataset.name}' has no checksums")
+    if dataset.chunks[1:] != dataset.shape[1:] or dataset.id.get_num_chunks() != -(-len(dataset) // dataset.chunks[0]):
+        raise ValueError(f"'{dataset.name}' is not complete")
 
 
 def open_labels(path: PathLike, class_names: Sequence[str] | None = None) -> LabelStore:
@@ -326,7 +401,7 @@ def _listed(names: Sequence[str]) -> str:
 def open_any(path: PathLike, class_names: Sequence[str] | None = None) -> LabelStore | ScoreStore:
     """Open a label or a score file, whichever it is; raises as `open_labels`."""
     if h5py.is_hdf5(path):
-        with suppress(OSError), h5py.File(path, "r") as f:
+        with suppress(OSError, KeyError, RuntimeError), h5py.File(path, "r", locking="best-effort") as f:
             if f.attrs.get("format") == SCORES:
                 return ScoreStore(path, class_names)
     return LabelStore(path, class_names)
@@ -369,7 +444,7 @@ def merge(paths: Sequence[PathLike], out: PathLike, order: Sequence[str]) -> Non
                 raise ValueError(f"cannot merge to {out}: {len(ids)} images {problem}, first {min(ids)!r}")
         if len(set(order)) != len(order):
             raise ValueError(f"cannot merge to {out}: an id stands twice in the order")
-        records = ((image_id, *stores[where[image_id]]._record(image_id)) for image_id in order)
+        records = ((image_id, stores[where[image_id]].record(image_id)) for image_id in order)
         write_file(Path(out), _header(stores[0]), records)
 
 
@@ -380,5 +455,6 @@ def recover(path: PathLike) -> int:
     """
     head, records = read_journal(_journal_path(Path(path)))
     head.pop("resume")
-    write_file(Path(path), Header(**head), records)
+    head["class_names"] = tuple(head["class_names"])
+    write_file(Path(path), Header(**head), _unpacked(records))
     return len(records)
