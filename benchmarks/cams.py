@@ -16,6 +16,7 @@ from benchmarks.inputs import CLASSES, kit, photographs
 from benchmarks.measure import Case, Thunk, largest_difference
 from benchmarks.shards import Part, in_shards
 from wsss.backbones.timm import TimmBackbone
+from wsss.config.views import CamViews
 from wsss.data.dataset import Record
 from wsss.localise.inference import WriteBehind, cam_group, for_inference, read_groups, size_groups
 from wsss.methods.cam.network import CAM
@@ -70,7 +71,7 @@ def infer(records: list[Record], part: slice, file: Path, model: CAM) -> dict[st
     with ScoreWriter(file, class_names=names) as out, WriteBehind() as behind:
         for group, images in read_groups(size_groups(records)[part]):
             labels = torch.from_numpy(np.stack([record.labels for record in group]))
-            for record, maps in zip(group, cam_group(model, images, labels, SCALES, flip=True), strict=True):
+            for record, (maps, _) in zip(group, cam_group(model, images, labels, CamViews(scales=SCALES)), strict=True):
                 cams = found[record.image_id] = maps.cpu().numpy()
                 behind(out.add, record.image_id, record.classes, cams)
     return found

@@ -33,12 +33,11 @@ from wsss.data.dataset import read_image
 from wsss.data.palette import voc_palette
 from wsss.data.shrink import shrunk
 from wsss.data.sources.folder.index import SUFFIXES, list_images
-from wsss.localise.inference import scaled_views, view_maps
 from wsss.methods.decode import load_segmenter
 from wsss.runtime.devices import resolve_device
 from wsss.runtime.files import write_atomically
 from wsss.runtime.progress import Progress, log
-from wsss.segmentation.inference import FUSION
+from wsss.segmentation.fusion import probabilities, view_scores
 from wsss.segmentation.tiling import enlarged, enlarged_labels, tiled_probabilities
 from wsss.store.models import read_about
 
@@ -62,14 +61,12 @@ class Predictor:
     def probabilities(self, images: np.ndarray) -> np.ndarray:
         """(B, C, H, W) float32 of images (B, H, W, 3) uint8."""
         s = self.settings
-        views = scaled_views(images, s.scales, s.flip, self.model.mean, self.model.std, self.device)
-        maps = view_maps(views, lambda view, _rows: self.model(view), s.amp)
-        return FUSION[s.fusion](maps, images.shape[1:3], s.flip).cpu().numpy()
+        return probabilities(view_scores(self.model, images, s, self.device), images.shape[1:3], s).cpu().numpy()
 
     def batch(self, images: Sequence[np.ndarray], softmax: bool = False) -> list[tuple[np.ndarray, np.ndarray | None]]:
         """Labels (H, W) uint8 and, if asked for, probabilities (C, H, W) float16 of images of one size."""
         work = [shrunk(image, self.max_edge) for image in images]
-        if max(work[0].shape[:2]) <= self.tile:
+        if max(work[0].shape[:2]) <= self.tile or self.settings.geometry != "own":
             shares = self.probabilities(np.stack(work))
             return [self._finish(share, i.shape[:2], softmax) for share, i in zip(shares, images, strict=True)]
         return [self._tiled(w, i.shape[:2], softmax) for w, i in zip(work, images, strict=True)]

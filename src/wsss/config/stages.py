@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import Field, PositiveFloat, model_validator
+from pydantic import Field, model_validator
 
 from wsss.config.common import Fraction, OutsideFile, Section
 from wsss.config.registry import METHODS, REFINEMENTS, SOURCES
 from wsss.config.sections import CRF, PAR, Backbone, Training
+from wsss.config.views import CamViews, ScoreViews
 
 PrepareData = SOURCES.union()
 MakeAffinityLabels = REFINEMENTS.union("Labels")
@@ -34,18 +35,8 @@ class TrainClassifier(Section):
         return self
 
 
-class InferCam(Section):
+class InferCam(CamViews):
     """Multi-scale, flipped inference of class activation maps."""
-
-    localiser: Literal["cam", "gradcam", "gradcam++", "xgradcam", "hirescam", "layercam"] = Field(
-        "cam", description="cam: the method's own maps; the others take the gradients of its scores (CNNs)"
-    )
-    scales: list[PositiveFloat] = Field([1.0, 0.5, 1.5, 2.0], min_length=1)
-    flip: bool = True
-    amp: Literal["off", "bf16", "fp16"] = Field(
-        "off", description="mixed precision on a GPU; a CPU computes in float32"
-    )
-    fusion: Literal["max", "minmax", "flipmax"] = Field("max", description="max: IRN; minmax: SEAM; flipmax: AFA, ToCo")
 
 
 class ChooseThreshold(Section):
@@ -98,17 +89,9 @@ class TrainSegmentation(Section):
     rng_seed: int = Field(0, ge=0, description="of weights, batches and augmentation; by default the run's")
 
 
-class Segment(Section):
+class Segment(ScoreViews):
     """Multi-scale, flipped inference of the segmentation network."""
 
-    scales: list[PositiveFloat] = Field([0.5, 0.75, 1.0, 1.25, 1.5], min_length=1)
-    flip: bool = True
-    fusion: Literal["mean", "max"] = Field(
-        "mean", description="of probabilities over scales and mirrors; max: of the scores, element-wise (AFA)"
-    )
-    amp: Literal["off", "bf16", "fp16"] = Field(
-        "off", description="mixed precision on a GPU; a CPU computes in float32"
-    )
     crf: CRF | None = Field(None, description="null: no row segmentation_crf")
 
 

@@ -1,60 +1,55 @@
 """Fusing the class activation maps of several scales and their mirror images to one map a class.
 
-Three published rules, which differ in where they resize, add and normalise:
-    max      IRNet (Ahn 2019), `step/make_cam`
-    minmax   SEAM (Wang 2020), `infer_SEAM`
-    flipmax  AFA (Ru 2022) and ToCo (Ru 2023), `multi_scale_cam`
-All resize bilinearly with align_corners=False. A mirror's maps come as the network gave them, still mirrored.
+What published rules differ in is data, `Rule`: on which grid image and mirror meet and how, where ReLU acts, on which
+grid scales are added, how the sum is normalised.
+
+    max        IRNet (Ahn 2019), `step/make_cam`
+    psa        AffinityNet (Ahn 2018), `infer_cls`
+    minmax     SEAM (Wang 2020), `infer_SEAM`
+    flipmax    AFA (Ru 2022) and ToCo (Ru 2023), `multi_scale_cam`
+    acr        ACR (Sun 2023), `infer_cam`: the maps of the attention's gradient
+    acr_patch  the same, the classifier on the patches
+
+A mirror's maps come as the network gave them, still mirrored. ReLU acts on every scale's map after image and mirror
+have met; where the maps are non-negative before (`infer_cam.relu: view`), it changes nothing there.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Literal
 
 import torch
 from torch import Tensor
 
+from wsss.localise.views import scaled_tensor
 from wsss.runtime.tensors import EPS, max_normalise, min_max_normalise, resize
 
 Size = tuple[int, int]
+STRIDED = 4
+"""Pixels per cell of the maps that IRNet's walk starts from."""
 
 
-def present_classes(labels: Tensor) -> Tensor:
-    """Indices (k,) of the foreground classes in the image labels (K,) ∈ {0, 1}; class id = index + 1."""
-    return labels.nonzero()[:, 0]
+@dataclass(frozen=True)
+class Rule:
+    """One published way to fuse maps.
 
-
-def irn_cam_norm(maps: Sequence[Tensor], present: Tensor, size: Size, *, stride: int = 16) -> tuple[Tensor, Tensor]:
-    """IRNet's maps of the present classes, each by its maximum: on the stride-4 grid, and at full size.
-
-    maps: per scale (K, h_s, w_s), map and mirror added, non-negative; present: (K,) bool.
-    Returns (k, ⌈H/4⌉, ⌈W/4⌉) and (k, H, W) in [0, 1).
+    pair: of a scale's map and its mirror's, turned back.
+    mirror: where the mirror is turned back: on the network's `cells` or, after resizing, on `pixels`. They differ where
+        a side is no multiple of the stride.
+    grid: on which scales are added: the `image`'s; the view's at scale 1 (`view`), resized to the image after the
+        normalisation; or `padded`, the image's rounded up to whole cells, then cropped.
+    align_corners: of the resizing from the cells.
+    normalise: the sum (…, H, W) to [0, 1].
     """
-    maps = [m[present] for m in maps]
-    return irn_strided(maps, size), irn_full_size(maps, size, stride=stride)
 
-
-def irn_strided(maps: Sequence[Tensor], size: Size) -> Tensor:
-    """Sum of (k, h_s, w_s) on the grid of every 4th pixel, by the maximum: (k, ⌈H/4⌉, ⌈W/4⌉)."""
-    grid = tuple((n - 1) // 4 + 1 for n in size)
-    return max_normalise(sum(resize(m, grid, align_corners=False) for m in maps))
-
-
-def irn_full_size(maps: Sequence[Tensor], size: Size, *, stride: int = 16) -> Tensor:
-    """Sum of (k, h_s, w_s) at full size, by the maximum: (k, H, W).
-
-    The network pads an image to whole cells of `stride` pixels: maps are resized to that size, then cropped.
-    """
-    padded = tuple(-(-n // stride) * stride for n in size)
-    total = sum(resize(m, padded, align_corners=False) for m in maps)
-    return max_normalise(total[..., : size[0], : size[1]])
-
-
-def seam_sum(views: Sequence[Tensor], labels: Tensor, size: Size) -> Tensor:
-    """Sum (K, H, W) ≥ 0 over scales of map and mirror (2, K, h_s, w_s), times the image labels (K,)."""
-    views = [resize(v, size, align_corners=False) for v in views]
-    total = sum(v[0] + v[1].flip(-1) for v in views)
-    return (total * labels[:, None, None]).relu()
+    pair: Callable[[Tensor, Tensor], Tensor]
+    mirror: Literal["cells", "pixels"]
+    grid: Literal["image", "view", "padded"]
+    normalise: Callable[[Tensor], Tensor]
+    align_corners: bool = False
 
 
 def seam_infer_norm(total: Tensor) -> tuple[Tensor, Tensor]:
@@ -68,13 +63,71 @@ def seam_infer_norm(total: Tensor) -> tuple[Tensor, Tensor]:
     return cut, (cut - low - EPS) / (high - low + EPS)
 
 
-def flipmax_sum(views: Sequence[Tensor], size: Size) -> Tensor:
-    """Sum (B, K, H, W) of ReLU(max(map, mirror)) over scales; views: (2·B, K, h_s, w_s), mirrors last."""
-    pairs = (resize(v, size, align_corners=False).chunk(2) for v in views)
-    return sum(torch.maximum(image, mirror.flip(-1)).relu() for image, mirror in pairs)
+def _cut_and_normalise(total: Tensor) -> Tensor:
+    return seam_infer_norm(total)[1].relu()
 
 
-def toco_multi_scale_cam(
+RULES = {
+    "max": Rule(torch.add, "cells", "padded", max_normalise),
+    "psa": Rule(torch.add, "pixels", "image", max_normalise),
+    "minmax": Rule(torch.add, "pixels", "image", _cut_and_normalise),
+    "flipmax": Rule(torch.maximum, "pixels", "view", min_max_normalise),
+    "acr": Rule(torch.add, "pixels", "image", partial(min_max_normalise, eps=1e-6), align_corners=True),
+    "acr_patch": Rule(torch.add, "pixels", "image", min_max_normalise),
+}
+
+
+def present_classes(labels: Tensor) -> Tensor:
+    """Indices (k,) of the foreground classes in the image labels (K,) ∈ {0, 1}; class id = index + 1."""
+    return labels.nonzero()[:, 0]
+
+
+def summed(views: Sequence[Tensor], rule: Rule, size: Size) -> Tensor:
+    """Sum (B, K, *size) over scales of maps (2B, K, h_s, w_s), images then mirrors, ReLU included."""
+    return sum(_met(view, rule, size) for view in views)
+
+
+def _met(view: Tensor, rule: Rule, size: Size) -> Tensor:
+    """Image and mirror of one scale, (2B, K, h, w) → (B, K, *size)."""
+    if rule.mirror == "cells":
+        image, mirror = view.chunk(2)
+        return resize(rule.pair(image, mirror.flip(-1)).relu(), size, align_corners=rule.align_corners)
+    image, mirror = resize(view, size, align_corners=rule.align_corners).chunk(2)
+    return rule.pair(image, mirror.flip(-1)).relu()
+
+
+def fuse(
+    views: Sequence[Tensor], present: Tensor, size: Size, rule: str, *, stride: int = 16, view_size: Size | None = None
+) -> Tensor:
+    """Maps (k, H, W) in [0, 1] of the k present classes of one image.
+
+    views: per scale (2, K, h_s, w_s), the image's maps and its mirror's (still mirrored); present: (K,) bool.
+    rule: one of `RULES`; stride: of the network, for the grid `padded`; view_size: of the view at scale 1, for the grid
+    `view`; unless given that of the image.
+    """
+    how = _rule(rule)
+    grids = {"image": size, "view": view_size or size, "padded": tuple(-(-n // stride) * stride for n in size)}
+    total = summed([v[:, present] for v in views], how, grids[how.grid])[0]
+    if how.grid == "padded":
+        total = total[..., : size[0], : size[1]]
+    maps = how.normalise(total)
+    return maps if maps.shape[-2:] == size else resize(maps, size, align_corners=False)
+
+
+def fuse_strided(views: Sequence[Tensor], present: Tensor, size: Size, rule: str) -> Tensor:
+    """The same on the grid of every 4th pixel (k, ⌈H/4⌉, ⌈W/4⌉), straight from the network's cells (IRNet)."""
+    how = _rule(rule)
+    grid = tuple(-(-n // STRIDED) for n in size)
+    return how.normalise(summed([v[:, present] for v in views], how, grid)[0])
+
+
+def _rule(name: str) -> Rule:
+    if name not in RULES:
+        raise ValueError(f"fusion rule {name!r}, accepted are {', '.join(RULES)}")
+    return RULES[name]
+
+
+def multi_scale_cam(
     activations: Callable[[Tensor], tuple[Tensor, ...]], images: Tensor, scales: Sequence[float]
 ) -> tuple[Tensor, ...]:
     """AFA's and ToCo's maps during training: one (B, K, H, W) in [0, 1) for each map the network gives.
@@ -82,36 +135,8 @@ def toco_multi_scale_cam(
     activations: images (2·B, 3, h, w) → tuple of maps (2·B, K, h', w'), before ReLU.
     scales: factors of the image size, rounded down; 1.0 always comes first, named or not.
     """
-    size = tuple(images.shape[-2:])
+    size, rule = tuple(images.shape[-2:]), RULES["flipmax"]
     both = torch.cat([images, images.flip(-1)])
-    grids = [size] + [(int(s * size[0]), int(s * size[1])) for s in scales if s != 1.0]
-    views = zip(*(activations(resize(both, grid, align_corners=False)) for grid in grids), strict=True)
-    return tuple(min_max_normalise(flipmax_sum(v, size)) for v in views)
-
-
-def fuse(views: Sequence[Tensor], present: Tensor, size: Size, rule: str, *, stride: int = 16) -> Tensor:
-    """Maps (k, H, W) in [0, 1] of the k present classes of one image.
-
-    views: per scale (2, K, h_s, w_s), the image's maps and its mirror's (still mirrored); present: (K,) bool.
-    rule: "max", "minmax" (its negative values become 0) or "flipmax"; stride: of the network, used by "max".
-    """
-    if rule not in RULES:
-        raise ValueError(f"fusion rule {rule!r}, accepted are {', '.join(RULES)}")
-    views = [v[:, present] for v in views]
-    return RULES[rule](views, size, stride)
-
-
-def _fuse_max(views: Sequence[Tensor], size: Size, stride: int) -> Tensor:
-    return irn_full_size([(v[0] + v[1].flip(-1)).relu() for v in views], size, stride=stride)
-
-
-def _fuse_minmax(views: Sequence[Tensor], size: Size, _stride: int) -> Tensor:
-    total = seam_sum(views, views[0].new_ones(views[0].shape[1]), size)
-    return seam_infer_norm(total)[1].relu()
-
-
-def _fuse_flipmax(views: Sequence[Tensor], size: Size, _stride: int) -> Tensor:
-    return min_max_normalise(flipmax_sum(views, size))[0]
-
-
-RULES = {"max": _fuse_max, "minmax": _fuse_minmax, "flipmax": _fuse_flipmax}
+    factors = [1.0, *(scale for scale in scales if scale != 1)]
+    views = zip(*(activations(scaled_tensor(both, scale)) for scale in factors), strict=True)
+    return tuple(rule.normalise(summed(v, rule, size)) for v in views)

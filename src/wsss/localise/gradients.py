@@ -69,21 +69,29 @@ def class_gradients(features: Tensor, scores: Tensor, classes: Tensor) -> Tensor
     return gradients
 
 
-def localise(method: Localises, images: Tensor, localiser: str, labels: Tensor | None = None) -> Tensor:
+def localise(
+    method: Localises, images: Tensor, localiser: str, labels: Tensor | None = None, *, signed: bool = False
+) -> Tensor:
     """Non-negative class maps (B, K, h, w) of images (B, 3, H, W); of the scores, not of training.
 
     The backbone runs once, and each class sends its gradient through the head alone. Works under `no_grad` and
     `inference_mode`.
 
     labels: (B, K); the maps of classes that no image has are left 0.
+    signed: the method's own maps keep their negative values.
 
     Raises:
         ValueError: unknown localiser, or a method without `backbone`.
     """
+    if localiser == "cam" and signed:
+        return method.class_maps(images)
+    if localiser == "aux":
+        maps = _auxiliary(method)(images)
+        return maps if signed else maps.relu()
     if localiser == "cam":
         return method.activation_maps(images) if labels is None else method.present_maps(images, labels)
     if localiser not in LOCALISERS:
-        raise ValueError(f"unknown localiser '{localiser}'; accepted: cam, {', '.join(LOCALISERS)}")
+        raise ValueError(f"unknown localiser '{localiser}'; accepted: cam, aux, {', '.join(LOCALISERS)}")
     backbone = getattr(method, "backbone", None)
     if not isinstance(backbone, nn.Module):
         raise ValueError(f"localiser '{localiser}' needs a method with a backbone; {type(method).__name__} has none")
@@ -99,6 +107,13 @@ def localise(method: Localises, images: Tensor, localiser: str, labels: Tensor |
             classes = torch.full((len(images),), k, device=scores.device)
             maps[:, k] = rule(features.detach(), class_gradients(features, scores, classes)).detach()
     return maps.detach().relu()
+
+
+def _auxiliary(method: Localises) -> Callable[[Tensor], Tensor]:
+    maps = getattr(method, "aux_maps", None)
+    if maps is None:
+        raise ValueError(f"localiser 'aux' needs an auxiliary classifier; {type(method).__name__} has none")
+    return maps
 
 
 def scaled(raw: Tensor, size: tuple[int, int]) -> Tensor:

@@ -10,18 +10,19 @@ from collections import deque
 from collections.abc import Callable, Container, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import groupby
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from wsss.backbones.folding import fold_batch_norm
+from wsss.config.views import CamViews, Views
 from wsss.data.dataset import Record, read_image
 from wsss.localise.base import Localises
-from wsss.localise.fusion import fuse
+from wsss.localise.fusion import fuse, fuse_strided
 from wsss.localise.gradients import localise
-from wsss.runtime.pixels import normalise_, resize_pixels
+from wsss.localise.views import base_size, scaled_views
 from wsss.runtime.tensors import AMP_TYPES
 
 GROUP_PIXELS = 2**19
@@ -71,28 +72,11 @@ def _read_group(group: list[Record]) -> np.ndarray:
     return np.stack(images)
 
 
-def scaled_views(
-    images: np.ndarray,
-    scales: Sequence[float],
-    flip: bool,
-    mean: Sequence[float],
-    std: Sequence[float],
-    device: torch.device,
-) -> Iterator[Tensor]:
-    """One normalised batch a scale: (2B, 3, h_s, w_s), images then mirrors; (B, …) without flip."""
-    pixels = torch.from_numpy(images).to(device).permute(0, 3, 1, 2)
-    for scale in scales:
-        size = [max(1, round(edge * scale)) for edge in pixels.shape[-2:]]
-        resized = pixels if size == list(pixels.shape[-2:]) else resize_pixels(pixels, size)
-        view = normalise_(resized.float().div_(255), mean, std)
-        yield torch.cat([view, view.flip(-1)]) if flip else view
-
-
 def class_scores(model: Localises, records: Sequence[Record], device: torch.device) -> tuple[np.ndarray, np.ndarray]:
     """Class logits (N, K) of whole images at their own size, and their labels (N, K)."""
     scores, labels = [], []
     for group, images in read_groups(size_groups(records)):
-        views = scaled_views(images, [1.0], False, model.backbone.mean, model.backbone.std, device)
+        views = scaled_views(images, Views(flip=False), model.backbone.mean, model.backbone.std, device)
         scores += view_maps(views, lambda view, _rows: model.logits(view))
         labels += [record.labels for record in group]
     return torch.cat(scores).cpu().numpy(), np.stack(labels)
@@ -122,30 +106,34 @@ def for_inference(model: Localises, device: torch.device) -> Localises:
     return fold_batch_norm(model, lambda m: m.activation_maps(example))
 
 
-def cam_group(
-    model: Localises,
-    images: np.ndarray,
-    labels: Tensor,
-    scales: Sequence[float],
-    flip: bool,
-    fusion: str = "max",
-    localiser: str = "cam",
-    amp: str = "off",
-) -> list[Tensor]:
-    """Fused maps (k, H, W) in [0, 1] of the present classes of each image, on the model's device.
+class Cams(NamedTuple):
+    """Maps in [0, 1] of an image's k present classes: (k, H, W), and of every 4th pixel (k, ⌈H/4⌉, ⌈W/4⌉) if asked."""
 
-    images: (B, H, W, 3) uint8; labels: (B, K) in {0, 1}; the rest as in the section infer_cam.
+    full: Tensor
+    strided: Tensor | None
+
+
+def cam_group(model: Localises, images: np.ndarray, labels: Tensor, settings: CamViews) -> list[Cams]:
+    """Fused maps of the present classes of each image, on the model's device.
+
+    images: (B, H, W, 3) uint8; labels: (B, K) in {0, 1}.
     """
     labels = labels.to(next(model.parameters()).device)
-    both = labels.repeat(2, 1) if flip else labels  # images, then mirrors
-    backbone = model.backbone
-    views = scaled_views(images, scales, flip, backbone.mean, backbone.std, labels.device)
-    maps = view_maps(views, lambda view, rows: localise(model, view, localiser, both[rows]), amp)
+    both = labels.repeat(2, 1) if settings.flip else labels  # images, then mirrors
+    backbone, signed = model.backbone, settings.relu == "fused"
+    views = scaled_views(images, settings, backbone.mean, backbone.std, labels.device)
+    maps = view_maps(
+        views, lambda view, rows: localise(model, view, settings.localiser, both[rows], signed=signed), settings.amp
+    )
     count, size = len(images), images.shape[1:3]
-    return [
-        fuse([_pair(m, i, count, flip) for m in maps], labels[i] > 0, size, fusion, stride=backbone.stride)
-        for i in range(count)
-    ]
+    grids = {"stride": backbone.stride, "view_size": base_size(size, settings)}
+    found = []
+    for i in range(count):
+        pairs, present = [_pair(m, i, count, settings.flip) for m in maps], labels[i] > 0
+        full = fuse(pairs, present, size, settings.fusion, **grids)
+        strided = fuse_strided(pairs, present, size, settings.fusion) if settings.strided else None
+        found.append(Cams(full, strided))
+    return found
 
 
 def _pair(maps: Tensor, i: int, count: int, flip: bool) -> Tensor:

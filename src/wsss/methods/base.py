@@ -26,6 +26,10 @@ class Method(nn.Module, ABC):
     def activation_maps(self, images: Tensor) -> Tensor:
         """Non-negative class maps (B, K, h, w) of one view (B, 3, H, W), before any fusion or normalisation."""
 
+    def class_maps(self, images: Tensor) -> Tensor:
+        """The same before ReLU: with its negative values, where the method has any."""
+        return self.activation_maps(images)
+
     def present_maps(self, images: Tensor, labels: Tensor) -> Tensor:
         """`activation_maps`, of which those of classes that no image has (labels (B, K)) may be left 0."""
         return self.activation_maps(images)

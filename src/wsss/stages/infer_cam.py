@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -19,17 +20,29 @@ from wsss.store.maps import ScoreWriter
 
 
 def infer_cam(
-    settings: InferCam, dataset: Dataset, model: Localises, file: Path, *, shard: Shard, device: torch.device
+    settings: InferCam,
+    dataset: Dataset,
+    model: Localises,
+    file: Path,
+    strided_file: Path | None = None,
+    *,
+    shard: Shard,
+    device: torch.device,
 ) -> None:
-    """Writes the CAMs of `shard` to `file`."""
+    """Writes the CAMs of `shard` to `file`, and if the settings ask for them those of every 4th pixel to another."""
     model = for_inference(model, device)
-    writer = ScoreWriter(file, class_names=dataset.class_names, resume=shard.resume)
-    with writer as store, WriteBehind() as behind:
-        for group, images in shard.images(dataset, store):
+    files = [file, strided_file] if strided_file else [file]
+    with ExitStack() as stack:
+        about = {"class_names": dataset.class_names, "resume": shard.resume}
+        stores = [stack.enter_context(ScoreWriter(path, **about)) for path in files]
+        wanted = stores if settings.strided else stores[:1]  # what nobody asked for stays empty
+        behind = stack.enter_context(WriteBehind())
+        for group, images in shard.images(dataset, *wanted):
             labels = torch.from_numpy(np.stack([record.labels for record in group]))
-            found = cam_group(model, images, labels, **settings.model_dump())
+            found = cam_group(model, images, labels, settings)
             for record, cams in zip(group, found, strict=True):
-                behind(store.add, record.image_id, record.classes, cams.cpu().numpy())
+                for store, maps in zip(wanted, cams, strict=False):
+                    behind(store.add, record.image_id, record.classes, maps.cpu().numpy())
 
 
 def main() -> None:
@@ -37,10 +50,12 @@ def main() -> None:
     parser = stage_parser(__doc__)
     shard_arguments(parser)
     parser.add_argument("--classifier", type=Path, required=True, help="model.safetensors of train_classifier")
+    parser.add_argument("--strided-file", type=Path, help="HDF5 file for the maps of every 4th pixel")
     args = parser.parse_args()
     with stage_session("infer_cam", args, InferCam, data=args.data, classifier=args.classifier) as settings:
         model, device = load_classifier(args.classifier), claim_device(args.device)
-        infer_cam(settings, Dataset(args.data), model, args.file, shard=shard_of(args), device=device)
+        files = (args.file, args.strided_file)
+        infer_cam(settings, Dataset(args.data), model, *files, shard=shard_of(args), device=device)
 
 
 if __name__ == "__main__":

@@ -12,11 +12,12 @@ from torch import nn
 
 from wsss.config.stages import Segment
 from wsss.data.dataset import Dataset, Record
-from wsss.localise.inference import WriteBehind, scaled_views, view_maps
+from wsss.localise.inference import WriteBehind
 from wsss.methods.decode import load_segmenter
 from wsss.refine.base import crf_device
 from wsss.runtime.devices import claim_device
-from wsss.segmentation.inference import FUSION, crf_labels
+from wsss.segmentation.fusion import probabilities, view_scores
+from wsss.segmentation.inference import crf_labels
 from wsss.stages.common import stage_parser, stage_session
 from wsss.stages.shards import Shard, shard_arguments, shard_of
 from wsss.store.maps import LabelWriter
@@ -34,9 +35,7 @@ def segment(
         plain, *refined = (stack.enter_context(writer) for writer in writers)
         behind = stack.enter_context(WriteBehind())
         for group, images in shard.images(dataset, *writers):
-            views = scaled_views(images, settings.scales, settings.flip, model.mean, model.std, device)
-            maps = view_maps(views, lambda view, _rows: model(view), settings.amp)
-            shares = FUSION[settings.fusion](maps, group[0].size, settings.flip)
+            shares = probabilities(view_scores(model, images, settings, device), group[0].size, settings)
             _add_group(behind, plain, group, shares.argmax(1).byte().cpu().numpy())
             for out in refined:
                 _add_group(behind, out, group, crf_labels(images, shares.cpu().numpy(), settings.crf, refine_on))

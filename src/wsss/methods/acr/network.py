@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from wsss.backbones.vit import Tokens, ViTBackbone
 from wsss.data.batch import Batch
 from wsss.methods.base import Method
-from wsss.runtime.tensors import min_max_normalise, resize
 
 GRADIENT_MODES = ("grad", "grad_s", "cam_grad", "cam_grad_s")
 
@@ -74,7 +73,7 @@ class ACR(Method):
         class, and skips those that no image has.
         """
         if self.localisation == "patch":
-            return F.relu(self.patch_scores(self.backbone.tokens(images, blocks=[-1])))
+            return F.relu(self.class_maps(images))
         classes = range(self.num_classes) if labels is None else labels.any(0).nonzero().flatten().tolist()
         with torch.inference_mode(False), torch.enable_grad():
             # The input requires a gradient, so that attention has one even where all weights are frozen.
@@ -88,6 +87,11 @@ class ACR(Method):
         if self.refine:
             maps = spread(maps, attention, tokens.num_prefix)
         return maps.unflatten(2, tokens.grid)
+
+    def class_maps(self, images: Tensor) -> Tensor:
+        if self.localisation == "patch":
+            return self.patch_scores(self.backbone.tokens(images, blocks=[-1]))
+        return self.activation_maps(images)
 
     def logits(self, images: Tensor) -> Tensor:
         return self.scores(self.backbone.tokens(images, blocks=[-1]))
@@ -173,13 +177,3 @@ def spread(maps: Tensor, attention: Sequence[Tensor], num_prefix: int = 1) -> Te
     """Maps (B, K, N) multiplied by the patches' head-averaged attention, summed over all blocks."""
     affinity = sum(heads[:, :, num_prefix:, num_prefix:].mean(1) for heads in attention)  # (B, N, N)
     return torch.einsum("bij,bkj->bki", affinity, maps)
-
-
-def sum_two_passes(views: Tensor, size: tuple[int, int], *, align_corners: bool = True, eps: float = 1e-6) -> Tensor:
-    """Maps (K, H, W) in [0, 1) of an image from its own maps and its mirror's, as published.
-
-    views: (2, K, h, w), the second ones still mirrored. Published with align_corners and 1e-6 for the
-    gradient localisation, without and 1e-5 for the patch localisation.
-    """
-    image, mirror = resize(views, size, align_corners=align_corners).unbind()
-    return min_max_normalise(image + mirror.flip(-1), eps)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from wsss.localise.fusion import toco_multi_scale_cam
+from wsss.localise.fusion import multi_scale_cam
 from wsss.refine.par import DILATIONS, par
 from wsss.runtime.tensors import resize
 
@@ -15,16 +15,15 @@ MapsAndAffinity = Callable[[Tensor], tuple[Tensor, Tensor]]
 
 
 def multi_scale_maps(
-    net: MapsAndAffinity, images: Tensor, scales: Sequence[float], *, published_affinity: bool = False
+    net: MapsAndAffinity, images: Tensor, scales: Sequence[float]
 ) -> tuple[Tensor, Tensor, tuple[int, int]]:
     """CAM over scales and flips, fused by `flipmax`, and the affinity at the largest scale.
 
     Args:
         net: views (2B, 3, H', W') → class maps (2B, K, h, w) and affinities (2B, h·w, h·w).
         images: (B, 3, H, W); their views are ⌊scale·H⌋ × ⌊scale·W⌋.
-        scales: besides 1, which is always evaluated, and first.
-        published_affinity: take the matrix evaluated at the place that the largest scale has in `scales`, as
-            the published code does. Unless `scales` begins with 1, that is another scale's.
+        scales: besides 1, which is always evaluated, and first. The affinity is the one evaluated at the place that
+            the largest scale has in `scales`, as published: unless `scales` begins with 1, that is another scale's.
 
     Returns:
         maps (B, K, H, W) in [0, 1]; affinities (B, N, N) of the unflipped images; their grid (h, w).
@@ -36,9 +35,8 @@ def multi_scale_maps(
         affinities.append((pairs[: len(images)], tuple(maps.shape[-2:])))
         return (maps,)
 
-    (fused,) = toco_multi_scale_cam(maps, images, scales)
-    order = list(scales) if published_affinity else [1.0, *(scale for scale in scales if scale != 1)]
-    affinity, grid = affinities[order.index(max(order))]
+    (fused,) = multi_scale_cam(maps, images, scales)
+    affinity, grid = affinities[list(scales).index(max(scales))]
     return fused, affinity, grid
 
 

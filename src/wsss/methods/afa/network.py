@@ -154,7 +154,10 @@ class AFA(Method):
         return self._classify(self.backbone(images))
 
     def activation_maps(self, images: Tensor) -> Tensor:
-        return self.classifier(self.backbone(images)).relu()
+        return self.class_maps(images).relu()
+
+    def class_maps(self, images: Tensor) -> Tensor:
+        return self.classifier(self.backbone(images))
 
     def pair_affinity(self, images: Tensor) -> Tensor:
         """Affinity P of all pairs of cells: (B, N, N) in (0, 1), symmetric."""

@@ -31,7 +31,10 @@ class CAM(Method):
         return {"cls": F.multilabel_soft_margin_loss(self.logits(batch.images), batch.labels)}
 
     def activation_maps(self, images: Tensor) -> Tensor:
-        return F.relu(self.class_scores(images))
+        return F.relu(self.class_maps(images))
+
+    def class_maps(self, images: Tensor) -> Tensor:
+        return self.class_scores(images)
 
     def logits(self, images: Tensor) -> Tensor:
         return pool(self.class_scores(images), self.pooling)

@@ -12,7 +12,7 @@ from torch.nn.utils.parametrizations import weight_norm
 
 from wsss.backbones.vit import Tokens, ViTBackbone
 from wsss.data.batch import Batch
-from wsss.localise.fusion import toco_multi_scale_cam
+from wsss.localise.fusion import multi_scale_cam
 from wsss.localise.seeds import band_labels, ignore_outside, present_scores
 from wsss.methods.base import Method
 from wsss.methods.toco.labels import denormalise, refine_cams_with_bkg
@@ -122,10 +122,17 @@ class ToCo(Method):
             tokens = self.tokens(views)
             return self.class_scores(tokens), self.aux_class_scores(tokens)
 
-        return toco_multi_scale_cam(scores, images, self.cam_scales)
+        return multi_scale_cam(scores, images, self.cam_scales)
 
     def activation_maps(self, images: Tensor) -> Tensor:
-        return F.relu(self.classifier(self.backbone(images)))
+        return F.relu(self.class_maps(images))
+
+    def class_maps(self, images: Tensor) -> Tensor:
+        return self.classifier(self.backbone(images))
+
+    def aux_maps(self, images: Tensor) -> Tensor:
+        """The auxiliary classifier at every position (B, K, h, w), before ReLU."""
+        return self.aux_class_scores(self.tokens(images))
 
     def logits(self, images: Tensor) -> Tensor:
         return _classify(self.classifier, self.backbone(images))

@@ -1,0 +1,83 @@
+"""Settings of the views of an image: their sizes, how they are computed, and what the mirror adds.
+
+`InferCam` and `Segment` are made of them; `wsss.localise.views` computes what they say.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+
+from wsss.config.common import Section
+
+
+class Views(Section):
+    """Scaled and mirrored views of an image."""
+
+    scales: list[PositiveFloat] = Field([1.0], min_length=1, description="side lengths relative to the geometry's size")
+    flip: bool = Field(True, description="each view has its mirror beside it")
+    geometry: Literal["own", "longest_edge", "squeeze"] = Field(
+        "own",
+        description="size of scale 1: the image's own; its longest edge `edge` pixels; or edge × edge, of any shape",
+    )
+    edge: PositiveInt | None = Field(None, description="pixels, of longest_edge and squeeze")
+    resampling: Literal["antialiased-bilinear", "tensor-bilinear", "pillow-bicubic", "opencv-bilinear"] = Field(
+        "antialiased-bilinear",
+        description="who computes a view: torchvision on 8-bit values; F.interpolate on the normalised image, without "
+        "antialiasing (AFA, ToCo); Pillow on 8-bit values (SEAM, PSA, IRN); OpenCV's rule on floats (ACR)",
+    )
+    rounding: Literal["round", "floor", "floor_step"] = Field(
+        "round",
+        description="side · scale to whole pixels: to the nearest, half to even; down; or down, but with views sampled "
+        "at steps of exactly 1/scale pixels (tensor-bilinear: F.interpolate's scale_factor, AFA's test)",
+    )
+
+    @model_validator(mode="after")
+    def _edge_belongs_to_geometry(self) -> Views:
+        if (self.geometry == "own") != (self.edge is None):
+            raise ValueError(f"geometry {self.geometry} with edge {self.edge}: only longest_edge and squeeze have one")
+        if self.rounding == "floor_step" and self.resampling != "tensor-bilinear":
+            raise ValueError(f"rounding floor_step needs resampling tensor-bilinear; given is {self.resampling}")
+        return self
+
+
+class CamViews(Views):
+    """How class activation maps are computed over views, and fused."""
+
+    localiser: Literal["cam", "aux", "gradcam", "gradcam++", "xgradcam", "hirescam", "layercam"] = Field(
+        "cam",
+        description="cam: the method's own maps; aux: those of its auxiliary classifier (ToCo); the others take the "
+        "gradients of its scores (CNNs)",
+    )
+    scales: list[PositiveFloat] = Field(
+        [1.0, 0.5, 1.5, 2.0], min_length=1, description="side lengths relative to the geometry's size"
+    )
+    relu: Literal["view", "fused"] = Field(
+        "view",
+        description="negative scores become 0 on the network's cells, in every view; or after resizing, where image "
+        "and mirror have met (AFA, ToCo)",
+    )
+    fusion: Literal["max", "psa", "minmax", "flipmax", "acr", "acr_patch"] = Field(
+        "max", description="max: IRN; psa: AffinityNet; minmax: SEAM; flipmax: AFA, ToCo; acr, acr_patch: ACR"
+    )
+    strided: bool = Field(False, description="also store the maps of every 4th pixel, which IRNet's walk starts from")
+    amp: Literal["off", "bf16", "fp16"] = Field(
+        "off", description="mixed precision on a GPU; a CPU computes in float32"
+    )
+
+
+class ScoreViews(Views):
+    """How class scores are decoded over views, and fused."""
+
+    scales: list[PositiveFloat] = Field(
+        [0.5, 0.75, 1.0, 1.25, 1.5], min_length=1, description="side lengths relative to the geometry's size"
+    )
+    fusion: Literal["mean", "max", "logits", "afa", "toco", "toco_coco"] = Field(
+        "mean",
+        description="mean: of the views' probabilities; max, logits: probabilities of the largest or of the mean "
+        "scores (logits: SEAM's DeepLab); afa, toco, toco_coco: as these tests (wsss.segmentation.fusion)",
+    )
+    amp: Literal["off", "bf16", "fp16"] = Field(
+        "off", description="mixed precision on a GPU; a CPU computes in float32"
+    )

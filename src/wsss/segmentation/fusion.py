@@ -1,0 +1,85 @@
+"""Fusing the class scores of several scales and their mirror images, one published rule a name.
+
+mean       probabilities averaged, the common practice
+max        the largest score
+logits     scores averaged (SEAM's DeepLab, Wang 2020)
+afa        image and mirror averaged, the largest of the scales on the cells of the first (Ru 2022, `test_msc_flip`)
+toco       image and mirror added, the largest of the scales (Ru 2023, `infer_seg_voc`)
+toco_coco  the larger of image and mirror, scales added (`infer_seg_coco_ddp`)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import reduce
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from wsss.config.views import ScoreViews
+from wsss.localise.inference import view_maps
+from wsss.localise.views import scaled_views
+from wsss.runtime.tensors import resize
+
+Size = tuple[int, int]
+Pair = Callable[[Tensor, Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Rule:
+    """pair: of an image's scores and its mirror's, turned back. over_scales: of the scales.
+
+    grid: where they meet: the image's pixels, or the cells of the first scale's scores.
+    softmax: of every view on its own cells, or of the fused scores at the image's size.
+    """
+
+    pair: Pair
+    over_scales: Literal["mean", "sum", "max"]
+    grid: Literal["image", "cells"] = "image"
+    softmax: Literal["views", "fused"] = "fused"
+
+
+def _mean(image: Tensor, mirror: Tensor) -> Tensor:
+    return (image + mirror) / 2
+
+
+RULES = {
+    "mean": Rule(_mean, "mean", softmax="views"),
+    "max": Rule(torch.maximum, "max"),
+    "logits": Rule(_mean, "mean"),
+    "afa": Rule(_mean, "max", grid="cells"),
+    "toco": Rule(torch.add, "max"),
+    "toco_coco": Rule(torch.maximum, "sum"),
+}
+
+
+def fused_scores(maps: Sequence[Tensor], size: Size, flip: bool, rule: Rule) -> Tensor:
+    """(B, C, h, w) on the rule's grid; maps: per scale (2B, C, h_s, w_s), images then mirrors, (B, …) without flip."""
+    grid = size if rule.grid == "image" else tuple(maps[0].shape[-2:])
+
+    def met(scores: Tensor) -> Tensor:
+        scores = resize(scores.softmax(1) if rule.softmax == "views" else scores, grid, align_corners=False)
+        if not flip:
+            return scores
+        image, mirror = scores.chunk(2)
+        return rule.pair(image, mirror.flip(-1))
+
+    fused = reduce(torch.maximum if rule.over_scales == "max" else torch.add, (met(scores) for scores in maps))
+    return fused / len(maps) if rule.over_scales == "mean" else fused
+
+
+def view_scores(model: nn.Module, images: np.ndarray, settings: ScoreViews, device: torch.device) -> Tensor:
+    """Fused scores (B, C, h, w) of images (B, H, W, 3) uint8 of one size; model: images → logits, with mean and std."""
+    views = scaled_views(images, settings, model.mean, model.std, device)
+    maps = view_maps(views, lambda view, _rows: model(view), settings.amp)
+    return fused_scores(maps, images.shape[1:3], settings.flip, RULES[settings.fusion])
+
+
+def probabilities(scores: Tensor, size: Size, settings: ScoreViews) -> Tensor:
+    """(B, C, *size) from fused scores: what the labels, the CRF and `wsss predict` take."""
+    if scores.shape[-2:] != size:
+        scores = resize(scores, size, align_corners=False)
+    return scores if RULES[settings.fusion].softmax == "views" else scores.softmax(1)
