@@ -49,7 +49,7 @@ def irn_plain(height: int, width: int, device: str) -> Thunk:
 
 def irn_ours(height: int, width: int, count: int, device: str) -> Thunk:
     cams, boundary = irn_inputs(height, width, count, device)
-    return lambda: walk_to_boundary(cams, boundary, **IRN)
+    return lambda: torch.stack(list(walk_to_boundary(list(cams), boundary, **IRN)))
 
 
 def psa_inputs(height: int, width: int, count: int, device: str) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

@@ -71,7 +71,7 @@ def test_the_recipe_is_fitted_to_number_and_size_of_the_images(own):
     assert run["infer_cam"]["scales"] == [0.62, 0.94, 1.25]  # of 512 px, to which the images are shrunk
     assert run["make_pseudo_labels"]["crf"] == {"bilateral_sxy": 80}
     assert run["train_classifier"]["training"] == {"epochs": 8 * 140}
-    init(own, "--preset", "cam-resnet50", "affinitynet", "deeplab", "--force")
+    init(own, "--preset", "irn", "deeplab", "--force")
     assert "training" not in str(yaml.safe_load((own / "photos.yaml").read_text()))
 
 

@@ -40,7 +40,10 @@ def test_unknown_key_names_its_path_and_the_nearest_key(sections, path, nearest)
     [
         ({"infer_cam": {"scales": []}}, "runs.r.infer_cam.scales: list should have at least 1 item"),
         ({"train_classifier": {"training": {"epochs": -1}}}, "runs.r.train_classifier.training.epochs: input"),
-        ({"infer_cam": {"fusion": "mean"}}, "runs.r.infer_cam.fusion: input should be 'max', 'minmax' or 'flipmax'"),
+        (
+            {"infer_cam": {"fusion": "mean"}},
+            "runs.r.infer_cam.fusion: input should be 'max', 'psa', 'minmax',",
+        ),
         ({"prepare_data": {"dataset": "voc2"}}, "runs.r.prepare_data: input tag 'voc2'"),
     ],
 )

@@ -12,6 +12,7 @@ from torch import Tensor
 from wsss.backbones.checkpoints import load_published
 from wsss.backbones.vit import ViTBackbone
 from wsss.backbones.vit_checkpoints import VIT_LAYOUTS
+from wsss.localise.fusion import fuse
 from wsss.methods.acr.network import (
     ACR,
     GRADIENT_MODES,
@@ -19,7 +20,6 @@ from wsss.methods.acr.network import (
     class_token_map,
     consistency_losses,
     spread,
-    sum_two_passes,
     unflip_class_rows,
     unflip_patch_blocks,
 )
@@ -72,8 +72,9 @@ def getam(inputs: Arrays, meta: dict[str, Any]) -> Arrays:
     outputs["getam_distil"] = relevance(1, classes[0], "grad", num_prefix=2)
     refined = spread(relevance(1, classes[0], mode)[:, None], attention[1])
     outputs["aff_refined"] = refined.transpose(1, 2)
-    outputs["norm_cam"] = sum_two_passes(torch.stack([localised(2), localised(1)]), size)
-    outputs["patch_norm_cam"] = sum_two_passes(patch, size, align_corners=False, eps=1e-5)
+    every = torch.ones(len(classes), dtype=torch.bool)
+    outputs["norm_cam"] = fuse([torch.stack([localised(2), localised(1)])], every, size, "acr")
+    outputs["patch_norm_cam"] = fuse([patch], every, size, "acr_patch")
     return {name: tensor.numpy() for name, tensor in outputs.items()}
 
 

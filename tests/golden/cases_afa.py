@@ -106,7 +106,7 @@ def multi_scale_aff(inputs: Arrays, meta: Meta) -> Arrays:
         cells = maps.shape[-2] * maps.shape[-1]
         return maps, torch.full((len(views), cells, cells), len(sizes))
 
-    maps, affinity, _ = multi_scale_maps(stub, _tensor(inputs["inputs"]), params["scales"], published_affinity=True)
+    maps, affinity, _ = multi_scale_maps(stub, _tensor(inputs["inputs"]), params["scales"])
     return _arrays(cam=maps, aff_call=affinity[0, 0, 0], call_sizes=torch.tensor(sizes))
 
 

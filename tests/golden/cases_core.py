@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from compare import Arrays, Tolerance
 
-from wsss.localise.fusion import irn_cam_norm, present_classes, seam_infer_norm, seam_sum, toco_multi_scale_cam
+from wsss.localise.fusion import RULES, fuse, fuse_strided, multi_scale_cam, present_classes, seam_infer_norm, summed
 from wsss.localise.seeds import band_labels, ignore_outside, present_scores, seed_labels
 from wsss.measure.iou import ThresholdCurve, confusion, score
 
@@ -59,8 +59,8 @@ def seam(inputs: Arrays, meta: dict[str, Any]) -> Arrays:
     t = tensors(inputs)
     maps = [m[0, 1:] for m in numbered(t, "netcam_")]
     views = [torch.stack(pair) for pair in zip(maps[::2], maps[1::2], strict=True)]
-    total = seam_sum(views, t["label"], tuple(t["size"].tolist()))
-    total, norm = seam_infer_norm(total)
+    total = summed(views, RULES["minmax"], tuple(t["size"].tolist()))
+    total, norm = seam_infer_norm(present_scores(total, t["label"][None])[0])
     labels = seed_labels(norm, meta["params"]["out_cam_pred_alpha"])
     keys = present_classes(t["label"])
     return {
@@ -73,9 +73,10 @@ def seam(inputs: Arrays, meta: dict[str, Any]) -> Arrays:
 
 def irn(inputs: Arrays, _meta: dict[str, Any]) -> Arrays:
     t = tensors(inputs)
-    strided, full = irn_cam_norm(numbered(t, "out_"), t["label"] > 0, tuple(t["size"].tolist()))
+    added = [torch.stack([m, torch.zeros_like(m)]) for m in numbered(t, "out_")]  # map and mirror were added before
+    maps = (added, t["label"] > 0, tuple(t["size"].tolist()), "max")
     keys = present_classes(t["label"])
-    return {"strided_cam": strided.numpy(), "highres_cam": full.numpy(), "keys": keys.numpy()}
+    return {"strided_cam": fuse_strided(*maps).numpy(), "highres_cam": fuse(*maps).numpy(), "keys": keys.numpy()}
 
 
 def toco(inputs: Arrays, meta: dict[str, Any]) -> Arrays:
@@ -84,7 +85,7 @@ def toco(inputs: Arrays, meta: dict[str, Any]) -> Arrays:
     def stub(x: torch.Tensor) -> tuple[torch.Tensor, ...]:
         return F.conv2d(x, t["w_aux"], stride=stride), F.conv2d(x, t["w_cam"], stride=stride)
 
-    aux, cam = toco_multi_scale_cam(stub, t["inputs"], meta["params"]["scales"])
+    aux, cam = multi_scale_cam(stub, t["inputs"], meta["params"]["scales"])
     return {"cam": cam.numpy(), "cam_aux": aux.numpy()}
 
 

@@ -18,11 +18,11 @@ from wsss.refine.irnet.network import (
     IRNet,
     displacement_costs,
     irnet_loss,
-    propagate_to_boundary,
-    rescale_labels,
+    relative_scores,
     walk_to_boundary,
 )
 from wsss.refine.irnet.paths import boundary_affinity, path_offsets, search_paths
+from wsss.refine.irnet.training import sample_labels
 from wsss.refine.walk import flat_indices
 
 
@@ -66,15 +66,15 @@ def irn_affinity_labels(inputs: Arrays, meta: dict[str, Any]) -> Arrays:
 
 
 def irn_label_rescale(inputs: Arrays, meta: dict[str, Any]) -> Arrays:
-    return {"label": rescale_labels(inputs["label"], 0.25)}
+    return {"label": sample_labels(torch.from_numpy(inputs["label"])[None], 4)[0].numpy()}
 
 
 def irn_propagate(inputs: Arrays, meta: dict[str, Any]) -> Arrays:
     params = meta["params"]
     cams, edge = torch.from_numpy(inputs["x"]), torch.from_numpy(inputs["edge"])[0]
     walk = {"radius": params["radius"], "beta": params["beta"], "steps": 2 ** params["exp_times"]}
-    walked = walk_to_boundary(cams[None], edge[None], **walk)[0]
-    scores = propagate_to_boundary(cams, edge, 4, inputs["size"].tolist(), **walk, threshold=params["sem_seg_bg_thres"])
+    (walked,) = walk_to_boundary([cams], edge[None], **walk)
+    scores = relative_scores(walked, 4, inputs["size"].tolist(), params["sem_seg_bg_thres"])
     return {
         "rw": walked[:, None].numpy(),
         "label": inputs["keys"].astype(np.uint8)[scores.argmax(0).numpy()],

@@ -16,15 +16,16 @@ from wsss.refine.affinitynet.network import (
     pair_affinity,
     pool_confident_labels,
     pool_with_background,
-    propagate_cams,
+    upsample_scores,
 )
+from wsss.refine.affinitynet.settings import Settings
+from wsss.refine.affinitynet.walk import walk_cams
 from wsss.refine.walk import (
     dense_to_stencil,
     flat_indices,
     half_plane_offsets,
     inner_cells,
     pair_mask,
-    random_walk,
     stencil_to_dense,
 )
 
@@ -56,14 +57,15 @@ def psa_affinity(inputs: Arrays, meta: dict[str, Any]) -> Arrays:
 
 def psa_randomwalk(inputs: Arrays, meta: dict[str, Any]) -> Arrays:
     params, (height, width) = meta["params"], inputs["size"].tolist()
-    stride, alpha, beta, steps = params["stride"], params["alpha"], params["beta"], 2 ** params["logt"]
+    stride, alpha, steps = params["stride"], params["alpha"], 2 ** params["logt"]
+    walk = Settings(method="affinitynet", alpha=alpha, beta=params["beta"], steps=steps)
     grid = -(-height // stride), -(-width // stride)
     cams, offsets = torch.from_numpy(inputs["cams"]), half_plane_offsets(5)
     affinity = dense_to_stencil(torch.from_numpy(inputs["aff_mat"])[None], offsets, *grid)
     channels = [0, *(inputs["keys"] + 1).tolist()]
     pooled = pool_with_background(cams, alpha, stride)
-    walked = random_walk(pooled[None], affinity, offsets, beta, steps)[0]
-    scores = propagate_cams(cams, affinity[0], offsets, stride, alpha, beta, steps)
+    (walked,) = walk_cams([cams], affinity, offsets, stride, walk)
+    scores = upsample_scores(walked, stride, (height, width))
     return {
         "cam_pooled": _in_channels(pooled, channels),
         "cam_rw": _in_channels(walked, channels),

@@ -11,9 +11,10 @@ from wsss.config.sections import CRF
 from wsss.localise.seeds import seed_labels
 from wsss.refine.crf.dense import crf_probabilities
 from wsss.refine.crf.energy import bilateral_filter, dense_energy, dense_energy_loss, grey_levels
-from wsss.refine.irnet.labels import refined_confident_labels
+from wsss.refine.irnet.labels import confident_label_group
 from wsss.refine.par import pamr, par
 from wsss.runtime.tensors import box_mask
+from wsss.store.maps import ScoreMap
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -58,9 +59,10 @@ def pamr_masks(x: Arrays, meta: dict[str, Any]) -> Arrays:
 
 def irn_conf_label(x: Arrays, meta: dict[str, Any]) -> Arrays:
     p = meta["params"]
-    image, cams, keys = (torch.from_numpy(x[name]) for name in ("image", "highres_cam", "keys"))
+    cams = torch.from_numpy(x["highres_cam"])
     high, low, crf = p["conf_fg_thres"], p["conf_bg_thres"], p["crf"]
-    labels = refined_confident_labels(image, cams, keys + 1, high, low, crf_params(crf), crf["gt_prob"])
+    maps = ScoreMap(x["keys"] + 1, x["highres_cam"])
+    (labels,) = confident_label_group([x["image"]], [maps], high, low, crf_params(crf), crf["gt_prob"])
     return {
         "fg_label": seed_labels(cams, high).numpy(),
         "bg_label": seed_labels(cams, low).numpy(),

@@ -132,10 +132,14 @@ def _irn_first_name(name: str) -> str:
     return name
 
 
+def irn_first_names(net: str) -> dict[str, str]:
+    """Every name of a published IRN network → the first name of the same tensor."""
+    return {name: _irn_first_name(name) for name in published_shapes(net)}
+
+
 def _irn_net(net: str) -> CAM:
-    shapes = published_shapes(net)
-    first_names = {name: _irn_first_name(name) for name in shapes}
-    return _published(CAM(IRNResNet(), shapes["classifier.weight"][0][0]), net, first_names)
+    classes = published_shapes(net)["classifier.weight"][0][0]
+    return _published(CAM(IRNResNet(), classes), net, irn_first_names(net))
 
 
 @torch.no_grad()

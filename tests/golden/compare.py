@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ class Tolerance:
     """np.allclose bounds; integer outputs must be equal but for `labels`, the allowed fraction of differing pixels.
 
     `rel_l2`: outputs whose name starts with one of `rel_l2_names` are compared by ‖a−b‖/‖b‖ instead.
+    `own`: another tolerance for outputs whose name ends in its key. `floor`: expected values below it count as it.
     """
 
     rtol: float = 0.0
@@ -28,6 +29,12 @@ class Tolerance:
     labels: float = 0.0
     rel_l2: float | None = None
     rel_l2_names: tuple[str, ...] = ("grad",)
+    own: Mapping[str, Tolerance] = field(default_factory=dict)
+    floor: float = -np.inf
+
+    def of(self, name: str) -> Tolerance:
+        """The tolerance of one output."""
+        return next((own for end, own in self.own.items() if name.endswith(end)), self)
 
 
 def load_case(name: str) -> tuple[Arrays, dict[str, Any], Arrays]:
@@ -39,11 +46,11 @@ def load_case(name: str) -> tuple[Arrays, dict[str, Any], Arrays]:
     return inputs, meta, outputs
 
 
-def assert_matches(actual: Arrays, expected: Arrays, tol: Tolerance) -> None:
+def assert_matches(actual: Arrays, expected: Arrays, tolerance: Tolerance) -> None:
     """Every claimed output exists in the case, has its shape, and lies within tolerance."""
     assert actual, "the adapter claims no output"
     for name, got in actual.items():
-        want = expected[name]
+        want, tol = expected[name], tolerance.of(name)
         got = np.asarray(got)
         assert got.shape == want.shape, f"{name}: shape {got.shape}, expected {want.shape}"
         if np.issubdtype(want.dtype, np.integer) or want.dtype == bool:
@@ -53,4 +60,4 @@ def assert_matches(actual: Arrays, expected: Arrays, tol: Tolerance) -> None:
             error = np.linalg.norm(got.astype(np.float64) - want) / max(np.linalg.norm(want), 1e-300)
             assert error <= tol.rel_l2, f"{name}: relative L2 error {error:.2e}, allowed {tol.rel_l2:.0e}"
         else:
-            np.testing.assert_allclose(got, want, rtol=tol.rtol, atol=tol.atol, err_msg=name)
+            np.testing.assert_allclose(got, np.maximum(want, tol.floor), rtol=tol.rtol, atol=tol.atol, err_msg=name)

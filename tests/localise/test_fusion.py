@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from wsss.localise.fusion import RULES, fuse, irn_cam_norm, seam_infer_norm, toco_multi_scale_cam
+from wsss.localise.fusion import RULES, fuse, fuse_strided, multi_scale_cam, seam_infer_norm
 from wsss.runtime.tensors import max_normalise, min_max_normalise, resize
 
 SIZE, STRIDE, K = (45, 70), 16, 5
@@ -27,7 +27,7 @@ def test_each_class_is_on_its_own(rule):
     torch.testing.assert_close(fuse(views_of(1), both, SIZE, rule)[1:], fuse(views_of(1), alone, SIZE, rule))
 
 
-@pytest.mark.parametrize("rule", ["minmax", "flipmax"])
+@pytest.mark.parametrize("rule", ["psa", "minmax", "flipmax", "acr", "acr_patch"])
 def test_mirroring_the_image_mirrors_the_maps(rule):
     views = views_of(2)
     mirrored = [v.flip(0) for v in views]  # the mirrored image's own mirror is the image
@@ -65,8 +65,7 @@ def test_seam_norm_of_empty_maps_is_minus_one():
 
 
 def test_strided_map_samples_the_same_maximum():
-    maps = [v[0] for v in views_of(4)]
-    strided, full = irn_cam_norm(maps, PRESENT, SIZE)
+    strided, full = fuse_strided(views_of(4), PRESENT, SIZE, "max"), fuse(views_of(4), PRESENT, SIZE, "max")
     assert strided.shape == (2, 12, 18) and full.shape == (2, *SIZE)
     assert strided.amax((1, 2)).min() > 0.999 and strided.max() < 1
 
@@ -76,9 +75,9 @@ def test_multi_scale_always_includes_the_image_itself():
         return (x[:, :2] * 3 - 1,)
 
     images = torch.rand(2, 3, 16, 24, generator=torch.Generator().manual_seed(5))
-    (a,), (b,) = (toco_multi_scale_cam(network, images, s) for s in ((1.0, 0.5), (0.5,)))
+    (a,), (b,) = (multi_scale_cam(network, images, s) for s in ((1.0, 0.5), (0.5,)))
     torch.testing.assert_close(a, b)
-    (mirrored,) = toco_multi_scale_cam(network, images.flip(-1), (0.5,))
+    (mirrored,) = multi_scale_cam(network, images.flip(-1), (0.5,))
     torch.testing.assert_close(mirrored, a.flip(-1), atol=1e-5, rtol=1e-5)
 
 
@@ -103,5 +102,5 @@ def test_resizing():
     for kwargs, message in [({"mode": "bicubic"}, "bicubic"), ({}, "align_corners"), ({"mode": "area"}, "accepted")]:
         with pytest.raises(ValueError, match=message):
             resize(ramp, (3, 3), **kwargs)
-    with pytest.raises(ValueError, match="max, minmax, flipmax"):
+    with pytest.raises(ValueError, match="max, psa, minmax, flipmax"):
         fuse(views_of(0), PRESENT, SIZE, "mean")

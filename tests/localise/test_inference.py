@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from wsss.backbones.timm import TimmBackbone
+from wsss.config.views import CamViews
 from wsss.data.dataset import Record
 from wsss.localise.inference import WriteBehind, cam_group, for_inference, pending
 from wsss.methods.cam.network import CAM
@@ -19,11 +20,13 @@ def test_a_group_gives_the_maps_of_each_image_alone():
     model = CAM(TimmBackbone("test_resnet", output_stride=16), 4).eval()
     images = np.random.default_rng(0).integers(0, 256, (3, 50, 61, 3)).astype(np.uint8)
     labels = torch.tensor([[1, 0, 0, 1], [0, 1, 0, 0], [1, 1, 1, 1]])
-    together = cam_group(for_inference(model, torch.device("cpu")), images, labels, [1.0, 0.75], flip=True)
-    for i, maps in enumerate(together):
-        alone = cam_group(model, images[i : i + 1], labels[i : i + 1], [1.0, 0.75], flip=True)[0]
+    settings = CamViews(scales=[1.0, 0.75], strided=True)
+    together = cam_group(for_inference(model, torch.device("cpu")), images, labels, settings)
+    for i, (maps, strided) in enumerate(together):
+        alone = cam_group(model, images[i : i + 1], labels[i : i + 1], settings)[0].full
         assert maps.shape == (labels[i].sum(), 50, 61)
         torch.testing.assert_close(maps, alone, rtol=0, atol=1e-4)
+        assert strided.shape == (labels[i].sum(), 13, 16)
 
 
 def test_only_groups_that_are_not_whole_everywhere_are_left():

@@ -7,11 +7,11 @@ import torch
 
 from wsss.backbones.vit import ViTBackbone
 from wsss.data.batch import Batch
+from wsss.localise.fusion import fuse
 from wsss.methods.acr.network import (
     ACR,
     GRADIENT_MODES,
     consistency_losses,
-    sum_two_passes,
     unflip_class_rows,
     unflip_patch_blocks,
 )
@@ -134,7 +134,7 @@ def test_the_map_of_the_mirror_is_the_mirrored_map_of_an_equivariant_network(opt
     maps = model.activation_maps(images)
     torch.testing.assert_close(model.activation_maps(images.flip(-1)), maps.flip(-1))
     assert not torch.allclose(maps, maps.flip(-1))
-    fused = sum_two_passes(torch.stack([maps[0], maps[0].flip(-1)]), SIZE)
+    fused = fuse([torch.stack([maps[0], maps[0].flip(-1)])], torch.ones(K, dtype=torch.bool), SIZE, "acr")
     assert fused.shape == (K, *SIZE) and fused.min() == 0 and fused.max() < 1
 
 

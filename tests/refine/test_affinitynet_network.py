@@ -10,8 +10,10 @@ from wsss.refine.affinitynet.network import (
     affinity_loss,
     pair_affinity,
     pool_confident_labels,
-    propagate_cams,
+    upsample_scores,
 )
+from wsss.refine.affinitynet.settings import Settings
+from wsss.refine.affinitynet.walk import walk_cams
 from wsss.refine.walk import half_plane_offsets, stencil_to_dense
 
 OFFSETS = half_plane_offsets(3)
@@ -82,11 +84,16 @@ def test_confident_labels_follow_both_maps():
 def test_propagation_without_neighbours_is_pooling_and_with_them_spreads():
     cams = torch.zeros(2, 19, 30)
     cams[0, :, 4:12] = 1
-    nothing = torch.zeros(len(OFFSETS), 5, 8)
-    still = propagate_cams(cams, nothing, OFFSETS, stride=4, alpha=6, beta=8, steps=64)
+    nothing = torch.zeros(1, len(OFFSETS), 5, 8)
+
+    def propagated(affinity, beta):
+        walk = Settings(method="affinitynet", alpha=6, beta=beta, steps=64)
+        return upsample_scores(walk_cams([cams], affinity, OFFSETS, 4, walk)[0], 4, (19, 30))
+
+    still = propagated(nothing, 8)
     assert still.shape == (3, 19, 30)
     assert torch.equal(still.argmax(0) == 1, cams[0] == 1)
-    spread = propagate_cams(cams, nothing + 1, OFFSETS, stride=4, alpha=6, beta=1, steps=64)
+    spread = propagated(nothing + 1, 1)
     assert spread[1].std() < 0.01 < still[1].std()
     assert (spread[2] == 0).all()
 

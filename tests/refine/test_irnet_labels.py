@@ -7,7 +7,8 @@ import importlib.util
 import pytest
 import torch
 
-from wsss.refine.irnet.labels import refined_confident_labels
+from wsss.refine.irnet.labels import confident_label_group
+from wsss.store.maps import ScoreMap
 
 
 @pytest.fixture
@@ -20,8 +21,13 @@ def scene():
     return image, cams, torch.tensor([5, 10])
 
 
+def labelled(image, cams, classes, **options):
+    (found,) = confident_label_group([image.numpy()], [ScoreMap(classes.numpy(), cams.numpy())], **options)
+    return found
+
+
 def test_objects_keep_their_class_and_far_ground_is_background(scene):
-    labels = refined_confident_labels(*scene, backend="torch").combined
+    labels = labelled(*scene, backend="torch").combined
     assert labels.dtype == torch.uint8
     assert (labels[15:25, 10:20] == 5).all()
     assert (labels[15:25, 40:50] == 10).all()
@@ -29,7 +35,7 @@ def test_objects_keep_their_class_and_far_ground_is_background(scene):
 
 
 def test_255_lies_exactly_between_the_two_thresholds(scene):
-    labels = refined_confident_labels(*scene, foreground_threshold=0.9, background_threshold=0.01, backend="torch")
+    labels = labelled(*scene, foreground_threshold=0.9, background_threshold=0.01, backend="torch")
     between = (labels.foreground == 0) & (labels.background != 0)
     assert torch.equal(labels.combined == 255, between)
     assert torch.equal(labels.combined == 0, (labels.foreground == 0) & (labels.background == 0))
@@ -37,11 +43,11 @@ def test_255_lies_exactly_between_the_two_thresholds(scene):
 
 def test_an_image_without_classes_is_background():
     image = torch.zeros(8, 9, 3, dtype=torch.uint8)
-    labels = refined_confident_labels(image, torch.zeros(0, 8, 9), torch.zeros(0, dtype=torch.long))
+    labels = labelled(image, torch.zeros(0, 8, 9), torch.zeros(0, dtype=torch.long))
     assert not labels.combined.any()
 
 
 @pytest.mark.skipif(importlib.util.find_spec("pydensecrf") is None, reason="pydensecrf is not installed")
 def test_backends_agree(scene):
-    ours, theirs = (refined_confident_labels(*scene, backend=b).combined for b in ("torch", "pydensecrf"))
+    ours, theirs = (labelled(*scene, backend=b).combined for b in ("torch", "pydensecrf"))
     assert (ours == theirs).float().mean() > 0.999

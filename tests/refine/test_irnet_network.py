@@ -1,4 +1,3 @@
-import numpy as np
 import pytest
 import torch
 
@@ -8,11 +7,11 @@ from wsss.refine.irnet.network import (
     IRNet,
     displacement_costs,
     irnet_loss,
-    propagate_to_boundary,
-    rescale_labels,
+    relative_scores,
     walk_to_boundary,
 )
 from wsss.refine.irnet.paths import path_offsets
+from wsss.refine.irnet.training import sample_labels
 
 
 @pytest.fixture(scope="module", params=["test_resnet", "test_vit"])
@@ -73,7 +72,7 @@ def test_walk_fills_the_region_and_stops_at_its_boundary():
     boundary[:, :, 7] = 1
     cams = torch.zeros(2, 1, 12, 16)
     cams[:, 0, 5, 2] = 1
-    walked = walk_to_boundary(cams, boundary, radius=4, beta=10, steps=400)
+    walked = torch.stack(list(walk_to_boundary(list(cams), boundary, radius=4, beta=10, steps=400)))
     assert (walked[..., 7:] == 0).all()
     left = walked[..., :7]
     assert left.min() > 0 and left.std() < 0.05 * left.mean()
@@ -81,17 +80,20 @@ def test_walk_fills_the_region_and_stops_at_its_boundary():
 
 def test_scores_are_relative_to_the_strongest_class_and_may_have_none():
     cams, boundary = torch.rand(2, 7, 9), torch.rand(7, 9) * 0.5
-    walk = {"stride": 4, "size": (26, 35), "radius": 5, "beta": 10, "steps": 16, "threshold": 0.25}
-    scores = propagate_to_boundary(cams, boundary, **walk)
+
+    def walked(seeds):
+        (maps,) = walk_to_boundary([seeds], boundary[None], radius=5, beta=10, steps=16)
+        return relative_scores(maps, 4, (26, 35), 0.25)
+
+    scores = walked(cams)
     assert scores.shape == (3, 26, 35)
     assert (scores[0] == 0.25).all() and scores[1:].max() == 1
-    torch.testing.assert_close(propagate_to_boundary(cams * 7, boundary, **walk), scores)
-    assert torch.equal(propagate_to_boundary(cams[:0], boundary, **walk), scores[:1])
+    torch.testing.assert_close(walked(cams * 7), scores)
+    assert torch.equal(walked(cams[:0]), scores[:1])
 
 
 def test_rescaled_labels_are_samples_of_the_original():
-    labels = np.random.default_rng(0).integers(0, 255, (41, 66), dtype=np.uint8)
-    small = rescale_labels(labels, 0.25)
-    assert small.shape == (10, 16)
-    assert np.isin(small, labels).all()
-    assert np.array_equal(rescale_labels(np.kron(small, np.ones((4, 4), np.uint8)), 0.25), small)
+    labels = torch.randint(255, (1, 40, 64), dtype=torch.uint8)
+    small = sample_labels(labels, 4)
+    assert torch.equal(small, labels[:, 2::4, 2::4])
+    assert torch.equal(sample_labels(small.repeat_interleave(4, 1).repeat_interleave(4, 2), 4), small)

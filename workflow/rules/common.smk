@@ -58,6 +58,13 @@ def upstream(stage, role, file):
     return find
 
 
+def walked_scores(wildcards):
+    """Input function: the maps that a refinement starts from."""
+    step = step_of("refine_cam", wildcards)
+    suffix = "_strided" if step.config.get("start") == "strided" else ""
+    return ancient(f"{step.upstream['scores'].folder}/{wildcards.split}{suffix}.h5")
+
+
 def shards(pattern):
     """Input function: the shards of a step's file."""
 

@@ -1,4 +1,4 @@
-"""Class activation maps of a split, in shards."""
+"""Class activation maps of a split, in shards; a second file holds those of every 4th pixel, if settings ask for them."""
 
 
 rule infer_cam_shard:
@@ -6,7 +6,8 @@ rule infer_cam_shard:
         data=upstream("infer_cam", "data", "index.csv"),
         classifier=upstream("infer_cam", "classifier", "model.safetensors"),
     output:
-        temp(ROOT + "/infer_cam/{key}/shards/{split}/{shard}-of-{n}.h5"),
+        full=temp(ROOT + "/infer_cam/{key}/shards/{split}/{shard}-of-{n}.h5"),
+        strided=temp(ROOT + "/infer_cam/{key}/shards/{split}_strided/{shard}-of-{n}.h5"),
     log:
         ROOT + "/infer_cam/{key}/logs/{split}-{shard}-of-{n}.txt",
     priority: WAITED_FOR
@@ -24,22 +25,26 @@ rule infer_cam_shard:
     shell:
         "python -m wsss.stages.infer_cam --config {params.config:q} --manifest {params.manifest:q}"
         " --data {params.data:q} --classifier {input.classifier:q} --out {params.out:q} --log {log:q} --threads {threads} --device {params.device:q}"
-        " --split {wildcards.split:q} --shard {wildcards.shard:q} --of {wildcards.n:q} --file {output:q}"
+        " --split {wildcards.split:q} --shard {wildcards.shard:q} --of {wildcards.n:q} --file {output.full:q}"
+        " --strided-file {output.strided:q}"
 
 
 rule infer_cam:
     input:
         data=upstream("infer_cam", "data", "index.csv"),
-        shards=shards(ROOT + "/infer_cam/{key}/shards/{split}/{shard}-of-{n}.h5"),
+        shards=shards(ROOT + "/infer_cam/{key}/shards/{file}/{shard}-of-{n}.h5"),
     output:
-        ROOT + "/infer_cam/{key}/{split}.h5",
+        ROOT + "/infer_cam/{key}/{file}.h5",
     log:
-        ROOT + "/infer_cam/{key}/logs/{split}.txt",
+        ROOT + "/infer_cam/{key}/logs/{file}.txt",
+    wildcard_constraints:
+        file="(train|val)(_strided)?",
     priority: WAITED_FOR
     conda:
         "../../envs/wsss.yaml"
     params:
         data=subpath(input.data, parent=True),
+        split=lambda wildcards: wildcards.file.removesuffix("_strided"),
     shell:
-        "python -m wsss.stages.merge_shards --data {params.data:q} --split {wildcards.split:q}"
+        "python -m wsss.stages.merge_shards --data {params.data:q} --split {params.split:q}"
         " --file {output:q} {input.shards:q} 2> {log:q}"

@@ -6,7 +6,7 @@ rule refine_cam_shard:
         data=upstream("refine_cam", "data", "index.csv"),
         classifier=upstream("refine_cam", "classifier", "model.safetensors"),
         affinity=upstream("refine_cam", "affinity", "model.safetensors"),
-        scores=upstream("refine_cam", "scores", "{split}.h5"),
+        scores=by_key(walked_scores),
     output:
         temp(ROOT + "/refine_cam/{key}/shards/{split}/{shard}-of-{n}.h5"),
     log:

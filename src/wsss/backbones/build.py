@@ -67,7 +67,7 @@ def backbone_kind(name: str) -> str:
 
 
 _VIT_MODULES = ("vision_transformer", "vision_transformer_hybrid", "deit")
-_VIT_OPTIONS = ("position_interpolation", "sigma_eps", "mean", "std", "stem")
+_VIT_OPTIONS = ("incomplete_patches", "position_interpolation", "sigma_eps", "mean", "std", "stem")
 _TRANSFORMER_OPTIONS = {"vit": _VIT_OPTIONS, "clip": (*_VIT_OPTIONS, "projection"), "eva": ("mean", "std")}
 
 

@@ -96,7 +96,7 @@ class TransformerBackbone(Backbone):
     def __init__(self, net: nn.Module, stride: int) -> None:
         """net: with `blocks`, `norm`, `patch_embed` and `num_prefix_tokens`; stride: pixels per patch."""
         super().__init__()
-        self.net = net
+        self.net, self.incomplete_patches = net, "resize"
         self.channels, self.stride = net.embed_dim, stride
         self.depth, self.num_prefix = len(net.blocks), net.num_prefix_tokens
         self._pyramid = [max(round(self.depth * i / 4), 1) - 1 for i in (1, 2, 3, 4)]
@@ -178,8 +178,11 @@ class TransformerBackbone(Backbone):
         return wanted
 
     def _to_whole_patches(self, images: Tensor) -> Tensor:
-        """Images resized to the nearest multiple of the stride, unless they are one."""
-        size = [max(round(side / self.stride), 1) * self.stride for side in images.shape[-2:]]
+        """Images resized to the nearest multiple of the stride, or cut to the one below."""
+        whole = int if self.incomplete_patches == "drop" else round
+        size = [max(whole(side / self.stride), 1) * self.stride for side in images.shape[-2:]]
+        if self.incomplete_patches == "drop":
+            images = images[..., : size[0], : size[1]]
         if size == list(images.shape[-2:]):
             return images
         return F.interpolate(images, size=size, mode="bilinear", align_corners=False)

@@ -27,6 +27,8 @@ class ViTBackbone(TransformerBackbone):
         name: a timm network of the class `VisionTransformer` with a class token.
         pretrained: download timm's published weights.
         checkpoint_path: a local checkpoint of the same network, read by timm.
+        incomplete_patches: "resize" images to the nearest multiple of the patch, or "drop" what lies beside whole ones
+            (ToCo's test).
         position_interpolation: one of `wsss.backbones.positions.RULES`; None: that of the network's home.
         sigma_eps: for ACR's hybrid checkpoints, 1e-5: weights of the convolutional stem are divided by σ + eps, as
             timm did at their time; None: by √(σ² + 1e-8), as it does now.
@@ -44,6 +46,7 @@ class ViTBackbone(TransformerBackbone):
         *,
         pretrained: bool = False,
         checkpoint_path: str = "",
+        incomplete_patches: str = "resize",
         position_interpolation: str | None = None,
         sigma_eps: float | None = None,
         mean: Sequence[float] | None = None,
@@ -53,6 +56,8 @@ class ViTBackbone(TransformerBackbone):
     ) -> None:
         rule = position_interpolation or default_rule(name)
         check_rule(rule)
+        if incomplete_patches not in ("resize", "drop"):
+            raise ValueError(f"incomplete_patches is '{incomplete_patches}'; choose 'resize' or 'drop'")
         arguments = {"dynamic_img_size": True, "num_classes": 0} | dict(options or {})
         if stem is not None:
             arguments |= {"embed_layer": partial(HybridEmbed, backbone=build_stem(stem)), "patch_size": 1}
@@ -61,7 +66,7 @@ class ViTBackbone(TransformerBackbone):
         if sigma_eps is not None and not use_sigma_std_conv(net.patch_embed, sigma_eps):
             raise ValueError(f"sigma_eps is for weight-standardised convolutions; '{name}' has none")
         super().__init__(net, net.feature_info[0]["reduction"])
-        self.position_interpolation = rule
+        self.position_interpolation, self.incomplete_patches = rule, incomplete_patches
         self.mean = tuple(mean or net.pretrained_cfg["mean"])
         self.std = tuple(std or net.pretrained_cfg["std"])
 

@@ -102,6 +102,8 @@ class Run(Section):
         walk, network = self.refine_cam, self.train_affinity
         if walk is None:
             return self
+        if getattr(walk, "start", "full") == "strided" and not self.infer_cam.strided:
+            raise ValueError("refine_cam.start is strided, but infer_cam.strided is false; set it to true")
         component = REFINEMENTS[walk.method]
         if not hasattr(component, "Training"):
             if network is not None:

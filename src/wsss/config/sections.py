@@ -28,8 +28,8 @@ class Backbone(Section):
     options: dict[str, Any] = Field(
         {},
         description="further arguments: of timm (pad_type, img_size, drop_path_rate …); of MiT (strides, hidden_sizes, "
-        "drop_path_rate …); of ViTs also position_interpolation, sigma_eps, mean, std (see wsss.backbones.vit); of "
-        "both stem: {name: …, output_stride: …}, a timm CNN under the transformer",
+        "drop_path_rate …); of ViTs also incomplete_patches, position_interpolation, sigma_eps, mean, std (see "
+        "wsss.backbones.vit); of both stem: {name: …, output_stride: …}, a timm CNN under the transformer",
     )
 
 

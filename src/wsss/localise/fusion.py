@@ -10,8 +10,8 @@ grid scales are added, how the sum is normalised.
     acr        ACR (Sun 2023), `infer_cam`: the maps of the attention's gradient
     acr_patch  the same, the classifier on the patches
 
-A mirror's maps come as the network gave them, still mirrored. ReLU acts on every scale's map after image and mirror
-have met; where the maps are non-negative before (`infer_cam.relu: view`), it changes nothing there.
+A mirror's maps come as the network gave them, still mirrored. Maps that are non-negative before (`infer_cam.relu:
+view`) are changed by no ReLU here.
 """
 
 from __future__ import annotations
@@ -43,6 +43,7 @@ class Rule:
         normalisation; or `padded`, the image's rounded up to whole cells, then cropped.
     align_corners: of the resizing from the cells.
     normalise: the sum (…, H, W) to [0, 1].
+    relu: of every scale, after image and mirror have met; or of the sum.
     """
 
     pair: Callable[[Tensor, Tensor], Tensor]
@@ -50,6 +51,7 @@ class Rule:
     grid: Literal["image", "view", "padded"]
     normalise: Callable[[Tensor], Tensor]
     align_corners: bool = False
+    relu: Literal["scales", "sum"] = "scales"
 
 
 def seam_infer_norm(total: Tensor) -> tuple[Tensor, Tensor]:
@@ -70,7 +72,7 @@ def _cut_and_normalise(total: Tensor) -> Tensor:
 RULES = {
     "max": Rule(torch.add, "cells", "padded", max_normalise),
     "psa": Rule(torch.add, "pixels", "image", max_normalise),
-    "minmax": Rule(torch.add, "pixels", "image", _cut_and_normalise),
+    "minmax": Rule(torch.add, "pixels", "image", _cut_and_normalise, relu="sum"),
     "flipmax": Rule(torch.maximum, "pixels", "view", min_max_normalise),
     "acr": Rule(torch.add, "pixels", "image", partial(min_max_normalise, eps=1e-6), align_corners=True),
     "acr_patch": Rule(torch.add, "pixels", "image", min_max_normalise),
@@ -84,16 +86,17 @@ def present_classes(labels: Tensor) -> Tensor:
 
 def summed(views: Sequence[Tensor], rule: Rule, size: Size) -> Tensor:
     """Sum (B, K, *size) over scales of maps (2B, K, h_s, w_s), images then mirrors, ReLU included."""
-    return sum(_met(view, rule, size) for view in views)
+    maps = (_met(view, rule, size) for view in views)
+    return sum(m.relu() for m in maps) if rule.relu == "scales" else sum(maps).relu()
 
 
 def _met(view: Tensor, rule: Rule, size: Size) -> Tensor:
     """Image and mirror of one scale, (2B, K, h, w) → (B, K, *size)."""
     if rule.mirror == "cells":
         image, mirror = view.chunk(2)
-        return resize(rule.pair(image, mirror.flip(-1)).relu(), size, align_corners=rule.align_corners)
+        return resize(rule.pair(image, mirror.flip(-1)), size, align_corners=rule.align_corners)
     image, mirror = resize(view, size, align_corners=rule.align_corners).chunk(2)
-    return rule.pair(image, mirror.flip(-1)).relu()
+    return rule.pair(image, mirror.flip(-1))
 
 
 def fuse(

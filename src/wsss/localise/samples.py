@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from wsss.config.views import CamViews
 from wsss.data.dataset import Record, read_image
 from wsss.localise.base import Localises
 from wsss.localise.inference import cam_group
@@ -23,7 +24,7 @@ def write_sample_cams(folder: Path, model: Localises, records: Sequence[Record],
     with SummaryWriter(str(folder)) as writer:
         for record in records[:SAMPLES]:
             image = read_image(record.image)
-            (cams,) = cam_group(model, image[None], torch.from_numpy(record.labels)[None], [1.0], flip=True)
+            ((cams, _),) = cam_group(model, image[None], torch.from_numpy(record.labels)[None], CamViews(scales=[1.0]))
             grey = image.mean(2, keepdims=True) / 255
             heat = [0.4 * grey + 0.6 * colormaps["viridis"](cam)[..., :3] for cam in cams.cpu().numpy()]
             names = ", ".join(class_names[id] for id in record.classes)

@@ -37,7 +37,8 @@ class Refines(Protocol):
     def __call__(self, images: np.ndarray, maps: Sequence[Tensor]) -> list[Tensor]:
         """Maps (1 + k, H, W) in [0, 1] of each image, background first.
 
-        images: (B, H, W, 3) uint8. maps: of each image (k, H, W) in [0, 1], its present classes, on the device.
+        images: (B, H, W, 3) uint8. maps: of each image (k, H, W) in [0, 1], its present classes, on the device; or, for
+            settings with `start: strided`, those of every 4th pixel (k, ⌈H/4⌉, ⌈W/4⌉).
         """
 
 

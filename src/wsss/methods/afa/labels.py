@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from wsss.localise.fusion import multi_scale_cam
+from wsss.methods.afa.affinity import class_scores, propagate, radius_mask, transition_matrix
 from wsss.refine.par import DILATIONS, par
 from wsss.runtime.tensors import resize
 
@@ -38,6 +39,20 @@ def multi_scale_maps(
     (fused,) = multi_scale_cam(maps, images, scales)
     affinity, grid = affinities[list(scales).index(max(scales))]
     return fused, affinity, grid
+
+
+def propagated_scores(
+    maps: Tensor, pairs: Tensor, grid: tuple[int, int], labels: Tensor, background: float, radius: int
+) -> Tensor:
+    """Class scores (B, C, H, W) after the affinity's propagation, background first (§3.3).
+
+    maps: (B, K, H, W) in [0, 1]; pairs: affinities (B, N, N) on the grid; labels: (B, K); background: its score.
+    """
+    coarse = resize(maps, grid, align_corners=False)
+    transition = transition_matrix(pairs, radius_mask(*grid, radius, maps.device))
+    return resize(
+        propagate(class_scores(coarse, labels, background), transition), tuple(maps.shape[-2:]), align_corners=False
+    )
 
 
 def refine_in_boxes(

@@ -16,12 +16,8 @@ from wsss.methods.afa.affinity import (
     AffinityHead,
     affinity_labels,
     affinity_loss,
-    class_scores,
-    propagate,
-    radius_mask,
-    transition_matrix,
 )
-from wsss.methods.afa.labels import multi_scale_maps, refine_in_boxes
+from wsss.methods.afa.labels import multi_scale_maps, propagated_scores, refine_in_boxes
 from wsss.methods.base import Method
 from wsss.methods.toco.labels import denormalise, refine_cams_with_bkg
 from wsss.methods.toco.losses import balanced_cross_entropy
@@ -138,10 +134,8 @@ class AFA(Method):
 
     def _propagated(self, maps: Tensor, pairs: Tensor, grid: tuple[int, int], labels: Tensor) -> Tensor:
         """Propagated class scores (B, 2C, H, W), with the low background score and with the high one."""
-        coarse = resize(maps, grid, align_corners=False)
-        transition = transition_matrix(pairs, radius_mask(*grid, self.radius, maps.device))
-        scores = [propagate(class_scores(coarse, labels, score), transition) for score in self.background]
-        return resize(torch.cat(scores, dim=1), tuple(maps.shape[-2:]), align_corners=False)
+        scores = [propagated_scores(maps, pairs, grid, labels, score, self.radius) for score in self.background]
+        return torch.cat(scores, dim=1)
 
     def _classify(self, features: Tensor) -> Tensor:
         return self.classifier(F.adaptive_max_pool2d(features, 1)).flatten(1)

@@ -10,7 +10,7 @@ import torch
 from wsss.localise.seeds import confident_labels, power_background, with_background
 from wsss.refine.affinitynet.settings import Labels
 from wsss.refine.base import crf_device
-from wsss.refine.crf.dense import crf_score_group
+from wsss.refine.crf.dense import crf_marginal_group
 from wsss.store.maps import ScoreMap
 
 
@@ -21,14 +21,16 @@ class PowerLabels:
         self.settings, self.device = settings, crf_device(settings.crf.backend, device)
 
     def __call__(self, images: Sequence[np.ndarray], maps: Sequence[ScoreMap]) -> list[np.ndarray]:
-        alphas = self.settings.low_alpha, self.settings.high_alpha
-        low, high = (self._refined(images, maps, alpha) for alpha in alphas)
+        low, high = (
+            [torch.from_numpy(found.classes[found.scores.argmax(0)]) for found in self.refined(images, maps, alpha)]
+            for alpha in (self.settings.low_alpha, self.settings.high_alpha)
+        )
         return [confident_labels(*both).to(torch.uint8).numpy() for both in zip(low, high, strict=True)]
 
-    def _refined(self, images: Sequence[np.ndarray], maps: Sequence[ScoreMap], alpha: float) -> list[torch.Tensor]:
+    def refined(self, images: Sequence[np.ndarray], maps: Sequence[ScoreMap], alpha: float) -> list[ScoreMap]:
+        """Marginals of the CRF, background first, of maps under a background of the power `alpha`."""
         scores = [torch.from_numpy(found.scores) for found in maps]
         both = [with_background(s, power_background(s, alpha)).numpy() for s in scores]
-        classes = [[0, *found.classes.tolist()] for found in maps]
         crf = self.settings.crf
-        labels = crf_score_group(images, classes, both, crf, crf.backend, self.device)
-        return [torch.from_numpy(label) for label in labels]
+        found = crf_marginal_group(images, both, crf, crf.backend, self.device)
+        return [ScoreMap(np.r_[0, m.classes], marginals) for m, marginals in zip(maps, found, strict=True)]

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from wsss.backbones.base import Backbone
 from wsss.localise.seeds import IGNORE, confident_labels, power_background, with_background
-from wsss.refine.walk import half_plane_offsets, pair_mask, pair_slices, walk_group
+from wsss.refine.walk import half_plane_offsets, pair_mask, pair_slices
 from wsss.runtime import distributed
 from wsss.runtime.tensors import resize
 
@@ -177,23 +177,3 @@ def upsample_scores(scores: Tensor, stride: int, size: Sequence[int]) -> Tensor:
     height, width = scores.shape[1:]
     full = resize(scores, (height * stride, width * stride), align_corners=False)
     return full[:, : size[0], : size[1]]
-
-
-def propagate_cams(
-    cams: Tensor, affinity: Tensor, offsets: Tensor, stride: int, alpha: float, beta: float, steps: int
-) -> Tensor:
-    """Score maps (K + 1, H, W), background first, of CAMs (K, H, W) after the random walk (sec. 3.3).
-
-    cams: the present classes only, in [0, 1]; absent ones would stay 0.
-    affinity: stencil (O, h, w) of the image, h = ceil(H / stride), w = ceil(W / stride).
-    """
-    return propagate_cam_group([cams], affinity[None], offsets, stride, alpha, beta, steps)[0]
-
-
-def propagate_cam_group(
-    cams: Sequence[Tensor], affinity: Tensor, offsets: Tensor, stride: int, alpha: float, beta: float, steps: int
-) -> list[Tensor]:
-    """`propagate_cams` of several images of one size; affinity (B, O, h, w)."""
-    pooled = [pool_with_background(maps, alpha, stride) for maps in cams]
-    walked = walk_group(pooled, affinity, offsets, beta, steps)
-    return [upsample_scores(w, stride, maps.shape[1:]) for w, maps in zip(walked, cams, strict=True)]

@@ -19,6 +19,13 @@ class Settings(Component):
     alpha: PositiveFloat = Field(6, description="background (1 − max CAM)^α before the walk")
     beta: PositiveFloat = Field(8, description="exponent of the affinities in the transition matrix")
     steps: PositiveInt = Field(64, description="steps of the walk (a power of two in the papers)")
+    inner_pairs: bool = Field(
+        False, description="walk from cells that have all neighbours in the image only, as PSA's and SEAM's code does"
+    )
+    pad: bool = Field(
+        False,
+        description="pad the normalised image with 0 to whole cells of the network, as PSA's and SEAM's code does",
+    )
 
 
 class Training(Component):

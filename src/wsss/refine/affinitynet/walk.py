@@ -6,13 +6,15 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from wsss.data.augment import to_inputs
-from wsss.refine.affinitynet.network import propagate_cam_group
+from wsss.refine.affinitynet.network import AffinityNet, pool_with_background, upsample_scores
 from wsss.refine.affinitynet.settings import Settings
 from wsss.refine.base import Models
 from wsss.refine.load import load_affinity
+from wsss.refine.walk import pair_mask, walk_group
 
 
 class AffinityWalk:
@@ -23,9 +25,26 @@ class AffinityWalk:
         self.model = load_affinity(models.affinity).to(device)
 
     def __call__(self, images: np.ndarray, maps: Sequence[Tensor]) -> list[Tensor]:
-        model, walk = self.model, self.settings
-        inputs = to_inputs(images, model.backbone.mean, model.backbone.std, self.device)
-        affinity = model(inputs)
-        return propagate_cam_group(
-            maps, affinity, model.offsets, model.stride, alpha=walk.alpha, beta=walk.beta, steps=walk.steps
-        )
+        affinity = affinities(self.model, images, self.settings, self.device)
+        walked = walk_cams(maps, affinity, self.model.offsets, self.model.stride, self.settings)
+        return [upsample_scores(w, self.model.stride, images.shape[1:3]) for w in walked]
+
+
+def affinities(model: AffinityNet, images: np.ndarray, walk: Settings, device: torch.device) -> Tensor:
+    """Stencils (B, O, h, w) of images (B, H, W, 3) uint8 that the walk may use."""
+    inputs = to_inputs(images, model.backbone.mean, model.backbone.std, device)
+    if walk.pad:
+        bottom, right = (-side % model.stride for side in inputs.shape[2:])
+        inputs = F.pad(inputs, (0, right, 0, bottom))
+    affinity = model(inputs)
+    if not walk.inner_pairs:
+        return affinity
+    return affinity * pair_mask(model.offsets, *affinity.shape[2:], inner=True)
+
+
+def walk_cams(
+    maps: Sequence[Tensor], affinity: Tensor, offsets: Tensor, stride: int, walk: Settings
+) -> Sequence[Tensor]:
+    """Maps (1 + k, h, w) on the affinities' cells after the walk, background first, of maps (k, H, W) of each image."""
+    pooled = [pool_with_background(cams, walk.alpha, stride) for cams in maps]
+    return walk_group(pooled, affinity, offsets, walk.beta, walk.steps)

@@ -89,11 +89,22 @@ def crf_score_group(
     backend: str = "auto",
     device: str | torch.device = "cpu",
 ) -> list[NDArray[np.int64]]:
-    """Label maps (H, W) of `refine_scores_with_crf` for several images of one size, together as above."""
+    """Label maps (H, W) of class ids: the highest of `crf_marginal_group`; classes: of the score maps of each image."""
+    found = crf_marginal_group(images, scores, params, backend, device)
+    return [np.asarray(ids, dtype=np.int64)[m.argmax(0)] for ids, m in zip(classes, found, strict=True)]
+
+
+def crf_marginal_group(
+    images: Sequence[NDArray[np.uint8]],
+    scores: Sequence[NDArray],
+    params: CRF,
+    backend: str = "auto",
+    device: str | torch.device = "cpu",
+) -> list[NDArray[np.float32]]:
+    """`crf_probabilities` of several images of one size; the torch backend computes them together."""
     for image, maps in zip(images, scores, strict=True):
         _check(image, maps.shape)
-    found = _marginals(images, [_unary_from_probabilities(maps) for maps in scores], params, backend, device)
-    return [np.asarray(ids, dtype=np.int64)[m.argmax(0)] for ids, m in zip(classes, found, strict=True)]
+    return _marginals(images, [_unary_from_probabilities(maps) for maps in scores], params, backend, device)
 
 
 def refine_scores_with_crf(

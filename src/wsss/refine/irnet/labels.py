@@ -7,13 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from wsss.config.sections import CRF
 from wsss.localise.seeds import irn_confident_labels, seed_labels
 from wsss.refine.base import crf_device
-from wsss.refine.crf.dense import crf_label_group, crf_labels
+from wsss.refine.crf.dense import crf_label_group
 from wsss.refine.irnet.settings import Labels
 from wsss.store.maps import ScoreMap
 
@@ -34,42 +33,6 @@ class ConfidentLabels:
     combined: Tensor
 
 
-def refined_seed(
-    image: Tensor,
-    scores: Tensor,
-    classes: Tensor,
-    threshold: float,
-    params: CRF = LABEL_CRF,
-    gt_prob: float = 0.7,
-    backend: str = "auto",
-) -> Tensor:
-    """Class ids (H, W) uint8: scores (k, H, W) against a background threshold, argmax, DenseCRF.
-
-    image: (H, W, 3) uint8, on the CPU as all the rest. classes: (k,) ids, from 1, of the present classes.
-    """
-    index = seed_labels(scores, threshold).numpy()
-    index = crf_labels(image.numpy(), index, len(scores) + 1, params, gt_prob, backend=backend)
-    return F.pad(classes.to(torch.uint8), (1, 0))[torch.from_numpy(index).long()]
-
-
-def refined_confident_labels(
-    image: Tensor,
-    scores: Tensor,
-    classes: Tensor,
-    foreground_threshold: float = 0.30,
-    background_threshold: float = 0.05,
-    params: CRF = LABEL_CRF,
-    gt_prob: float = 0.7,
-    backend: str = "auto",
-) -> ConfidentLabels:
-    """Labels to trust, from the scores of the present classes; arguments as of `refined_seed`."""
-    foreground, background = (
-        refined_seed(image, scores, classes, threshold, params, gt_prob, backend)
-        for threshold in (foreground_threshold, background_threshold)
-    )
-    return ConfidentLabels(foreground, background, irn_confident_labels(foreground, background))
-
-
 def confident_label_group(
     images: Sequence[np.ndarray],
     maps: Sequence[ScoreMap],
@@ -79,8 +42,8 @@ def confident_label_group(
     gt_prob: float = 0.7,
     backend: str = "auto",
     device: str | torch.device = "cpu",
-) -> list[np.ndarray]:
-    """`refined_confident_labels(...).combined` of several images of one size, computed together.
+) -> list[ConfidentLabels]:
+    """Labels to trust of several images of one size, computed together: argmax over each threshold, then DenseCRF.
 
     images: (H, W, 3) uint8; maps: of the present classes, without background.
     """
@@ -93,7 +56,8 @@ def confident_label_group(
     ids = 2 * [np.r_[0, found.classes].astype(np.uint8) for found in maps]
     labels = [torch.from_numpy(table[index]) for table, index in zip(ids, refined, strict=True)]
     half = len(images)
-    return [irn_confident_labels(f, b).numpy() for f, b in zip(labels[:half], labels[half:], strict=True)]
+    pairs = zip(labels[:half], labels[half:], strict=True)
+    return [ConfidentLabels(f, b, irn_confident_labels(f, b)) for f, b in pairs]
 
 
 class ThresholdLabels:
@@ -106,4 +70,5 @@ class ThresholdLabels:
         chosen = self.settings
         thresholds = chosen.foreground_threshold, chosen.background_threshold
         crf = chosen.crf, chosen.gt_prob, chosen.crf.backend
-        return confident_label_group(images, maps, *thresholds, *crf, self.device)
+        labels = confident_label_group(images, maps, *thresholds, *crf, self.device)
+        return [found.combined.numpy() for found in labels]

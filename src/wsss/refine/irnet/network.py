@@ -8,9 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
@@ -19,7 +17,7 @@ from wsss.backbones.base import Backbone
 from wsss.localise.seeds import constant_background, with_background
 from wsss.refine.affinitynet.network import PairLabels, affinity_loss, upsample_scores
 from wsss.refine.irnet.paths import boundary_affinity, path_offsets
-from wsss.refine.walk import pair_slices, random_walk, walk_group
+from wsss.refine.walk import pair_slices, walk_group
 from wsss.runtime import distributed
 from wsss.runtime.tensors import resize
 
@@ -196,53 +194,20 @@ def _displacement_sums(
     return torch.stack(sums).sum(0).unbind()
 
 
-def walk_to_boundary(cams: Tensor, boundary: Tensor, radius: int, beta: float, steps: int) -> Tensor:
-    """Score maps (B, K, h, w) after a walk from CAMs (B, K, h, w), off the boundaries (B, h, w) (sec. 5)."""
-    affinity = boundary_affinity(boundary, radius)
-    return random_walk(cams * (1 - boundary[:, None]), affinity, path_offsets(radius), beta, steps)
-
-
-def propagate_to_boundary(
-    cams: Tensor,
-    boundary: Tensor,
-    stride: int,
-    size: Sequence[int],
-    radius: int,
-    beta: float,
-    steps: int,
-    threshold: float,
-) -> Tensor:
-    """Score maps (K + 1, *size) of one image's CAMs (K, h, w) after the walk; channel 0 is the threshold.
-
-    boundary: (h, w), probabilities. Scores are divided by their maximum over all classes.
-    """
-    return propagate_group_to_boundary([cams], boundary[None], stride, size, radius, beta, steps, threshold)[0]
-
-
-def propagate_group_to_boundary(
-    cams: Sequence[Tensor],
-    boundary: Tensor,
-    stride: int,
-    size: Sequence[int],
-    radius: int,
-    beta: float,
-    steps: int,
-    threshold: float,
-) -> list[Tensor]:
-    """`propagate_to_boundary` of several images of one size; boundary (B, h, w)."""
+def walk_to_boundary(
+    cams: Sequence[Tensor], boundary: Tensor, radius: int, beta: float, steps: int
+) -> Sequence[Tensor]:
+    """Maps (k, h, w) of each image after a walk from its CAMs (k, h, w), off the boundaries (B, h, w) (sec. 5)."""
     seeds = [maps * (1 - edge) for maps, edge in zip(cams, boundary, strict=True)]
-    walked = walk_group(seeds, boundary_affinity(boundary, radius), path_offsets(radius), beta, steps)
-    return [_relative_scores(upsample_scores(maps, stride, size), threshold) for maps in walked]
+    return walk_group(seeds, boundary_affinity(boundary, radius), path_offsets(radius), beta, steps)
 
 
-def _relative_scores(scores: Tensor, threshold: float) -> Tensor:
-    """Scores divided by the highest of all, after the constant background."""
+def relative_scores(walked: Tensor, stride: int, size: Sequence[int], threshold: float) -> Tensor:
+    """Score maps (1 + k, *size) of one image's maps (k, h, w) after the walk; channel 0 is the threshold.
+
+    Scores are divided by their maximum over all classes.
+    """
+    scores = upsample_scores(walked, stride, size)
     if scores.numel():
         scores = scores / scores.max().clamp_min(torch.finfo(scores.dtype).tiny)
     return with_background(scores, constant_background(scores, threshold))
-
-
-def rescale_labels(labels: np.ndarray, scale: float) -> np.ndarray:
-    """Labels (H, W), uint8, at another size by Pillow's nearest neighbour; sides round half to even."""
-    height, width = (max(1, round(side * scale)) for side in labels.shape)
-    return np.asarray(Image.fromarray(labels).resize((width, height), Image.Resampling.NEAREST))

@@ -20,6 +20,10 @@ class Settings(Component):
     beta: PositiveFloat = Field(10, description="exponent of the affinities in the transition matrix")
     steps: PositiveInt = Field(256, description="steps of the walk (a power of two in the papers)")
     threshold: Fraction = Field(0.25, description="background score after the walk")
+    start: Literal["full", "strided"] = Field(
+        "full",
+        description="what walks: the full-size maps, reduced to the boundary's cells; or infer_cam's strided (IRN)",
+    )
 
 
 class Training(Component):

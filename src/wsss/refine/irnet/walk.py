@@ -10,7 +10,7 @@ from torch import Tensor
 
 from wsss.data.augment import to_inputs
 from wsss.refine.base import Models
-from wsss.refine.irnet.network import propagate_group_to_boundary
+from wsss.refine.irnet.network import relative_scores, walk_to_boundary
 from wsss.refine.irnet.settings import Settings
 from wsss.refine.load import load_affinity
 from wsss.runtime.tensors import max_normalise, resize
@@ -26,6 +26,7 @@ class BoundaryWalk:
     def __call__(self, images: np.ndarray, maps: Sequence[Tensor]) -> list[Tensor]:
         model, walk = self.model, self.settings
         boundary, _ = model.infer(to_inputs(images, model.backbone.mean, model.backbone.std, self.device))
-        strided = [max_normalise(resize(cams, tuple(boundary.shape[1:]), align_corners=False)) for cams in maps]
-        chosen = {"radius": walk.radius, "beta": walk.beta, "steps": walk.steps, "threshold": walk.threshold}
-        return propagate_group_to_boundary(strided, boundary, model.stride, images.shape[1:3], **chosen)
+        if walk.start == "full":
+            maps = [max_normalise(resize(cams, tuple(boundary.shape[1:]), align_corners=False)) for cams in maps]
+        walked = walk_to_boundary(maps, boundary, walk.radius, walk.beta, walk.steps)
+        return [relative_scores(w, model.stride, images.shape[1:3], walk.threshold) for w in walked]
