@@ -34,10 +34,11 @@ kit kit-seam:
 bench: $(STAMP)  ## every stage's kernel against the published algorithm written plainly (about 15 minutes; KIT=… optional)
 	WSSS_KIT=$(if $(KIT),$(abspath $(KIT))) $(BIN)/python -m benchmarks
 
-lint: $(STAMP)  ## ruff and snakefmt
+lint: $(STAMP)  ## ruff, snakefmt and the import contracts
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/snakefmt --check Snakefile workflow
+	$(BIN)/lint-imports --no-cache
 
 format: $(STAMP)  ## rewrite the sources in the house style
 	$(BIN)/ruff check --fix .

@@ -123,7 +123,7 @@ def test_exported_pngs_are_the_stored_labels(tiny, tmp_path):
     from wsss.data.dataset import read_mask
 
     file = tiny.folder / "results/tiny/make_pseudo_labels/train.h5"
-    command = [sys.executable, "-m", "wsss.stages.export_labels", str(file), "--out", str(tmp_path / "png")]
+    command = [sys.executable, "-m", "wsss.cli.labels", "export", str(file), "--out", str(tmp_path / "png")]
     subprocess.run(command, check=True, capture_output=True)
     with open_labels(file) as labels:
         for image_id in labels:

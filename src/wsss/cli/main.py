@@ -5,6 +5,9 @@ from __future__ import annotations
 import sys
 from importlib import import_module
 
+from wsss import __version__
+from wsss.config.messages import nearest
+
 COMMANDS = {
     "init": "looks at your images and labels, and writes a configuration",
     "predict": "masks of new images by a run's model",
@@ -12,6 +15,8 @@ COMMANDS = {
     "status": "every running and finished stage of every run",
     "show": "a run's table",
     "compare": "runs side by side on one page",
+    "labels": "label maps in other tools' formats",
+    "clean": "stage folders that no run refers to, with their sizes",
     "describe": "every setting with its type, default and meaning",
 }
 
@@ -19,10 +24,15 @@ COMMANDS = {
 def main() -> None:
     """Runs `wsss.cli.{command}` with the other arguments."""
     command = sys.argv[1] if len(sys.argv) > 1 else ""
+    if command == "--version":
+        print(f"wsss {__version__}")
+        return
     if command not in COMMANDS:
         lines = "\n".join(f"  wsss {name:10} {text}" for name, text in COMMANDS.items())
-        print(f"usage: wsss <command> [--help]\n{lines}", file=sys.stderr)
-        sys.exit(0 if command in ("-h", "--help") else 2)
+        helped = command in ("-h", "--help")
+        unknown = f"wsss: no command '{command}'{nearest(command, COMMANDS)}\n" if command and not helped else ""
+        print(f"{unknown}usage: wsss <command> [--help]\n{lines}", file=sys.stdout if helped else sys.stderr)
+        sys.exit(0 if helped else 2)
     sys.argv = [f"wsss {command}", *sys.argv[2:]]
     import_module(f"wsss.cli.{command}").main()
 

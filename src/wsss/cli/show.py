@@ -11,6 +11,8 @@ import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
+from wsss.report.precision import mean_average_precision
+
 _COLUMNS = {
     "stage": "stage",
     "split": "split",
@@ -57,15 +59,6 @@ def show(run: Path, console: Console) -> None:
     if "share_of_upper_bound" in summary:
         share = summary["share_of_upper_bound"]
         console.print(f"Image labels alone reach {share:.1f} % of the mIoU that full masks give the same network.")
-
-
-def mean_average_precision(run: Path) -> float | None:
-    """Of the run's classifier on val, in percent; None if it was not measured."""
-    file = run / "train_classifier" / "average_precision.csv"
-    if not file.is_file():
-        return None
-    mean = pd.read_csv(file).set_index("class")["average_precision"].get("mean")
-    return None if mean is None or pd.isna(mean) else float(mean)
 
 
 def _text(row: pd.Series, name: str) -> str:

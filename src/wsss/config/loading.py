@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 import types
 from collections.abc import Iterator, Mapping
@@ -12,6 +11,7 @@ from typing import Any, get_args, get_origin
 import yaml
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
+from wsss.config.messages import nearest
 from wsss.config.run import Execution, Run
 
 PRESETS = Path("workflow/presets")
@@ -181,9 +181,3 @@ def models_in(annotation: Any) -> list[type[BaseModel]]:
     if get_origin(annotation) is None and not isinstance(annotation, types.UnionType):
         return []
     return [m for a in get_args(annotation) for m in models_in(a)]
-
-
-def nearest(word: str, known: Any) -> str:
-    """`; did you mean 'x'?` for a word that is not one of those known, or nothing."""
-    close = difflib.get_close_matches(str(word), [str(k) for k in known], n=1, cutoff=0.5)
-    return f"; did you mean '{close[0]}'?" if close else ""

@@ -32,6 +32,10 @@ def check_inputs(manifest: Manifest, settings: BaseModel, inputs: Mapping[str, P
         if found != manifest.upstream[role]:
             raise ValueError(f"{folder}: holds the results of step {found}, planned was {manifest.upstream[role]}")
     contents = Contents()
+    if isinstance(settings, Source) and settings.digest(contents) != manifest.content.get("data"):
+        raise ValueError(
+            f"the files of data set '{settings.dataset}' changed since the run was planned; start it again"
+        )
     for key, path in outside_files(settings):
         if contents.digest([("file", path)], key) != manifest.content.get(key):
             raise ValueError(f"{path}: changed since the run was planned; start it again")
@@ -51,7 +55,7 @@ def manifest_of(stage: str, settings: BaseModel, inputs: Mapping[str, Path | Non
             files = sorted(path.glob("*.*")) if path.is_dir() else [path]
             content[role] = contents.digest([(file.name, file) for file in files], role)
     if isinstance(settings, Source):
-        content["data"] = contents.digest(settings.content(), settings.dataset)
+        content["data"] = settings.digest(contents)
     return Manifest(stage, settings.model_dump(mode="json"), code_digest(f"wsss.stages.{stage}"), upstream, content)
 
 

@@ -8,7 +8,6 @@ results again.
 from __future__ import annotations
 
 import functools
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -79,8 +78,7 @@ class Step:
             key: self.contents.digest([("file", path)], f"{self.label}.{key}") for key, path in self.files.items()
         }
         if isinstance(self.settings, Source):
-            what = f"data set '{self.settings.dataset}'"
-            content["data"] = self.contents.once(json.dumps(self.config), self.settings.content, what)
+            content["data"] = self.settings.digest(self.contents)
         return content
 
     @property

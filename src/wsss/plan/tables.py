@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from wsss.config.loading import PRESETS, ConfigError, load_run, merge, nearest
+from wsss.config.loading import PRESETS, ConfigError, load_run, merge
+from wsss.config.messages import nearest
 from wsss.config.run import Run
 from wsss.plan.run import Plan, plan_run
 from wsss.runtime.contents import Contents

@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 import yaml
 
-from wsss.cli.show import mean_average_precision
+from wsss.report.precision import mean_average_precision
 from wsss.runtime.files import write_atomically
 
 _USE = """```python

@@ -65,7 +65,8 @@ class Contents:
             self._known = {}
             with suppress(OSError, ValueError):
                 content = json.loads(self._cache.read_text())
-                self._known = {k: v for k, v in content.items() if isinstance(v, list) and len(v) == 4}
+                known = content.items() if isinstance(content, dict) else ()
+                self._known = {k: v for k, v in known if isinstance(v, list) and len(v) == 4}
         return self._known
 
     def _fresh(self, path: str, stat: os.stat_result) -> bool:

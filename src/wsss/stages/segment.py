@@ -55,6 +55,8 @@ def main() -> None:
     args = parser.parse_args()
     with stage_session("segment", args, Segment, data=args.data, model=args.model) as settings:
         files = [args.file, *([args.crf_file] if args.crf_file and settings.crf else [])]
+        if args.crf_file and not settings.crf:
+            args.crf_file.touch()  # the workflow expects a file in any case, and nothing reads it
         model, device = load_segmenter(args.model), claim_device(args.device)
         segment(settings, Dataset(args.data), model, files, shard=shard_of(args), device=device)
 

@@ -12,6 +12,7 @@ import numpy as np
 from pydantic import Field
 
 from wsss.config.common import Component
+from wsss.runtime.contents import Contents
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,11 @@ class Source(Component):
     def content(self) -> Iterator[tuple[str, Path]]:
         """(name that stays when everything moves, file) of every file that decides the table, images and masks."""
         yield from ()
+
+    def digest(self, contents: Contents) -> str:
+        """What stands for the content of all files in the identity of what is made of them."""
+        what = f"data set '{self.dataset}'"
+        return contents.once(self.model_dump_json(), self.content, what)
 
     def missing(self) -> str | None:
         """`key: what is not there`, or nothing."""

@@ -15,7 +15,9 @@ from wsss.data.labels_csv import read_labels
 from wsss.data.palette import voc_palette
 from wsss.data.sources.base import Index
 from wsss.data.sources.voc.download import COUNTS, check_counts, get_voc
-from wsss.data.sources.voc.settings import Settings
+from wsss.data.sources.voc.settings import DOWNLOAD_NOTE, Settings
+from wsss.runtime.contents import Contents
+from wsss.runtime.files import write_atomically
 from wsss.runtime.progress import log
 
 VOC_CLASSES = [
@@ -45,7 +47,11 @@ VOC_CLASSES = [
 def read(settings: Settings, _out: Path, _workers: int, preflight: Preflight) -> Index:
     """The table of a VOC folder, downloaded first if the settings say so."""
     if settings.download:
+        fresh = not (settings.root / "JPEGImages").is_dir()
         get_voc(settings.root, settings.mirrors)
+        if fresh:
+            there = settings.model_copy(update={"download": False})
+            write_atomically(settings.root / DOWNLOAD_NOTE, there.digest(Contents()))
     else:
         used = {settings.train_list, settings.val_list, settings.measure_list}
         try:

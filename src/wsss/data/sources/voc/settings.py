@@ -9,6 +9,11 @@ from typing import Literal
 from pydantic import Field
 
 from wsss.data.sources.base import About, FileSource
+from wsss.runtime.contents import Contents
+
+AS_DOWNLOADED = "as downloaded"
+DOWNLOAD_NOTE = ".wsss_downloaded"
+"""Beside the files: their digest when they had been downloaded."""
 
 
 class Settings(FileSource):
@@ -54,6 +59,14 @@ class Settings(FileSource):
             "VOCtrainval_11-May-2012.tar from http://host.robots.ox.ac.uk/pascal/VOC/voc2012/ and extract it "
             "so that the folder exists, or set root to your VOC folder"
         )
+
+    def digest(self, contents: Contents) -> str:
+        """Of the files; while they are as they were downloaded, they count as what was to be downloaded."""
+        if self.download and not (self.root / "JPEGImages").is_dir():
+            return AS_DOWNLOADED
+        found = super().digest(contents)
+        note = self.root / DOWNLOAD_NOTE
+        return AS_DOWNLOADED if self.download and note.is_file() and note.read_text() == found else found
 
     def content(self) -> Iterator[tuple[str, Path]]:
         lists = self.root / "ImageSets" / "Segmentation"

@@ -1,0 +1,67 @@
+"""Stage folders that no run of the configuration refers to: `wsss clean` lists them, `--remove` removes them."""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import yaml
+
+from wsss.cli.status import read_status
+from wsss.config.loading import ConfigError
+from wsss.plan.run import STAGES, plan_runs
+from wsss.plan.tables import plan_tables
+
+
+def planned(config: Path) -> set[Path]:
+    """The stage folders, relative to the results' parent, of every run and table of a configuration."""
+    content = yaml.safe_load(config.read_text()) or {}
+    plans = list(plan_runs(content).values())
+    plans += [entry.plan for entries in plan_tables(content).values() for entry in entries]
+    return {step.folder for plan in plans for step in plan.steps}
+
+
+def unused(results: Path, keep: set[Path]) -> Iterator[Path]:
+    """Folders of results that are not to be kept, the work of running jobs left out."""
+    running = {step.folder.resolve() for step in read_status(results) if step.state == "running"}
+    names = {folder.relative_to(STAGES) for folder in keep}
+    for folder in sorted((results / "stages").glob("*/*/")):
+        if folder.relative_to(results / "stages") not in names and folder.resolve() not in running:
+            yield folder
+
+
+def size(folder: Path) -> int:
+    """Bytes of the files below a folder."""
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(prog="wsss clean", description=__doc__)
+    parser.add_argument("results", type=Path, nargs="?", default=Path("results"), help="folder of results")
+    parser.add_argument("--configfile", type=Path, nargs="+", default=[Path("config.yaml")], help="whose runs to keep")
+    choice = parser.add_mutually_exclusive_group()
+    choice.add_argument("--dry-run", action="store_true", help="list, remove nothing (the default)")
+    choice.add_argument("--remove", action="store_true", help="remove what is listed")
+    args = parser.parse_args()
+    try:
+        keep = set().union(*(planned(config) for config in args.configfile))
+    except (ConfigError, OSError, yaml.YAMLError) as error:
+        print(f"wsss clean: {str(error).splitlines()[0]}", file=sys.stderr)
+        sys.exit(2)
+    total = 0
+    for folder in unused(args.results, keep):
+        found = size(folder)
+        total += found
+        print(f"{found / 1e6:10.1f} MB  {folder}")
+        if args.remove:
+            shutil.rmtree(folder)
+    done = "removed" if args.remove else "would be removed by --remove"
+    print(f"{total / 1e6:10.1f} MB  {done}")
+
+
+if __name__ == "__main__":
+    main()

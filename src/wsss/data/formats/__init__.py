@@ -1,0 +1,1 @@
+"""Files that label maps are written to for other tools: one folder a format."""

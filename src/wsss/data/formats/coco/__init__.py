@@ -1,0 +1,1 @@
+"""COCO's annotations: one run-length encoded region a class and image."""

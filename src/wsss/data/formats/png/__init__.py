@@ -1,0 +1,1 @@
+"""Palette PNGs, as VOC's masks are."""

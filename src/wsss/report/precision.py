@@ -1,0 +1,16 @@
+"""How well a run's classifier tells the classes apart: known even without masks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+
+
+def mean_average_precision(run: Path) -> float | None:
+    """Of the run's classifier on val, in percent; None if it was not measured."""
+    file = run / "train_classifier" / "average_precision.csv"
+    if not file.is_file():
+        return None
+    mean = pd.read_csv(file).set_index("class")["average_precision"].get("mean")
+    return None if mean is None or pd.isna(mean) else float(mean)
