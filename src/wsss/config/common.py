@@ -52,6 +52,10 @@ class Decodes:
     """Settings of a method whose network decodes masks itself, by `segment_logits`."""
 
 
+class Untrained:
+    """Settings of a method that trains nothing: its weights are its backbone's, and it needs the classes' names."""
+
+
 def outside_files(section: BaseModel, prefix: str = "") -> Iterator[tuple[str, Path]]:
     """(dotted key, file) of every setting below a section that names a file."""
     for name, field in type(section).model_fields.items():

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, PositiveFloat, model_validator
 
-from wsss.config.common import Fraction, OutsideFile, Section
+from wsss.config.common import Fraction, OutsideFile, Section, Untrained
 from wsss.config.registry import METHODS, REFINEMENTS, SOURCES
 from wsss.config.sections import CRF, PAR, Backbone, Training
 from wsss.config.views import CamViews, ScoreViews
@@ -30,6 +30,10 @@ class TrainClassifier(Section):
 
     @model_validator(mode="after")
     def _weights_from_somewhere(self) -> TrainClassifier:
+        if isinstance(self.method, Untrained):
+            if self.training is not None:
+                raise ValueError(f"method '{self.method.name}' trains nothing: set training to null")
+            return self
         if self.training is None and self.checkpoint is None:
             raise ValueError("training: null leaves random weights; name the checkpoint to use")
         return self
@@ -71,6 +75,16 @@ class MakePseudoLabels(Section):
 
     par: PAR | None = Field(None, description="refine the scores by PAR, before the CRF if there is one")
     crf: CRF | None = Field(CRF(), description="null: no CRF")
+    background_power: PositiveFloat | None = Field(
+        None,
+        exclude_if=lambda power: power is None,
+        description="background is (1 − max)^this instead of a threshold, where maps have none; CLIP-ES 1",
+    )
+    confidence: Fraction | None = Field(
+        None,
+        exclude_if=lambda share: share is None,
+        description="pixels whose highest share is below this are ignored (255); CLIP-ES 0.95",
+    )
 
 
 class TrainSegmentation(Section):

@@ -58,8 +58,10 @@ class CamViews(Views):
         description="negative scores become 0 on the network's cells, in every view; or after resizing, where image "
         "and mirror have met (AFA, ToCo)",
     )
-    fusion: Literal["max", "psa", "minmax", "flipmax", "acr", "acr_patch"] = Field(
-        "max", description="max: IRN; psa: AffinityNet; minmax: SEAM; flipmax: AFA, ToCo; acr, acr_patch: ACR"
+    fusion: Literal["max", "psa", "minmax", "flipmax", "acr", "acr_patch", "clip_es"] = Field(
+        "max",
+        description="max: IRN; psa: AffinityNet; minmax: SEAM; flipmax: AFA, ToCo; acr, acr_patch: ACR; clip_es: "
+        "CLIP-ES, one scale",
     )
     strided: bool = Field(False, description="also store the maps of every 4th pixel, which IRNet's walk starts from")
     amp: Literal["off", "bf16", "fp16"] = Field(

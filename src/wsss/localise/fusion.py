@@ -9,6 +9,7 @@ grid scales are added, how the sum is normalised.
     flipmax    AFA (Ru 2022) and ToCo (Ru 2023), `multi_scale_cam`
     acr        ACR (Sun 2023), `infer_cam`: the maps of the attention's gradient
     acr_patch  the same, the classifier on the patches
+    clip_es    CLIP-ES (Lin 2023): one scale, no mirror, maps that lie in [0, 1] already
 
 A mirror's maps come as the network gave them, still mirrored. Maps that are non-negative before (`infer_cam.relu:
 view`) are changed by no ReLU here.
@@ -76,6 +77,7 @@ RULES = {
     "flipmax": Rule(torch.maximum, "pixels", "view", min_max_normalise),
     "acr": Rule(torch.add, "pixels", "image", partial(min_max_normalise, eps=1e-6), align_corners=True),
     "acr_patch": Rule(torch.add, "pixels", "image", min_max_normalise),
+    "clip_es": Rule(torch.maximum, "pixels", "image", partial(torch.clamp, max=1)),
 }
 
 

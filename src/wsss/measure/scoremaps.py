@@ -7,8 +7,8 @@ import numpy as np
 from wsss.store.maps import ScoreMap
 
 
-def with_background(scores: ScoreMap, threshold: float | None) -> ScoreMap:
-    """The maps with a background map first: their own, or the constant threshold.
+def with_background(scores: ScoreMap, threshold: float | None, power: float | None = None) -> ScoreMap:
+    """The maps with a background map first: their own, (1 − max)^power if that is given, or the constant threshold.
 
     Raises:
         ValueError: there is neither.
@@ -16,9 +16,13 @@ def with_background(scores: ScoreMap, threshold: float | None) -> ScoreMap:
     if 0 in scores.classes:
         order = np.argsort(scores.classes)
         return ScoreMap(scores.classes[order], scores.scores[order])
+    shape = (1, *scores.scores.shape[1:])
+    if power is not None:
+        found = np.power(1 - scores.scores.max(0, initial=0, keepdims=True), power, dtype=np.float32)
+        return ScoreMap(np.r_[0, scores.classes], np.concatenate([found, scores.scores]))
     if threshold is None:
         raise ValueError("maps without background need a threshold; set infer_cam.threshold")
-    constant = np.full((1, *scores.scores.shape[1:]), threshold, np.float32)
+    constant = np.full(shape, threshold, np.float32)
     return ScoreMap(np.r_[0, scores.classes], np.concatenate([constant, scores.scores]))
 
 

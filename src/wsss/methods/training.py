@@ -7,6 +7,7 @@ import pandas as pd
 import torch
 
 from wsss.backbones.build import freeze
+from wsss.config.common import Untrained
 from wsss.config.stages import TrainClassifier
 from wsss.data.dataset import Dataset
 from wsss.data.loading import Samples, derive_seed
@@ -29,6 +30,8 @@ def train_classifier(settings: TrainClassifier, dataset: Dataset, place: Place) 
     """
     torch.manual_seed(derive_seed(settings.rng_seed, "init"))
     model = build_method(settings, len(dataset.class_names) - 1)
+    if isinstance(settings.method, Untrained):
+        model.name_classes(dataset.class_names[1:], settings.backbone.checkpoint)
     if settings.training is None:
         write_history({"lr": []}, place.out / "history.csv")
     else:

@@ -9,8 +9,9 @@ import torch
 
 from wsss.config.sections import PAR
 from wsss.config.stages import MakePseudoLabels
+from wsss.localise.seeds import confidence_labels
 from wsss.measure.scoremaps import winner
-from wsss.refine.crf.dense import crf_score_group
+from wsss.refine.crf.dense import crf_score_group, refine_scores_with_crf
 from wsss.refine.par import par
 from wsss.store.maps import ScoreMap
 
@@ -25,11 +26,23 @@ def pseudo_labels(
     if settings.par is not None:
         shares = [refine_by_par(i, _shares(m), settings.par) for i, m in zip(images, maps, strict=True)]
         maps = [ScoreMap(m.classes, s) for m, s in zip(maps, shares, strict=True)]
+    if settings.confidence is not None:
+        return [confident(i, m, settings, device) for i, m in zip(images, maps, strict=True)]
     if settings.crf is None:
         return [winner(found) for found in maps]
     classes, shares = [m.classes.tolist() for m in maps], [_shares(m) for m in maps]
     labels = crf_score_group(images, classes, shares, settings.crf, settings.crf.backend, device)
     return [label.astype(np.uint8) for label in labels]
+
+
+def confident(image: np.ndarray, maps: ScoreMap, settings: MakePseudoLabels, device: torch.device) -> np.ndarray:
+    """(H, W) uint8 of the highest share, after the CRF if there is one; 255 where it is below the confidence."""
+    shares = _shares(maps)
+    if settings.crf is not None:
+        crf = settings.crf
+        _, shares = refine_scores_with_crf(image, maps.classes.tolist(), shares, crf, crf.backend, device)
+    classes = torch.from_numpy(np.asarray(maps.classes, np.int64))
+    return confidence_labels(torch.from_numpy(shares), classes, settings.confidence).numpy()
 
 
 def refine_by_par(image: np.ndarray, shares: np.ndarray, settings: PAR) -> np.ndarray:

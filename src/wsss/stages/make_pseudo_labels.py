@@ -35,7 +35,7 @@ def make_pseudo_labels(
     value = threshold["threshold"] if threshold else None
     with open_scores(scores, dataset.class_names) as store, writer as out:
         for group, images in shard.images(dataset, out):
-            maps = [with_background(store[record.image_id], value) for record in group]
+            maps = [with_background(store[record.image_id], value, settings.background_power) for record in group]
             for record, label in zip(group, pseudo_labels(images, maps, settings, device), strict=True):
                 out.add(record.image_id, label)
 

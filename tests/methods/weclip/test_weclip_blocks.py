@@ -52,7 +52,7 @@ def test_perfect_logits_cost_nothing_and_replace_ignored_labels():
 
 def test_a_block_equal_to_the_affinity_is_kept():
     affinity = torch.rand(5, 5)
-    attention = torch.stack([affinity, torch.zeros(5, 5), affinity + 0.5])
+    attention = torch.stack([affinity, affinity - 0.9, affinity + 0.6])
     assert select(attention, affinity, "absolute").kept.tolist() == [True, False, False]
     assert select(attention, affinity, "signed").kept.tolist() == [True, False, True]
 

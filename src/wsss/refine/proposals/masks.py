@@ -28,7 +28,7 @@ class Masks:
     @classmethod
     def from_dense(cls, masks: NDArray, level: Sequence[int] | NDArray | None = None) -> Self:
         """From (S, H, W), non-zero inside."""
-        flat = (np.asarray(masks) != 0).transpose(0, 2, 1).reshape(len(masks), -1)
+        flat = (np.asarray(masks) != 0).transpose(0, 2, 1).reshape(len(masks), masks.shape[1] * masks.shape[2])
         edges = np.diff(np.pad(flat, ((0, 0), (1, 1))).astype(np.int8), axis=1)
         owner, starts = np.nonzero(edges == 1)
         return cls(tuple(masks.shape[1:]), starts, np.nonzero(edges == -1)[1], owner, len(masks), _levels(level, masks))
@@ -72,31 +72,36 @@ class Masks:
         """(S, P), the sum of every map (P, H, W) over every mask: a sparse product with the maps' running sums."""
         if maps.shape[1:] != self.size:
             raise ValueError(f"maps of {maps.shape[1:]} pixels and masks of {self.size}; they must be of one image")
-        running = np.zeros((self.size[0] * self.size[1] + 1, len(maps)))
-        np.cumsum(maps.transpose(2, 1, 0).reshape(-1, len(maps)), axis=0, dtype=np.float64, out=running[1:])
-        runs = running[self.ends] - running[self.starts]
-        return np.stack([np.bincount(self.owner, column, self.count) for column in runs.T], axis=1)
+        running = np.zeros((len(maps), self.size[0] * self.size[1] + 1))
+        np.cumsum(maps.transpose(0, 2, 1).reshape(len(maps), -1), axis=1, dtype=np.float64, out=running[:, 1:])
+        runs = running[:, self.ends] - running[:, self.starts]
+        return np.stack([np.bincount(self.owner, row, self.count) for row in runs], axis=1)
 
-    def pixels(self, order: NDArray[np.int64] | None = None) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Every pixel of every mask, in COCO's order, and whose it is; masks one after another, in `order`."""
-        rank = np.arange(self.count)
-        if order is not None:
-            rank[order] = np.arange(self.count)
-        runs = np.argsort(rank[self.owner], kind="stable")
-        lengths = (self.ends - self.starts)[runs]
-        first = np.repeat(self.starts[runs] - np.cumsum(lengths) + lengths, lengths)
-        return first + np.arange(lengths.sum()), np.repeat(self.owner[runs], lengths)
+    def pixels(self) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+        """Every pixel of every mask, in COCO's order, and whose it is; masks one after another."""
+        return self._pixels(slice(None)), np.repeat(self.owner, self.ends - self.starts)
 
     def paint(self, values: NDArray[np.uint8], order: NDArray[np.int64]) -> NDArray[np.uint8]:
         """(H, W): each mask's value (S,) over those before it in `order`; 0 where no mask is."""
-        pixels, owner = self.pixels(order)
+        rank = np.empty(self.count, np.int64)
+        rank[order] = np.arange(self.count)
+        runs = np.argsort(rank[self.owner], kind="stable")
         label = np.zeros(self.size[0] * self.size[1], np.uint8)
-        label[pixels] = values[owner]  # of equal indices the last one counts
+        lengths = (self.ends - self.starts)[runs]
+        label[self._pixels(runs)] = np.repeat(values[self.owner[runs]], lengths)  # of equal indices the last one counts
         return np.ascontiguousarray(label.reshape(self.size[1], self.size[0]).T)
+
+    def _pixels(self, runs: NDArray[np.int64] | slice) -> NDArray[np.int32]:
+        """The pixels of some runs, one after another."""
+        starts, lengths = self.starts[runs], (self.ends - self.starts)[runs]
+        first = (starts - np.cumsum(lengths) + lengths).astype(np.int32)
+        return np.repeat(first, lengths) + np.arange(lengths.sum(), dtype=np.int32)
 
     def overlaps(self) -> NDArray[np.int64]:
         """(S, S), pixels that two masks share."""
-        dense = self.to_dense().reshape(self.count, -1).astype(np.float32)  # exact up to 2^24 pixels
+        dense = (
+            self.to_dense().reshape(self.count, self.size[0] * self.size[1]).astype(np.float32)
+        )  # exact up to 2^24 pixels
         return (dense @ dense.T).astype(np.int64)
 
 

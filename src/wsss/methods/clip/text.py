@@ -1,0 +1,98 @@
+"""CLIP's text tower and tokenizer (open_clip): phrases to unit vectors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from wsss.backbones.checkpoints import load_strictly, read_state_dict, strip_prefix, unwrap
+from wsss.backbones.clip_checkpoints import openai_names
+from wsss.methods.clip.settings import SYNONYMS
+
+_PARTS = ("positional_embedding", "text_projection", "token_embedding.", "transformer.", "ln_final.")
+_HEAD_WIDTH = 64
+
+
+def text_tower(state: Mapping[str, Tensor], *, quick_gelu: bool, what: str) -> nn.Module:
+    """The text tower of a CLIP state dict, under the names of OpenAI, open_clip or transformers.
+
+    Raises:
+        ValueError: the state dict has none.
+    """
+    from open_clip.transformer import QuickGELU, TextTransformer
+
+    state = openai_names(strip_prefix(unwrap(state)))
+    own = {name: tensor.float() for name, tensor in state.items() if name.startswith(_PARTS)}
+    if not {"positional_embedding", "text_projection", "token_embedding.weight"} <= own.keys():
+        raise ValueError(f"{what} holds no text tower of CLIP; name a file that does in method.text_checkpoint")
+    length, width = own["positional_embedding"].shape
+    tower = TextTransformer(
+        length,
+        own["token_embedding.weight"].shape[0],
+        width,
+        max(width // _HEAD_WIDTH, 1),
+        len({name.split(".")[2] for name in own if name.startswith("transformer.resblocks.")}),
+        output_dim=own["text_projection"].shape[1],
+        act_layer=QuickGELU if quick_gelu else nn.GELU,
+    )
+    load_strictly(tower, own, what=what)
+    return tower.eval()
+
+
+@torch.no_grad()
+def encode_phrases(tower: nn.Module, sentences: Sequence[str]) -> Tensor:
+    """(n, E) unit vectors.
+
+    Raises:
+        ValueError: a sentence longer than the tower reads.
+    """
+    return F.normalize(tower(tokenise(sentences, tower.context_length)), dim=-1)
+
+
+def tokenise(sentences: Sequence[str], length: int) -> Tensor:
+    """(n, length) int64 token ids, with start and end, zero-padded.
+
+    Raises:
+        ValueError: a sentence has more tokens; nothing is cut off.
+    """
+    from open_clip.tokenizer import SimpleTokenizer
+
+    tokenizer = SimpleTokenizer(context_length=length)
+    for sentence in sentences:
+        if (count := len(tokenizer.encode(sentence)) + 2) > length:
+            raise ValueError(f"a phrase has {count} tokens, {length} are accepted: '{sentence[:60]}…'")
+    return tokenizer(list(sentences))
+
+
+def class_features(
+    tower: nn.Module, class_names: Sequence[str], prompts: Mapping[str, Sequence[str]], template: str
+) -> list[Tensor]:
+    """Each class's phrases as unit vectors (n, E), in the order of the classes.
+
+    Raises:
+        ValueError: prompts for a class that does not exist, or an empty phrase.
+    """
+    if unknown := sorted(set(prompts) - set(class_names)):
+        raise ValueError(f"method.prompts names {unknown}, which are no classes; there are {', '.join(class_names)}")
+    phrases = [prompts.get(name) or SYNONYMS.get(name) or [name] for name in class_names]
+    if empty := [name for name, own in zip(class_names, phrases, strict=True) if not all(p.strip() for p in own)]:
+        raise ValueError(f"method.prompts: classes {empty} have an empty phrase")
+    return [encode_phrases(tower, [template.format(p) for p in own]) for own in phrases]
+
+
+def tower_of(path: Path | None, *, quick_gelu: bool) -> nn.Module:
+    """The text tower of a file.
+
+    Raises:
+        ValueError: no file is named, or it has no text tower.
+    """
+    if path is None:
+        raise ValueError(
+            "method clip needs CLIP's text tower: name OpenAI's ViT-B-16.pt, which holds both towers, in "
+            "backbone.checkpoint, or a file with the text tower in method.text_checkpoint"
+        )
+    return text_tower(read_state_dict(path), quick_gelu=quick_gelu, what=str(path))

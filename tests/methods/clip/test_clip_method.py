@@ -1,0 +1,114 @@
+"""The method `clip`: words, maps of whole images, and a run from images to miou.csv."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from tiny import Project
+from wsss.config.stages import TrainClassifier
+from wsss.config.views import CamViews
+from wsss.localise.inference import cam_group, for_inference
+from wsss.methods.load import build_method, load_classifier
+from wsss.store.models import save_model
+
+sys.path.insert(0, str(Path(__file__).parent))
+from tiny_clip import BACKBONE, save_clip
+
+NAMES = ["cat", "sitting dog"]
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    return save_clip(tmp_path_factory.mktemp("clip") / "clip.safetensors")
+
+
+def built(checkpoint, **method):
+    section = {"method": {"name": "clip", "affinity_blocks": 2} | method, "training": None}
+    settings = TrainClassifier.model_validate(section | {"backbone": BACKBONE | {"checkpoint": str(checkpoint)}})
+    model = build_method(settings, len(NAMES)).eval()
+    return settings, model
+
+
+def test_words_are_averaged_and_come_with_the_model_file(checkpoint, tmp_path):
+    settings, model = built(checkpoint, prompts={"cat": ["cat", "kitten"]})
+    model.name_classes(NAMES, checkpoint)
+    _, other = built(checkpoint)
+    other.name_classes(NAMES, checkpoint)
+    assert not torch.allclose(model.text[0], other.text[0])
+    torch.testing.assert_close(model.text[1:], other.text[1:])
+    section = settings.model_dump(mode="json", exclude={"rng_seed"})
+    save_model(model, tmp_path / "m.safetensors", "classifier", section, ["background", *NAMES])
+    loaded = load_classifier(tmp_path / "m.safetensors")
+    torch.testing.assert_close(loaded.text, model.text)
+
+
+def test_maps_of_an_image_of_any_size_have_its_size(checkpoint):
+    _, model = built(checkpoint, box_threshold=None)
+    model.name_classes(NAMES, checkpoint)
+    model = for_inference(model, torch.device("cpu"))
+    images = np.random.default_rng(0).integers(0, 256, (2, 37, 50, 3), np.uint8)
+    labels = torch.tensor([[1, 1], [0, 1]])
+    views = CamViews(scales=[1.0], flip=False, fusion="clip_es")
+    cams = [full for full, _ in cam_group(model, images, labels, views)]
+    assert [tuple(c.shape) for c in cams] == [(2, 37, 50), (1, 37, 50)]
+    assert all(c.min() >= 0 and c.max() <= 1 + 1e-6 for c in cams)
+    assert cams[0].max() > 0.5
+
+
+@pytest.mark.parametrize(
+    ("method", "message"),
+    [
+        ({"prompts": {"cow": ["cow"]}}, "are no classes"),
+        ({"prompts": {"cat": [" "]}}, "empty phrase"),
+        ({"prompts": {"cat": ["very " * 500 + "long"]}}, "77 are accepted"),
+        ({"backgrounds": ["sky " * 500]}, "77 are accepted"),
+    ],
+)
+def test_bad_words_are_one_message(checkpoint, method, message):
+    _, model = built(checkpoint, **method)
+    with pytest.raises(ValueError, match=message):
+        model.name_classes(NAMES, checkpoint)
+
+
+def test_a_file_without_a_text_tower_says_what_to_name(tmp_path):
+    alone = save_clip(tmp_path / "image.safetensors", text=False)
+    _, model = built(alone)
+    with pytest.raises(ValueError, match=r"no text tower.*text_checkpoint"):
+        model.name_classes(NAMES, alone)
+    with pytest.raises(ValueError, match="needs CLIP's text tower"):
+        model.name_classes(NAMES, None)
+
+
+def test_settings_refuse_a_training_and_a_template_without_a_place(checkpoint):
+    with pytest.raises(ValueError, match="trains nothing"):
+        TrainClassifier.model_validate({"method": {"name": "clip"}})
+    with pytest.raises(ValueError, match="0 places"):
+        TrainClassifier.model_validate({"method": {"name": "clip", "template": "a cat"}, "training": None})
+
+
+@pytest.mark.timeout(600)
+def test_from_images_to_the_table(tmp_path, checkpoint):
+    run = {
+        "preset": ["shapes", "clip-es"],
+        "prepare_data": {"dataset": "shapes", "train": 6, "val": 3},
+        "train_classifier": {
+            "backbone": BACKBONE | {"checkpoint": str(checkpoint)},
+            "method": {"affinity_blocks": 2, "prompts": {}},
+        },
+        "train_segmentation": {"training": {"epochs": 1, "batch_size": 3}},
+        "make_pseudo_labels": {"confidence": 0.6},
+        "upper_bound": False,
+    }
+    project = Project(tmp_path, run)
+    finished = project.snakemake()
+    assert finished.returncode == 0, finished.stderr[-3000:]
+    rows = pd.read_csv(project.table)["stage"].tolist()
+    assert {"cam", "pseudo_label", "segmentation"} <= set(rows)
+    history = pd.read_csv(tmp_path / "results/tiny/train_classifier/average_precision.csv")
+    assert history["average_precision"].notna().any()
