@@ -14,8 +14,8 @@ from torch import Tensor
 from wsss.backbones.checkpoints import load_published
 from wsss.backbones.vit import ViTBackbone
 from wsss.backbones.vit_checkpoints import VIT_LAYOUTS
-from wsss.methods.toco.labels import denormalise, refine_cams_with_bkg
-from wsss.methods.toco.losses import balanced_cross_entropy, ctc_loss, ptc_loss, token_pairs
+from wsss.methods.shared import balanced_cross_entropy, denormalise, refine_cams_with_bkg
+from wsss.methods.toco.losses import ctc_loss, ptc_loss, token_pairs
 from wsss.methods.toco.network import ToCo
 from wsss.methods.toco.views import confidence_regions, corners_of, crop_candidates, cut, positive_crops
 

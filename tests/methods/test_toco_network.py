@@ -12,8 +12,8 @@ from torchvision.transforms.functional import gaussian_blur
 from wsss.backbones.vit import ViTBackbone
 from wsss.data.batch import Batch
 from wsss.localise.seeds import ignore_outside
-from wsss.methods.toco.labels import refine_cams_with_bkg
-from wsss.methods.toco.losses import balanced_cross_entropy, ctc_loss, ptc_loss, token_pairs
+from wsss.methods.shared import balanced_cross_entropy, refine_cams_with_bkg
+from wsss.methods.toco.losses import ctc_loss, ptc_loss, token_pairs
 from wsss.methods.toco.network import ToCo
 from wsss.methods.toco.views import _blur, corners_of, crop_candidates, cut, draw_ranks, second_view
 

@@ -19,8 +19,7 @@ from wsss.methods.afa.affinity import (
 )
 from wsss.methods.afa.labels import multi_scale_maps, propagated_scores, refine_in_boxes
 from wsss.methods.base import Method
-from wsss.methods.toco.labels import denormalise, refine_cams_with_bkg
-from wsss.methods.toco.losses import balanced_cross_entropy
+from wsss.methods.shared import balanced_cross_entropy, denormalise, refine_cams_with_bkg
 from wsss.refine.par import DILATIONS
 from wsss.runtime.tensors import resize
 from wsss.segmentation.segformer import SegFormerDecoder

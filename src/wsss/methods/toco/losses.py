@@ -1,4 +1,4 @@
-"""ToCo's losses: patch-token contrast, class-token contrast, balanced segmentation (Ru 2023, eq. 3-7)."""
+"""ToCo's losses: patch-token contrast, class-token contrast (Ru 2023, eq. 3-5)."""
 
 from __future__ import annotations
 
@@ -59,16 +59,3 @@ def ctc_loss(student: Tensor, teacher: Tensor, flags: Tensor, temperature: float
     per_positive = torch.logaddexp(logits, rest) - logits
     total = (per_positive * positive).sum((1, 2)) + F.softplus(rest).sum((1, 2))
     return (total / (len(teacher) * (flags.sum(1) + 1e-4))).mean()
-
-
-def balanced_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
-    """Cross-entropy on background pixels and on foreground pixels, each a mean of its own (eq. 7); scalar.
-
-    logits: (B, C, H, W). labels: (B, H, W) in 0 … C−1 or 255, ignored. The mean of the two terms that have
-    pixels: where a batch lacks foreground the loss is the background's alone, and 0 where all is ignored.
-    """
-    per_pixel = F.cross_entropy(logits, labels.long(), ignore_index=IGNORE, reduction="none")
-    masks = torch.stack([labels == 0, (labels != 0) & (labels != IGNORE)]).flatten(1)  # (2, B·H·W)
-    counts = distributed.batch_sum(masks.sum(1))
-    terms = (masks * per_pixel.flatten()).sum(1) * distributed.processes() / counts.clamp(min=1)
-    return terms.sum() / (counts > 0).sum().clamp(min=1)

@@ -15,8 +15,8 @@ from wsss.data.batch import Batch
 from wsss.localise.fusion import multi_scale_cam
 from wsss.localise.seeds import band_labels, ignore_outside, present_scores
 from wsss.methods.base import Method
-from wsss.methods.toco.labels import denormalise, refine_cams_with_bkg
-from wsss.methods.toco.losses import balanced_cross_entropy, ctc_loss, ptc_loss, token_pairs
+from wsss.methods.shared import balanced_cross_entropy, denormalise, refine_cams_with_bkg
+from wsss.methods.toco.losses import ctc_loss, ptc_loss, token_pairs
 from wsss.methods.toco.views import (
     confidence_regions,
     corners_of,

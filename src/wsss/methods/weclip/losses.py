@@ -7,7 +7,7 @@ from torch import Tensor
 
 from wsss.localise.seeds import IGNORE
 from wsss.methods.afa.affinity import affinity_labels, affinity_loss
-from wsss.methods.toco.losses import balanced_cross_entropy
+from wsss.methods.shared import balanced_cross_entropy
 from wsss.runtime.tensors import resize
 from wsss.segmentation.token_decoder import cell_affinity
 

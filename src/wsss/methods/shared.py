@@ -1,4 +1,4 @@
-"""ToCo's segmentation labels: CAMs refined by PAR at two background scores (Ru 2023, §3.1)."""
+"""Pseudo-labels from CAMs and PAR at two background scores, and their loss: shared by AFA and ToCo."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from wsss.localise.seeds import ignore_outside, irn_confident_labels
+from wsss.localise.seeds import IGNORE, ignore_outside, irn_confident_labels
 from wsss.refine.par import DILATIONS, par
+from wsss.runtime import distributed
 from wsss.runtime.tensors import resize
 
 ABSENT = -1e4  # probability 0 after a softmax; unlike −inf, it can be interpolated
@@ -68,3 +69,16 @@ def _present_scores(cams: Tensor, labels: Tensor, backgrounds: tuple[float, floa
     present = cams.gather(1, index).masked_fill(absent, ABSENT)
     scores = torch.stack([F.pad(present, (0, 0, 0, 0, 1, 0), value=score) for score in backgrounds], dim=1)
     return scores, F.pad(order + 1, (1, 0))
+
+
+def balanced_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
+    """Cross-entropy on background pixels and on foreground pixels, each a mean of its own (Ru 2023, eq. 7); scalar.
+
+    logits: (B, C, H, W). labels: (B, H, W) in 0 … C−1 or 255, ignored. The mean of the two terms that have
+    pixels: where a batch lacks foreground the loss is the background's alone, and 0 where all is ignored.
+    """
+    per_pixel = F.cross_entropy(logits, labels.long(), ignore_index=IGNORE, reduction="none")
+    masks = torch.stack([labels == 0, (labels != 0) & (labels != IGNORE)]).flatten(1)  # (2, B·H·W)
+    counts = distributed.batch_sum(masks.sum(1))
+    terms = (masks * per_pixel.flatten()).sum(1) * distributed.processes() / counts.clamp(min=1)
+    return terms.sum() / (counts > 0).sum().clamp(min=1)
