@@ -1,0 +1,27 @@
+"""Settings of propagation without training."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, PositiveFloat, PositiveInt
+
+from wsss.config.common import Component
+
+
+class Settings(Component):
+    """Maps spread over the similar cells of an image, by the classifier's own features (LPOSS); trains nothing."""
+
+    implementation = "wsss.refine.propagation.spread:Propagation"
+    method: Literal["propagation"]
+    stages: list[int] = Field(
+        [-1], min_length=1, description="backbone stages whose features are compared, each of unit length; -1: the last"
+    )
+    scale: PositiveFloat = Field(1.5, description="of the image that the features are taken from")
+    neighbours: PositiveInt = Field(50, description="cells; the most similar ones of a cell are its neighbours")
+    power: PositiveFloat = Field(3.0, description="exponent of the cosine similarity (published 3)")
+    distance: float = Field(0.01, ge=0, description="similarity falls by exp(−distance · pixels) (published 0.01)")
+    alpha: Annotated[float, Field(ge=0, lt=1)] = Field(
+        0.95, description="share that comes from neighbours (published 0.95; less where maps are good already)"
+    )
+    background: PositiveFloat = Field(2.0, description="exponent α of the background (1 − max)^α afterwards")

@@ -1,0 +1,54 @@
+"""Propagation as a refinement: the cells of an image are the nodes, a frozen backbone's features say which are alike."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from wsss.backbones.build import classifier_backbone
+from wsss.localise.inference import scaled_views
+from wsss.localise.seeds import power_background, with_background
+from wsss.refine.base import Models
+from wsss.refine.propagation.graph import cell_centres, cell_graph
+from wsss.refine.propagation.settings import Settings
+from wsss.refine.propagation.solve import propagate
+from wsss.runtime.tensors import max_normalise, resize
+
+
+class Propagation:
+    """Maps (k, H, W) solve (I − αW) x = maps on the grid of the features, and come back at the image's size."""
+
+    def __init__(self, settings: Settings, models: Models, device: torch.device) -> None:
+        self.settings, self.device = settings, device
+        self.backbone = classifier_backbone(models.classifier)[0].to(device).eval()
+
+    def __call__(self, images: np.ndarray, maps: Sequence[Tensor]) -> list[Tensor]:
+        features = self.features(images)
+        return [self.spread(cells, cams) for cells, cams in zip(features, maps, strict=True)]
+
+    def features(self, images: np.ndarray) -> Tensor:
+        """Features (B, D, h, w) of unit length of images (B, H, W, 3) uint8."""
+        backbone = self.backbone
+        views = scaled_views(images, [self.settings.scale], False, backbone.mean, backbone.std, self.device)
+        _, pyramid = backbone.features_and_pyramid(next(iter(views)))
+        grid = pyramid[-1].shape[-2:]
+        chosen = [resize(pyramid[stage].float(), grid, align_corners=False) for stage in self.settings.stages]
+        return F.normalize(torch.cat([F.normalize(found, dim=1) for found in chosen], 1), dim=1)
+
+    def spread(self, features: Tensor, maps: Tensor) -> Tensor:
+        """Maps (1 + k, H, W), background first, of one image's features (D, h, w) and maps (k, H, W)."""
+        chosen, grid, size = self.settings, tuple(features.shape[1:]), tuple(maps.shape[1:])
+        if not len(maps):
+            return with_background(maps, power_background(maps, chosen.background))
+        nodes = features.flatten(1).T.cpu().numpy()
+        centres = cell_centres(grid, size[0] / grid[0])
+        weights = {"neighbours": chosen.neighbours, "power": chosen.power, "distance": chosen.distance}
+        scores = F.adaptive_avg_pool2d(maps, grid).flatten(1).T.cpu().numpy()
+        solved = propagate(cell_graph(nodes, centres, **weights), scores, alpha=chosen.alpha)
+        cells = torch.from_numpy(solved.T.astype(np.float32)).view(-1, *grid).to(maps.device)
+        found = max_normalise(resize(cells.clamp(min=0), size, align_corners=False))
+        return with_background(found, power_background(found, chosen.background))
