@@ -10,10 +10,12 @@ import timm
 import torch
 from timm.layers import StdConv2dSame
 
+from wsss.backbones.build import build_backbone
 from wsss.backbones.checkpoints import load_published, rename
 from wsss.backbones.std_conv import SigmaStdConv2d
 from wsss.backbones.vit import ViTBackbone
 from wsss.backbones.vit_checkpoints import VIT_LAYOUTS, detect_vit_layout
+from wsss.config.sections import Backbone
 from wsss.methods.acr.network import ACR
 from wsss.methods.toco.network import ToCo
 
@@ -72,3 +74,19 @@ def test_the_published_weight_standardisation_divides_by_sigma_plus_eps(kernel, 
 def test_a_plain_vit_has_no_weights_to_standardise():
     with pytest.raises(ValueError, match="sigma_eps is for weight-standardised"):
         ViTBackbone("test_vit", sigma_eps=1e-5)
+
+
+def test_a_backbones_checkpoint_may_have_the_head_of_its_imagenet_file(tmp_path):
+    reference = timm.create_model("deit_tiny_patch16_224").eval()
+    torch.save({"model": reference.state_dict()}, tmp_path / "deit.pth")
+    settings = Backbone(name="deit_tiny_patch16_224", checkpoint=tmp_path / "deit.pth")
+    image = torch.randn(1, 3, 224, 224)
+    with torch.no_grad():
+        ours = build_backbone(settings).eval().tokens(image).final
+        torch.testing.assert_close(ours, reference.forward_features(image), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["swin_tiny_patch4_window7_224", "vit_pe_core_small_patch16_384"])
+def test_networks_without_maps_are_refused(name):
+    with pytest.raises(ValueError, match="accepted are networks with maps"):
+        build_backbone(Backbone(name=name, pretrained=False))

@@ -155,3 +155,21 @@ def test_a_mistake_is_one_line_at_once(tmp_path, run, line):
 def test_every_section_of_a_stage_can_be_read_from_its_folder(tiny):
     text = (tiny.folder / "results/tiny/train_classifier/config.yaml").read_text()
     assert yaml.safe_load(text)["training"]["epochs"] == 2
+
+
+@pytest.mark.slow
+def test_irnets_walk_starts_from_the_strided_maps(tmp_path):
+    run = {
+        **copy.deepcopy(TINY),
+        "preset": ["shapes", "shapes-irnet"],
+        "infer_cam": {"strided": True},
+        "refine_cam": {"start": "strided", "steps": 4},
+        "train_segmentation": None,
+    }
+    project = Project(tmp_path, run)
+    done = project.snakemake()
+    assert project.table.is_file(), done.stderr[-2000:]
+    strided, full = (open_scores(tmp_path / f"results/tiny/infer_cam/train{suffix}.h5") for suffix in ("_strided", ""))
+    for image_id, found in strided.items():
+        assert found.scores.shape[1:] == tuple(-(-n // 4) for n in full[image_id].scores.shape[1:])
+    assert len(strided) == 24

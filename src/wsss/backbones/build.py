@@ -35,12 +35,14 @@ def build_backbone(settings: sections.Backbone, *, weights: bool = True) -> Back
     elif kind == "mit":
         backbone = _mit(settings)
     else:
-        # timm reads files under its own names, ViTs of another size included; the rest is published elsewhere, or ours.
+        # timm reads files under its own names; the rest is published elsewhere, or ours. A plain ViT is built without
+        # the head that its ImageNet files have, which timm would miss.
         own = False
         if checkpoint is not None:
             state = unwrap(read_state_dict(checkpoint))
             require_finite(state, str(checkpoint))
-            own = detect_layout(state) in ((), "vit") and not is_whole_method(state) and kind != "clip"
+            readable = ((),) if kind in ("vit", "clip") else ((), "vit")
+            own = detect_layout(state) in readable and not is_whole_method(state)
         path, checkpoint = (str(checkpoint), None) if own else ("", checkpoint)
         pretrained = weights and settings.pretrained and settings.checkpoint is None
         backbone = _from_timm(settings, kind, pretrained=pretrained, checkpoint_path=path)

@@ -64,6 +64,11 @@ class TimmBackbone(Backbone):
         size = max(self.net.pretrained_cfg.get("input_size", (3, 64, 64))[-1], 64)
         features, pyramid = self.features_and_pyramid(torch.zeros(1, 3, size, size))
         self.train(training)
+        if features.ndim != 4 or features.shape[2] != features.shape[3]:  # tokens, or channels last
+            given = f"features of shape {tuple(features.shape)}"
+            raise ValueError(
+                f"{type(self.net).__name__} gives {given}; accepted are networks with maps (B, D, h, w), and plain ViTs"
+            )
         self.channels = features.shape[1]
         self.stride = round(size / features.shape[-1])
         self.pyramid_channels = [stage.shape[1] for stage in pyramid]
