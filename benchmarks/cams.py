@@ -20,6 +20,7 @@ from wsss.config.views import CamViews
 from wsss.data.dataset import Record
 from wsss.localise.inference import WriteBehind, cam_group, for_inference, read_groups, size_groups
 from wsss.methods.cam.network import CAM
+from wsss.methods.cam.settings import Settings
 from wsss.store.maps import ScoreWriter
 
 SCALES = (1.0, 0.5, 1.5, 2.0)
@@ -30,7 +31,7 @@ def classifier() -> CAM:
     torch.manual_seed(0)
     weights = str(kit() / "mobilenetv2_100.imagenet.safetensors") if kit() else ""
     backbone = TimmBackbone("mobilenetv2_100", output_stride=16, checkpoint_path=weights, options={"pad_type": "same"})
-    return CAM(backbone, CLASSES).eval()
+    return CAM(backbone, [str(i) for i in range(CLASSES + 1)], Settings(name="cam")).eval()
 
 
 @torch.no_grad()

@@ -16,6 +16,7 @@ import torch
 from wsss.backbones.attention import block_after_norm
 from wsss.backbones.clip import CLIPBackbone
 from wsss.methods.clip.network import CLIPES
+from wsss.methods.clip.settings import Settings
 from wsss.refine.attention import box_masks, transition_matrix
 
 SIZE, BLOCKS = (384, 512), 8
@@ -24,8 +25,8 @@ SIZE, BLOCKS = (384, 512), 8
 def model_of(classes: int) -> CLIPES:
     torch.manual_seed(0)
     backbone = CLIPBackbone("vit_base_patch16_clip_quickgelu_224")
-    words = {"prompts": {}, "template": "{}", "backgrounds": ["x"] * 25, "temperature": 0.01, "text_checkpoint": None}
-    model = CLIPES(backbone, classes, **words, affinity_blocks=BLOCKS, affinity_power=1, box_threshold=0.4).eval()
+    settings = Settings(name="clip", template="{}", backgrounds=["x"] * 25, affinity_blocks=BLOCKS)
+    model = CLIPES(backbone, [str(i) for i in range(classes + 1)], settings).eval()
     model.text.copy_(torch.nn.functional.normalize(torch.randn_like(model.text), dim=1))
     return model
 

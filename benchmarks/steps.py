@@ -32,7 +32,7 @@ def settings(preset: str, backbone: dict[str, object]) -> TrainClassifier:
 def step(chosen: TrainClassifier, device: str) -> Thunk:
     """Losses, gradients and the optimizer's step for a random batch of the paper's crop."""
     torch.manual_seed(0)
-    model = build_method(chosen, CLASSES).to(device).train()
+    model = build_method(chosen, [str(i) for i in range(CLASSES + 1)]).to(device).train()
     optimizer = build_optimizer(model, model.head_parameters(), chosen.training.optimizer)
     side = chosen.training.augment.crop
     labels = torch.zeros(BATCH, CLASSES)

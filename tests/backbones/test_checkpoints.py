@@ -12,13 +12,16 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from names import class_names
 from wsss.backbones.checkpoints import load_published, read_state_dict, rename
 from wsss.backbones.irn_resnet import IRNResNet
 from wsss.backbones.layouts import LAYOUTS, detect_layout
 from wsss.backbones.mxnet import read_mxnet_params
 from wsss.backbones.resnet38 import ResNet38
 from wsss.methods.cam.network import CAM
+from wsss.methods.cam.settings import Settings as CAMSettings
 from wsss.methods.seam.network import Seam
+from wsss.methods.seam.settings import Settings as SeamSettings
 from wsss.refine.affinitynet.network import AffinityNet
 
 DATA = Path(__file__).parents[1] / "golden" / "data"
@@ -50,8 +53,8 @@ def published(net: str) -> dict[str, Tensor]:
     ("net", "layout", "build"),
     [
         ("resnet38d", "resnet38", lambda: ResNet38()),
-        ("resnet38_SEAM", "seam", lambda: Seam(ResNet38(), 20)),
-        ("psa_resnet38_cls", "psa-cls", lambda: CAM(ResNet38(), 20)),
+        ("resnet38_SEAM", "seam", lambda: Seam(ResNet38(), class_names(20), SeamSettings(name="seam"))),
+        ("psa_resnet38_cls", "psa-cls", lambda: CAM(ResNet38(), class_names(20), CAMSettings(name="cam"))),
         ("psa_resnet38_aff", "psa-aff", lambda: AffinityNet(ResNet38(), stride=8)),
         ("resnet38_aff", "psa-aff", lambda: AffinityNet(ResNet38(), stride=8)),
     ],
@@ -67,7 +70,9 @@ def test_published_names_and_shapes_are_all_of_ours(net, layout, build):
 
 def test_irn_names_and_shapes_are_all_of_ours():
     state = published("irn_resnet50_cam")
-    ours = {name: t.shape for name, t in CAM(IRNResNet(), 20).state_dict().items()}
+    ours = {
+        name: t.shape for name, t in CAM(IRNResNet(), class_names(20), CAMSettings(name="cam")).state_dict().items()
+    }
     assert ours == {name: t.shape for name, t in rename(state, LAYOUTS[detect_layout(state)]).items()}
 
 

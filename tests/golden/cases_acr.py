@@ -15,7 +15,6 @@ from wsss.backbones.vit_checkpoints import VIT_LAYOUTS
 from wsss.localise.fusion import fuse
 from wsss.methods.acr.network import (
     ACR,
-    GRADIENT_MODES,
     acr_losses,
     class_token_map,
     consistency_losses,
@@ -23,6 +22,7 @@ from wsss.methods.acr.network import (
     unflip_class_rows,
     unflip_patch_blocks,
 )
+from wsss.methods.acr.settings import Settings
 from wsss.methods.cam.network import pool
 
 
@@ -68,7 +68,7 @@ def getam(inputs: Arrays, meta: dict[str, Any]) -> Arrays:
 
     size = tuple(inputs["size"][:2].tolist())
     patch = torch.stack([t[f"patch_cam_{f}"][0, :, classes].T.unflatten(-1, grid) for f in (2, 1)])
-    outputs = {f"getam_{m}": relevance(1, classes[0], m) for m in GRADIENT_MODES}
+    outputs = {f"getam_{m}": relevance(1, classes[0], m) for m in ("grad", "grad_s", "cam_grad", "cam_grad_s")}
     outputs["getam_distil"] = relevance(1, classes[0], "grad", num_prefix=2)
     refined = spread(relevance(1, classes[0], mode)[:, None], attention[1])
     outputs["aff_refined"] = refined.transpose(1, 2)
@@ -83,8 +83,8 @@ def _net(backbone: str, published: str, **options: Any) -> Adapter:
         p = meta["params"]
         model = ACR(
             ViTBackbone(backbone, position_interpolation="bilinear", **options),
-            num_classes=published_shapes(published)["cls_head.bias"][0][0],
-            start_layer=p["start_layer"],
+            class_names=[str(i) for i in range(published_shapes(published)["cls_head.bias"][0][0] + 1)],
+            settings=Settings(name="acr", start_layer=p["start_layer"]),
         ).eval()
         load_published(model, formula_state_dict(published_shapes(published)), VIT_LAYOUTS["acr"])
         tokens = model.tokens(torch.from_numpy(inputs["x"]))

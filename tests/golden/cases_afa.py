@@ -26,6 +26,7 @@ from wsss.methods.afa.affinity import (
 )
 from wsss.methods.afa.labels import multi_scale_maps, refine_in_boxes
 from wsss.methods.afa.network import AFA
+from wsss.methods.afa.settings import Settings
 
 Meta = dict[str, Any]
 
@@ -114,7 +115,7 @@ def multi_scale_aff(inputs: Arrays, meta: Meta) -> Arrays:
 def _network(name: str, inputs: Arrays) -> Arrays:
     shapes = published_shapes(f"afa_{name}")
     num_classes = shapes["classifier.weight"][0][0]
-    net = AFA(MiT(name), num_classes).eval()
+    net = AFA(MiT(name), [str(i) for i in range(num_classes + 1)], Settings(name="afa")).eval()
     load_published(net, afa_state_dict(formula_state_dict(shapes)))
     images = _tensor(inputs["x"])
     features, _, attention = net.backbone.with_attention(images, (0, -1))

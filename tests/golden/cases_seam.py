@@ -18,6 +18,7 @@ from wsss.backbones.irn_resnet import IRNResNet
 from wsss.backbones.resnet38 import ResNet38
 from wsss.localise.gradients import LOCALISERS, class_gradients, scaled
 from wsss.methods.cam.network import CAM
+from wsss.methods.cam.settings import Settings as CAMSettings
 from wsss.methods.seam.affine import Warp
 from wsss.methods.seam.correlation import pixel_correlation
 from wsss.methods.seam.losses import (
@@ -30,6 +31,7 @@ from wsss.methods.seam.losses import (
     siamese_losses,
 )
 from wsss.methods.seam.network import Seam
+from wsss.methods.seam.settings import Settings as SeamSettings
 from wsss.refine.affinitynet.network import AffinityNet
 from wsss.refine.walk import pair_mask, stencil_to_dense
 
@@ -83,6 +85,10 @@ def _features(backbone: Backbone, images: Tensor) -> dict[str, Tensor]:
     return out
 
 
+def _names(count: int) -> list[str]:
+    return [str(i) for i in range(count)]
+
+
 def _published(model: nn.Module, net: str, first_names: dict[str, str] | None = None) -> nn.Module:
     """The model with the formula weights, through the importer, in eval mode."""
     load_published(model, formula_state_dict(published_shapes(net), first_names))
@@ -97,7 +103,7 @@ def net_resnet38d(inputs: Arrays, meta: dict[str, Any]) -> Arrays:
 @torch.no_grad()
 def net_resnet38_seam(inputs: Arrays, meta: dict[str, Any]) -> Arrays:
     images, shapes = torch.from_numpy(inputs["x"]), published_shapes("resnet38_SEAM")
-    model = _published(Seam(ResNet38(), shapes["fc8.weight"][0][0] - 1), "resnet38_SEAM")
+    model = _published(Seam(ResNet38(), _names(shapes["fc8.weight"][0][0]), SeamSettings(name="seam")), "resnet38_SEAM")
     view = model.view(images)
     stats = {k: v for k, v in _features(model.backbone, images).items() if k.endswith("stats")}
     return _arrays({"cam": view.maps[..., ::8, ::8], "cam_rv": view.revised[..., ::8, ::8]} | stats)
@@ -117,7 +123,9 @@ def net_resnet38_aff(inputs: Arrays, meta: dict[str, Any]) -> Arrays:
 @torch.no_grad()
 def net_psa_resnet38_cls(inputs: Arrays, meta: dict[str, Any]) -> Arrays:
     images, shapes = torch.from_numpy(inputs["x"]), published_shapes("psa_resnet38_cls")
-    model = _published(CAM(ResNet38(), shapes["fc8.weight"][0][0]), "psa_resnet38_cls")
+    model = _published(
+        CAM(ResNet38(), _names(shapes["fc8.weight"][0][0] + 1), CAMSettings(name="cam")), "psa_resnet38_cls"
+    )
     return _arrays({"logits": model.logits(images), "cam": model.activation_maps(images)})
 
 
@@ -139,7 +147,7 @@ def irn_first_names(net: str) -> dict[str, str]:
 
 def _irn_net(net: str) -> CAM:
     classes = published_shapes(net)["classifier.weight"][0][0]
-    return _published(CAM(IRNResNet(), classes), net, irn_first_names(net))
+    return _published(CAM(IRNResNet(), _names(classes + 1), CAMSettings(name="cam")), net, irn_first_names(net))
 
 
 @torch.no_grad()

@@ -17,6 +17,7 @@ from wsss.backbones.vit_checkpoints import VIT_LAYOUTS
 from wsss.methods.shared import balanced_cross_entropy, denormalise, refine_cams_with_bkg
 from wsss.methods.toco.losses import ctc_loss, ptc_loss, token_pairs
 from wsss.methods.toco.network import ToCo
+from wsss.methods.toco.settings import Settings
 from wsss.methods.toco.views import confidence_regions, corners_of, crop_candidates, cut, positive_crops
 
 
@@ -94,7 +95,8 @@ def net_toco_deit_tiny(inputs: Arrays, meta: dict[str, Any]) -> Arrays:
     t = _tensors(inputs)
     shapes = published_shapes("toco_deit_tiny")
     classes = shapes["classifier.weight"][0][0]
-    model = ToCo(ViTBackbone("deit_tiny_patch16_224"), classes, aux_block=-3, momentum=0.9).eval()
+    names, settings = [str(i) for i in range(classes + 1)], Settings(name="toco", aux_block=-3, momentum=0.9)
+    model = ToCo(ViTBackbone("deit_tiny_patch16_224"), names, settings).eval()
     load_published(model, formula_state_dict(shapes), VIT_LAYOUTS["toco"])
     crops = [t[name] for name in sorted(t) if name.startswith("crop_")]
     with torch.no_grad():

@@ -83,7 +83,7 @@ def weights(net: str, meta: Mapping[str, Any], first_names: Mapping[str, str] | 
 
 
 def classifier(run: Run, state: Mapping[str, Tensor]) -> nn.Module:
-    model = build_method(run.train_classifier, 20, weights=False)
+    model = build_method(run.train_classifier, [str(i) for i in range(21)], weights=False)
     load_published(model, state)
     return for_inference(model, CPU)
 

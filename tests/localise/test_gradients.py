@@ -5,15 +5,17 @@ from __future__ import annotations
 import pytest
 import torch
 
+from names import class_names
 from wsss.backbones.timm import TimmBackbone
 from wsss.localise.gradients import LOCALISERS, localise, scaled
 from wsss.methods.cam.network import CAM
+from wsss.methods.cam.settings import Settings
 
 
 @pytest.fixture(scope="module")
 def method():
     torch.manual_seed(0)
-    return CAM(TimmBackbone("test_resnet"), 3).eval()
+    return CAM(TimmBackbone("test_resnet"), class_names(3), Settings(name="cam")).eval()
 
 
 @pytest.fixture

@@ -8,16 +8,18 @@ import numpy as np
 import pytest
 import torch
 
+from names import class_names
 from wsss.backbones.timm import TimmBackbone
 from wsss.config.views import CamViews
 from wsss.data.dataset import Record
 from wsss.localise.inference import WriteBehind, cam_group, for_inference, pending
 from wsss.methods.cam.network import CAM
+from wsss.methods.cam.settings import Settings
 
 
 def test_a_group_gives_the_maps_of_each_image_alone():
     torch.manual_seed(0)
-    model = CAM(TimmBackbone("test_resnet", output_stride=16), 4).eval()
+    model = CAM(TimmBackbone("test_resnet", output_stride=16), class_names(4), Settings(name="cam")).eval()
     images = np.random.default_rng(0).integers(0, 256, (3, 50, 61, 3)).astype(np.uint8)
     labels = torch.tensor([[1, 0, 0, 1], [0, 1, 0, 0], [1, 1, 1, 1]])
     settings = CamViews(scales=[1.0, 0.75], strided=True)

@@ -5,16 +5,17 @@ from __future__ import annotations
 import pytest
 import torch
 
+from names import class_names
 from wsss.backbones.vit import ViTBackbone
 from wsss.data.batch import Batch
 from wsss.localise.fusion import fuse
 from wsss.methods.acr.network import (
     ACR,
-    GRADIENT_MODES,
     consistency_losses,
     unflip_class_rows,
     unflip_patch_blocks,
 )
+from wsss.methods.acr.settings import Settings
 
 K = 4
 SIZE = (32, 48)  # a grid of 2 × 3
@@ -27,7 +28,7 @@ def _seed():
 
 
 def tiny(**options) -> ACR:
-    return ACR(ViTBackbone("test_vit"), K, **options).eval()
+    return ACR(ViTBackbone("test_vit"), class_names(K), Settings(name="acr", **options)).eval()
 
 
 @torch.no_grad()
@@ -103,7 +104,7 @@ def test_a_training_step_gives_every_trained_parameter_a_finite_gradient():
             assert parameter.grad is not None and parameter.grad.isfinite().all(), name
 
 
-@pytest.mark.parametrize("mode", GRADIENT_MODES)
+@pytest.mark.parametrize("mode", ["grad", "grad_s", "cam_grad", "cam_grad_s"])
 def test_maps_are_the_calls_own_whatever_the_grad_mode_and_what_is_frozen(mode):
     model, images = tiny(gradient_mode=mode, start_layer=1), torch.randn(2, 3, *SIZE)
     expected = model.activation_maps(images)
@@ -140,7 +141,7 @@ def test_the_map_of_the_mirror_is_the_mirrored_map_of_an_equivariant_network(opt
 
 def test_register_tokens_take_no_part_in_rows_and_maps():
     backbone = ViTBackbone("vit_small_patch14_reg4_dinov2", options={"depth": 2, "img_size": 42})
-    model = ACR(backbone, K, start_layer=0).eval()
+    model = ACR(backbone, class_names(K), Settings(name="acr", start_layer=0)).eval()
     images = torch.randn(1, 3, 28, 42)
     assert model.activation_maps(images).shape == (1, K, 2, 3)
     assert model.tokens(images).mean_attention().shape == (1, 2, 7, 7)
@@ -149,8 +150,8 @@ def test_register_tokens_take_no_part_in_rows_and_maps():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"localisation": "cam"}, "'cam'; accepted are 'gradient' and 'patch'"),
-        ({"gradient_mode": "max"}, "'max'; accepted are grad"),
+        ({"localisation": "cam"}, "Input should be 'gradient' or 'patch'"),
+        ({"gradient_mode": "max"}, "Input should be 'grad', 'grad_s'"),
         ({"start_layer": 6}, "start_layer is 6; the backbone has 6 blocks"),
     ],
 )

@@ -3,18 +3,24 @@
 import pytest
 import torch
 
+from names import class_names
 from wsss.backbones.mit import MiT
 from wsss.backbones.timm import TimmBackbone
 from wsss.data.batch import Batch
 from wsss.methods.afa.network import AFA
+from wsss.methods.afa.settings import Settings
 
 TINY = {"hidden_sizes": (8, 16, 24, 32), "depths": (1, 1, 1, 2), "num_attention_heads": (1, 2, 2, 4)}
+
+
+def settings(**options):
+    return Settings(name="afa", **options)
 
 
 def method(**options):
     torch.manual_seed(0)
     backbone = MiT("mit_b0", drop_path_rate=0.0, options=TINY)
-    return AFA(backbone, 3, decoder_width=16, warmup_steps=10, refined_steps=20, **options)
+    return AFA(backbone, class_names(3), settings(decoder_width=16, warmup_steps=10, refined_steps=20, **options))
 
 
 def batch():
@@ -107,10 +113,10 @@ def test_norms_of_the_backbone_are_frozen_unless_told():
 
 def test_errors_say_what_is_accepted():
     with pytest.raises(ValueError, match="Mix Transformer"):
-        AFA(TimmBackbone("test_resnet"), 3)
+        AFA(TimmBackbone("test_resnet"), class_names(3), settings())
     with pytest.raises(ValueError, match="last stage"):
         method(attention_blocks=(-3, -1))
     with pytest.raises(ValueError, match="background"):
         method(background=(0.6, 0.3))
     with pytest.raises(ValueError, match="warm-up"):
-        AFA(MiT("mit_b0", options=TINY), 3, warmup_steps=9, refined_steps=3)
+        settings(warmup_steps=9, refined_steps=3)

@@ -7,6 +7,7 @@ from typing import get_args
 import pytest
 import torch
 
+from names import class_names
 from wsss.backbones.build import freeze
 from wsss.config import stages as schema
 from wsss.config.common import Decodes, Untrained
@@ -47,7 +48,7 @@ def section(name: str) -> schema.TrainClassifier:
 def built(request):
     torch.manual_seed(0)
     settings = section(request.param)
-    model = build_method(settings, K)
+    model = build_method(settings, class_names(K))
     freeze(model.backbone, settings.training)
     return request.param, settings, model
 
@@ -142,7 +143,7 @@ def test_single_stage_methods_decode_masks_from_their_model_file(built, batch, t
 @pytest.mark.parametrize("name", ["cam", "seam"])
 def test_gradient_localisers_work_in_inference_mode_and_skip_absent_classes(name, localiser, batch):
     torch.manual_seed(0)
-    model = build_method(section(name), K).eval()
+    model = build_method(section(name), class_names(K)).eval()
     labels = torch.tensor([[1.0, 0, 0], [0, 0, 1]])
     with torch.inference_mode():
         maps = localise(model, batch.images, localiser, labels)

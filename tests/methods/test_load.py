@@ -10,6 +10,7 @@ import timm
 import torch
 from safetensors.torch import save_file
 
+from names import class_names
 from wsss.backbones.build import backbone_kind, build_backbone
 from wsss.backbones.checkpoints import load_published
 from wsss.config import sections, stages
@@ -59,7 +60,9 @@ def test_names_choose_the_network(name, kind):
 def test_a_published_checkpoint_fills_the_whole_method(net, tmp_path):
     method, backbone = WHOLE[net]
     torch.save(published(net), tmp_path / "net.pth")
-    model = build_method(classifier(method, backbone, checkpoint=str(tmp_path / "net.pth"), training=None), 20)
+    model = build_method(
+        classifier(method, backbone, checkpoint=str(tmp_path / "net.pth"), training=None), class_names(20)
+    )
     loaded = {n: t for n, t in model.state_dict().items() if not n.endswith("num_batches_tracked")}
     assert all(t.min() == t.max() for t in loaded.values() if t.is_floating_point() and t.numel())
 
@@ -73,7 +76,7 @@ def test_a_trunk_is_taken_from_the_checkpoint_of_a_method(tmp_path):
 @pytest.mark.parametrize(("method", "name"), [("cam", "test_resnet"), ("toco", "test_vit")])
 def test_a_trunk_is_taken_from_a_trained_classifier(method, name, tmp_path):
     backbone = {"name": name, "pretrained": False, "output_stride": None}
-    trained = build_method(classifier({"name": method}, backbone), 3)
+    trained = build_method(classifier({"name": method}, backbone), class_names(3))
     save_model(trained, tmp_path / "model.safetensors", "classifier", {}, ["background", "a", "b", "c"])
     settings = sections.Backbone(name=name, output_stride=None, checkpoint=tmp_path / "model.safetensors")
     mine, theirs = build_backbone(settings).state_dict(), trained.backbone.state_dict()
@@ -97,7 +100,7 @@ def test_timm_reads_its_own_weights(tmp_path):
 def test_a_checkpoint_of_another_network_lists_what_does_not_fit(tmp_path):
     torch.save(published("afa_mit_b1"), tmp_path / "b1.pth")
     with pytest.raises(ValueError, match=r"(?s)does not fit AFA.*of another shape"):
-        build_method(classifier(*WHOLE["afa_mit_b0"], checkpoint=str(tmp_path / "b1.pth")), 20)
+        build_method(classifier(*WHOLE["afa_mit_b0"], checkpoint=str(tmp_path / "b1.pth")), class_names(20))
 
 
 @pytest.mark.parametrize(
@@ -119,7 +122,7 @@ def test_a_checkpoint_of_another_network_lists_what_does_not_fit(tmp_path):
 )
 def test_what_does_not_fit_together_is_refused(method, backbone, line):
     with pytest.raises(ValueError, match=line):
-        build_method(classifier(method, backbone), 3)
+        build_method(classifier(method, backbone), class_names(3))
 
 
 def test_no_training_needs_a_checkpoint():

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from names import class_names
 from wsss.backbones.base import Backbone
 from wsss.backbones.timm import TimmBackbone
 from wsss.data.batch import Batch
@@ -14,6 +15,7 @@ from wsss.methods.seam.affine import Warp, WarpFamily, rotate
 from wsss.methods.seam.correlation import pixel_correlation
 from wsss.methods.seam.losses import View, cross_loss, siamese_losses
 from wsss.methods.seam.network import Seam
+from wsss.methods.seam.settings import Settings
 
 WARPS = {
     "rescale": Warp(scale=0.3),
@@ -23,6 +25,10 @@ WARPS = {
     "translation": Warp(shift=(-15, 6)),
     "all": Warp(flip=True, degrees=11.0, shift=(4, -9), scale=0.4),
 }
+
+
+def seam(backbone, **options) -> Seam:
+    return Seam(backbone, class_names(2), Settings(name="seam", **options))
 
 
 class TinyBackbone(Backbone):
@@ -147,7 +153,7 @@ def test_pcm_keeps_a_constant_map():
 
 def terms(**switches) -> dict[str, Tensor]:
     torch.manual_seed(3)
-    return Seam(TinyBackbone(), 2, **switches).eval()(batch(), 0)
+    return seam(TinyBackbone(), **switches).eval()(batch(), 0)
 
 
 @pytest.mark.parametrize(
@@ -170,7 +176,7 @@ def test_each_switch_removes_its_term_alone(switches, removed):
 
 def test_without_er_and_pcm_it_is_the_cam_baseline():
     torch.manual_seed(3)
-    model = Seam(TinyBackbone(), 2, er=False, pcm=False).eval()
+    model = seam(TinyBackbone(), er=False, pcm=False).eval()
     want = nn.functional.multilabel_soft_margin_loss(model.logits(batch().images), batch().labels)
     assert terms(er=False, pcm=False).keys() == {"cls"}
     torch.testing.assert_close(terms(er=False, pcm=False)["cls"], want)
@@ -188,7 +194,7 @@ def test_ohem_averages_the_hardest():
     assert losses == sorted(losses, reverse=True)
     assert losses[-1] == pytest.approx(cross_loss(seed, revised, None).item())
     with pytest.raises(ValueError, match="ohem"):
-        Seam(TinyBackbone(), 2, ohem=1.5)
+        seam(TinyBackbone(), ohem=1.5)
 
 
 class Allocations(TorchDispatchMode):
@@ -209,7 +215,7 @@ class Allocations(TorchDispatchMode):
 
 def test_a_step_allocates_the_affinity_once_a_branch_and_nothing_larger():
     cells = 28**2
-    model = Seam(TinyBackbone(), 2, rescale=(1.0, 1.0), flip=True)
+    model = seam(TinyBackbone(), rescale=(1.0, 1.0), flip=True)
     with Allocations() as seen:
         sum(model(batch(28 * 8), 0).values()).backward()
     sizes = sorted((n for _, n in seen.storages.values()), reverse=True)
@@ -220,7 +226,7 @@ def test_a_step_allocates_the_affinity_once_a_branch_and_nothing_larger():
 
 
 def test_no_gradient_reaches_the_trunk_through_pcm():
-    model = Seam(TinyBackbone(), 2).eval()
+    model = seam(TinyBackbone()).eval()
     view = model.view(batch().images)
     view.revised.square().sum().backward()
     assert all(p.grad is None for p in model.backbone.parameters())
@@ -228,7 +234,7 @@ def test_no_gradient_reaches_the_trunk_through_pcm():
 
 
 def test_runs_on_a_timm_backbone():
-    model = Seam(TimmBackbone("test_resnet", output_stride=16), 2, rescale=(0.5, 0.5)).eval()
+    model = seam(TimmBackbone("test_resnet", output_stride=16), rescale=(0.5, 0.5)).eval()
     images = batch(96).images
     maps = model.activation_maps(images)
     assert maps.shape == (2, 2, 96, 96) and maps.min() >= 0

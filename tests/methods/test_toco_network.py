@@ -9,12 +9,14 @@ import torch
 import torch.nn.functional as F
 from torchvision.transforms.functional import gaussian_blur
 
+from names import class_names
 from wsss.backbones.vit import ViTBackbone
 from wsss.data.batch import Batch
 from wsss.localise.seeds import ignore_outside
 from wsss.methods.shared import balanced_cross_entropy, refine_cams_with_bkg
 from wsss.methods.toco.losses import ctc_loss, ptc_loss, token_pairs
 from wsss.methods.toco.network import ToCo
+from wsss.methods.toco.settings import Settings
 from wsss.methods.toco.views import _blur, corners_of, crop_candidates, cut, draw_ranks, second_view
 
 K = 5
@@ -29,7 +31,7 @@ def _seed():
 
 def tiny(**options) -> ToCo:
     options = {"crop_size": 32, "local_crops": 4, "segment_start": 1, "projection": (32, 16, 24)} | options
-    return ToCo(ViTBackbone("test_vit"), K, **options)
+    return ToCo(ViTBackbone("test_vit"), class_names(K), Settings(name="toco", **options))
 
 
 def batch(**extra) -> Batch:
@@ -208,7 +210,7 @@ def test_maps_scores_and_decoding_share_the_tokens_grid():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"weights": {"affinity": 1.0}}, r"no loss terms \['affinity'\]; accepted are \['cls'"),
+        ({"weights": {"affinity": 1.0}}, "Input should be 'cls'"),
         ({"low_threshold": 0.8}, "0.8 and 0.7; they must satisfy"),
     ],
 )

@@ -13,6 +13,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from names import class_names
 from small_data import make_folder, picture
 from wsss.config import run as schema
 from wsss.data.dataset import Dataset
@@ -153,7 +154,7 @@ class Shell:
 
 def classifier(path):
     settings = schema.TrainClassifier.model_validate(CLASSIFIER)
-    model = build_method(settings, 2, weights=False)
+    model = build_method(settings, class_names(2), weights=False)
     save_model(model, path, "classifier", settings.model_dump(mode="json"), ["background", "cat", "dog"])
     return path
 
@@ -197,7 +198,7 @@ def torch_file(path, content):
 
 
 def state(change=lambda tensors: tensors):
-    model = build_method(schema.TrainClassifier.model_validate(CLASSIFIER), 2, weights=False)
+    model = build_method(schema.TrainClassifier.model_validate(CLASSIFIER), class_names(2), weights=False)
     return change(dict(model.backbone.net.state_dict()))
 
 

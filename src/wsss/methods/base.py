@@ -12,7 +12,8 @@ from wsss.data.batch import Batch
 class Method(nn.Module, ABC):
     """A classifier whose activations localise the classes it was trained on.
 
-    `forward` is the training step, so that wrappers such as DistributedDataParallel see it.
+    Built of (backbone, class_names, settings): the names of the C = K + 1 classes, the background's first, and the
+    component's `Settings`. `forward` is the training step, so that wrappers such as DistributedDataParallel see it.
     """
 
     num_classes: int

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from wsss.backbones.build import build_backbone
@@ -11,15 +12,14 @@ from wsss.methods.base import Method
 from wsss.store.models import read_model
 
 
-def build_method(settings: TrainClassifier, num_classes: int, *, weights: bool = True) -> Method:
-    """The classifier of a settings section, for K foreground classes.
+def build_method(settings: TrainClassifier, class_names: Sequence[str], *, weights: bool = True) -> Method:
+    """The classifier of a settings section, for classes of which the first is the background.
 
     Raises:
         ValueError: the method does not fit the backbone, or the checkpoint neither.
     """
-    options = settings.method.model_dump(exclude={"name"})
     backbone = build_backbone(settings.backbone, weights=weights and settings.checkpoint is None)
-    model = settings.method.load()(backbone, num_classes, **options)
+    model = settings.method.load()(backbone, class_names, settings.method)
     if weights and settings.checkpoint is not None:
         load_published(model, settings.checkpoint)
     return model
@@ -29,6 +29,6 @@ def load_classifier(path: Path) -> Method:
     """A trained classifier, in eval mode."""
     tensors, settings, classes = read_model(path, "classifier")
     section = TrainClassifier.model_validate(settings)
-    model = build_method(section, len(classes) - 1, weights=False)
+    model = build_method(section, classes, weights=False)
     load_strictly(model, tensors, what=str(path))
     return model.eval()

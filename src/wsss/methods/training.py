@@ -29,7 +29,7 @@ def train_classifier(settings: TrainClassifier, dataset: Dataset, place: Place) 
     The history is empty where nothing is trained.
     """
     torch.manual_seed(derive_seed(settings.rng_seed, "init"))
-    model = build_method(settings, len(dataset.class_names) - 1)
+    model = build_method(settings, dataset.class_names)
     if isinstance(settings.method, Untrained):
         model.name_classes(dataset.class_names[1:], settings.backbone.checkpoint)
     if settings.training is None:

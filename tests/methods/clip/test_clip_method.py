@@ -31,7 +31,7 @@ def checkpoint(tmp_path_factory):
 def built(checkpoint, **method):
     section = {"method": {"name": "clip", "affinity_blocks": 2} | method, "training": None}
     settings = TrainClassifier.model_validate(section | {"backbone": BACKBONE | {"checkpoint": str(checkpoint)}})
-    model = build_method(settings, len(NAMES)).eval()
+    model = build_method(settings, ["background", *NAMES]).eval()
     return settings, model
 
 

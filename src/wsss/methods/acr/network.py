@@ -10,49 +10,26 @@ from torch import Tensor, nn
 
 from wsss.backbones.vit import Tokens, ViTBackbone
 from wsss.data.batch import Batch
+from wsss.methods.acr.settings import Settings
 from wsss.methods.base import Method
-
-GRADIENT_MODES = ("grad", "grad_s", "cam_grad", "cam_grad_s")
 
 
 class ACR(Method):
     """A transformer whose attention between all pairs of tokens must be the same in an image and its mirror.
 
-    backbone: a `ViTBackbone`. num_classes: K.
-    alpha: weight of both consistency losses.
-    class_rows, patch_pairs: the two losses, of the class token's attention (eq. 4) and of the patches' (eq. 5).
-    localisation: "gradient", the gradient of a class score with respect to the class token's attention; or
-        "patch", the classifier applied to the patch tokens.
-    gradient_mode: how attention and gradient become one map, see `class_token_map`.
-    start_layer: first block that takes part in the gradient localisation; negative: from the last one.
-    refine: spread the gradient map along the patches' attention, summed over all blocks.
+    The backbone is a `ViTBackbone`.
+
+    Raises:
+        ValueError: `start_layer` is none of the backbone's blocks.
     """
 
-    def __init__(
-        self,
-        backbone: ViTBackbone,
-        num_classes: int,
-        *,
-        alpha: float = 125.0,
-        class_rows: bool = True,
-        patch_pairs: bool = True,
-        localisation: str = "gradient",
-        gradient_mode: str = "grad",
-        start_layer: int = -2,
-        refine: bool = True,
-    ) -> None:
+    def __init__(self, backbone: ViTBackbone, class_names: Sequence[str], settings: Settings) -> None:
         super().__init__()
-        if localisation not in ("gradient", "patch"):
-            raise ValueError(f"localisation is '{localisation}'; accepted are 'gradient' and 'patch'")
-        if gradient_mode not in GRADIENT_MODES:
-            raise ValueError(f"gradient_mode is '{gradient_mode}'; accepted are {', '.join(GRADIENT_MODES)}")
-        if not -backbone.depth <= start_layer < backbone.depth:
-            raise ValueError(f"start_layer is {start_layer}; the backbone has {backbone.depth} blocks")
-        self.backbone, self.num_classes, self.alpha = backbone, num_classes, alpha
-        self.off = [name for name, on in (("class_rows", class_rows), ("patch_pairs", patch_pairs)) if not on]
-        self.localisation, self.gradient_mode = localisation, gradient_mode
-        self.start_layer, self.refine = start_layer, refine
-        self.classifier = nn.Linear(backbone.channels, num_classes)
+        if not -backbone.depth <= settings.start_layer < backbone.depth:
+            raise ValueError(f"start_layer is {settings.start_layer}; the backbone has {backbone.depth} blocks")
+        self.settings, self.backbone, self.num_classes = settings, backbone, len(class_names) - 1
+        self.off = [name for name in ("class_rows", "patch_pairs") if not getattr(settings, name)]
+        self.classifier = nn.Linear(backbone.channels, self.num_classes)
         backbone.net.norm.requires_grad_(False)  # no loss depends on it: scores are read before it
 
     def forward(self, batch: Batch, step: int) -> dict[str, Tensor]:
@@ -60,7 +37,7 @@ class ACR(Method):
         tokens = self.tokens(torch.cat([batch.images, batch.images.flip(-1)]))
         image, mirror = self.scores(tokens).chunk(2)
         attention = tokens.mean_attention().chunk(2)
-        terms = acr_losses((image, mirror), attention, batch.labels, tokens.grid, self.alpha)
+        terms = acr_losses((image, mirror), attention, batch.labels, tokens.grid, self.settings.alpha)
         return {name: term for name, term in terms.items() if name not in self.off}
 
     def present_maps(self, images: Tensor, labels: Tensor) -> Tensor:
@@ -72,7 +49,7 @@ class ACR(Method):
         labels: (B, K); the gradient localisation takes one backward pass through the last blocks for every
         class, and skips those that no image has.
         """
-        if self.localisation == "patch":
+        if self.settings.localisation == "patch":
             return F.relu(self.class_maps(images))
         classes = range(self.num_classes) if labels is None else labels.any(0).nonzero().flatten().tolist()
         with torch.inference_mode(False), torch.enable_grad():
@@ -83,13 +60,15 @@ class ACR(Method):
         attention = [heads.detach() for heads in tokens.attention]
         maps = images.new_zeros(len(images), self.num_classes, tokens.grid[0] * tokens.grid[1])
         for k, grad in zip(classes, grads, strict=True):
-            maps[:, k] = class_token_map(attention[self.start_layer :], grad, self.gradient_mode, tokens.num_prefix)
-        if self.refine:
+            maps[:, k] = class_token_map(
+                attention[self.settings.start_layer :], grad, self.settings.gradient_mode, tokens.num_prefix
+            )
+        if self.settings.refine:
             maps = spread(maps, attention, tokens.num_prefix)
         return maps.unflatten(2, tokens.grid)
 
     def class_maps(self, images: Tensor) -> Tensor:
-        if self.localisation == "patch":
+        if self.settings.localisation == "patch":
             return self.patch_scores(self.backbone.tokens(images, blocks=[-1]))
         return self.activation_maps(images)
 
@@ -113,7 +92,7 @@ class ACR(Method):
 
     def attention_gradients(self, tokens: Tokens, scores: Tensor, k: int) -> list[Tensor]:
         """Gradient of class k's score with respect to the attention of each block from `start_layer` on."""
-        blocks = tokens.attention[self.start_layer :]
+        blocks = tokens.attention[self.settings.start_layer :]
         return list(torch.autograd.grad(scores[:, k].sum(), blocks, retain_graph=True))
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field, PositiveInt
+from pydantic import Field, PositiveInt, model_validator
 
 from wsss.config.common import Component, Decodes, Fraction, Scales, Weight
 
@@ -26,3 +26,12 @@ class Settings(Component, Decodes):
     affinity_weight: Weight = Field(0.1, description="factor of L_aff (eq. 14)")
     dilations: list[PositiveInt] = Field([1, 2, 4, 8, 12, 24], min_length=1, description="of PAR, pixels at ½ size")
     iterations: PositiveInt = Field(10, description="of PAR")
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if not self.background[0] <= self.background[1]:
+            raise ValueError(f"background {self.background} given; accepted: a low and a high score, in this order")
+        if not self.warmup_steps <= self.refined_steps:
+            given = (self.warmup_steps, self.refined_steps)
+            raise ValueError(f"warmup_steps, refined_steps {given} given; accepted: 0 ≤ warm-up ≤ refined")
+        return self

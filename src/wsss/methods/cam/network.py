@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -9,22 +11,19 @@ from torch import Tensor, nn
 from wsss.backbones.base import Backbone
 from wsss.data.batch import Batch
 from wsss.methods.base import Method
+from wsss.methods.cam.settings import Settings
 
 TOP_SHARE = 0.25
 
 
 class CAM(Method):
-    """Backbone, pooling over positions and a linear classifier, whose weights also score every position.
+    """Backbone, pooling over positions and a linear classifier, whose weights also score every position."""
 
-    pooling: `average` (the paper), `max`, or `top_quarter`: the mean of each class's highest 25 % of positions.
-    dropout: share of feature channels dropped as a whole in training.
-    """
-
-    def __init__(self, backbone: Backbone, num_classes: int, pooling: str = "average", dropout: float = 0.0) -> None:
+    def __init__(self, backbone: Backbone, class_names: Sequence[str], settings: Settings) -> None:
         super().__init__()
-        self.backbone, self.num_classes, self.pooling = backbone, num_classes, pooling
-        self.dropout = nn.Dropout2d(dropout)
-        self.classifier = nn.Conv2d(backbone.channels, num_classes, 1, bias=False)
+        self.backbone, self.num_classes, self.pooling = backbone, len(class_names) - 1, settings.pooling
+        self.dropout = nn.Dropout2d(settings.dropout)
+        self.classifier = nn.Conv2d(backbone.channels, self.num_classes, 1, bias=False)
         nn.init.kaiming_normal_(self.classifier.weight, nonlinearity="linear")
 
     def forward(self, batch: Batch, step: int) -> dict[str, Tensor]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -15,6 +15,7 @@ from wsss.backbones.tokens import Embedded
 from wsss.data.batch import Batch
 from wsss.methods.base import Method
 from wsss.methods.clip.gradcam import encode, image_logits, softmax_cam, stretch, text_of
+from wsss.methods.clip.settings import Settings
 from wsss.methods.clip.text import class_features, encode_phrases, tower_of
 from wsss.refine.attention import refine, transition_matrix
 
@@ -22,37 +23,21 @@ from wsss.refine.attention import refine, transition_matrix
 class CLIPES(Method):
     """A frozen CLIP, the text features of the classes and of background phrases.
 
-    backbone: a `CLIPBackbone`. num_classes: K. The rest: as in the settings. The text features (K+G, E) are made by
-    `name_classes` and lie in the model file, so that maps need no text tower.
+    The backbone is a `CLIPBackbone`. The text features (K+G, E) are made by `name_classes` and lie in the model file,
+    so that maps need no text tower.
     """
 
-    def __init__(
-        self,
-        backbone: Backbone,
-        num_classes: int,
-        *,
-        prompts: Mapping[str, Sequence[str]],
-        template: str,
-        backgrounds: Sequence[str],
-        temperature: float,
-        affinity_blocks: int,
-        affinity_power: int,
-        box_threshold: float | None,
-        text_checkpoint: Path | str | None,
-    ) -> None:
+    def __init__(self, backbone: Backbone, class_names: Sequence[str], settings: Settings) -> None:
         super().__init__()
         if not isinstance(backbone, CLIPBackbone):
             raise ValueError(
                 "method clip needs an image tower of CLIP, e.g. backbone.name vit_base_patch16_clip_quickgelu_224; "
                 f"found is a {type(backbone).__name__}"
             )
-        self.backbone = backbone.requires_grad_(False)
-        self.num_classes, self.scale = num_classes, 1 / temperature
-        self.prompts, self.template, self.backgrounds = dict(prompts), template, list(backgrounds)
-        self.affinity_blocks, self.affinity_power, self.box_threshold = affinity_blocks, affinity_power, box_threshold
-        self.text_checkpoint = Path(text_checkpoint) if text_checkpoint else None
+        self.settings, self.backbone = settings, backbone.requires_grad_(False)
+        self.num_classes, self.scale = len(class_names) - 1, 1 / settings.temperature
         width = backbone.projection.out_features
-        self.register_buffer("text", torch.zeros(num_classes + len(self.backgrounds), width))
+        self.register_buffer("text", torch.zeros(self.num_classes + len(settings.backgrounds), width))
 
     def name_classes(self, class_names: Sequence[str], checkpoint: Path | None) -> None:
         """Computes the text features of the K classes; checkpoint: the backbone's, which may hold the text tower.
@@ -61,9 +46,11 @@ class CLIPES(Method):
             ValueError: no text tower, prompts that do not fit the classes, or towers of different models.
         """
         quick_gelu = "quickgelu" in self.backbone.net.pretrained_cfg["architecture"]
-        tower = tower_of(self.text_checkpoint or checkpoint, quick_gelu=quick_gelu)
-        classes = class_features(tower, class_names, self.prompts, self.template)
-        backgrounds = encode_phrases(tower, [self.template.format(phrase) for phrase in self.backgrounds])
+        tower = tower_of(self.settings.text_checkpoint or checkpoint, quick_gelu=quick_gelu)
+        classes = class_features(tower, class_names, self.settings.prompts, self.settings.template)
+        backgrounds = encode_phrases(
+            tower, [self.settings.template.format(phrase) for phrase in self.settings.backgrounds]
+        )
         found = text_of(classes, backgrounds)
         if found.shape != self.text.shape:
             raise ValueError(
@@ -81,15 +68,15 @@ class CLIPES(Method):
     def present_maps(self, images: Tensor, labels: Tensor) -> Tensor:
         """Maps (B, K, h, w) in [0, 1], each stretched to its range; 0 for absent classes."""
         with torch.inference_mode(False), torch.no_grad():
-            encoded = encode(self.backbone, self._whole_patches(images.clone()), self.affinity_blocks)
+            encoded = encode(self.backbone, self._whole_patches(images.clone()), self.settings.affinity_blocks)
             found = softmax_cam(self.backbone, encoded.last, self.text, self.scale, labels)
-            if self.affinity_blocks == 0:
+            if self.settings.affinity_blocks == 0:
                 return found.cams
             attention = found.attention if encoded.attention is None else encoded.attention + found.attention
             transition = transition_matrix(attention)
             maps = torch.zeros_like(found.cams)
             for out, cams, matrix, present in zip(maps, found.cams, transition, labels > 0, strict=True):
-                refined = refine(cams[present], matrix, self.box_threshold, self.affinity_power)
+                refined = refine(cams[present], matrix, self.settings.box_threshold, self.settings.affinity_power)
                 out[present] = stretch(refined)
         return maps
 

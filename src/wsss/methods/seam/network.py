@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import chain
 
 from torch import Tensor, nn
@@ -12,62 +13,29 @@ from wsss.methods.base import Method
 from wsss.methods.seam.affine import WarpFamily
 from wsss.methods.seam.correlation import PixelCorrelation
 from wsss.methods.seam.losses import View, classification_loss, normalised_seed, siamese_losses
+from wsss.methods.seam.settings import Settings
 from wsss.runtime.tensors import resize
 
 
 class Seam(Method):
     """Two views of an image shall have the same maps (ER), also those revised by pixel affinities (PCM, ECR).
 
-    Args:
-        backbone: any CNN; the paper's is ResNet-38.
-        num_classes: K.
-        er: the equivariant regularisation L_ER.
-        pcm: the pixel correlation module; its revised maps bring L_ECR, and `activation_maps` returns them.
-        ecr: the cross regularisation L_ECR; without `pcm` there is none.
-        ohem: fraction of hardest pixels that L_ECR averages; None averages all.
-        min_pool: fraction of weakest pixels that the min-pool term suppresses; None leaves the term out;
-            without `pcm` there is none.
-        rescale, flip, rotation, translation: what makes the second view; see `WarpFamily`.
-        er_weight, ecr_weight: factors of the two terms.
-        taps: the pyramid stages whose features PCM compares.
-        dropout: before the classifier.
-
     Without `er` and `pcm` nothing compares two views, and one is trained: the CAM baseline.
     """
 
-    def __init__(
-        self,
-        backbone: Backbone,
-        num_classes: int,
-        *,
-        er: bool = True,
-        pcm: bool = True,
-        ecr: bool = True,
-        ohem: float | None = 0.2,
-        min_pool: float | None = 0.25,
-        rescale: tuple[float, float] = (0.3, 0.3),
-        flip: bool = False,
-        rotation: float = 0.0,
-        translation: int = 0,
-        er_weight: float = 1.0,
-        ecr_weight: float = 1.0,
-        taps: tuple[int, int] = (-3, -2),
-        dropout: float = 0.5,
-    ) -> None:
+    def __init__(self, backbone: Backbone, class_names: Sequence[str], settings: Settings) -> None:
         super().__init__()
-        for name, fraction in (("ohem", ohem), ("min_pool", min_pool)):
-            if fraction is not None and not 0 < fraction <= 1:
-                raise ValueError(f"{name} is a fraction in (0, 1] or None; got {fraction}")
-        self.num_classes = num_classes
-        self.er, self.ecr, self.ohem, self.min_pool = er, ecr, ohem, min_pool
-        self.weights = {"er": er_weight, "ecr": ecr_weight}
-        self.warps = WarpFamily((rescale[0], rescale[1]), flip, rotation, translation)
-        self.taps = taps
+        self.num_classes = len(class_names) - 1
+        self.er, self.ecr, self.ohem, self.min_pool = settings.er, settings.ecr, settings.ohem, settings.min_pool
+        self.weights = {"er": settings.er_weight, "ecr": settings.ecr_weight}
+        low, high = settings.rescale
+        self.warps = WarpFamily((low, high), settings.flip, settings.rotation, settings.translation)
+        self.taps = settings.taps
         self.backbone = backbone
-        self.dropout = nn.Dropout2d(dropout)
-        self.classifier = nn.Conv2d(backbone.channels, num_classes + 1, 1, bias=False)
+        self.dropout = nn.Dropout2d(settings.dropout)
+        self.classifier = nn.Conv2d(backbone.channels, len(class_names), 1, bias=False)
         nn.init.xavier_uniform_(self.classifier.weight)
-        self.pcm = PixelCorrelation([backbone.pyramid_channels[tap] for tap in taps]) if pcm else None
+        self.pcm = PixelCorrelation([backbone.pyramid_channels[tap] for tap in settings.taps]) if settings.pcm else None
 
     def forward(self, batch: Batch, step: int) -> dict[str, Tensor]:
         """Terms `cls`, `er`, `ecr`, `min_pool`: those that are switched on."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from wsss.config.common import Component, Fraction, Range, Weight
+
+Share = Annotated[float, Field(gt=0, le=1)]
 
 
 class Settings(Component):
@@ -17,8 +19,8 @@ class Settings(Component):
     er: bool = Field(True, description="equivariant regularisation L_ER (eq. 2)")
     pcm: bool = Field(True, description="pixel correlation module; the maps are the revised ones (§3.3)")
     ecr: bool = Field(True, description="equivariant cross regularisation L_ECR (eq. 8); needs pcm")
-    ohem: Fraction | None = Field(0.2, description="share of hardest pixels in L_ECR; null: all of them")
-    min_pool: Fraction | None = Field(
+    ohem: Share | None = Field(0.2, description="share of hardest pixels in L_ECR; null: all of them")
+    min_pool: Share | None = Field(
         0.25, description="share of weakest pixels that the revised maps are pushed down at; null: no such term"
     )
     rescale: Range = Field([0.3, 0.3], description="second view: side length ratio from U[low, high] (Table 3)")

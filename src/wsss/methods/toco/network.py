@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -17,6 +17,7 @@ from wsss.localise.seeds import band_labels, ignore_outside, present_scores
 from wsss.methods.base import Method
 from wsss.methods.shared import balanced_cross_entropy, denormalise, refine_cams_with_bkg
 from wsss.methods.toco.losses import ctc_loss, ptc_loss, token_pairs
+from wsss.methods.toco.settings import Settings
 from wsss.methods.toco.views import (
     confidence_regions,
     corners_of,
@@ -37,63 +38,19 @@ NEGATIVE_RATIO = 0.2
 class ToCo(Method):
     """A transformer whose over-smoothed final tokens learn from an intermediate block's CAM, and a decoder.
 
-    backbone: a `ViTBackbone`. num_classes: K.
-    aux_block: whose tokens give the auxiliary CAM (negative: from the last block).
-    cam_scales: of the CAMs that supervise.
-    low_threshold, high_threshold: a normalised CAM is background up to the first, a class from the second on;
-        also the two background scores of the segmentation labels.
-    local_crops, crop_size: mined crops per image and their side in pixels.
-    temperature: of the class-token contrast. momentum: of the teacher head.
-    projection: (hidden, bottleneck, output) widths of the heads of the class-token contrast.
-    segment_start: first step with segmentation and energy loss.
-    freeze_positions: leave the position embedding as it is, as published; False to train from scratch.
-    energy_sigma_rgb, energy_sigma_xy: of the energy loss's kernel; grey levels, pixels.
-    energy_kernel: "lattice" or "exact". weights: of the loss terms, those of `WEIGHTS` unless given.
+    The backbone is a `ViTBackbone`.
     """
 
-    def __init__(
-        self,
-        backbone: ViTBackbone,
-        num_classes: int,
-        *,
-        aux_block: int = -3,
-        cam_scales: Sequence[float] = (1.0, 0.5, 1.5),
-        low_threshold: float = 0.25,
-        high_threshold: float = 0.7,
-        local_crops: int = 8,
-        crop_size: int = 96,
-        temperature: float = 0.5,
-        momentum: float = 0.9,
-        projection: Sequence[int] = (2048, 256, 1024),
-        segment_start: int = 2000,
-        freeze_positions: bool = True,
-        energy_sigma_rgb: float = 15.0,
-        energy_sigma_xy: float = 100.0,
-        energy_kernel: str = "lattice",
-        weights: Mapping[str, float] | None = None,
-    ) -> None:
+    def __init__(self, backbone: ViTBackbone, class_names: Sequence[str], settings: Settings) -> None:
         super().__init__()
-        if unknown := sorted(set(weights or {}) - set(WEIGHTS)):
-            raise ValueError(f"ToCo has no loss terms {unknown}; accepted are {list(WEIGHTS)}")
-        if not 0 <= low_threshold <= high_threshold <= 1:
-            given = f"{low_threshold} and {high_threshold}"
-            raise ValueError(f"low and high threshold are {given}; they must satisfy 0 ≤ low ≤ high ≤ 1")
-        self.backbone, self.num_classes, self.aux_block = backbone, num_classes, aux_block
-        self.cam_scales, self.low, self.high = tuple(cam_scales), low_threshold, high_threshold
-        self.local_crops, self.crop_size = local_crops, crop_size
-        self.temperature, self.momentum, self.segment_start = temperature, momentum, segment_start
-        self.energy = {
-            "sigma_rgb": energy_sigma_rgb,
-            "sigma_xy": energy_sigma_xy,
-            "kernel": energy_kernel,
-        }
-        self.weights = WEIGHTS | dict(weights or {})
-        backbone.net.pos_embed.requires_grad_(not freeze_positions)
+        self.settings, self.backbone, self.num_classes = settings, backbone, len(class_names) - 1
+        self.weights = WEIGHTS | (settings.weights or {})
+        backbone.net.pos_embed.requires_grad_(not settings.freeze_positions)
         width = backbone.channels
-        self.classifier = nn.Conv2d(width, num_classes, 1, bias=False)
-        self.aux_classifier = nn.Conv2d(width, num_classes, 1, bias=False)
-        self.decoder = LargeFOV(width, num_classes + 1)
-        self.student = ProjectionHead(width, *projection)
+        self.classifier = nn.Conv2d(width, self.num_classes, 1, bias=False)
+        self.aux_classifier = nn.Conv2d(width, self.num_classes, 1, bias=False)
+        self.decoder = LargeFOV(width, len(class_names))
+        self.student = ProjectionHead(width, *settings.projection)
         self.teacher = copy.deepcopy(self.student).requires_grad_(False)
 
     def forward(self, batch: Batch, step: int) -> dict[str, Tensor]:
@@ -108,7 +65,7 @@ class ToCo(Method):
             "ctc": self._class_token_contrast(batch, tokens.class_token, aux_cams),
         }
         logits = self.decoder(tokens.final_map)
-        if step >= self.segment_start:
+        if step >= self.settings.segment_start:
             losses |= self._segmentation(batch, logits, cams)
         else:  # zero, but in the graph: every step of a distributed run reaches the same parameters
             losses |= {"seg": 0 * logits.sum(), "energy": 0 * logits.sum()}
@@ -122,7 +79,7 @@ class ToCo(Method):
             tokens = self.tokens(views)
             return self.class_scores(tokens), self.aux_class_scores(tokens)
 
-        return multi_scale_cam(scores, images, self.cam_scales)
+        return multi_scale_cam(scores, images, self.settings.cam_scales)
 
     def activation_maps(self, images: Tensor) -> Tensor:
         return F.relu(self.class_maps(images))
@@ -147,7 +104,7 @@ class ToCo(Method):
 
     def tokens(self, images: Tensor) -> Tokens:
         """One pass with the final and the auxiliary block's tokens; the latter pass no final norm."""
-        return self.backbone.tokens(images, blocks=[self.aux_block])
+        return self.backbone.tokens(images, blocks=[self.settings.aux_block])
 
     def class_scores(self, tokens: Tokens) -> Tensor:
         """The classifier at every position (B, K, h, w), before ReLU."""
@@ -155,11 +112,11 @@ class ToCo(Method):
 
     def aux_class_scores(self, tokens: Tokens) -> Tensor:
         """The auxiliary classifier at every position (B, K, h, w), before ReLU."""
-        return self.aux_classifier(tokens.block_map(self.aux_block))
+        return self.aux_classifier(tokens.block_map(self.settings.aux_block))
 
     def aux_logits(self, tokens: Tokens) -> Tensor:
         """Class scores (B, K) of the auxiliary classifier."""
-        return _classify(self.aux_classifier, tokens.block_map(self.aux_block))
+        return _classify(self.aux_classifier, tokens.block_map(self.settings.aux_block))
 
     def project(self, global_tokens: Tensor, local_tokens: Tensor) -> tuple[Tensor, Tensor]:
         """Student's projections of all views (V, B, D') and teacher's of the global ones (G, B, D').
@@ -176,28 +133,30 @@ class ToCo(Method):
     def update_teacher(self) -> None:
         """Exponential moving average of the student head: t ← m·t + (1 − m)·s."""
         for teacher, student in zip(self.teacher.parameters(), self.student.parameters(), strict=True):
-            teacher.lerp_(student, 1 - self.momentum)
+            teacher.lerp_(student, 1 - self.settings.momentum)
 
     def _token_labels(self, aux_cams: Tensor, batch: Batch, grid: tuple[int, int]) -> Tensor:
         """Labels of the patch tokens (B, h, w) with an ignored band and ignored padding (§3.2)."""
         padding = ignore_outside(torch.zeros_like(aux_cams[:, 0], dtype=torch.uint8), batch.boxes)
         scores = present_scores(resize(aux_cams, grid, align_corners=False), batch.labels)
-        labels = band_labels(scores, self.high, self.low, self.high)
+        labels = band_labels(
+            scores, self.settings.high_threshold, self.settings.low_threshold, self.settings.high_threshold
+        )
         return torch.maximum(labels, resize(padding[:, None], grid, mode="nearest-exact")[:, 0])
 
     def _class_token_contrast(self, batch: Batch, class_token: Tensor, aux_cams: Tensor) -> Tensor:
         """Crops where the auxiliary CAM is unsure attract, crops of background repel (§3.3)."""
-        regions = confidence_regions(aux_cams, batch.labels, self.low, self.high)
-        candidates = crop_candidates(regions, self.crop_size, self.local_crops)
-        corners = corners_of(candidates, draw_ranks(candidates, self.local_crops))
-        crops = cut(batch.images, corners, self.crop_size)  # (n, B, 3, s, s)
+        regions = confidence_regions(aux_cams, batch.labels, self.settings.low_threshold, self.settings.high_threshold)
+        candidates = crop_candidates(regions, self.settings.crop_size, self.settings.local_crops)
+        corners = corners_of(candidates, draw_ranks(candidates, self.settings.local_crops))
+        crops = cut(batch.images, corners, self.settings.crop_size)  # (n, B, 3, s, s)
         view = batch.extra.get("view2")
         view = second_view(batch.images, self.backbone.mean, self.backbone.std) if view is None else view
         global_tokens = torch.stack([class_token, self.backbone.tokens(view).class_token])
         local_tokens = self.backbone.tokens(crops.flatten(0, 1)).class_token.unflatten(0, crops.shape[:2])
         student, teacher = self.project(global_tokens, local_tokens)
-        positive = positive_crops(regions, corners, self.crop_size, NEGATIVE_RATIO)
-        return ctc_loss(student, teacher, F.pad(positive, (2, 0), value=1.0), self.temperature)
+        positive = positive_crops(regions, corners, self.settings.crop_size, NEGATIVE_RATIO)
+        return ctc_loss(student, teacher, F.pad(positive, (2, 0), value=1.0), self.settings.temperature)
 
     def _segmentation(self, batch: Batch, logits: Tensor, cams: Tensor) -> dict[str, Tensor]:
         """The decoder's loss on refined labels, and its dense energy (§3.1)."""
@@ -207,11 +166,22 @@ class ToCo(Method):
             cams,
             batch.labels,
             batch.boxes,
-            low=self.low,
-            high=self.high,
+            low=self.settings.low_threshold,
+            high=self.settings.high_threshold,
         )
         logits = resize(logits, tuple(labels.shape[-2:]), align_corners=False)
-        energy = dense_energy_loss(batch.images, logits, labels, batch.boxes, mean, std, **self.energy)
+        chosen = self.settings
+        energy = dense_energy_loss(
+            batch.images,
+            logits,
+            labels,
+            batch.boxes,
+            mean,
+            std,
+            sigma_rgb=chosen.energy_sigma_rgb,
+            sigma_xy=chosen.energy_sigma_xy,
+            kernel=chosen.energy_kernel,
+        )
         return {"seg": balanced_cross_entropy(logits, labels), "energy": energy}
 
 

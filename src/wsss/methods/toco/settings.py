@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from wsss.config.common import Component, Decodes, Fraction, Scales, Weight
 
@@ -33,3 +33,10 @@ class Settings(Component, Decodes):
     weights: dict[Literal["cls", "cls_aux", "ptc", "ctc", "seg", "energy"], Weight] | None = Field(
         None, description="factors of the loss terms; null: 1, 1, 0.2, 0.5, 0.1, 0.05 (§4.1)"
     )
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if not self.low_threshold <= self.high_threshold:
+            given = f"{self.low_threshold} and {self.high_threshold}"
+            raise ValueError(f"low and high threshold are {given}; they must satisfy 0 ≤ low ≤ high ≤ 1")
+        return self
