@@ -8,15 +8,16 @@ from torch import nn
 
 from wsss.backbones.folding import fold_batch_norm
 from wsss.backbones.timm import TimmBackbone
+from wsss.backbones.vit import ViTBackbone
 
 
 @pytest.mark.parametrize(
     ("name", "options"),
-    [("test_resnet", {}), ("mobilenetv2_035", {"pad_type": "same"}), ("test_vit", {"img_size": 64})],
+    [("test_resnet", {}), ("mobilenetv2_035", {"pad_type": "same"}), ("test_vit", {})],
 )
 def test_outputs_stay_and_normalisations_go(name, options):
     torch.manual_seed(0)
-    model = TimmBackbone(name, options=options)
+    model = ViTBackbone(name) if name == "test_vit" else TimmBackbone(name, options=options)
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):
             nn.init.uniform_(module.running_mean)

@@ -10,11 +10,13 @@ import timm
 import torch
 from timm.layers import StdConv2dSame
 
+from names import class_names
 from wsss.backbones.build import build_backbone
 from wsss.backbones.checkpoints import load_published, rename
 from wsss.backbones.std_conv import SigmaStdConv2d
 from wsss.backbones.vit import ViTBackbone
 from wsss.backbones.vit_checkpoints import VIT_LAYOUTS, detect_vit_layout
+from wsss.config.registry import METHODS
 from wsss.config.sections import Backbone
 from wsss.methods.acr.network import ACR
 from wsss.methods.toco.network import ToCo
@@ -37,7 +39,8 @@ def test_renamed_keys_are_our_networks_with_their_shapes(published):
     layout = detect_vit_layout(state)
     assert layout == published.split("_")[0]
     with torch.device("meta"):
-        model = method(ViTBackbone(name, **options), 20)
+        settings = METHODS[layout].Settings(name=layout)
+        model = method(ViTBackbone(name, **options), class_names(20), settings)
     renamed = rename(state, VIT_LAYOUTS[layout])
     assert {k: v.shape for k, v in renamed.items()} == {k: v.shape for k, v in model.state_dict().items()}
 

@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from wsss.backbones.timm import TimmBackbone
+from wsss.backbones.vit import ViTBackbone
 from wsss.refine.affinitynet.network import affinity_labels
 from wsss.refine.irnet.network import (
     IRNet,
@@ -17,8 +18,8 @@ from wsss.refine.irnet.training import sample_labels
 @pytest.fixture(scope="module", params=["test_resnet", "test_vit"])
 def network(request):
     torch.manual_seed(0)
-    options = {"img_size": 64, "dynamic_img_size": True} if request.param == "test_vit" else {}
-    return IRNet(TimmBackbone(request.param, options=options), crop_size=64)
+    backbone = ViTBackbone("test_vit") if request.param == "test_vit" else TimmBackbone(request.param)
+    return IRNet(backbone, crop_size=64)
 
 
 def test_both_branches_learn_and_the_backbone_does_not(network):

@@ -14,7 +14,6 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from names import class_names
 from wsss.backbones.build import freeze
 from wsss.config import stages as schema
 from wsss.data.augment import Augment
@@ -63,7 +62,7 @@ def run(name: str, folder: Path, out: Path, accumulate: int = 1) -> None:
     section = {"method": {"name": name} | method, "backbone": backbone, "training": training}
     settings = schema.TrainClassifier.model_validate(section)
     torch.manual_seed(0)
-    model = build_method(settings, class_names(K))
+    model = build_method(settings, ["background", *(f"class {k}" for k in range(1, K + 1))])
     freeze(model.backbone, settings.training)
     samples = Samples(read_records(folder), Augment(SIZE, (0.5,) * 3, (0.2,) * 3), rng_seed=1)
     place = Place(out, torch.device("cpu"), workers=0, checkpoint_seconds=60, identity="test")

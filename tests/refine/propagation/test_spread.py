@@ -18,7 +18,8 @@ def refinement(tmp_path, **changes):
     torch.manual_seed(0)
     section = TrainClassifier(backbone=Backbone(name="test_resnet", output_stride=8, pretrained=False))
     names = ["background", "cat", "dog"]
-    save_model(build_method(section, 2), tmp_path / "m", "classifier", section.model_dump(mode="json"), names)
+    model = build_method(section, names)
+    save_model(model, tmp_path / "m", "classifier", section.model_dump(mode="json"), names)
     settings = Settings(method="propagation", **changes)
     return settings.load()(settings, Models(tmp_path / "m"), torch.device("cpu"))
 

@@ -1,4 +1,4 @@
-"""Propagation as a refinement: the cells of an image are the nodes, a frozen backbone's features say which are alike."""
+"""Propagation as a refinement: an image's cells are the nodes, a frozen backbone's features say which are alike."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from wsss.backbones.build import classifier_backbone
-from wsss.localise.inference import scaled_views
+from wsss.config.views import CamViews
 from wsss.localise.seeds import power_background, with_background
+from wsss.localise.views import scaled_views
 from wsss.refine.base import Models
 from wsss.refine.propagation.graph import cell_centres, cell_graph
 from wsss.refine.propagation.settings import Settings
@@ -33,7 +34,8 @@ class Propagation:
     def features(self, images: np.ndarray) -> Tensor:
         """Features (B, D, h, w) of unit length of images (B, H, W, 3) uint8."""
         backbone = self.backbone
-        views = scaled_views(images, [self.settings.scale], False, backbone.mean, backbone.std, self.device)
+        one = CamViews(scales=[self.settings.scale], flip=False)
+        views = scaled_views(images, one, backbone.mean, backbone.std, self.device)
         _, pyramid = backbone.features_and_pyramid(next(iter(views)))
         grid = pyramid[-1].shape[-2:]
         chosen = [resize(pyramid[stage].float(), grid, align_corners=False) for stage in self.settings.stages]
