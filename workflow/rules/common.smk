@@ -80,12 +80,12 @@ def shards(pattern):
 
 def settings(stage):
     """Param: the step's settings as JSON."""
-    return by_key(lambda wildcards: json.dumps(step_of(stage, wildcards).config))
+    return by_key(lambda wildcards: step_of(stage, wildcards).texts[0])
 
 
 def manifest(stage):
     """Param: all that decides the step's result, as JSON."""
-    return by_key(lambda wildcards: step_of(stage, wildcards).manifest.text())
+    return by_key(lambda wildcards: step_of(stage, wildcards).texts[1])
 
 
 def option(flag, value):

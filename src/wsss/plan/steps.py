@@ -8,6 +8,7 @@ results again.
 from __future__ import annotations
 
 import functools
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -61,6 +62,11 @@ class Step:
         upstream = {role: step.identity for role, step in self.upstream.items()}
         code = code_digest(f"wsss.stages.{self.stage}", *self.modules)
         return Manifest(self.stage, settings, code, upstream, self._content)
+
+    @functools.cached_property
+    def texts(self) -> tuple[str, str]:
+        """Settings and manifest as JSON, for the stage's command line."""
+        return json.dumps(self.config), self.manifest.text()
 
     @functools.cached_property
     def key(self) -> str:

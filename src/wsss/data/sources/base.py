@@ -75,10 +75,15 @@ class FileSource(Source):
     )
 
 
+SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp", ".gif")
+"""Of files that are taken for images."""
+
+
 def files_below(folder: Path, name: str) -> Iterator[tuple[str, Path]]:
-    """(`name`/path, file) of every file below a folder, hidden ones left out, in the order of their paths."""
+    """(`name`/path, file) of every image below a folder, hidden ones left out, in the order of their paths."""
     for top, folders, files in os.walk(folder, followlinks=True):
         folders[:] = sorted(f for f in folders if not f.startswith("."))
         below = os.path.relpath(top, folder)
         prefix = name if below == "." else f"{name}/{below}"
-        yield from ((f"{prefix}/{file}", Path(top, file)) for file in sorted(files) if not file.startswith("."))
+        images = (f for f in sorted(files) if f.lower().endswith(SUFFIXES) and not f.startswith("."))
+        yield from ((f"{prefix}/{file}", Path(top, file)) for file in images)

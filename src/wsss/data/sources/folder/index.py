@@ -17,12 +17,11 @@ from wsss.data.dataset import image_size, read_image, read_mask
 from wsss.data.labels_csv import LabelTable, Row, read_labels
 from wsss.data.palette import voc_palette
 from wsss.data.shrink import shrunk
-from wsss.data.sources.base import Index
+from wsss.data.sources.base import SUFFIXES, Index
 from wsss.data.sources.folder.settings import Settings
 from wsss.data.split import stratified_split
 from wsss.runtime.files import write_atomically
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp", ".gif")
 MIN_EDGE = 16
 """Pixels; below it, the deepest features are a single cell."""
 
