@@ -75,4 +75,4 @@ rule collect:
         run=subpath(output.table, parent=True),
     shell:
         "python -m wsss.stages.collect --run {params.run:q} --outline {params.outline:q} --table {input:q} --made-of {params.made_of:q}"
-        " 2> {log:q}"
+        " 2>&1 | tee {log:q}"

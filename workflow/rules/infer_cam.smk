@@ -47,4 +47,4 @@ rule infer_cam:
         split=lambda wildcards: wildcards.file.removesuffix("_strided"),
     shell:
         "python -m wsss.stages.merge_shards --data {params.data:q} --split {params.split:q}"
-        " --file {output:q} {input.shards:q} 2> {log:q}"
+        " --file {output:q} {input.shards:q} 2>&1 | tee {log:q}"

@@ -45,4 +45,4 @@ rule refine_cam:
         data=subpath(input.data, parent=True),
     shell:
         "python -m wsss.stages.merge_shards --data {params.data:q} --split {wildcards.split:q}"
-        " --file {output:q} {input.shards:q} 2> {log:q}"
+        " --file {output:q} {input.shards:q} 2>&1 | tee {log:q}"

@@ -55,7 +55,7 @@ rule report:
         run=subpath(output.page, parent=True),
         made_of=lambda wildcards: report_digest(plan_of(wildcards.run)),
     shell:
-        "python -m wsss.stages.report --run {params.run:q} --threads {threads} --made-of {params.made_of:q} 2> {log:q}"
+        "python -m wsss.stages.report --run {params.run:q} --threads {threads} --made-of {params.made_of:q} 2>&1 | tee {log:q}"
 
 
 rule compare:
@@ -78,4 +78,4 @@ rule compare:
         runs=lambda wildcards: [f"results/{run}" for run in compared()],
         made_of=lambda wildcards: comparison_digest(PLANS[run] for run in compared()),
     shell:
-        "python -m wsss.cli.compare {params.runs:q} --out {output:q} --threads {threads} --made-of {params.made_of:q} 2> {log:q}"
+        "python -m wsss.cli.compare {params.runs:q} --out {output:q} --threads {threads} --made-of {params.made_of:q} 2>&1 | tee {log:q}"

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import argparse
 import shutil
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import yaml
 
+from wsss.cli.errors import plain_ending
 from wsss.cli.status import read_status
-from wsss.config.loading import ConfigError
 from wsss.plan.run import STAGES, plan_runs
 from wsss.plan.tables import plan_tables
 
@@ -47,19 +46,20 @@ def main() -> None:
     choice.add_argument("--dry-run", action="store_true", help="list, remove nothing (the default)")
     choice.add_argument("--remove", action="store_true", help="remove what is listed")
     args = parser.parse_args()
-    try:
+    with plain_ending("clean"):
         keep = set().union(*(planned(config) for config in args.configfile))
-    except (ConfigError, OSError, yaml.YAMLError) as error:
-        print(f"wsss clean: {str(error).splitlines()[0]}", file=sys.stderr)
-        sys.exit(2)
+        _clean(args.results, keep, remove=args.remove)
+
+
+def _clean(results: Path, keep: set[Path], *, remove: bool) -> None:
     total = 0
-    for folder in unused(args.results, keep):
+    for folder in unused(results, keep):
         found = size(folder)
         total += found
         print(f"{found / 1e6:10.1f} MB  {folder}")
-        if args.remove:
+        if remove:
             shutil.rmtree(folder)
-    done = "removed" if args.remove else "would be removed by --remove"
+    done = "removed" if remove else "would be removed by --remove"
     print(f"{total / 1e6:10.1f} MB  {done}")
 
 

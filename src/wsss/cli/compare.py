@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 import logging
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from wsss.cli.errors import plain_ending
 from wsss.plan.notes import note
 from wsss.report.charts import LineChart, line_chart
 from wsss.report.gallery import Gallery, View, build_gallery
@@ -16,6 +16,7 @@ from wsss.report.page import render
 from wsss.report.run import RunResults, is_bound, title
 from wsss.runtime.files import write_atomically
 from wsss.runtime.progress import duration, log
+from wsss.runtime.targets import refuse_sources
 
 _SECTIONS = {
     "stages": "Stages",
@@ -173,6 +174,17 @@ def _class_tables(runs: Sequence[RunResults], stages: Sequence[dict[str, Any]]) 
     return tables
 
 
+def check_target(target: Path, runs: Sequence[Path]) -> None:
+    """Only pages of comparisons are ever replaced, and no results.
+
+    Raises:
+        ValueError: the target is not called .html, or is a page of a run itself.
+    """
+    if target.suffix.lower() not in (".html", ".htm") or target.is_dir():
+        raise ValueError(f"--out {target}: accepted is the name of an .html file")
+    refuse_sources([target], [run / "report.html" for run in runs])
+
+
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -183,11 +195,10 @@ def main() -> None:
     args = parser.parse_args()
     logging.basicConfig(format="[compare] %(message)s")
     log.setLevel(logging.INFO)
-    try:
+    with plain_ending("compare"):
+        check_target(args.out, args.runs)
         write_atomically(args.out, compare_page([RunResults(folder) for folder in args.runs], args.threads))
         note(args.out, args.made_of)
-    except (ValueError, OSError) as error:
-        sys.exit(f"[compare] error: {error}")
 
 
 if __name__ == "__main__":

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Iterator
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
@@ -11,6 +10,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from wsss.cli.errors import plain_ending
 from wsss.config.loading import models_in
 from wsss.config.run import Run
 
@@ -55,9 +55,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("section", nargs="?", default="", help="e.g. train_classifier.training; default: all")
     section = parser.parse_args().section
+    with plain_ending("describe"):
+        _print(section)
+
+
+def _print(section: str) -> None:
     found = [row for row in settings(Run) if row[0].startswith(section)]
     if not found:
-        sys.exit(f"no setting starts with '{section}'; sections: {', '.join(Run.model_fields)}")
+        raise ValueError(f"no setting starts with '{section}'; sections: {', '.join(Run.model_fields)}")
     for path, kind, default, about in found:
         print(
             f"{path}  ({kind}{f', {default}' if default else ''})\n    {about}"

@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import json
 import logging
-import sys
 import tempfile
 import warnings
 from pathlib import Path
@@ -20,8 +19,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from wsss.cli.errors import plain_ending
 from wsss.runtime.files import write_atomically
 from wsss.runtime.progress import log
+from wsss.runtime.targets import refuse_sources
 from wsss.segmentation.load import load_segmentation
 
 SIZES = ((1, 256, 320), (2, 97, 130), (1, 33, 500))
@@ -102,6 +103,17 @@ def compare(network: nn.Module, file: Path, size: tuple[int, int, int]) -> dict[
     return {"difference": float(np.abs(theirs - ours).max()), "agreement": same}
 
 
+def check_target(target: Path, model_file: Path) -> None:
+    """Only an ONNX file is ever replaced.
+
+    Raises:
+        ValueError: something else is there.
+    """
+    refuse_sources([target], [model_file])
+    if target.exists() and (not target.is_file() or target.suffix.lower() != ".onnx"):
+        raise ValueError(f"--onnx {target}: is there already, and no .onnx file; choose another name")
+
+
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -112,11 +124,10 @@ def main() -> None:
     args = parser.parse_args()
     logging.basicConfig(format="[export] %(message)s")
     log.setLevel(logging.INFO)
-    try:
+    with plain_ending("export"):
         model_file = args.model or args.run / "train_segmentation" / "model.safetensors"
+        check_target(args.onnx, model_file)
         found = export_onnx(model_file, args.onnx)
-    except (ValueError, OSError) as error:
-        sys.exit(f"[export] error: {error}")
     for size, result in zip(SIZES, found, strict=True):
         difference, share = result["difference"], 100 * result["agreement"]
         log.info("%d × 3 × %d × %d: logits differ by %.1e, %.3f %% of labels agree", *size, difference, share)

@@ -16,12 +16,14 @@ from typing import Any
 import numpy as np
 import yaml
 
+from wsss.cli.errors import plain_ending
 from wsss.config.loading import PRESETS, load_run, merge
 from wsss.config.run import Run
 from wsss.data.dataset import image_size
 from wsss.data.sources.folder.index import Survey, check_images, survey
 from wsss.data.sources.folder.settings import Settings as FolderSettings
 from wsss.runtime.files import write_atomically
+from wsss.runtime.targets import refuse_sources
 
 FEW = 20
 """Images of a class below which a classifier hardly learns it."""
@@ -189,10 +191,8 @@ def main() -> None:
     parser.add_argument("--config", type=Path, help="file to write (default: NAME.yaml)")
     parser.add_argument("--force", action="store_true", help="replace the file")
     args = parser.parse_args()
-    try:
+    with plain_ending("init"):
         sys.exit(init(args))
-    except (ValueError, OSError) as error:
-        sys.exit(f"error: {error}")
 
 
 def init(args: argparse.Namespace) -> int:
@@ -211,6 +211,9 @@ def init(args: argparse.Namespace) -> int:
     recipe = yaml.safe_load((presets / f"{PHOTOS}.yaml").read_text()) if args.preset == [PHOTOS] else {}
     max_edge = recipe.get("prepare_data", {}).get("max_edge", FolderSettings.model_fields["max_edge"].default)
     seen, sizes, problems = look(args.images, args.labels)
+    if target.suffix.lower() not in (".yaml", ".yml"):
+        raise ValueError(f"--config {target}: accepted is the name of a .yaml file")
+    refuse_sources([target], [args.labels, *filter(None, [args.weights])])
     if seen.found:
         print("\n".join(describe(seen, sizes, max_edge)))
         print("\n".join(f"note: {line}" for line in remarks(seen)))

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 
+from wsss.cli.errors import plain_ending
 from wsss.config.registry import FORMATS
 from wsss.store.maps import open_labels
 
@@ -33,12 +33,9 @@ def main() -> None:
     command.add_argument("--format", default="png", help=formats)
     command.add_argument("--out", type=Path, required=True, help="folder to write to")
     args = parser.parse_args()
-    try:
+    with plain_ending("labels"):
         count = export(args.file, args.format, args.out)
-    except (ValueError, OSError) as error:
-        print(f"wsss labels: {error}", file=sys.stderr)
-        sys.exit(2)
-    print(f"{count} images in {args.out}")
+        print(f"{count} images in {args.out}")
 
 
 if __name__ == "__main__":

@@ -12,11 +12,9 @@ from __future__ import annotations
 
 import argparse
 import csv
-import glob
 import io
 import logging
 import sys
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -28,11 +26,12 @@ import yaml
 from PIL import Image
 from torch import nn
 
+from wsss.cli.errors import plain_ending
+from wsss.cli.inputs import TABLES, check_out, find_images, products
 from wsss.config.stages import Segment
 from wsss.data.dataset import read_image
 from wsss.data.palette import voc_palette
 from wsss.data.shrink import shrunk
-from wsss.data.sources.folder.index import SUFFIXES, list_images
 from wsss.methods.decode import load_segmenter
 from wsss.runtime.devices import resolve_device
 from wsss.runtime.files import write_atomically
@@ -112,68 +111,26 @@ def _predictor(file: Path, settings: Segment, max_edge: int | None, device: torc
     return Predictor(model, read_about(file)["classes"], settings, max_edge, device, tile)
 
 
-def find_images(sources: Sequence[str]) -> dict[Path, Path]:
-    """Each image and the path of its mask below the output folder, without repeats.
-
-    Raises:
-        ValueError: a source that is no folder, file, pattern or list, or that holds nothing.
-    """
-    found: dict[Path, Path] = {}
-    for source in sources:
-        path = Path(source)
-        if path.is_dir():
-            found |= {image: image.relative_to(path) for image in list_images(path)}
-        elif path.suffix.lower() == ".txt" and path.is_file():
-            lines = (line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines())
-            found |= {Path(line): _below(Path(line)) for line in lines if line}
-        elif path.is_file():
-            found[path] = Path(path.name)
-        else:
-            names = sorted(glob.glob(source, recursive=True))  # noqa: PTH207 (Path.glob refuses absolute patterns)
-            matches = [Path(name) for name in names if Path(name).suffix.lower() in SUFFIXES]
-            if not matches:
-                raise ValueError(f"{source}: no such folder, image, pattern or list of images")
-            found |= {match: _below(match) for match in matches}
-    if not found:
-        raise ValueError(f"{', '.join(sources)}: no images listed")
-    return _mask_names(found)
-
-
-def _below(path: Path) -> Path:
-    """The path without what leads out of the output folder."""
-    parts = [part for part in path.parts if part not in (path.anchor, "..", ".")]
-    return Path(*parts)
-
-
-def _mask_names(found: dict[Path, Path]) -> dict[Path, Path]:
-    """PNG names; where two images would share one, they keep their suffixes."""
-    count = Counter(place.with_suffix("") for place in found.values())
-    return {
-        image: place.with_name(f"{place.name}.png") if count[place.with_suffix("")] > 1 else place.with_suffix(".png")
-        for image, place in found.items()
-    }
-
-
 def predict(
     predictor: Predictor, images: dict[Path, Path], out: Path, *, batch: int, overlay: bool, softmax: bool
 ) -> list[tuple[Path, str]]:
     """Writes the masks; the images that could not be read, each with its reason."""
     palette = voc_palette()
     failed: list[tuple[Path, str]] = []
+    _write_csv(out / "classes.csv", TABLES["classes.csv"], _legend(predictor.class_names, palette))
     progress = Progress(len(images), "images")
     for group in _batches(list(images), batch, failed, progress):
         results = predictor.batch([pixels for _, pixels in group], softmax)
         for (path, pixels), (label, shares) in zip(group, results, strict=True):
-            target = out / images[path]
-            _write_mask(target, label, palette)
+            targets = products(out / images[path], overlay=overlay, softmax=softmax)
+            _write_mask(targets["mask"], label, palette)
             if overlay:
-                _write_overlay(target.with_suffix(".overlay.jpg"), pixels, label, palette)
+                _write_overlay(targets["overlay"], pixels, label, palette)
             if shares is not None:
-                _write_softmax(target.with_suffix(".npz"), shares)
+                _write_softmax(targets["softmax"], shares)
             progress.update()
-    _write_csv(out / "classes.csv", ["id", "name", "red", "green", "blue"], _legend(predictor.class_names, palette))
     if failed:
-        _write_csv(out / "failed.csv", ["image", "reason"], [[str(path), reason] for path, reason in failed])
+        _write_csv(out / "failed.csv", TABLES["failed.csv"], [[str(path), reason] for path, reason in failed])
     else:
         (out / "failed.csv").unlink(missing_ok=True)
     return failed
@@ -227,7 +184,7 @@ def _legend(class_names: list[str], palette: np.ndarray) -> list[list[object]]:
     return [[i, name, *palette[i].tolist()] for i, name in enumerate(class_names)]
 
 
-def _write_csv(path: Path, header: list[str], rows: list[list[object]]) -> None:
+def _write_csv(path: Path, header: Sequence[str], rows: list[list[object]]) -> None:
     buffer = io.StringIO()
     csv.writer(buffer, lineterminator="\n").writerows([header, *rows])
     write_atomically(path, buffer.getvalue())
@@ -249,18 +206,17 @@ def main() -> None:
     args = parser.parse_args()
     logging.basicConfig(format="[predict] %(message)s")
     log.setLevel(logging.INFO)
-    try:
+    with plain_ending("predict"):
         if args.batch < 1 or args.tile <= 2 * MARGIN:
             raise ValueError(f"--batch {args.batch} --tile {args.tile}; accepted: at least 1, and over {2 * MARGIN}")
         images = find_images(args.images)
+        check_out(args.out, images, args.images, overlay=args.overlay, softmax=args.softmax)
         device = resolve_device(args.device)
         if args.run:
             predictor = load_run(args.run, device, args.tile)
         else:
             predictor = _predictor(args.model, Segment(scales=[1.0]), None, device, args.tile)
         failed = predict(predictor, images, args.out, batch=args.batch, overlay=args.overlay, softmax=args.softmax)
-    except (ValueError, OSError) as error:
-        sys.exit(f"[predict] error: {error}")
     log.info("%d masks in %s", len(images) - len(failed), args.out)
     if failed:
         sys.exit(f"[predict] {len(failed)} of {len(images)} images could not be read: {args.out / 'failed.csv'}")

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from pathlib import Path
 
 import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
+from wsss.cli.errors import plain_ending
 from wsss.report.precision import mean_average_precision
 
 _COLUMNS = {
@@ -74,10 +74,9 @@ def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("run", type=Path, help="folder of the run, e.g. results/shapes")
-    try:
-        show(parser.parse_args().run, Console())
-    except ValueError as error:
-        sys.exit(str(error))
+    run = parser.parse_args().run
+    with plain_ending("show"):
+        show(run, Console())
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from wsss.cli.errors import plain_ending
 from wsss.config.loading import ConfigError
 from wsss.plan.run import STAGES, plan_runs
 from wsss.runtime.progress import duration
@@ -204,6 +205,11 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--every", type=float, default=1.0, help="seconds between refreshes")
     args = parser.parse_args(arguments)
     console = Console()
+    with plain_ending("status"):
+        _show(args, console)
+
+
+def _show(args: argparse.Namespace, console: Console) -> None:
     if args.once or not console.is_terminal:
         console.print(render(args.results))
         return

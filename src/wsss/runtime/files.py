@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import platform
 import re
@@ -10,11 +11,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+_ROOM = 120
+"""Bytes of a file's name that its temporary file bears; file systems allow 255, and hosts' names are long."""
+
 
 def write_atomically(path: Path, content: str | bytes | Callable[[Path], None]) -> None:
     """Writes a file so that it is there whole or not at all; a callable writes to the path it is given."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}@{platform.node()}.tmp")
+    temporary = path.with_name(f".{_short(path.name)}.{os.getpid()}@{platform.node()}.tmp")
     try:
         if callable(content):
             temporary.touch()
@@ -28,6 +32,12 @@ def write_atomically(path: Path, content: str | bytes | Callable[[Path], None]) 
         raise write_error(path, error) from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _short(name: str) -> str:
+    """A name that leaves room for more, and still differs from others."""
+    data = os.fsencode(name)
+    return name if len(data) <= _ROOM else f"{os.fsdecode(data[:_ROOM])}{hashlib.sha256(data).hexdigest()[:16]}"
 
 
 def remove_leftovers(folder: Path) -> None:

@@ -11,6 +11,7 @@ import pandas as pd
 
 from wsss.plan.notes import note
 from wsss.runtime.files import write_atomically
+from wsss.stages.common import plain_errors
 
 COLUMNS = ["table", "entry", "published", "measured", "threshold", "m_fn", "m_fp", "images"]
 
@@ -64,10 +65,8 @@ def main() -> None:
     parser.add_argument("--figure", type=Path, required=True, help="CSV of the figure; the PNG lies beside it")
     parser.add_argument("--made-of", default="", help="digest of what it is made of, noted beside it")
     args = parser.parse_args()
-    try:
+    with plain_errors():
         frame = make_table(json.loads(args.entries))
-    except (ValueError, OSError) as error:
-        sys.exit(f"error: {error}")
     figure = frame[frame["table"].str.startswith("Figure")]
     rounded = {"index": False, "float_format": "%.4f", "lineterminator": "\n"}
     write_atomically(args.table, frame.drop(figure.index).to_csv(**rounded))

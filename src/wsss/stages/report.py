@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import logging
-import sys
 import time
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from wsss.report.figures import save_figures
 from wsss.report.run import RunResults
 from wsss.runtime.files import write_atomically
 from wsss.runtime.progress import log
+from wsss.stages.common import plain_errors
 
 
 def report(folder: Path, threads: int) -> None:
@@ -40,11 +40,9 @@ def main() -> None:
     args = parser.parse_args()
     logging.basicConfig(format="[report] %(message)s")
     log.setLevel(logging.INFO)
-    try:
+    with plain_errors():
         report(args.run, args.threads)
         note(args.run / "report.html", args.made_of)
-    except (ValueError, OSError) as error:
-        sys.exit(f"[report] error: {error}")
 
 
 if __name__ == "__main__":

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 from PIL import Image
 
 from wsss.data.formats.png.settings import Settings
 from wsss.runtime.files import write_atomically
+from wsss.runtime.targets import unique_places
 from wsss.store.maps import LabelStore
 
 VOID = (224, 224, 192)
@@ -19,11 +20,12 @@ def write(_settings: Settings, store: LabelStore, out: Path) -> int:
     """Writes `out/{image_id}.png` for every image, folders in ids included; returns how many.
 
     Raises:
-        ValueError: an id would leave the folder.
+        ValueError: an id would leave the folder, or two ids one file.
     """
     palette = np.full((256, 3), 0, np.uint8)
     palette[: len(store.palette)] = store.palette
     palette[255] = VOID
+    unique_places({image_id: [PurePosixPath(f"{image_id}.png")] for image_id in store})
     for image_id in store:
         path = out / f"{image_id}.png"
         if not path.resolve().is_relative_to(out.resolve()):

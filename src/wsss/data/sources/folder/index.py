@@ -21,6 +21,7 @@ from wsss.data.sources.base import SUFFIXES, Index
 from wsss.data.sources.folder.settings import Settings
 from wsss.data.split import stratified_split
 from wsss.runtime.files import write_atomically
+from wsss.runtime.targets import unique_places
 
 MIN_EDGE = 16
 """Pixels; below it, the deepest features are a single cell."""
@@ -174,12 +175,10 @@ def _split(seen: Survey, classes: list[str], val_fraction: float, rng_seed: int)
 
 
 def _image_ids(root: Path, paths: list[Path]) -> dict[Path, str]:
+    """Paths without suffixes where that tells the images apart, also as names of masks."""
     relative = {path: path.relative_to(root) for path in paths}
-    count = Counter(r.with_suffix("").as_posix() for r in relative.values())
-    return {
-        path: r.as_posix() if count[r.with_suffix("").as_posix()] > 1 else r.with_suffix("").as_posix()
-        for path, r in relative.items()
-    }
+    options = {path: (r.with_suffix(".png"), r.with_name(f"{r.name}.png")) for path, r in relative.items()}
+    return {path: place.as_posix().removesuffix(".png") for path, place in unique_places(options).items()}
 
 
 def _fold(name: str) -> str:
@@ -217,11 +216,16 @@ class _Matcher:
 
 
 def _masks(images: Path, masks: Path, found: list[Found]) -> dict[Path, Path]:
-    """The mask of each image that has one."""
+    """The mask of each image that has one: of its name without suffix, or, where others share that, with it."""
     if not masks.is_dir():
         raise ValueError(f"prepare_data.masks: no such folder '{masks}'")
-    pairs = {f.path: masks / f.path.relative_to(images).with_suffix(".png") for f in found}
-    pairs = {path: mask for path, mask in pairs.items() if mask.is_file()}
+    relative = {f.path: f.path.relative_to(images) for f in found}
+    shared = Counter(r.with_suffix("") for r in relative.values())
+    pairs = {}
+    for path, r in relative.items():
+        names = [r.with_name(f"{r.name}.png")] + [r.with_suffix(".png")] * (shared[r.with_suffix("")] == 1)
+        pairs[path] = next((masks / name for name in names if (masks / name).is_file()), None)
+    pairs = {path: mask for path, mask in pairs.items() if mask}
     if not pairs:
         example = found[0].path.relative_to(images).with_suffix(".png")
         raise ValueError(f"prepare_data.masks: no mask in '{masks}' is named like an image, e.g. {example}")

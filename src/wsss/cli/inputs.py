@@ -1,0 +1,110 @@
+"""Images that a person names on the command line, and the files that are made of them."""
+
+from __future__ import annotations
+
+import fnmatch
+import glob
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from wsss.data.sources.folder.index import SUFFIXES, list_images
+from wsss.runtime.targets import refuse_inside, refuse_sources, unique_places
+
+TABLES = {"classes.csv": ("id", "name", "red", "green", "blue"), "failed.csv": ("image", "reason")}
+"""Headers of the tables beside the masks."""
+
+
+def find_images(sources: Sequence[str]) -> dict[Path, Path]:
+    """Each image and the path of its mask below the output folder, without repeats.
+
+    Raises:
+        ValueError: a source that is no folder, file, pattern or list, or that holds nothing.
+    """
+    found: dict[str, tuple[Path, Path]] = {}
+    for source in sources:
+        for image, place in _images_of(source):
+            found.setdefault(os.path.abspath(image), (image, place))  # noqa: PTH100 (links stay as they are)
+    if not found:
+        raise ValueError(f"{', '.join(sources)}: no images listed")
+    return _mask_names(dict(found.values()))
+
+
+def _images_of(source: str) -> Iterator[tuple[Path, Path]]:
+    """Images of one source, each with its place below the output folder."""
+    path = Path(source)
+    if path.is_dir():
+        yield from ((image, image.relative_to(path)) for image in list_images(path))
+    elif path.suffix.lower() == ".txt" and path.is_file():
+        for line in filter(None, (line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines())):
+            beside = path.parent / line  # a list may be read from anywhere
+            yield (Path(line) if Path(line).exists() or not beside.exists() else beside), _below(Path(line))
+    elif path.is_file():
+        yield path, Path(path.name)
+    else:
+        names = sorted(glob.glob(source, recursive=True))  # noqa: PTH207 (Path.glob refuses absolute patterns)
+        matches = [Path(name) for name in names if Path(name).suffix.lower() in SUFFIXES and Path(name).is_file()]
+        if not matches:
+            raise ValueError(f"{source}: no such folder, image, pattern or list of images")
+        yield from ((match, _below(match)) for match in matches)
+
+
+def _below(path: Path) -> Path:
+    """The path without what leads out of the output folder."""
+    parts = [part for part in path.parts if part not in (path.anchor, "..", ".")]
+    return Path(*parts)
+
+
+def _mask_names(found: dict[Path, Path]) -> dict[Path, Path]:
+    """PNG names; images that would share one keep their suffixes, or the folders that they lie in."""
+
+    def options(image: Path, place: Path) -> list[Path]:
+        places = [place, _below(image), _below(image.absolute())]
+        return [png for p in places for png in (p.with_suffix(".png"), p.with_name(f"{p.name}.png"))]
+
+    return {image: Path(p) for image, p in unique_places({i: options(i, p) for i, p in found.items()}).items()}
+
+
+def products(mask: Path, *, overlay: bool, softmax: bool) -> dict[str, Path]:
+    """What is written for an image, by kind."""
+    kinds = {"mask": ".png", "overlay": ".overlay.jpg", "softmax": ".npz"}
+    wanted = {"mask": True, "overlay": overlay, "softmax": softmax}
+    return {kind: mask.with_suffix(suffix) for kind, suffix in kinds.items() if wanted[kind]}
+
+
+def check_out(out: Path, images: dict[Path, Path], sources: Sequence[str], *, overlay: bool, softmax: bool) -> None:
+    """Nothing that is read is written over, neither this time nor when the same command is given again.
+
+    Raises:
+        ValueError: the output folder is none, or images or foreign files lie where masks would; names them.
+    """
+    if out.exists() and not out.is_dir():
+        raise ValueError(f"--out {out}: not a folder")
+    targets = [t for m in images.values() for t in products(out / m, overlay=overlay, softmax=softmax).values()]
+    refuse_sources(targets, images)
+    for source in sources:
+        if Path(source).is_dir():
+            refuse_inside(out, Path(source))
+        elif not Path(source).is_file():
+            _refuse_matches(source, targets)
+    tables = {name: _is_ours(out / name, header) for name, header in TABLES.items() if (out / name).exists()}
+    if foreign := next((name for name, ours in tables.items() if not ours), None):
+        raise ValueError(f"{out / foreign}: not a table of predict; choose another --out")
+    if "classes.csv" not in tables and (taken := next((t for t in targets if t.exists()), None)):
+        raise ValueError(f"{taken}: is there already, and not from predict; choose another --out")
+
+
+def _is_ours(path: Path, header: Sequence[str]) -> bool:
+    with path.open("rb") as file:
+        return file.readline().strip() == ",".join(header).encode()
+
+
+def _refuse_matches(pattern: str, targets: Sequence[Path]) -> None:
+    """A pattern must not find a mask the next time."""
+    wanted = os.path.abspath(pattern)  # noqa: PTH100
+    for target in targets:
+        name = os.path.abspath(target)  # noqa: PTH100
+        if ("**" in wanted or name.count("/") == wanted.count("/")) and fnmatch.fnmatch(
+            name, wanted.replace("**/", "*")
+        ):
+            raise ValueError(f"{target}: the pattern {pattern} would find it; choose another --out")

@@ -1,0 +1,96 @@
+"""Where results may be written: each to a file of its own, and none over a file that is read."""
+
+from __future__ import annotations
+
+import os
+import unicodedata
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from pathlib import Path, PurePath
+from typing import TypeVar
+
+NAME_BYTES = 255
+"""Longest name of a file on the usual file systems."""
+K = TypeVar("K", bound=Hashable)
+
+
+def unique_places(candidates: Mapping[K, Sequence[PurePath]]) -> dict[K, PurePath]:
+    """For each key the first of its places that no other key takes, on file systems that ignore case as well.
+
+    Keys that share a place, or whose place is another one's folder, go on to their next.
+
+    Raises:
+        ValueError: two keys have no places left that tell them apart; names both.
+    """
+    places, clashing = _spread(candidates, _folded)
+    if clashing:  # names that differ in nothing but case are two where the sources are two
+        places, clashing = _spread(candidates, lambda place: place)
+    if clashing:
+        same = [key for key in clashing if places[key] == places[clashing[0]]]
+        first, second = same[:2] if len(same) > 1 else clashing[:2]
+        raise ValueError(f"{first} and {second} would both be written to {places[first]}")
+    return places
+
+
+def _spread(
+    candidates: Mapping[K, Sequence[PurePath]], form: Callable[[PurePath], PurePath]
+) -> tuple[dict[K, PurePath], list[K]]:
+    """Places, and the keys that clash in all of theirs."""
+    level = dict.fromkeys(candidates, 0)
+    while True:
+        places = {key: options[level[key]] for key, options in candidates.items()}
+        clashing = _clashing({key: form(place) for key, place in places.items()})
+        movable = [key for key in clashing if level[key] < len(candidates[key]) - 1]
+        if not movable:
+            return places, clashing
+        for key in movable:
+            level[key] += 1
+
+
+def _clashing(places: Mapping[K, PurePath]) -> list[K]:
+    """Keys whose place others have too, or that is the folder of another's."""
+    count = Counter(places.values())
+    folders = {parent for place in count for parent in place.parents}
+    return [key for key, place in places.items() if count[place] > 1 or place in folders]
+
+
+def _folded(place: PurePath) -> PurePath:
+    return PurePath(unicodedata.normalize("NFC", place.as_posix()).casefold())
+
+
+def refuse_sources(targets: Iterable[Path], sources: Iterable[Path]) -> None:
+    """Nothing that is read is written over, whatever links lead there.
+
+    Raises:
+        ValueError: a target is a source, or its name is too long; names it.
+    """
+    read: dict[object, Path] = {}
+    for source in sources:
+        read |= {os.path.realpath(source): source, _inode(source): source}
+    read.pop(None, None)
+    for target in targets:
+        found = read.get(os.path.realpath(target)) or read.get(_inode(target))
+        if found is not None:
+            raise ValueError(f"{target}: would be written over {found}, which is read; choose another place")
+        if len(os.fsencode(target.name)) > NAME_BYTES:
+            raise ValueError(
+                f"{target.name}: longer than {NAME_BYTES} bytes, which no file name may be; rename its source"
+            )
+
+
+def refuse_inside(out: Path, folder: Path) -> None:
+    """What is written into a folder would be read from it the next time.
+
+    Raises:
+        ValueError: `out` is the folder or lies in it.
+    """
+    if Path(os.path.realpath(out)).is_relative_to(os.path.realpath(folder)):
+        raise ValueError(f"{out}: lies in {folder}, which is read; choose a folder outside of it")
+
+
+def _inode(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.stat()
+    except (OSError, ValueError):
+        return None
+    return found.st_dev, found.st_ino
