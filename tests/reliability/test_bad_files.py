@@ -207,7 +207,7 @@ def state(change=lambda tensors: tensors):
 WEIGHTS = {
     "code in a pickle": (lambda p: p.write_bytes(pickle.dumps({"a": Shell(p.parent)})), "no checkpoint of tensors"),
     "code in a torch file": (lambda p: torch_file(p, {"a": Shell(p.parent)}), "no checkpoint of tensors"),
-    "text": (lambda p: p.write_text("<html>404</html>"), "no checkpoint of tensors"),
+    "text": (lambda p: p.write_text("<html>404</html>"), "is a web page instead of weights"),
     "truncated": (lambda p: cut(torch_file(p, state())), "no checkpoint of tensors"),
     "missing": (lambda p: None, "does not exist"),
     "another architecture": (

@@ -9,6 +9,7 @@ import h5py
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from wsss.store.maps import LabelWriter, ScoreWriter, merge, open_any, recover
 from wsss.store.models import read_model, save_model
@@ -76,15 +77,15 @@ def attack(kind, folder, count, seed):
     return silent
 
 
-@pytest.mark.parametrize("kind", ["labels", "scores"])
-def test_no_damage_to_a_store_is_read_as_other_maps(kind, tmp_path):
+@pytest.mark.parametrize("kind", READERS)
+def test_no_damage_to_a_file_is_read_as_other_content(kind, tmp_path):
     assert attack(kind, tmp_path, 200, 0) == 0
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("kind", ["labels", "scores"])
-def test_no_damage_to_a_store_is_read_as_other_maps_in_2000_tries(kind, tmp_path):
+@pytest.mark.parametrize("kind", READERS)
+def test_no_damage_to_a_file_is_read_as_other_content_in_2000_tries(kind, tmp_path):
     assert attack(kind, tmp_path, 2000, 1) == 0
 
 
@@ -136,6 +137,39 @@ def test_a_small_file_cannot_claim_gigabytes(tmp_path):
         open_any(tmp_path / "x.h5")["folder/11"]
     assert tracemalloc.get_traced_memory()[1] < 10e6
     tracemalloc.stop()
+
+
+def huge_palette(f):
+    f.create_dataset("palette", (10**8, 3), "u1", chunks=(1000, 3))
+
+
+def huge_names(f):
+    del f["class_names"]
+    f.create_dataset("class_names", (10**7,), h5py.string_dtype(), chunks=(1000,))
+
+
+def huge_chunk(f):
+    del f["shapes"]
+    f.create_dataset("shapes", (10**7, 3), "i4", chunks=(10**7, 3), compression="gzip", fletcher32=True)[0] = 0
+
+
+@pytest.mark.parametrize("claim", [huge_palette, huge_names, huge_chunk])
+def test_what_a_file_says_of_itself_is_checked_before_it_is_read(claim, tmp_path):
+    make_scores(tmp_path / "x.h5")
+    with h5py.File(tmp_path / "x.h5", "r+") as f:
+        claim(f)
+    tracemalloc.start()
+    with pytest.raises(ValueError, match=r"x\.h5: damaged .* of another shape"):
+        open_any(tmp_path / "x.h5")
+    assert tracemalloc.get_traced_memory()[1] < 10e6
+    tracemalloc.stop()
+
+
+@pytest.mark.parametrize("about", ["[]", "{}", "null", '{"kind": "classifier", "settings": [], "classes": 3}'])
+def test_a_model_file_that_does_not_say_what_it_holds_is_one_line(about, tmp_path):
+    save_file({"w": torch.zeros(2)}, tmp_path / "m", {"wsss": about})
+    with pytest.raises(ValueError, match="does not say what network it holds"):
+        read_model(tmp_path / "m", "classifier")
 
 
 def test_a_journal_that_was_damaged_gives_whole_maps_or_one_line(tmp_path):

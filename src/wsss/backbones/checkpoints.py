@@ -81,6 +81,7 @@ def read_state_dict(path: Path | str) -> dict[str, Tensor]:
     path = Path(path)
     if not path.is_file():
         raise ValueError(f"checkpoint '{path}' does not exist")
+    _require_no_page(path)
     if path.suffix == ".safetensors":
         try:
             return load_file(path)
@@ -94,8 +95,16 @@ def read_state_dict(path: Path | str) -> dict[str, Tensor]:
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         raise ValueError(
-            f"'{path}' is no checkpoint of tensors (accepted: .pth, .safetensors, .params): {error}"
+            f"'{path}' is no checkpoint of tensors alone (accepted: .pth, .safetensors, .params), or is damaged"
         ) from error
+
+
+def _require_no_page(path: Path) -> None:
+    """Raises ValueError for a web page, which servers send in a file's place."""
+    with path.open("rb") as file:
+        start = file.read(512).removeprefix(b"\xef\xbb\xbf").lstrip().lower()
+    if start.startswith((b"<!doctype", b"<html", b"<head", b"<?xml", b"<!--")):
+        raise ValueError(f"'{path}' is a web page instead of weights: open its address in a browser and download anew")
 
 
 def _is_torchscript(path: Path) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import textwrap
+from collections.abc import Mapping
 from typing import Any
 
 import timm
@@ -15,12 +16,25 @@ from wsss.backbones.base import Backbone
 
 def create_network(name: str, arguments: dict[str, Any], *, pretrained: bool, checkpoint_path: str) -> nn.Module:
     """`timm.create_model`; ValueError, of readable length, for what timm refuses."""
+    require_inert(name, arguments)
     try:
         return timm.create_model(name, pretrained=pretrained, checkpoint_path=checkpoint_path, **arguments)
     except (RuntimeError, TypeError) as error:
         given = textwrap.shorten(str(arguments), 400, placeholder=" …")  # a stem among them is a whole network
         reason = textwrap.shorten(str(error), 400, placeholder=" …")
         raise ValueError(f"timm cannot build backbone '{name}' with {given}: {reason}") from error
+
+
+def require_inert(name: str, options: Mapping[str, Any]) -> None:
+    """Raises ValueError for a name or options with which timm would read files or the network: both may come from a
+    model file of somebody else's."""
+    if ":" in name or "/" in name:
+        raise ValueError(f"backbone '{name}' is an address; accepted are names of timm's own networks")
+    acting = sorted(o for o in options if o.startswith("pretrained") or o in ("checkpoint_path", "cache_dir"))
+    if acting:
+        raise ValueError(
+            f"backbone '{name}' has the options {acting}, which read weights; set backbone.pretrained or .checkpoint"
+        )
 
 
 class TimmBackbone(Backbone):
@@ -108,6 +122,7 @@ def _group(groups: dict[str, Any], name: str) -> int | None:
 
 def build_stem(arguments: dict[str, Any]) -> TimmBackbone:
     """The CNN under a transformer, from `{name: …, output_stride: …}`; ValueError for other arguments."""
+    require_inert(str(arguments.get("name")), arguments)
     try:
         return TimmBackbone(**arguments)
     except TypeError as error:

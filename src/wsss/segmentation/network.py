@@ -44,7 +44,10 @@ class SegmentationNet(nn.Module):
         super().__init__()
         import segmentation_models_pytorch as smp
 
+        from wsss.backbones.timm import require_inert
+
         arguments = {**(encoder_options or {}), **(options or {})}
+        require_inert(encoder, arguments)
         if architecture.startswith("DeepLab") and output_stride is not None:
             arguments["encoder_output_stride"] = output_stride
         try:

@@ -203,13 +203,14 @@ class _Store(Mapping[str, T], Generic[T]):
                 raise ValueError(f"{self.path}: holds {found[0]} version {found[1]}, expected {wanted}")
             try:
                 self._load_tables(f)
-            except (KeyError, OSError, RuntimeError, TypeError, ValueError, MemoryError) as e:
+            except (KeyError, OSError, RuntimeError, TypeError, ValueError, IndexError, MemoryError) as e:
                 raise ValueError(f"{self.path}: damaged ({str(e).splitlines()[0]})") from None
 
     def _load_tables(self, f: h5py.File) -> None:
         """Everything but the maps and the ids; KeyError, OSError or ValueError if it is damaged."""
         for name in f:
             _require_own(f, name)
+        _require_small(f)
         self.class_names: tuple[str, ...] = tuple(f["class_names"].asstr()[:].tolist())
         self.palette: np.ndarray | None = f["palette"][:] if "palette" in f else None
         self.attributes: dict[str, str] = json.loads(f["attributes"].asstr()[()])
@@ -371,10 +372,22 @@ def _require_own(f: h5py.File, name: str) -> None:
         raise ValueError(f"'{name}' takes its values from other files")
 
 
+def _require_small(f: h5py.File) -> None:
+    """Raises ValueError unless what is read whole, without checksums, has the size and type that writers give it."""
+    if f["class_names"].ndim != 1 or len(f["class_names"]) > CHUNK or f["attributes"].shape != ():
+        raise ValueError("class names or attributes are of another shape")
+    if "palette" in f and (f["palette"].shape != (len(f["class_names"]), 3) or f["palette"].dtype != np.uint8):
+        raise ValueError("the palette is of another shape")
+    if f["ids"].ndim != 1 or f["pixels"].dtype != np.uint8:
+        raise ValueError("ids or pixels are of another shape or type")
+
+
 def require_all_chunks(dataset: h5py.Dataset) -> None:
     """Raises ValueError unless every chunk was written: others would be read as zeros, of any amount."""
     if not dataset.chunks or not dataset.fletcher32:
         raise ValueError(f"'{dataset.name}' has no checksums")
+    if dataset.chunks[0] > CHUNK or dataset.ndim > 2 or dataset.shape[1:] not in ((), (3,)):
+        raise ValueError(f"'{dataset.name}' is of another shape")
     if dataset.chunks[1:] != dataset.shape[1:] or dataset.id.get_num_chunks() != -(-len(dataset) // dataset.chunks[0]):
         raise ValueError(f"'{dataset.name}' is not complete")
 

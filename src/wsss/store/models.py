@@ -1,7 +1,8 @@
 """Model files: safetensors that say how their network is built, so that they load alone.
 
 The one metadata entry `wsss` is a JSON object: kind (classifier, affinity or segmentation), settings (the
-stage's section) and classes (C names, background first). One entry, because safetensors writes several in
+stage's section), classes (C names, background first), weights (digest of the tensors) and digest (of the
+other four), so that no damaged byte is read as another network. One entry, because safetensors writes several in
 any order, and equal models shall be equal files.
 """
 
@@ -9,6 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +27,22 @@ def save_model(model: nn.Module, path: Path, kind: str, settings: Mapping[str, A
     """Writes weights and how to build the network, whole or not at all."""
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
     require_finite(tensors, str(path), "the network cannot be used")
-    about = json.dumps({"kind": kind, "settings": settings, "classes": classes}, ensure_ascii=False)
-    write_atomically(path, lambda temporary: save_file(tensors, temporary, {"wsss": about}))
+    about = {"kind": kind, "settings": settings, "classes": classes, "weights": _weights_digest(tensors)}
+    text = json.dumps(about | {"digest": _about_digest(about)}, ensure_ascii=False)
+    write_atomically(path, lambda temporary: save_file(tensors, temporary, {"wsss": text}))
+
+
+def _about_digest(about: Mapping[str, Any]) -> str:
+    return blake2b(json.dumps(about, sort_keys=True).encode(), digest_size=16).hexdigest()
+
+
+def _weights_digest(tensors: Mapping[str, torch.Tensor]) -> str:
+    """Of names, types, shapes and values."""
+    digest = blake2b(digest_size=16)
+    for name, tensor in sorted(tensors.items()):
+        digest.update(repr((name, str(tensor.dtype), tuple(tensor.shape))).encode())
+        digest.update(memoryview(tensor.flatten().view(torch.uint8).numpy()))
+    return digest.hexdigest()
 
 
 def read_about(path: Path) -> dict[str, Any]:
@@ -37,11 +53,22 @@ def read_about(path: Path) -> dict[str, Any]:
     """
     try:
         with safe_open(path, "pt") as file:
-            return json.loads((file.metadata() or {})["wsss"])
+            about = json.loads((file.metadata() or {})["wsss"])
+    except FileNotFoundError:
+        raise FileNotFoundError(f"{path}: no such file") from None
     except KeyError:
         raise ValueError(f"{path}: a safetensors file, but not a model written by wsss") from None
     except Exception as error:
-        raise ValueError(f"{path}: not a readable safetensors file ({error})") from error
+        raise ValueError(f"{path}: not a readable safetensors file ({str(error).splitlines()[0]})") from error
+    types = {"kind": str, "settings": dict, "classes": list}
+    if not isinstance(about, dict) or not all(isinstance(about.get(name), kind) for name, kind in types.items()):
+        raise ValueError(f"{path}: damaged (it does not say what network it holds)")
+    if not all(isinstance(name, str) for name in about["classes"]):
+        raise ValueError(f"{path}: damaged (its classes are no names)")
+    digest = about.pop("digest", None)
+    if digest is not None and digest != _about_digest(about):
+        raise ValueError(f"{path}: damaged (what it says of its network is not what was written)")
+    return about
 
 
 def read_model(path: Path, kind: str) -> tuple[dict[str, torch.Tensor], dict[str, Any], list[str]]:
@@ -56,4 +83,6 @@ def read_model(path: Path, kind: str) -> tuple[dict[str, torch.Tensor], dict[str
     with safe_open(path, "pt") as file:
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     require_finite(tensors, str(path), "remove the file, and it is made again")
+    if "weights" in about and about["weights"] != _weights_digest(tensors):
+        raise ValueError(f"{path}: damaged (its weights are not those that were written)")
     return tensors, about["settings"], about["classes"]
