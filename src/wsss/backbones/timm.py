@@ -122,9 +122,9 @@ def _group(groups: dict[str, Any], name: str) -> int | None:
 
 def build_stem(arguments: dict[str, Any]) -> TimmBackbone:
     """The CNN under a transformer, from `{name: …, output_stride: …}`; ValueError for other arguments."""
-    require_inert(str(arguments.get("name")), arguments)
     try:
+        require_inert(arguments["name"], arguments)
         return TimmBackbone(**arguments)
-    except TypeError as error:
+    except (TypeError, KeyError) as error:
         accepted = "{name: …, output_stride: …, options: …}"
         raise ValueError(f"backbone.options.stem is {arguments!r}; accepted is {accepted}") from error
