@@ -112,7 +112,7 @@ PREPARE = {
     "16-bit mask": ("folder", lambda r: mask(r, np.zeros((24, 32), np.uint16)), r"a\.png: mode I;16; a mask is"),
     "truncated mask": ("folder", lambda r: cut(r / "masks/a.png"), r"masks/a\.png: cut short or damaged"),
     "empty mask": ("folder", lambda r: (r / "masks/a.png").write_bytes(b""), r"masks/a\.png: empty file"),
-    "text as mask": ("folder", lambda r: (r / "masks/a.png").write_text("x"), r"masks/a\.png: no image but a text"),
+    "text as mask": ("folder", lambda r: (r / "masks/a.png").write_text("x"), r"masks/a\.png: no mask but a text"),
     "two rows": (
         "folder",
         lambda r: table(r, "image,labels\na,cat\na.jpg,dog\n"),

@@ -11,21 +11,19 @@ import csv
 import io
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
-from wsss.data.dataset import MAX_PIXELS, read_mask
+from wsss.data.images import EXACT, FORMATS, MAX_PIXELS, Seen, Unfit, inspect, read_mask
 from wsss.runtime.files import write_atomically
 from wsss.runtime.progress import log
 
-MODES = ("1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr", "HSV")
-"""What `read_image` turns to RGB, beside 16-bit greys."""
 SHOWN = 20
 """Problems that are printed; the file has all."""
 COLUMNS = ("file", "problem", "what to do")
@@ -45,8 +43,12 @@ class Problem(NamedTuple):
         return f"{self.file}: {self.problem}; {self.advice}"
 
 
-class _Bad(Exception):
-    """What is wrong with the file at hand, and what to do."""
+class Look(NamedTuple):
+    """What opening an entry told. depth: bits used of a 16-bit image; shown: values of its mask."""
+
+    problem: Problem | None = None
+    depth: int | None = None
+    shown: frozenset[int] | None = None
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,10 @@ class Preflight:
     ) -> None:
         self.out, self.skip, self.workers, self.done = out, on_bad_image == "skip", workers, done
         self.problems: list[Problem] = []
+        self.shown: dict[str, frozenset[int]] = {}
+        """Values of the masks that were opened, by image."""
+        self.shallow: list[str] = []
+        """16-bit images that use fewer bits."""
 
     def add(self, file: Path | str, problem: str, advice: str, image_id: str = "") -> None:
         """One more problem; with `image_id`, leaving that image out mends it."""
@@ -106,15 +112,47 @@ class Preflight:
             elif reason := id_problem(image_id):
                 self.add(where[image_id], f"image id {image_id!r} {reason}", "rename the file")
         with ThreadPoolExecutor(self.workers) as pool:
-            found = pool.map(lambda entry: _entry_problem(entry, num_classes, min_edge), entries)
-            for number, problem in enumerate(found, start=1):
-                self.problems += [problem] if problem else []
+            looks = pool.map(lambda entry: _look(entry, num_classes, min_edge), entries)
+            for number, (entry, look) in enumerate(zip(entries, looks, strict=True), start=1):
+                self._note(entry, look)
                 self.done(number, len(entries))
+        self._check_meaning(entries)
         self.stop()
         bad = {problem.image_id for problem in self.problems}
         if self.problems and all(entry.image_id in bad for entry in entries):
             raise ValueError(f"no image can be used; the first problem of {len(self.problems)}: {self.problems[0]}")
         return bad
+
+    def _note(self, entry: Entry, look: Look) -> None:
+        self.problems += [look.problem] if look.problem else []
+        if look.shown is not None:
+            self.shown[entry.image_id] = look.shown
+        if look.depth is not None and look.depth < 16:
+            self.shallow.append(entry.image_id)
+
+    def _check_meaning(self, entries: Sequence[Entry]) -> None:
+        """Masks of black and white are no masks of class ids: all objects would count as void."""
+        if self.shown and not any(values - {0, 255} for values in self.shown.values()):
+            white = next((e for e in entries if 255 in self.shown.get(e.image_id, ())), None)
+            if white is not None:
+                found = f"it and all other masks hold nothing but 0 and 255 ({len(self.shown)} masks); 255 is void"
+                self.add(white.mask, found, "save objects as their class's id, e.g. 1 for the first class")
+
+    def remarks(self, class_names: Sequence[str], rows: Sequence[dict[str, str]]) -> Iterator[str]:
+        """What the opened files say that a person should know; class_names: background first."""
+        number = {name: i for i, name in enumerate(class_names)}
+        labelled = [row for row in rows if row["image_id"] in self.shown and row["labels"]]
+        strange = [r for r in labelled if not self.shown[r["image_id"]] & {number[n] for n in r["labels"].split(";")}]
+        if strange:
+            yield (
+                f"{len(strange)} of {len(labelled)} masks show none of their image's classes, e.g. that of "
+                f"{strange[0]['image_id']}; do their class ids follow the order {', '.join(class_names[:4])} …?"
+            )
+        if self.shallow:
+            yield (
+                f"{len(self.shallow)} 16-bit image(s) use fewer bits, e.g. {self.shallow[0]}; they are read "
+                "as of 8, 10, 12 or 14 bits, whichever holds their highest value"
+            )
 
     def stop(self) -> None:
         """Writes the tables.
@@ -173,97 +211,92 @@ def _table(problems: Sequence[Problem]) -> str:
 
 def image_problem(path: Path, min_edge: int = 1) -> Problem | None:
     """What is wrong with one image, opened and decoded, if anything."""
-    return _entry_problem(Entry(path.name, path), 0, min_edge)
+    return _look(Entry(path.name, path), 0, min_edge).problem
 
 
-def _entry_problem(entry: Entry, num_classes: int, min_edge: int) -> Problem | None:
+def _look(entry: Entry, num_classes: int, min_edge: int) -> Look:
     path = entry.image
+    look = Look()
     try:
-        size, turned = _open_image(path, min_edge)
-        if entry.annotated and entry.annotated != size:
-            raise _Bad(
-                f"size {size[::-1]}, but its annotations are for {entry.annotated[::-1]}",
+        seen = _open_image(path, min_edge)
+        look = Look(depth=seen.depth)
+        if entry.annotated and entry.annotated != seen.size:
+            raise Unfit(
+                f"size {seen.size[::-1]}, but its annotations are for {entry.annotated[::-1]}",
                 "take image and annotations of one release",
             )
         if entry.mask:
             path = entry.mask
-            _open_mask(path, size, turned, num_classes)
-    except _Bad as bad:
-        return Problem(str(path), *bad.args, entry.image_id)
-    return None
+            look = Look(depth=seen.depth, shown=_open_mask(path, seen, num_classes))
+    except Unfit as bad:
+        return look._replace(problem=Problem(str(path), *bad.args, entry.image_id))
+    return look
 
 
-def _open_image(path: Path, min_edge: int) -> tuple[tuple[int, int], bool]:
-    """Height and width of a good image, and whether its EXIF tag turns it by a quarter."""
+def _open_image(path: Path, min_edge: int) -> Seen:
     _check_file(path, "image")
     try:
-        with Image.open(path) as image:
-            width, height = image.size
-            if image.mode not in MODES and not image.mode.startswith("I;16"):
-                raise _Bad(f"pixels of mode {image.mode} have no fixed range", "save it with 8 or 16 bits a channel")
-            if image.format != "MPO" and getattr(image, "n_frames", 1) > 1:
-                raise _Bad(f"{image.n_frames} frames or pages", "save the one that is meant as an image of its own")
-            if min(width, height) < min_edge:
-                raise _Bad(f"{width}×{height} px", f"both edges must have {min_edge} px or more")
-            turned = image.getexif().get(ExifTags.Base.Orientation, 1) >= 5
-            # a JPEG needs every byte of it read, but few of its pixels made
-            image.draft("RGB", (max(1, width // 8), max(1, height // 8)))
-            image.load()
+        return inspect(path, min_edge)
     except Exception as error:
         raise _reason(error, path, "image") from None
-    return ((width, height) if turned else (height, width)), turned
 
 
-def _open_mask(path: Path, size: tuple[int, int], turned: bool, num_classes: int) -> None:
+def _open_mask(path: Path, seen: Seen, num_classes: int) -> frozenset[int]:
+    """The values of a good mask."""
     _check_file(path, "mask")
     try:
-        with Image.open(path) as image:
-            if image.mode not in ("P", "L"):
-                raise _Bad(f"mode {image.mode}", "a mask is a palette (P) or grey (L) image of class ids")
         ids = read_mask(path)
     except Exception as error:
-        raise _reason(error, path, "mask") from None
-    top = int(ids.max(initial=0, where=ids != np.uint8(255)))
+        raise _reason(error.__cause__ or error, path, "mask") from None
+    shown = frozenset(np.flatnonzero(np.bincount(ids.ravel(), minlength=256)).tolist())
+    top = max(shown - {255}, default=0)
     if top > num_classes:
-        raise _Bad(f"class id {top}", f"accepted are 0..{num_classes} and 255 (void)")
-    if ids.shape != size:
-        advice = "turn it as its image's EXIF tag does" if turned and ids.shape == size[::-1] else "export it anew"
-        raise _Bad(f"size {ids.shape[::-1]}, but its image has {size[::-1]}", advice)
+        raise Unfit(f"class id {top}", f"accepted are 0..{num_classes} and 255 (void)")
+    if ids.shape != seen.size:
+        turned = seen.turned and ids.shape == seen.size[::-1]
+        advice = "turn it as its image's EXIF tag does" if turned else "export it anew"
+        raise Unfit(f"size {ids.shape[::-1]}, but its image has {seen.size[::-1]}", advice)
+    return shown
 
 
 def _check_file(path: Path, what: str) -> None:
     try:
         if not path.is_file():
             found = "a folder, not a file" if path.is_dir() else f"no such {what}"
-            raise _Bad(found, "put it there, or take it out of the lists")
+            raise Unfit(found, "put it there, or take it out of the lists")
         if path.stat().st_size == 0:
-            raise _Bad("empty file (0 bytes)", _AGAIN)
+            raise Unfit("empty file (0 bytes)", _AGAIN)
     except (OSError, ValueError) as error:  # a name that no file can have
-        raise _Bad(f"cannot be opened ({error})", "rename it, or mend its permissions") from None
+        raise Unfit(f"cannot be opened ({error})", "rename it, or mend its permissions") from None
 
 
-def _reason(error: Exception, path: Path, what: str) -> _Bad:
+def _reason(error: Exception, path: Path, what: str) -> Unfit:
     """What Pillow's error means to a person."""
-    if isinstance(error, _Bad):
+    if isinstance(error, Unfit):
         return error
     if isinstance(error, Image.DecompressionBombError):
-        return _Bad(f"more than {MAX_PIXELS:,} pixels", "cut it into tiles or shrink it")
+        return Unfit(f"more than {MAX_PIXELS:,} pixels", "cut it into tiles or shrink it")
     if isinstance(error, UnidentifiedImageError):
-        return _Bad(f"not an {what} but {_kind(path)}" if what == "image" else f"no image but {_kind(path)}", _AGAIN)
+        formats = FORMATS if what == "image" else EXACT
+        found = f"not an image but {_kind(path)}" if what == "image" else f"no mask but {_kind(path)}"
+        return Unfit(found, f"accepted are {', '.join(formats)}; {_AGAIN}")
     if isinstance(error, PermissionError):
-        return _Bad("cannot be opened (permission denied)", "mend its permissions")
+        return Unfit("cannot be opened (permission denied)", "mend its permissions")
     text = str(error).partition(f"{path}: ")[2] or str(error) or type(error).__name__
-    return _Bad(f"cut short or damaged ({text.splitlines()[0]})", _AGAIN)
+    return Unfit(f"cut short or damaged ({text.splitlines()[0]})", _AGAIN)
 
 
 def _kind(path: Path) -> str:
-    """What a file that is no image seems to be."""
+    """What a file that is no image, or not one of the accepted formats, seems to be."""
     with path.open("rb") as file:
         head = file.read(512)
+    known = ((b"\xff\xd8\xff", "a JPEG"), (b"RIFF", "a WebP"), (b"%!PS", "PostScript"), (b"%PDF", "a PDF"))
+    if name := next((name for magic, name in known if head.startswith(magic)), None):
+        return name
     if head.lstrip()[:1] == b"<":
         return "a web page or XML"
     printable = all(byte >= 32 or byte in b"\t\r\n\f" for byte in head)
-    return "a text file" if printable else "something else, or an image of an unknown format"
+    return "a text file" if printable else "something else, or an image of a format that is not accepted"
 
 
 def check_rows(class_names: Sequence[str], rows: Sequence[dict[str, str]]) -> list[str]:

@@ -12,22 +12,17 @@ from __future__ import annotations
 import csv
 import io
 import json
-import warnings
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-from PIL import ExifTags, Image, ImageOps
 
+from wsss.data.images import image_size, read_image, read_mask
 from wsss.runtime.files import write_atomically
 
-warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)  # up to MAX_PIXELS nothing is wrong
-MAX_PIXELS = 2 * Image.MAX_IMAGE_PIXELS
-"""Pillow refuses larger images as decompression bombs (178,956,970 pixels)."""
+__all__ = ["COLUMNS", "Dataset", "Record", "image_size", "read_image", "read_mask", "write_index"]
 COLUMNS = ("image_id", "image", "mask", "labels", "split", "measured", "height", "width")
 
 
@@ -118,28 +113,6 @@ def _resolve(folder: Path, text: str) -> Path:
     return inside if inside.exists() else Path(text)
 
 
-def image_size(path: Path) -> tuple[int, int]:
-    """Height and width as `read_image` will give them, from the header alone.
-
-    Raises:
-        ValueError: not an image, or one of more than MAX_PIXELS.
-    """
-    with readable(path), Image.open(path) as image:
-        turned = image.getexif().get(ExifTags.Base.Orientation, 1) >= 5
-        return image.size if turned else image.size[::-1]
-
-
-@contextmanager
-def readable(path: Path, what: str = "image") -> Iterator[None]:
-    """Turns what Pillow raises for a bad file into one line."""
-    try:
-        yield
-    except Image.DecompressionBombError:
-        raise ValueError(f"{path}: more than {MAX_PIXELS:,} pixels; cut it into tiles or shrink it") from None
-    except Exception as error:  # a broken file may lead Pillow's readers anywhere
-        raise ValueError(f"{path}: not a readable {what} ({str(error) or type(error).__name__})") from error
-
-
 def write_index(
     folder: Path, name: str, class_names: list[str], palette: np.ndarray, rows: list[dict[str, str]]
 ) -> None:
@@ -155,32 +128,3 @@ def write_index(
     writer.writeheader()
     writer.writerows(rows)
     write_atomically(folder / "index.csv", text.getvalue())
-
-
-def read_image(path: Path) -> np.ndarray:
-    """An image as (H, W, 3) uint8 RGB, turned as its EXIF tag says; what is transparent becomes white.
-
-    Raises:
-        ValueError: the file is not a whole image.
-    """
-    with readable(path), Image.open(path) as image:
-        turned = ImageOps.exif_transpose(image)
-        if turned.mode.startswith("I;16"):  # Pillow would cut 16-bit greys off at 255
-            turned = Image.fromarray((np.asarray(turned) >> 8).astype(np.uint8))
-        if turned.has_transparency_data:
-            ground = Image.new("RGBA", turned.size, "white")
-            turned = Image.alpha_composite(ground, turned.convert("RGBA"))
-        return np.array(turned.convert("RGB"))
-
-
-def read_mask(path: Path) -> np.ndarray:
-    """A palette or grey mask as (H, W) uint8 class ids, 255 = void.
-
-    Raises:
-        ValueError: the file is not a whole image, or has colours instead of class ids.
-    """
-    with readable(path, "mask"), Image.open(path) as image:
-        mode, ids = image.mode, np.array(image)
-    if mode not in ("P", "L"):
-        raise ValueError(f"{path}: mode {mode}; a mask is a palette (P) or grey (L) image")
-    return ids

@@ -1,0 +1,174 @@
+"""The one decoder of images and masks: whatever passes the preflight is read by every later stage, and alike."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from PIL import ExifTags, Image, PngImagePlugin
+
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)  # up to MAX_PIXELS nothing is wrong
+warnings.filterwarnings("ignore", "Truncated File Read|Corrupt EXIF data", UserWarning)
+PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY  # ICC and XMP blocks of more than 1 MiB are common
+MAX_PIXELS = 2 * Image.MAX_IMAGE_PIXELS
+"""Pillow refuses larger images as decompression bombs (178,956,970 pixels)."""
+FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "WEBP", "GIF")
+"""Of images; cameras' MPO is opened as JPEG. Others of Pillow's readers start programs or fetch files."""
+EXACT = ("PNG", "TIFF", "BMP", "GIF")
+"""Of masks: they give back the class ids that were saved."""
+MODES = ("1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr", "HSV")
+"""What becomes RGB, beside 16-bit greys."""
+DEPTHS = (8, 10, 12, 14, 16)
+"""Bits that sensors and scanners give; a 16-bit file says nothing of how many are used."""
+DARK = 64
+"""A 16-bit colour file whose highest 8-bit value lies below uses 14 bits or fewer."""
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""What brings an image upright, by its EXIF orientation; other values mean nothing."""
+
+
+class Unfit(Exception):
+    """An image that is whole but not usable; args: what is wrong, and what to do."""
+
+    def __str__(self) -> str:
+        return "; ".join(self.args)
+
+
+class Seen(NamedTuple):
+    """What an image is: height and width as read, whether its tags turn it by a quarter, bits used of 16 or None."""
+
+    size: tuple[int, int]
+    turned: bool
+    depth: int | None
+
+
+@contextmanager
+def readable(path: Path, what: str = "image") -> Iterator[None]:
+    """Turns what Pillow raises for a bad file into one line."""
+    try:
+        yield
+    except Image.DecompressionBombError:
+        raise ValueError(f"{path}: more than {MAX_PIXELS:,} pixels; cut it into tiles or shrink it") from None
+    except Unfit as unfit:
+        raise ValueError(f"{path}: {unfit}") from unfit
+    except Exception as error:  # a broken file may lead Pillow's readers anywhere
+        raise ValueError(f"{path}: not a readable {what} ({str(error) or type(error).__name__})") from error
+
+
+def image_size(path: Path) -> tuple[int, int]:
+    """Height and width as `read_image` will give them, from the header alone.
+
+    Raises:
+        ValueError: not an image, or one of more than MAX_PIXELS.
+    """
+    with readable(path), Image.open(path, formats=FORMATS) as image:
+        return _size(image)
+
+
+def read_image(path: Path) -> np.ndarray:
+    """An image as (H, W, 3) uint8 RGB, turned as its EXIF tag says; what is transparent becomes white.
+
+    Raises:
+        ValueError: the file is not a whole image.
+    """
+    with readable(path), Image.open(path, formats=FORMATS) as image:
+        return _decoded(image, _is_deep(image))[0]
+
+
+def inspect(path: Path, min_edge: int = 1) -> Seen:
+    """What an image is, decoded by the same steps as in `read_image`; of a JPEG few pixels are made.
+
+    Raises:
+        Unfit: several frames, too small, or pixels without a fixed range.
+        Exception: whatever Pillow raises for a broken file.
+    """
+    with Image.open(path, formats=FORMATS) as image:
+        deep = _is_deep(image)  # before the search for EXIF loads a PNG
+        size, turned = _size(image), _turned(image)
+        if image.format != "MPO" and getattr(image, "n_frames", 1) > 1:
+            raise Unfit(f"{image.n_frames} frames or pages", "save the one that is meant as an image of its own")
+        if min(size) < min_edge:
+            raise Unfit(f"{size[1]}×{size[0]} px", f"both edges must have {min_edge} px or more")
+        # a JPEG needs every byte of it read, but few of its pixels made
+        image.draft("RGB", (max(1, image.width // 8), max(1, image.height // 8)))
+        return Seen(size, turned, _decoded(image, deep)[1])
+
+
+def read_mask(path: Path) -> np.ndarray:
+    """A palette or grey mask as (H, W) uint8 class ids, 255 = void.
+
+    Raises:
+        ValueError: the file is not a whole image, or has colours instead of class ids.
+    """
+    with readable(path, "mask"), Image.open(path, formats=EXACT) as image:
+        if image.mode not in ("P", "L"):
+            raise Unfit(f"mode {image.mode}", "a mask is a palette (P) or grey (L) image of class ids")
+        return np.array(image)
+
+
+def orientation(image: Image.Image) -> int:
+    """1..8 as EXIF counts; 1 where the tag is absent, broken or means nothing, and where Pillow turns by itself."""
+    if image.format == "TIFF":
+        return 1
+    try:
+        value = image.getexif().get(ExifTags.Base.Orientation)
+    except Exception:  # EXIF blocks are broken in every way
+        return 1
+    return value if isinstance(value, int) and value in _TURNS else 1
+
+
+def _turned(image: Image.Image) -> bool:
+    if image.format == "TIFF":
+        return image.tag_v2.get(ExifTags.Base.Orientation) in (5, 6, 7, 8)
+    return orientation(image) >= 5
+
+
+def _size(image: Image.Image) -> tuple[int, int]:
+    """Height and width once upright."""
+    return image.size if orientation(image) >= 5 else image.size[::-1]
+
+
+def _decoded(image: Image.Image, deep: bool) -> tuple[np.ndarray, int | None]:
+    """RGB (H, W, 3) uint8 of an opened image, and the bits used of a grey file with 16; deep: a colour file of 16."""
+    if image.mode not in MODES and not image.mode.startswith("I;16"):
+        raise Unfit(f"pixels of mode {image.mode} have no fixed range", "save it with 8 or 16 bits a channel")
+    turn = orientation(image)
+    image.load()
+    upright = image.transpose(_TURNS[turn]) if turn in _TURNS else image
+    depth = None
+    if upright.mode.startswith("I;16"):  # Pillow would cut 16-bit greys off at 255
+        grey = np.asarray(upright)
+        depth = next(bits for bits in DEPTHS if grey.max(initial=0) < 2**bits)
+        upright = Image.fromarray((grey >> (depth - 8)).astype(np.uint8))
+    elif deep and 0 < max(high for _, high in _extremes(upright)) < DARK:
+        raise Unfit("a 16-bit file that uses 14 bits or fewer", "save it with 8 bits a channel, from black to white")
+    if upright.has_transparency_data:
+        ground = Image.new("RGBA", upright.size, "white")
+        upright = Image.alpha_composite(ground, upright.convert("RGBA"))
+    return np.array(upright.convert("RGB")), depth
+
+
+def _is_deep(image: Image.Image) -> bool:
+    """Whether a colour file has 16 bits a channel, of which Pillow keeps the upper eight."""
+    if image.format == "TIFF":
+        bits = image.tag_v2.get(ExifTags.Base.BitsPerSample, (8,))
+        return max(bits if isinstance(bits, tuple) else (bits,)) > 8
+    return any(";16" in str(tile.args) for tile in image.tile)
+
+
+def _extremes(image: Image.Image) -> list[tuple[int, int]]:
+    """Lowest and highest value of each colour channel; alpha is none."""
+    found = image.getextrema()
+    channels = [found] if len(image.getbands()) == 1 else list(found)
+    return channels[:-1] if image.getbands()[-1] in ("A", "a") else channels
