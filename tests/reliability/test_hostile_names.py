@@ -43,6 +43,7 @@ def make_run(root: Path) -> dict:
         "train_classifier": {"training": {"epochs": 1, "batch_size": 2}},
         "infer_cam": {"scales": [1.0]},
         "choose_threshold": 0.3,
+        "upper_bound": False,
         "train_affinity": None,
         "refine_cam": None,
         "train_segmentation": None,
