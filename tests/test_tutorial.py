@@ -15,7 +15,8 @@ import pytest
 import yaml
 from PIL import Image
 
-from wsss.data.sources.shapes.images import CLASS_NAMES, VOID, render
+from wsss.data.sources.shapes.images import CLASS_NAMES, render
+from wsss.runtime.labels import IGNORE
 
 ROOT = Path(__file__).parents[1]
 TUTORIAL = ROOT / "docs" / "tutorial.md"
@@ -39,7 +40,7 @@ def own(tmp_path_factory):
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(image).save(folder / path)
         if i < 28:
-            names = (CLASS_NAMES[c - 1] for c in np.unique(mask) if c not in (0, VOID))
+            names = (CLASS_NAMES[c - 1] for c in np.unique(mask) if c not in (0, IGNORE))
             rows.append(f"{path.relative_to('photos')},{' '.join(names)}")
     (folder / "labels.csv").write_text("\n".join(rows), encoding="utf-8-sig")
     return folder

@@ -11,8 +11,9 @@ from PIL import Image
 
 from wsss.data.palette import voc_palette
 from wsss.data.sources.shapes import images as shapes
-from wsss.data.sources.shapes.images import CLASS_NAMES, HABITAT_PROBABILITY, MAX_OCCLUSION, OBJECT_COUNTS, VOID, render
+from wsss.data.sources.shapes.images import CLASS_NAMES, HABITAT_PROBABILITY, MAX_OCCLUSION, OBJECT_COUNTS, render
 from wsss.data.sources.shapes.objects import HEAD_CENTRE, MARKERS, propose
+from wsss.runtime.labels import IGNORE
 
 TRAIN, VAL, SEED = 9, 4, 3
 
@@ -94,7 +95,7 @@ def test_labels_are_the_classes_in_the_mask(written: Path) -> None:
         rows = list(csv.DictReader(file))
     assert len(rows) == TRAIN + VAL
     for row in rows:
-        ids = set(np.unique(read(written, row["image"])[1])) - {0, VOID}
+        ids = set(np.unique(read(written, row["image"])[1])) - {0, IGNORE}
         assert ids
         assert row["labels"].split() == [CLASS_NAMES[i - 1] for i in sorted(ids)]
 
@@ -110,7 +111,7 @@ def test_voc_palette_known_colours() -> None:
     palette = voc_palette()
     known = {0: (0, 0, 0), 1: (128, 0, 0), 5: (128, 0, 128), 15: (192, 128, 128), 20: (0, 64, 128)}
     assert {i: tuple(palette[i].tolist()) for i in known} == known
-    assert tuple(palette[VOID].tolist()) == (224, 224, 192)
+    assert tuple(palette[IGNORE].tolist()) == (224, 224, 192)
     assert len(np.unique(palette, axis=0)) == 256
     np.testing.assert_array_equal(voc_palette(6), palette[:6])
     with pytest.raises(ValueError, match="257"):
@@ -123,7 +124,7 @@ def test_void_exactly_where_the_neighbourhood_holds_two_labels() -> None:
     mask = shapes._with_void(labels)
     for y, x in np.ndindex(*labels.shape):
         around = labels[max(y - 1, 0) : y + 2, max(x - 1, 0) : x + 2]
-        assert mask[y, x] == (labels[y, x] if len(np.unique(around)) == 1 else VOID)
+        assert mask[y, x] == (labels[y, x] if len(np.unique(around)) == 1 else IGNORE)
 
 
 def test_sizes_dtypes_and_values() -> None:
@@ -132,10 +133,10 @@ def test_sizes_dtypes_and_values() -> None:
         image, mask = render(SEED, index)
         assert image.dtype == mask.dtype == np.uint8
         assert image.shape == (*mask.shape, 3)
-        assert set(np.unique(mask)) <= {0, VOID, *range(1, len(CLASS_NAMES) + 1)}
+        assert set(np.unique(mask)) <= {0, IGNORE, *range(1, len(CLASS_NAMES) + 1)}
         # Two classes never touch: void lies between them.
         for a, b in ((mask[1:], mask[:-1]), (mask[:, 1:], mask[:, :-1])):
-            assert ((a == b) | (a == VOID) | (b == VOID)).all()
+            assert ((a == b) | (a == IGNORE) | (b == IGNORE)).all()
         sizes.add(mask.shape)
     assert sizes == set(shapes.SIZES)
 

@@ -14,19 +14,11 @@ from torch.nn import functional as F
 from wsss.backbones.checkpoints import load_published
 from wsss.backbones.mit import MiT
 from wsss.backbones.mit_checkpoints import afa_state_dict
-from wsss.methods.afa.affinity import (
-    AffinityHead,
-    affinity_labels,
-    affinity_loss,
-    class_scores,
-    pair_counts,
-    propagate,
-    radius_mask,
-    transition_matrix,
-)
+from wsss.methods.afa.affinity import AffinityHead, class_scores, propagate, transition_matrix
 from wsss.methods.afa.labels import multi_scale_maps, refine_in_boxes
 from wsss.methods.afa.network import AFA
 from wsss.methods.afa.settings import Settings
+from wsss.methods.attention_affinity import affinity_labels, affinity_loss, pair_counts, radius_mask
 
 Meta = dict[str, Any]
 

@@ -10,7 +10,7 @@ from formula import formula_state_dict, meta_shapes
 
 from wsss.backbones.checkpoints import load_published
 from wsss.backbones.rules import rename
-from wsss.methods.afa.affinity import affinity_labels, pair_counts, radius_mask
+from wsss.methods.attention_affinity import affinity_labels, pair_counts, radius_mask
 from wsss.methods.clip.gradcam import stretch
 from wsss.methods.weclip.losses import (
     RADIUS,

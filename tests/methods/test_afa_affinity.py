@@ -5,15 +5,8 @@ import itertools
 import pytest
 import torch
 
-from wsss.methods.afa.affinity import (
-    AffinityHead,
-    affinity_labels,
-    affinity_loss,
-    class_scores,
-    propagate,
-    radius_mask,
-    transition_matrix,
-)
+from wsss.methods.afa.affinity import AffinityHead, class_scores, propagate, transition_matrix
+from wsss.methods.attention_affinity import affinity_labels, affinity_loss, radius_mask
 
 
 @pytest.mark.parametrize("height, width, radius", [(3, 5, 1), (7, 4, 2), (5, 6, 0), (4, 3, 9)])

@@ -13,8 +13,9 @@ from wsss.config.stages import Row
 from wsss.data.dataset import Dataset, write_index
 from wsss.data.palette import voc_palette
 from wsss.measure.table import evaluate
+from wsss.runtime.labels import IGNORE
 from wsss.stages.collect import collect
-from wsss.store.maps import IGNORE, LabelWriter, ScoreWriter
+from wsss.store.maps import LabelWriter, ScoreWriter
 
 HOSTILE_CLASS = "<script>document.title='owned'</script>"
 CLASSES = ("background", HOSTILE_CLASS, "quo\"te'd & co", "猫", "кот")

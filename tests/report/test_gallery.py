@@ -19,8 +19,8 @@ from wsss.report.charts import heatmap, line_chart, ticks
 from wsss.report.content import gallery_views, report_page
 from wsss.report.gallery import Item, build_gallery, choose, image_iou, uncertainty
 from wsss.report.run import RunResults
+from wsss.runtime.labels import IGNORE
 from wsss.stages.report import report
-from wsss.store.maps import IGNORE
 
 
 @pytest.fixture(scope="module")

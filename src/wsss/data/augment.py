@@ -8,9 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from wsss.runtime.labels import IGNORE
 from wsss.runtime.pixels import normalise_, resize_marks, resize_pixels
-
-IGNORE = 255
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from wsss.runtime.labels import IGNORE
 from wsss.runtime.tensors import box_mask
-
-IGNORE = 255
 
 
 def power_background(scores: Tensor, alpha: float) -> Tensor:

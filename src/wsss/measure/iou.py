@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-IGNORE = 255
+from wsss.runtime.labels import IGNORE
+
 THRESHOLDS = np.arange(60) / 100  # α of the curve: 0.00 … 0.59
 
 

@@ -8,9 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from wsss.localise.seeds import IGNORE, ignore_outside, irn_confident_labels
+from wsss.localise.seeds import ignore_outside, irn_confident_labels
 from wsss.refine.par import DILATIONS, par
 from wsss.runtime import distributed
+from wsss.runtime.labels import IGNORE
 from wsss.runtime.tensors import resize
 
 ABSENT = -1e4  # probability 0 after a softmax; unlike −inf, it can be interpolated

@@ -16,7 +16,8 @@ from wsss.measure.evaluation import open_store
 from wsss.report.gallery import image_iou
 from wsss.report.run import RunResults, is_bound, title
 from wsss.runtime.files import write_atomically
-from wsss.store.maps import IGNORE, ScoreMap
+from wsss.runtime.labels import IGNORE
+from wsss.store.maps import ScoreMap
 
 # Okabe & Ito's colours, told apart by colour-blind people.
 BLUE, ORANGE, GREY, GREEN = "#0072B2", "#D55E00", "#8A8F94", "#009E73"

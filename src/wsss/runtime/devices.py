@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import os
 import tempfile
@@ -13,6 +12,7 @@ from pathlib import Path
 import torch
 
 from wsss.runtime import distributed
+from wsss.runtime.locks import try_lock
 
 log = logging.getLogger("wsss")
 _held: list[int] = []  # open lock files; the system closes them when the process ends, however it ends
@@ -101,9 +101,7 @@ def _try_lock(path: Path) -> int | None:
         descriptor = os.open(path, os.O_RDONLY)
     except FileNotFoundError:
         descriptor = os.open(path, os.O_RDONLY | os.O_CREAT, 0o644)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(descriptor)
-        return None
-    return descriptor
+    if try_lock(descriptor):
+        return descriptor
+    os.close(descriptor)
+    return None

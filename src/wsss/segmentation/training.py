@@ -13,10 +13,10 @@ from torch import Tensor
 from wsss.backbones.base import Backbone
 from wsss.backbones.build import build_backbone, freeze_batch_norm
 from wsss.config.stages import TrainSegmentation
-from wsss.data.augment import IGNORE
 from wsss.data.dataset import Dataset
 from wsss.data.loading import Samples, StoredLabels, derive_seed, mask_reader
 from wsss.runtime import distributed
+from wsss.runtime.labels import IGNORE
 from wsss.segmentation.load import build_segmentation
 from wsss.segmentation.network import SegmentationNet
 from wsss.store.models import save_model

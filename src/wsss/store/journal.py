@@ -7,7 +7,6 @@ dropped when the file is reopened.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import logging
 import os
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 from wsss.runtime.files import write_error
+from wsss.runtime.locks import lock
 
 _PREFIX = struct.Struct("<IIIIQI")  # bytes of the id; k, H, W; bytes of the record; CRC-32 of id and record
 log = logging.getLogger("wsss")
@@ -127,11 +127,7 @@ def _locked(path: Path) -> BinaryIO:
     """The file, opened for appending and held against other processes; waits for one that holds it."""
     while True:
         file = path.open("a+b", buffering=0)
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            log.info("waits for another process that writes %s", path)
-            fcntl.flock(file, fcntl.LOCK_EX)
+        lock(file, f"waits for another process that writes {path}")
         if path.exists() and os.path.samestat(os.fstat(file.fileno()), path.stat()):
             return file
         file.close()  # its writer finished and removed it meanwhile

@@ -37,10 +37,10 @@ from typing import Generic, NamedTuple, Self, TypeVar
 import h5py
 import numpy as np
 
+from wsss.runtime.labels import IGNORE
 from wsss.store.hdf5 import CHUNK, VERSION, Header, Record, checked, hash_id, make_record, write_file
 from wsss.store.journal import Journal, read_journal
 
-IGNORE = 255
 LABELS, SCORES = "wsss-labels", "wsss-scores"
 LEVELS = 255
 """Of scores between 0 and 1."""

@@ -9,7 +9,6 @@ Processes of one training take the same decisions at the same step; only the fir
 from __future__ import annotations
 
 import csv
-import fcntl
 import io
 import os
 import signal
@@ -27,6 +26,7 @@ from torch import Tensor, nn
 from wsss.data.loading import derive_seed
 from wsss.runtime import distributed
 from wsss.runtime.files import write_atomically
+from wsss.runtime.locks import lock
 from wsss.runtime.process import Terminated
 from wsss.runtime.progress import Progress, log
 from wsss.runtime.tensors import AMP_TYPES, require_finite
@@ -220,12 +220,8 @@ def state_lock(state: Path) -> Iterator[None]:
         return
     state.mkdir(parents=True, exist_ok=True)
     with (state / "lock").open("a+") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            file.seek(0)
-            log.info("waits for process %s, which still trains in %s", file.read().strip() or "?", state)
-            fcntl.flock(file, fcntl.LOCK_EX)
+        file.seek(0)
+        lock(file, f"waits for process {file.read().strip() or '?'}, which still trains in {state}")
         file.truncate(0)
         file.write(str(os.getpid()))
         file.flush()

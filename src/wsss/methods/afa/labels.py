@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from wsss.localise.fusion import multi_scale_cam
-from wsss.methods.afa.affinity import class_scores, propagate, radius_mask, transition_matrix
+from wsss.methods.afa.affinity import class_scores, propagate, transition_matrix
+from wsss.methods.attention_affinity import radius_mask
 from wsss.refine.par import DILATIONS, par
 from wsss.runtime.tensors import resize
 

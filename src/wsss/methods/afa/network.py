@@ -12,13 +12,10 @@ from wsss.backbones.base import Backbone
 from wsss.backbones.mit import MiT
 from wsss.data.batch import Batch
 from wsss.localise.seeds import ignore_outside, irn_confident_labels
-from wsss.methods.afa.affinity import (
-    AffinityHead,
-    affinity_labels,
-    affinity_loss,
-)
+from wsss.methods.afa.affinity import AffinityHead
 from wsss.methods.afa.labels import multi_scale_maps, propagated_scores, refine_in_boxes
 from wsss.methods.afa.settings import Settings
+from wsss.methods.attention_affinity import affinity_labels, affinity_loss
 from wsss.methods.base import Method
 from wsss.methods.shared import balanced_cross_entropy, denormalise, refine_cams_with_bkg
 from wsss.runtime.tensors import resize

@@ -30,7 +30,7 @@ def normalised_seed(maps: Tensor) -> Tensor:
     """
     foreground = maps.detach()[:, 1:].relu()
     top = foreground.amax((2, 3), keepdim=True)
-    return with_background((foreground - EPS).relu() / (top + EPS))
+    return keep_strongest((foreground - EPS).relu() / (top + EPS))
 
 
 def max_norm(maps: Tensor) -> Tensor:
@@ -38,7 +38,7 @@ def max_norm(maps: Tensor) -> Tensor:
     return min_max_normalise(maps.relu(), margin=EPS).relu()
 
 
-def with_background(foreground: Tensor) -> Tensor:
+def keep_strongest(foreground: Tensor) -> Tensor:
     """o(·), (B, K, h, w) → (B, C, h, w): 1 − the pixel's maximum, then only what equals the maximum."""
     strongest = foreground.amax(1, keepdim=True)
     return torch.cat([1 - strongest, foreground * (foreground == strongest)], dim=1)
@@ -72,7 +72,7 @@ def cross_loss(seed: Tensor, revised: Tensor, hardest: float | None = 0.2, insid
         hardest: OHEM, the fraction of largest errors per image that counts; None counts all.
         inside: boolean (h, w), the pixels that count.
     """
-    target = with_background(seed.detach()[:, 1:])
+    target = keep_strongest(seed.detach()[:, 1:])
     errors = (_pixels(target, inside) - _pixels(revised, inside)).abs().flatten(1)
     if hardest is None:
         return errors.mean()

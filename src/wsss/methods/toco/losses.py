@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from wsss.localise.seeds import IGNORE
 from wsss.runtime import distributed
+from wsss.runtime.labels import IGNORE
 
 
 def token_pairs(labels: Tensor) -> Tensor:

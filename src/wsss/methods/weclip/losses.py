@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from wsss.localise.seeds import IGNORE
-from wsss.methods.afa.affinity import affinity_labels, affinity_loss
+from wsss.methods.attention_affinity import affinity_labels, affinity_loss
 from wsss.methods.shared import balanced_cross_entropy
+from wsss.runtime.labels import IGNORE
 from wsss.runtime.tensors import resize
 from wsss.segmentation.token_decoder import cell_affinity
 

@@ -13,9 +13,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from wsss.backbones.base import Backbone
-from wsss.localise.seeds import IGNORE, confident_labels, power_background, with_background
+from wsss.localise.seeds import confident_labels, power_background, with_background
 from wsss.refine.walk import half_plane_offsets, pair_mask, pair_slices
 from wsss.runtime import distributed
+from wsss.runtime.labels import IGNORE
 from wsss.runtime.tensors import resize
 
 

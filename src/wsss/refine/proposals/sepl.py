@@ -7,8 +7,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from wsss.localise.seeds import IGNORE
 from wsss.refine.proposals.masks import Masks
+from wsss.runtime.labels import IGNORE
 
 Rule = Literal["imp2", "imp", "max_iou"]
 MASK_SHARE, CLASS_SHARE = 0.5, 0.85

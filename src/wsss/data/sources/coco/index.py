@@ -22,12 +22,11 @@ from wsss.data.palette import voc_palette
 from wsss.data.sources.base import Index
 from wsss.data.sources.coco.settings import Settings
 from wsss.runtime.files import write_atomically
+from wsss.runtime.labels import IGNORE
 from wsss.runtime.progress import counter
 
 if TYPE_CHECKING:
     from pycocotools.coco import COCO
-
-VOID = 255
 
 
 def read(settings: Settings, out: Path, _workers: int, preflight: Preflight) -> Index:
@@ -162,7 +161,7 @@ def rasterise(coco: COCO, image_id: int, class_of: dict[int, int]) -> np.ndarray
     for annotation in sorted(coco.imgToAnns[image_id], key=order):
         if annotation["segmentation"]:
             crowd = annotation.get("iscrowd", 0)
-            mask[coco.annToMask(annotation) > 0] = VOID if crowd else class_of[annotation["category_id"]]
+            mask[coco.annToMask(annotation) > 0] = IGNORE if crowd else class_of[annotation["category_id"]]
     return mask
 
 

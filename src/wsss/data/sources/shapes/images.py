@@ -20,6 +20,7 @@ from PIL import Image
 from wsss.data.palette import voc_palette
 from wsss.data.sources.shapes.background import Rng, draw_background
 from wsss.data.sources.shapes.objects import Placed, draw_object, propose
+from wsss.runtime.labels import IGNORE
 
 CLASS_NAMES: tuple[str, ...] = ("beetle", "bus", "kite", "cat", "eel")
 """Ellipse on sand, rounded box on brick, triangle in the sky, waisted on grass, wavy bar in water."""
@@ -33,7 +34,6 @@ MAX_OCCLUSION = 0.22
 """The share of an earlier object's area in frame that later ones may cover together."""
 GAIN = (0.85, 1.15)
 NOISE_SIGMA = 10.0
-VOID = 255
 JPEG_QUALITY = 92
 
 _PLACEMENT_TRIES = 200
@@ -106,7 +106,7 @@ def _with_void(labels: np.ndarray) -> np.ndarray:
     mask = labels.copy()
     for dy in range(3):
         for dx in range(3):
-            mask[padded[dy : dy + height, dx : dx + width] != labels] = VOID
+            mask[padded[dy : dy + height, dx : dx + width] != labels] = IGNORE
     return mask
 
 
@@ -168,7 +168,7 @@ def _write_image(root: Path, rng_seed: int, index: int) -> list[str]:
         Image.fromarray(image).save(path, format="JPEG", quality=JPEG_QUALITY)
     with _replacing(root / "SegmentationClass" / f"{name}.png") as path:
         palette_mask.save(path, format="PNG")
-    return [CLASS_NAMES[i - 1] for i in np.unique(mask) if i not in (0, VOID)]
+    return [CLASS_NAMES[i - 1] for i in np.unique(mask) if i not in (0, IGNORE)]
 
 
 def _write_lines(path: Path, lines: Iterable[str]) -> None:
