@@ -90,6 +90,13 @@ class Dataset:
         """The images of `train` or `val`."""
         return [r for r in self.records if r.split == name]
 
+    def record(self, image_id: str) -> Record:
+        """The image of this id; ValueError if there is none."""
+        for record in self.records:
+            if record.image_id == image_id:
+                return record
+        raise ValueError(f"no image '{image_id}' in {self.name}; ids stand in {self.folder / 'index.csv'}")
+
     def _record(self, row: dict[str, str], position: dict[str, int]) -> Record:
         labels = np.zeros(len(position), np.float32)
         labels[[position[name] for name in row["labels"].split(";") if name]] = 1

@@ -146,3 +146,17 @@ def _picture(image: np.ndarray, found: np.ndarray | ScoreMap, palette: np.ndarra
     hatch = (found == IGNORE) & ((rows + columns) % 6 < 3)
     mixed[hatch] = 240
     return mixed.astype(np.uint8)
+
+
+def draw_affinity(image: np.ndarray, affinity: np.ndarray, row: int, column: int, path: Path) -> None:
+    """Writes a PNG: the image (H, W, 3) uint8 with one pixel marked, and affinities (H, W) in [0, 1] over it."""
+    height, width = image.shape[:2]
+    figure, axes = plt.subplots(1, 2, figsize=(6, 3 * height / width), layout="constrained")
+    for axis in axes:
+        axis.imshow(image)
+        axis.plot(column, row, marker="+", color="white", markersize=12, markeredgewidth=3)
+        axis.plot(column, row, marker="+", color="black", markersize=10, markeredgewidth=1)
+        axis.set_axis_off()
+    axes[1].imshow(affinity, cmap="inferno", vmin=0, vmax=1, alpha=0.75)
+    write_atomically(path, lambda file: figure.savefig(file, format="png", dpi=150))
+    plt.close(figure)

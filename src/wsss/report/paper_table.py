@@ -1,0 +1,54 @@
+"""A paper's table as measured by runs, beside what it says; and its figure over test scales."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+
+mpl.use("Agg")
+import matplotlib.pyplot as plt
+import pandas as pd
+
+from wsss.runtime.files import write_atomically
+
+COLUMNS = ["table", "entry", "published", "measured", "threshold", "m_fn", "m_fp", "images"]
+
+
+def make_table(entries: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """A line an entry; entries: table, entry, stage, published, and miou, the path of the run's miou.csv.
+
+    Raises:
+        ValueError: a run has no such row: its data set has no masks to measure with.
+    """
+    lines = []
+    for entry in entries:
+        rows = pd.read_csv(entry["miou"])
+        found = rows[(rows["stage"] == entry["stage"]) & (rows["split"] == "train")]
+        if found.empty:
+            raise ValueError(
+                f"{entry['miou']}: no row {entry['stage']}, train; the table needs masks of training images"
+            )
+        row = found.iloc[0]
+        lines.append(
+            {"table": entry["table"], "entry": entry["entry"], "published": entry["published"], "measured": row["miou"]}
+            | {name: row[name] for name in ("threshold", "m_fn", "m_fp", "images")}
+        )
+    return pd.DataFrame(lines, columns=COLUMNS)
+
+
+def plot_scales(figure: pd.DataFrame, path: Path) -> None:
+    """m_FN and m_FP over the test scales, a line a method; the entries are named `{method} {scale}`."""
+    canvas, axes = plt.subplots(1, 2, figsize=(8, 3), layout="constrained")
+    titles = {"m_fn": "under-activation m_FN", "m_fp": "over-activation m_FP"}
+    names = figure["entry"].str.split(" ", n=1, expand=True)
+    for axis, (column, title) in zip(axes, titles.items(), strict=True):
+        for method in names[0].unique():
+            chosen = names[0] == method
+            axis.plot(names[1][chosen], figure[column][chosen], marker="o", label=method)
+        axis.set(title=title, xlabel="test scale")
+        axis.legend()
+    write_atomically(path, lambda temporary: canvas.savefig(temporary, dpi=150, format="png"))
+    plt.close(canvas)
