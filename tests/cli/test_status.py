@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.console import Console
@@ -19,7 +20,7 @@ def progress_of(folder: Path, name: str = "log") -> dict:
     return json.loads((folder / "progress" / f"{name}.json").read_text())
 
 
-def run_job(folder: Path, total: int, done: int, name: str = "log", **values: float) -> None:
+def run_job(folder: Path, total: int, done: int, name: str = "log", **values: Any) -> None:
     with job_file(folder / "progress" / f"{name}.json", folder.parent.name, folder / f"{name}.txt"):
         progress = Progress(total, "images")
         progress.update(done, **values)
@@ -36,9 +37,9 @@ def test_a_job_tells_how_far_it_is_and_how_it_ended(tmp_path):
     path = folder / "progress" / "log.json"
     with job_file(path, "train_classifier", folder / "log.txt"):
         assert progress_of(folder)["state"] == "running"
-        Progress(10, "steps", items=4).update(3, cls=0.5, lr=0.1)
+        Progress(10, "steps", items=4).update(3, losses={"cls": 0.5}, lr=0.1)
         running = progress_of(folder)
-        assert (running["done"], running["total"], running["cls"]) == (3, 10, 0.5)
+        assert (running["done"], running["total"], running["losses"]) == (3, 10, {"cls": 0.5})
         assert running["per_second"] > 0 and running["eta_seconds"] > 0
     assert progress_of(folder)["state"] == "done"
     with pytest.raises(ValueError), job_file(path, "train_classifier", None):
@@ -49,13 +50,14 @@ def test_a_job_tells_how_far_it_is_and_how_it_ended(tmp_path):
 def test_jobs_of_a_step_are_added_up_and_named_by_their_run(tmp_path):
     folder = tmp_path / "stages" / "infer_cam" / ("ab" * 8)
     run_job(folder, 10, 10, "train-0-of-2")
-    run_job(folder, 12, 6, "train-1-of-2")
+    run_job(folder, 12, 6, "train-1-of-2", losses={"cls": 0.5, "er": 0.25}, accuracy=9.0)
     (tmp_path / "myrun").mkdir()
     (tmp_path / "myrun" / "infer_cam").symlink_to(folder)
     (step,) = read_status(tmp_path)
     assert len(step.jobs) == 2 and step.names == ["myrun/infer_cam"] and step.state == "done"
     shown = text(tmp_path)
     assert "16/22 images" in shown and "myrun" in shown and "train-1-of-2.txt" in shown
+    assert " 0.75 " in shown  # the loss is the sum of its terms, and of nothing else
 
 
 def test_a_killed_process_is_seen(tmp_path):

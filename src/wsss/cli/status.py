@@ -26,10 +26,6 @@ from wsss.runtime.progress import duration
 
 SILENT_SECONDS = 300
 """A job on another machine that says nothing for so long is taken for dead."""
-_BOOKKEEPING = {
-    "stage", "pid", "host", "log", "started", "state", "updated", "done", "total", "unit",
-    "per_second", "rate_unit", "eta_seconds", "elapsed_seconds", "gpu_mib", "lr",
-}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -183,8 +179,8 @@ def _took(step: StepStatus) -> str:
 
 def _loss(job: Job) -> str:
     """The sum of the training's terms."""
-    terms = [v for k, v in job.content.items() if k not in _BOOKKEEPING and isinstance(v, int | float)]
-    return f"{sum(terms):.4g}" if terms else ""
+    losses = job.content.get("losses")
+    return f"{sum(losses.values()):.4g}" if losses else ""
 
 
 def render(results: Path) -> Group | Table:

@@ -95,21 +95,22 @@ class Progress:
         self._last_line, self._last_file = self._start - line_seconds + 2.0, 0.0
         self._bars = _start_bars(total, done, unit)
 
-    def update(self, count: int = 1, **values: float) -> None:
-        """Adds `count`; `values` (a loss, a learning rate) appear in the line, the bar and the file."""
+    def update(self, count: int = 1, losses: Mapping[str, float] | None = None, **values: float) -> None:
+        """Adds `count`; the terms of a training's loss and other values appear in the line, the bar and the file."""
         self.done += count
+        shown = {**(losses or {}), **values}
         now = time.monotonic()
         finished = self.done >= self.total
         if finished or now - self._last_line >= self._line_seconds:
             self._last_line = now
-            log.info(self._line(now, values), extra={"bar": self._bars is not None})
+            log.info(self._line(now, shown), extra={"bar": self._bars is not None})
         if self._bars:
-            self._bars.update(self._bars.task_ids[0], completed=self.done, text=self._speed(now, values))
+            self._bars.update(self._bars.task_ids[0], completed=self.done, text=self._speed(now, shown))
             if finished:
                 self._bars.stop()
         if _current and (finished or now - self._last_file >= 1.0):
             self._last_file = now
-            _current.write(**self._state(now), **values)
+            _current.write(**self._state(now), **values, **({"losses": dict(losses)} if losses else {}))
 
     def _rate(self, now: float) -> float:
         """Counts a second since the start of this process."""

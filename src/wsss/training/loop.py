@@ -93,7 +93,8 @@ class Trainer:
                 self._train_step(parts)
                 if self.step % LOG_EVERY == 0 or self.step == self.steps:
                     self._read_losses()
-                    progress.update(self.step - progress.done, **self._latest())
+                    latest = self._latest()
+                    progress.update(self.step - progress.done, lr=latest.pop("lr"), losses=latest)
                     self.on_losses(self.history)
                 due = time.monotonic() - saved > self.checkpoint_seconds
                 signal_number, due = distributed.agree([max(signalled, default=0), int(due)])
