@@ -10,15 +10,18 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from pydantic import TypeAdapter
 from synthetic import CLASSES, HOSTILE_RUN, make_run
 
+from tiny import ROOT
 from wsss.cli.compare import setting_differences
+from wsss.config.stages import SECTIONS
 from wsss.data.dataset import read_mask
-from wsss.report import words
+from wsss.plan.run import plan_runs
 from wsss.report.charts import heatmap, line_chart, ticks
 from wsss.report.content import gallery_views, report_page
 from wsss.report.gallery import Item, build_gallery, choose, image_iou, uncertainty
-from wsss.report.run import RunResults
+from wsss.report.run import RunResults, Step
 from wsss.runtime.labels import IGNORE
 from wsss.stages.report import report
 
@@ -128,9 +131,19 @@ def test_an_unfinished_run_is_named(tmp_path):
         RunResults(tmp_path)
 
 
-def test_settings_that_words_do_not_know_are_listed():
-    assert words.describe("infer_cam", {"new": 3, "inner": {"x": 1}}) == "new 3"
-    assert words.describe("some_stage", {"alpha_low": 4.0}) == "alpha low 4"
+@pytest.mark.parametrize("preset", ["shapes", "irn", "propagation", "clip-es"])
+def test_every_step_of_a_run_has_words(preset):
+    config = {"runs": {"r": {"preset": [preset, "shapes"] if preset != "shapes" else preset}}}
+    run = plan_runs(config, ROOT / "workflow" / "presets")["r"]
+    for step in run.steps:
+        words = TypeAdapter(SECTIONS[step.stage]).validate_python(step.config).words()
+        assert words or step.stage == "quality", step.stage
+        assert "\n" not in words and "=" not in words  # a sentence, not a model printed
+
+
+def test_settings_of_another_version_have_no_words(tmp_path):
+    (tmp_path / "config.yaml").write_text("{new: 3}")
+    assert Step("infer_cam", "infer_cam", tmp_path, {}).words == ""
 
 
 def test_comparison_names_what_differs(tmp_path):

@@ -22,10 +22,23 @@ class Outside:
 OutsideFile = Annotated[Path, Outside()]
 
 
+def in_words(value: Any) -> str:
+    """A number without needless digits; anything else as it is."""
+    return f"{value:g}" if isinstance(value, int | float) and not isinstance(value, bool) else str(value)
+
+
 class Section(BaseModel):
     """A group of settings; an unknown key is an error."""
 
     model_config = ConfigDict(extra="forbid", protected_namespaces=())
+
+    def words(self) -> str:
+        """One line on what the settings do, for people who know the methods and not this configuration.
+
+        Sections without words of their own list their plain values.
+        """
+        plain = {name: value for name, value in self if isinstance(value, str | int | float)}
+        return ", ".join(f"{name.replace('_', ' ')} {in_words(value)}" for name, value in plain.items())
 
 
 class Component(Section):

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt
 
-from wsss.config.common import Fraction, OutsideFile, Range, Section
+from wsss.config.common import Fraction, OutsideFile, Range, Section, in_words
 
 
 class Backbone(Section):
@@ -31,6 +31,11 @@ class Backbone(Section):
         "drop_path_rate …); of ViTs also incomplete_patches, position_interpolation, sigma_eps, mean, std (see "
         "wsss.backbones.vit); of both stem: {name: …, output_stride: …}, a timm CNN under the transformer",
     )
+
+    def words(self) -> str:
+        stride = f", output stride {self.output_stride}" if self.output_stride else ""
+        start = "" if self.pretrained or self.checkpoint else ", from scratch"
+        return f"{self.name}{stride}{start}"
 
 
 class Optimizer(Section):
@@ -90,6 +95,14 @@ class Training(Section):
     )
     channels_last: bool = Field(True, description="memory format; faster for CNNs")
 
+    def words(self) -> str:
+        schedule = self.schedule.name.replace("_", " ")
+        amp = {"off": "", "auto": ", bf16 where the device has it"}.get(self.amp, f", {self.amp}")
+        return (
+            f"{in_words(self.epochs)} epochs, batches of {self.batch_size}, {self.optimizer.name} at learning rate "
+            f"{in_words(self.optimizer.lr)} ({schedule}), crops of {self.augment.crop} px{amp}"
+        )
+
 
 class CRF(Section):
     """DenseCRF (Krähenbühl & Koltun 2011); methods differ in these numbers."""
@@ -101,6 +114,13 @@ class CRF(Section):
     bilateral_weight: float = Field(10, ge=0)
     steps: PositiveInt = Field(10, description="mean-field iterations")
     backend: Literal["auto", "pydensecrf", "torch"] = "auto"
+
+    def words(self) -> str:
+        return (
+            f"DenseCRF, {self.steps} iterations: {in_words(self.bilateral_weight)} × colour "
+            f"({in_words(self.bilateral_sxy)} px, {in_words(self.bilateral_srgb)} grey levels) + "
+            f"{in_words(self.gaussian_weight)} × place ({in_words(self.gaussian_sxy)} px)"
+        )
 
 
 class PAR(Section):

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from pydantic import Field, PositiveFloat, model_validator
 
-from wsss.config.common import Fraction, OutsideFile, Section, Untrained
+from wsss.config.common import Fraction, OutsideFile, Section, Untrained, in_words
 from wsss.config.registry import METHODS, REFINEMENTS, SOURCES
 from wsss.config.sections import CRF, PAR, Backbone, Training
 from wsss.config.views import CamViews, ScoreViews
@@ -37,6 +38,13 @@ class TrainClassifier(Section):
         if self.training is None and self.checkpoint is None:
             raise ValueError("training: null leaves random weights; name the checkpoint to use")
         return self
+
+    def words(self) -> str:
+        options = {n: v for n, v in self.method if n != "name" and isinstance(v, str | int | float)}
+        listed = ", ".join(f"{name.replace('_', ' ')} {in_words(value)}" for name, value in options.items())
+        trained = "published weights, not trained further" if self.training is None else self.training.words()
+        named = f"{self.method.name.upper()}{f' ({listed})' if listed else ''}"
+        return f"{named} on {self.backbone.words()}; {trained}"
 
 
 class InferCam(CamViews):
@@ -69,6 +77,9 @@ class ChooseThreshold(Section):
             )
         return self
 
+    def words(self) -> str:
+        return f"background score by policy '{self.policy}'" if self.value is None else f"{self.value:g}, as set"
+
 
 class MakePseudoLabels(Section):
     """Refined scores to labels."""
@@ -86,6 +97,10 @@ class MakePseudoLabels(Section):
         description="pixels whose highest share is below this are ignored (255); CLIP-ES 0.95",
     )
 
+    def words(self) -> str:
+        parts = [*(["PAR"] if self.par else []), *([self.crf.words()] if self.crf else [])]
+        return "; ".join(parts) or "the highest score wins"
+
 
 class TrainSegmentation(Section):
     """A segmentation network on the pseudo-labels."""
@@ -102,11 +117,19 @@ class TrainSegmentation(Section):
     training: Training = Training()
     rng_seed: int = Field(0, ge=0, description="of weights, batches and augmentation; by default the run's")
 
+    def words(self) -> str:
+        start = "the classifier's backbone" if self.init == "classifier" else self.backbone.words()
+        labels = "the masks" if self.labels == "ground_truth" else "the pseudo-labels"
+        return f"{self.architecture} on {start}, taught by {labels}; {self.training.words()}"
+
 
 class Segment(ScoreViews):
     """Multi-scale, flipped inference of the segmentation network."""
 
     crf: CRF | None = Field(None, description="null: no row segmentation_crf")
+
+    def words(self) -> str:
+        return f"{super().words()}{f'; then {self.crf.words()}' if self.crf else ''}"
 
 
 class Quality(Section):
@@ -125,3 +148,23 @@ class Evaluate(Section):
     """The rows of miou.csv, in order."""
 
     rows: list[Row]
+
+    def words(self) -> str:
+        return f"{len(self.rows)} rows, each from one pooled confusion matrix"
+
+
+SECTIONS: Mapping[str, Any] = {
+    "prepare_data": PrepareData,
+    "train_classifier": TrainClassifier,
+    "infer_cam": InferCam,
+    "choose_threshold": ChooseThreshold,
+    "make_affinity_labels": MakeAffinityLabels,
+    "train_affinity": TrainAffinity,
+    "refine_cam": RefineCam,
+    "make_pseudo_labels": MakePseudoLabels,
+    "train_segmentation": TrainSegmentation,
+    "segment": Segment,
+    "quality": Quality,
+    "evaluate": Evaluate,
+}
+"""Stage → the type of its settings."""

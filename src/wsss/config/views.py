@@ -9,7 +9,7 @@ from typing import Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
-from wsss.config.common import Section
+from wsss.config.common import Section, in_words
 
 
 class Views(Section):
@@ -41,6 +41,10 @@ class Views(Section):
             raise ValueError(f"rounding floor_step needs resampling tensor-bilinear; given is {self.resampling}")
         return self
 
+    def words(self) -> str:
+        scales = ", ".join(in_words(scale) for scale in self.scales)
+        return f"scales {scales}{' with mirrors' if self.flip else ''}"
+
 
 class CamViews(Views):
     """How class activation maps are computed over views, and fused."""
@@ -67,6 +71,9 @@ class CamViews(Views):
     amp: Literal["off", "bf16", "fp16"] = Field(
         "off", description="mixed precision on a GPU; a CPU computes in float32"
     )
+
+    def words(self) -> str:
+        return f"{super().words()}, fused by {self.fusion}"
 
 
 class ScoreViews(Views):

@@ -15,7 +15,6 @@ from wsss.report.charts import LineChart, heatmap, line_chart
 from wsss.report.gallery import View, build_gallery
 from wsss.report.page import render
 from wsss.report.run import RunResults, Step, is_bound, title
-from wsss.report.words import describe
 from wsss.runtime.progress import duration
 
 _SECTIONS = {
@@ -192,7 +191,7 @@ def _step(step: Step) -> dict[str, Any]:
     jobs = step.jobs
     return {
         "label": step.label,
-        "words": describe(step.stage, step.config),
+        "words": step.words,
         "yaml": yaml.safe_dump(step.config, sort_keys=False, allow_unicode=True),
         "device": ", ".join(_devices([step])),
         "jobs": len(jobs),

@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import yaml
+from pydantic import TypeAdapter, ValidationError
 
+from wsss.config.stages import SECTIONS
 from wsss.data.dataset import Dataset
 
 
@@ -29,6 +31,14 @@ class Step:
         """The settings it ran with."""
         path = self.folder / "config.yaml"
         return yaml.safe_load(path.read_text(encoding="utf-8")) or {} if path.is_file() else {}
+
+    @property
+    def words(self) -> str:
+        """Its settings in one line; nothing where they are of another version."""
+        try:
+            return TypeAdapter(SECTIONS[self.stage]).validate_python(self.config).words()
+        except (KeyError, ValidationError):
+            return ""
 
     @property
     def jobs(self) -> list[dict[str, Any]]:

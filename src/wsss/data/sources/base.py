@@ -74,6 +74,10 @@ class FileSource(Source):
         "with a list of all, `skip` leaves them out and lists them in skipped.csv",
     )
 
+    def words(self) -> str:
+        place = getattr(self, "root", None) or getattr(self, "images", None) or ""
+        return f"{self.dataset} from {place}"
+
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp", ".gif")
 """Of files that are taken for images."""

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt
 
-from wsss.config.common import Component, OutsideFile
+from wsss.config.common import Component, OutsideFile, in_words
 from wsss.config.sections import CRF
 from wsss.config.sections import Training as TrainingSection
 
@@ -27,6 +27,9 @@ class Settings(Component):
         description="pad the normalised image with 0 to whole cells of the network, as PSA's and SEAM's code does",
     )
 
+    def words(self) -> str:
+        return f"random walk of {self.steps} steps, alpha {in_words(self.alpha)}, beta {in_words(self.beta)}"
+
 
 class Training(Component):
     """Semantic affinities between neighbouring cells (Ahn & Kwak 2018)."""
@@ -43,6 +46,9 @@ class Training(Component):
     training: TrainingSection = TrainingSection()
     rng_seed: int = Field(0, ge=0, description="of weights, batches and augmentation; by default the run's")
 
+    def words(self) -> str:
+        return f"affinitynet at stride {self.stride}, radius {self.radius}; {self.training.words()}"
+
 
 class Labels(Component):
     """Confident labels that supervise AffinityNet: CRFs on two background scores (Ahn & Kwak 2018, §3.2)."""
@@ -52,3 +58,6 @@ class Labels(Component):
     low_alpha: PositiveFloat = Field(4, description="background (1 − max CAM)^α, generous to foreground-free")
     high_alpha: PositiveFloat = Field(24, description="background (1 − max CAM)^α, strict")
     crf: CRF = CRF()
+
+    def words(self) -> str:
+        return "confident foreground and background, the rest ignored"

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt
 
-from wsss.config.common import Component, Fraction, OutsideFile
+from wsss.config.common import Component, Fraction, OutsideFile, in_words
 from wsss.config.sections import CRF
 from wsss.config.sections import Training as TrainingSection
 
@@ -25,6 +25,9 @@ class Settings(Component):
         description="what walks: the full-size maps, reduced to the boundary's cells; or infer_cam's strided (IRN)",
     )
 
+    def words(self) -> str:
+        return f"random walk of {self.steps} steps, beta {in_words(self.beta)}"
+
 
 class Training(Component):
     """Class boundaries and displacements to object centres (Ahn 2019), on the classifier's frozen backbone.
@@ -41,6 +44,9 @@ class Training(Component):
     training: TrainingSection = TrainingSection()
     rng_seed: int = Field(0, ge=0, description="of weights, batches and augmentation; by default the run's")
 
+    def words(self) -> str:
+        return f"irnet at stride {self.stride}, radius {self.radius}; {self.training.words()}"
+
 
 class Labels(Component):
     """Confident labels that supervise IRNet: CRFs on the labels of two thresholds (Ahn 2019, §4.1)."""
@@ -51,3 +57,6 @@ class Labels(Component):
     background_threshold: Fraction = Field(0.05, description="background score below which background is certain")
     gt_prob: Annotated[float, Field(gt=0, lt=1)] = Field(0.7, description="how far the CRF trusts a given label")
     crf: CRF = CRF(bilateral_sxy=50, bilateral_srgb=5)
+
+    def words(self) -> str:
+        return "confident foreground and background, the rest ignored"

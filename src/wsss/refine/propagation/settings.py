@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt
 
-from wsss.config.common import Component
+from wsss.config.common import Component, in_words
 
 
 class Settings(Component):
@@ -25,3 +25,9 @@ class Settings(Component):
         0.95, description="share that comes from neighbours (published 0.95; less where maps are good already)"
     )
     background: PositiveFloat = Field(2.0, description="exponent α of the background (1 − max)^α afterwards")
+
+    def words(self) -> str:
+        return (
+            f"each cell shares with its {self.neighbours} most similar ones, strength {in_words(self.alpha)}; "
+            f"background (1 − max)^{in_words(self.background)}"
+        )

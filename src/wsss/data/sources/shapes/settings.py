@@ -18,3 +18,6 @@ class Settings(Source):
     train: PositiveInt = Field(500, description="number of training images")
     val: PositiveInt = Field(150, description="number of validation images")
     rng_seed: int = Field(0, ge=0, description="of the images; by default the run's")
+
+    def words(self) -> str:
+        return f"generated images of strange animals, seed {self.rng_seed}"
