@@ -14,6 +14,7 @@ from wsss.config.common import Decodes, Untrained
 from wsss.config.registry import METHODS
 from wsss.data.batch import Batch
 from wsss.localise.gradients import localise
+from wsss.methods.base import DecodesMasks, NamesClasses
 from wsss.methods.decode import load_segmenter
 from wsss.methods.load import build_method, load_classifier
 from wsss.store.models import save_model
@@ -65,6 +66,14 @@ def test_every_trained_method_of_the_schema_is_here():
     members = [module.Settings for module in METHODS.modules.values()]
     trained = [member for member in members if not issubclass(member, Untrained)]
     assert {get_args(member.model_fields["name"].annotation)[0] for member in trained} == set(RECIPES)
+
+
+@pytest.mark.parametrize("name", METHODS.modules)
+def test_settings_are_marked_by_what_their_method_can_do(name):
+    settings = METHODS[name].Settings
+    method = settings.load()
+    assert issubclass(settings, Decodes) == issubclass(method, DecodesMasks)
+    assert issubclass(settings, Untrained) == issubclass(method, NamesClasses)
 
 
 @pytest.mark.parametrize("step", STEPS)

@@ -11,10 +11,13 @@ import time
 
 import pandas as pd
 import pytest
+import timm
+import torch
 import yaml
 
-from tiny import TINY, Project, environment
+from tiny import ROOT, TINY, Project, environment
 from wsss.data.dataset import Dataset
+from wsss.plan.run import plan_runs
 from wsss.store.maps import open_labels, open_scores
 
 pytestmark = pytest.mark.timeout(600)
@@ -173,3 +176,26 @@ def test_irnets_walk_starts_from_the_strided_maps(tmp_path):
     for image_id, found in strided.items():
         assert found.scores.shape[1:] == tuple(-(-n // 4) for n in full[image_id].scores.shape[1:])
     assert len(strided) == 24
+
+
+@pytest.mark.slow
+def test_weights_replaced_under_their_name_train_a_network_of_their_own(tmp_path):
+    weights = tmp_path / "weights.pth"
+    backbone = {"name": "test_resnet", "output_stride": 8, "checkpoint": str(weights)}
+    run = TINY | {"train_classifier": {"backbone": backbone, "training": {"epochs": 1, "batch_size": 8}}}
+    project = Project(tmp_path / "project", run)
+    made = {}
+    for seed in (0, 1, 0):
+        torch.manual_seed(seed)
+        torch.save(timm.create_model("test_resnet").state_dict(), weights)
+        plan = plan_runs({"runs": {"tiny": run}}, ROOT / "workflow" / "presets")["tiny"]
+        step = next(step for step in plan.steps if step.stage == "train_classifier")
+        model = project.folder / step.folder / "model.safetensors"
+        again = model.is_file()
+        done = project.snakemake(target=str(model.relative_to(project.folder)))
+        assert done.returncode == 0, done.stderr[-2000:]
+        assert again == ("Nothing to be done" in done.stderr)
+        made.setdefault(seed, set()).add(model.read_bytes())
+    assert len(made[0]) == len(made[1]) == 1 and made[0] != made[1]
+    history = pd.read_csv(model.parent / "history.csv")
+    assert len(history) == 3  # of its own training, and not a step more

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
@@ -42,3 +45,19 @@ class Method(nn.Module, ABC):
     @abstractmethod
     def head_parameters(self) -> list[nn.Parameter]:
         """New parameters, which papers train with a larger learning rate than the pretrained ones."""
+
+
+@runtime_checkable
+class DecodesMasks(Protocol):
+    """A single-stage method, whose settings are marked `Decodes`."""
+
+    def segment_logits(self, images: Tensor) -> Tensor:
+        """Logits (B, C, h, w) of normalised images (B, 3, H, W), background first."""
+
+
+@runtime_checkable
+class NamesClasses(Protocol):
+    """A method that trains nothing and knows its classes by name; its settings are marked `Untrained`."""
+
+    def name_classes(self, class_names: Sequence[str], checkpoint: Path | None) -> None:
+        """Prepares for K classes; checkpoint: the backbone's own weights, where a file was named."""

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from wsss.methods.base import Method
+from wsss.methods.base import DecodesMasks
 from wsss.methods.load import load_classifier
 from wsss.segmentation.load import load_segmentation
 from wsss.segmentation.network import SegmentationNet
@@ -17,7 +17,7 @@ from wsss.store.models import read_about
 class EndToEnd(nn.Module):
     """A single-stage method as a segmentation network: normalised images (B, 3, H, W) → logits (B, C, h, w)."""
 
-    def __init__(self, method: Method) -> None:
+    def __init__(self, method: DecodesMasks) -> None:
         super().__init__()
         self.method, self.mean, self.std = method, method.backbone.mean, method.backbone.std
 
@@ -34,6 +34,6 @@ def load_segmenter(path: Path) -> SegmentationNet | EndToEnd:
     if read_about(path)["kind"] != "classifier":
         return load_segmentation(path)
     method = load_classifier(path)
-    if not hasattr(method, "segment_logits"):
+    if not isinstance(method, DecodesMasks):
         raise ValueError(f"{path}: {type(method).__name__} decodes no masks")
     return EndToEnd(method)

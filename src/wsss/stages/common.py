@@ -61,8 +61,7 @@ def stage_session(stage: str, args: argparse.Namespace, section: Any, **inputs: 
         started = time.time()
         settings, manifest = _settings(stage, args, section, inputs)
         manifest.write(args.out, replace=not args.manifest)
-        if not hasattr(args, "split"):  # shards share their folder
-            remove_leftovers(args.out)
+        remove_leftovers(args.out)
         _forget_other_shardings(args)
         write_atomically(args.out / "config.yaml", _config_text(args.config))
         log.info("%s starts with %d thread(s): %s", stage, threads, args.out)
