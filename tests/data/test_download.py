@@ -5,14 +5,13 @@ from __future__ import annotations
 import hashlib
 import io
 import tarfile
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
 import pytest
 from PIL import Image
 from scipy.io import savemat
 
+from servers import serving
 from wsss.data import download
 from wsss.data.download import Archive, DownloadError, extract, fetch
 from wsss.data.sources.voc.download import Published, get_voc
@@ -21,55 +20,12 @@ CONTENT = np.random.default_rng(0).integers(0, 256, 50_000, np.uint8).tobytes()
 MD5 = hashlib.md5(CONTENT).hexdigest()
 
 
-class Server(ThreadingHTTPServer):
-    """Serves `files`; `behave(name, handler)` may spoil an answer; `requests` lists (path, Range)."""
-
-    def __init__(self, files):
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.files, self.behaviour, self.requests, self.count = files, "honest", [], 0
-        self.url = f"http://127.0.0.1:{self.server_address[1]}"
-
-
-class Handler(BaseHTTPRequestHandler):
-    def log_message(self, *_):
-        pass
-
-    def do_GET(self):
-        server = self.server
-        server.requests.append((self.path, self.headers.get("Range")))
-        content = server.files.get(self.path)
-        if content is None:
-            return self.send_error(404)
-        server.count += 1
-        if server.behaviour == "busy first" and server.count == 1:
-            return self.send_error(503)
-        start = int((self.headers.get("Range") or "bytes=0-")[6:-1])
-        if server.behaviour == "no ranges":
-            start = 0
-        if start >= len(content) > 0:
-            return self.send_error(416)
-        body = content[start:]
-        self.send_response(206 if start else 200)
-        if start:
-            self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
-        length = {"says too much": len(body) + 1000, "says too little": len(body) // 2}.get(server.behaviour, len(body))
-        if server.behaviour != "says nothing":
-            self.send_header("Content-Length", str(length))
-        self.end_headers()
-        cut = server.behaviour in ("cuts", "no ranges") and server.count < 4
-        self.wfile.write(body[: len(body) // 3 if cut else None])
-        return None
-
-
 @pytest.fixture
 def server(monkeypatch):
     monkeypatch.setattr(download.time, "sleep", lambda seconds: None)
     monkeypatch.setattr(download, "TIMEOUT", 5.0)
-    made = Server({"/a.tar": CONTENT})
-    threading.Thread(target=made.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
-    yield made
-    made.shutdown()
-    made.server_close()
+    with serving({"/a.tar": CONTENT}) as made:
+        yield made
 
 
 @pytest.mark.parametrize("behaviour", ["honest", "cuts", "busy first", "no ranges", "says nothing", "says too little"])
@@ -221,6 +177,6 @@ def test_the_published_addresses_are_torchvisions():
     from torchvision.datasets.voc import DATASET_YEAR_DICT
 
     voc, sbd = Published().voc, Published().sbd
-    assert (voc.url, voc.md5) == (DATASET_YEAR_DICT["2012"]["url"], DATASET_YEAR_DICT["2012"]["md5"])
-    assert (sbd.url, sbd.md5) == (SBDataset.url, SBDataset.md5)
+    assert (voc.url, voc.digest) == (DATASET_YEAR_DICT["2012"]["url"], DATASET_YEAR_DICT["2012"]["md5"])
+    assert (sbd.url, sbd.digest) == (SBDataset.url, SBDataset.md5)
     assert dict(Published().counts) == {"train": 1464, "val": 1449, "test": 1456, "trainaug": 10582}

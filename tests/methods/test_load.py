@@ -15,6 +15,7 @@ from wsss.backbones.build import backbone_kind, build_backbone
 from wsss.backbones.checkpoints import load_published
 from wsss.config import sections, stages
 from wsss.config.loading import ConfigError, load_run
+from wsss.config.outside import OutsideFile
 from wsss.config.registry import REFINEMENTS
 from wsss.methods.load import build_method
 from wsss.plan.run import missing_inputs, plan_runs
@@ -135,7 +136,7 @@ def test_checkpoints_are_inputs_of_the_workflow(tmp_path):
     settings = {"preset": "shapes", "train_classifier": {"checkpoint": str(file), "training": None}}
     plan = plan_runs({"runs": {"r": settings}})["r"]
     step = next(step for step in plan.steps if step.stage == "train_classifier")
-    assert step.files == {"checkpoint": file}
+    assert step.files == {"checkpoint": OutsideFile(file=file)}
     assert missing_inputs(plan) == f"runs.r.train_classifier.checkpoint: no checkpoint '{file}'"
 
 
@@ -158,7 +159,7 @@ def test_with_a_published_affinity_network_nothing_is_trained(tmp_path):
     plan = plan_runs({"runs": {"r": settings}})["r"]
     stages = {step.stage: step for step in plan.steps}
     assert "make_affinity_labels" not in stages
-    assert stages["train_affinity"].files == {"checkpoint": tmp_path / "aff.pth"}
+    assert stages["train_affinity"].files == {"checkpoint": OutsideFile(file=tmp_path / "aff.pth")}
 
 
 def test_a_bare_trunk_refuses_a_mismatch(tmp_path):

@@ -209,7 +209,7 @@ WEIGHTS = {
     "code in a torch file": (lambda p: torch_file(p, {"a": Shell(p.parent)}), "no checkpoint of tensors"),
     "text": (lambda p: p.write_text("<html>404</html>"), "is a web page instead of weights"),
     "truncated": (lambda p: cut(torch_file(p, state())), "no checkpoint of tensors"),
-    "missing": (lambda p: None, "does not exist"),
+    "missing": (lambda p: None, "no checkpoint '"),
     "another architecture": (
         lambda p: torch_file(p, {"conv1.w": torch.zeros(3)}),
         "does not fit|cannot build|[Mm]issing",

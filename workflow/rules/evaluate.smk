@@ -12,7 +12,7 @@ def plan_of(run):
     """The plan of a run that can start; else one line on what is missing."""
     if run not in PLANS:
         sys.exit(f"no run '{run}' in config.yaml; runs: {', '.join(PLANS)}")
-    problem = missing_inputs(PLANS[run])
+    problem = missing_inputs(PLANS[run], download=not workflow.dryrun)
     if problem:
         sys.exit(problem)
     STEPS.add(PLANS[run])

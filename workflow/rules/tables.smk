@@ -3,7 +3,7 @@
 
 def table_of(name):
     """The entries of a table whose runs can start; else one line on what is missing."""
-    problem = missing_inputs(TABLES[name][0].plan)
+    problem = missing_inputs(TABLES[name][0].plan, download=not workflow.dryrun)
     if problem:
         sys.exit(problem)
     for entry in TABLES[name]:

@@ -29,7 +29,7 @@ def build_backbone(settings: sections.Backbone, *, weights: bool = True) -> Back
     kind = backbone_kind(settings.name)
     if kind != "timm" and settings.output_stride is not None:
         raise ValueError(f"output_stride {settings.output_stride} given; '{settings.name}' keeps its own (null)")
-    checkpoint = settings.checkpoint if weights else None
+    checkpoint = settings.checkpoint.path if weights and settings.checkpoint else None
     if kind == "resnet38":
         backbone = _resnet38(settings)
     elif kind == "mit":

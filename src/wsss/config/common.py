@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from importlib import import_module
-from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat
@@ -13,13 +11,6 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 Range = Annotated[list[float], Field(min_length=2, max_length=2)]
 Weight = Annotated[float, Field(ge=0)]
 Scales = Annotated[list[PositiveFloat], Field(min_length=1)]
-
-
-class Outside:
-    """Marks a setting that names a file: its content decides a result, its place does not."""
-
-
-OutsideFile = Annotated[Path, Outside()]
 
 
 def in_words(value: Any) -> str:
@@ -67,21 +58,3 @@ class Decodes:
 
 class Untrained:
     """Settings of a method that trains nothing: its weights are its backbone's, and it needs the classes' names."""
-
-
-def outside_files(section: BaseModel, prefix: str = "") -> Iterator[tuple[str, Path]]:
-    """(dotted key, file) of every setting below a section that names a file."""
-    for name, field in type(section).model_fields.items():
-        value, key = getattr(section, name), f"{prefix}{name}"
-        if isinstance(value, BaseModel):
-            yield from outside_files(value, f"{key}.")
-        elif isinstance(value, Path) and _is_outside(field.annotation, field.metadata):
-            yield key, value
-
-
-def _is_outside(annotation: Any, found: list[Any]) -> bool:
-    """Whether an annotation, or a member of its union, bears the mark."""
-    nested = getattr(annotation, "__metadata__", ())
-    if any(isinstance(mark, Outside) for mark in (*found, *nested)):
-        return True
-    return any(_is_outside(member, []) for member in getattr(annotation, "__args__", ()))

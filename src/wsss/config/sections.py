@@ -6,7 +6,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt
 
-from wsss.config.common import Fraction, OutsideFile, Range, Section, in_words
+from wsss.config.common import Fraction, Range, Section, in_words
+from wsss.config.outside import OutsideFile
 
 
 class Backbone(Section):

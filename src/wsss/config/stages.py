@@ -7,7 +7,8 @@ from typing import Any, Literal
 
 from pydantic import Field, PositiveFloat, model_validator
 
-from wsss.config.common import Fraction, OutsideFile, Section, Untrained, in_words
+from wsss.config.common import Fraction, Section, Untrained, in_words
+from wsss.config.outside import OutsideFile
 from wsss.config.registry import METHODS, REFINEMENTS, SOURCES
 from wsss.config.sections import CRF, PAR, Backbone, Training
 from wsss.config.views import CamViews, ScoreViews

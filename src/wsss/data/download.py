@@ -1,17 +1,20 @@
-"""Downloads that survive a cut line: resumed, checked by MD5, tried at every mirror, extracted with care."""
+"""Downloads that survive a cut line: resumed, checked by digest, tried at every mirror, extracted with care."""
 
 from __future__ import annotations
 
 import hashlib
 import http.client
+import queue
 import shutil
 import tarfile
+import threading
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from wsss.runtime.progress import Progress, log
 
@@ -19,53 +22,62 @@ CHUNK = 1 << 20
 ATTEMPTS = 5
 """At each address, of which only those count that brought nothing new."""
 TIMEOUT = 60.0
+"""Seconds without a byte."""
 
 
 @dataclass(frozen=True)
 class Archive:
-    """A published file. url: its official address; md5: of the whole file."""
+    """A published file.
+
+    url: its official address. digest: of the whole file, by `algorithm` of hashlib. called: its name on this machine,
+    where that is not the address's.
+    """
 
     url: str
-    md5: str
+    digest: str
+    algorithm: str = "md5"
+    called: str = ""
 
     @property
     def name(self) -> str:
-        return self.url.rsplit("/", 1)[-1]
+        return self.called or self.url.partition("?")[0].rsplit("/", 1)[-1]
 
 
 class DownloadError(OSError):
     """No address gave the file; the text is one line."""
 
 
-def fetch(archive: Archive, folder: Path, mirrors: Sequence[str] = ()) -> Path:
+def fetch(archive: Archive, folder: Path, mirrors: Sequence[str] = (), *, answer_within: float | None = None) -> Path:
     """The archive in `folder`: there already, or downloaded from a mirror or from its own address.
 
     An unfinished download stays as `NAME.part` and is continued, by the next call at the latest.
+    answer_within: seconds, name look-up included, after which an address that has sent nothing is given up without
+    another try; None: tries go on for a minute.
 
     Raises:
         DownloadError: every address failed; names each with its reason.
     """
-    target = folder / archive.name
+    target, kind = folder / archive.name, archive.algorithm.upper()
     if target.is_file():
-        if _md5(target) == archive.md5:
+        if file_digest(target, archive.algorithm) == archive.digest:
             return target
-        log.warning("%s is not the published file (MD5 differs); it is downloaded anew", target)
+        log.warning("%s is not the published file (%s differs); it is downloaded anew", target, kind)
         target.unlink()
     folder.mkdir(parents=True, exist_ok=True)
     part = target.with_name(f"{archive.name}.part")
     failures = []
     for url in [*(f"{mirror.rstrip('/')}/{archive.name}" for mirror in mirrors), archive.url]:
         try:
-            _download(url, part)
+            _download(url, part, answer_within)
         except (OSError, http.client.HTTPException, ValueError) as error:
             failures.append(f"{url}: {_reason(error)}")
             continue
-        found = _md5(part)
-        if found == archive.md5:
+        found = file_digest(part, archive.algorithm)
+        if found == archive.digest:
             part.replace(target)
             return target
         part.unlink()
-        failures.append(f"{url}: MD5 {found}, published is {archive.md5}")
+        failures.append(f"{url}: {kind} {found}, published is {archive.digest}")
     raise DownloadError(f"cannot download {archive.name}: {'; '.join(failures)}")
 
 
@@ -93,13 +105,13 @@ def extract(archive: Path, into: Path, wanted: Callable[[str], bool] = lambda na
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _download(url: str, part: Path) -> None:
+def _download(url: str, part: Path, answer_within: float | None) -> None:
     """Appends to `part` until the server says that it is whole; resumes after every cut."""
-    idle = 0
+    idle, attempts = 0, ATTEMPTS if answer_within is None else 1
     while True:
         before = part.stat().st_size if part.is_file() else 0
         try:
-            if _continue(url, part):
+            if _continue(url, part, answer_within):
                 return
             reason: Exception = OSError("the connection ended early")
         except urllib.error.HTTPError as error:
@@ -108,19 +120,22 @@ def _download(url: str, part: Path) -> None:
             reason = error
         except (OSError, http.client.HTTPException) as error:
             reason = error
-        idle = 0 if part.is_file() and part.stat().st_size > before else idle + 1
-        if idle >= ATTEMPTS:
+        if part.is_file() and part.stat().st_size > before:
+            idle, attempts = 0, ATTEMPTS
+        else:
+            idle += 1
+        if idle >= attempts:
             raise reason
         log.warning("%s: %s; continuing", url, _reason(reason))
         time.sleep(min(30.0, 0.1 * 4**idle))
 
 
-def _continue(url: str, part: Path) -> bool:
+def _continue(url: str, part: Path, answer_within: float | None) -> bool:
     """One request from where `part` ends; whether the file is then whole."""
     start = part.stat().st_size if part.is_file() else 0
     request = urllib.request.Request(url, headers={"Range": f"bytes={start}-"} if start else {})
     try:
-        response = urllib.request.urlopen(request, timeout=TIMEOUT)
+        response = _answer(request, answer_within)
     except urllib.error.HTTPError as error:
         if error.code == 416 and start:  # nothing left to send, or another file: the checksum tells
             return True
@@ -137,13 +152,52 @@ def _continue(url: str, part: Path) -> bool:
             return total is None or file.tell() == total
 
 
+class _NoDowngrade(urllib.request.HTTPRedirectHandler):
+    """Follows no way from https to anything else."""
+
+    def redirect_request(
+        self, req: urllib.request.Request, fp: Any, code: int, msg: str, headers: Any, newurl: str
+    ) -> urllib.request.Request | None:
+        if req.type == "https" and not newurl.startswith("https://"):
+            raise urllib.error.HTTPError(newurl, 403, "refused: leads from https to another protocol", headers, fp)
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+def _answer(request: urllib.request.Request, within: float | None) -> http.client.HTTPResponse:
+    """The server's answer; a look-up of its name that hangs cannot be stopped, so it is left behind after `within`.
+
+    Raises:
+        OSError: no answer, or none in time.
+    """
+    opener = urllib.request.build_opener(_NoDowngrade)
+    if within is None:
+        return opener.open(request, timeout=TIMEOUT)
+    answers: queue.Queue[Any] = queue.Queue()
+
+    def ask() -> None:
+        try:
+            answers.put(opener.open(request, timeout=TIMEOUT))
+        except Exception as error:  # of any kind: it is raised where it is waited for
+            answers.put(error)
+
+    threading.Thread(target=ask, daemon=True).start()
+    try:
+        found = answers.get(timeout=within)
+    except queue.Empty:
+        raise TimeoutError(f"no answer within {within:g} s") from None
+    if isinstance(found, Exception):
+        raise found
+    return found
+
+
 def _starts_at(response: http.client.HTTPResponse, start: int) -> bool:
     return response.headers.get("Content-Range", "").startswith(f"bytes {start}-")
 
 
-def _md5(path: Path) -> str:
+def file_digest(path: Path, algorithm: str) -> str:
+    """Hexadecimal digest of a file; algorithm: a name of hashlib."""
     with path.open("rb") as file:
-        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+        return hashlib.file_digest(file, lambda: hashlib.new(algorithm, usedforsecurity=False)).hexdigest()
 
 
 def _reason(error: Exception) -> str:

@@ -21,7 +21,7 @@ def build_method(settings: TrainClassifier, class_names: Sequence[str], *, weigh
     backbone = build_backbone(settings.backbone, weights=weights and settings.checkpoint is None)
     model = settings.method.load()(backbone, class_names, settings.method)
     if weights and settings.checkpoint is not None:
-        load_published(model, settings.checkpoint)
+        load_published(model, settings.checkpoint.path)
     return model
 
 

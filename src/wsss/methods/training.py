@@ -31,7 +31,8 @@ def train_classifier(settings: TrainClassifier, dataset: Dataset, place: Place) 
     torch.manual_seed(derive_seed(settings.rng_seed, "init"))
     model = build_method(settings, dataset.class_names)
     if isinstance(settings.method, Untrained):
-        model.name_classes(dataset.class_names[1:], settings.backbone.checkpoint)
+        checkpoint = settings.backbone.checkpoint
+        model.name_classes(dataset.class_names[1:], checkpoint and checkpoint.path)
     if settings.training is None:
         write_history({"lr": []}, place.out / "history.csv")
     else:

@@ -8,11 +8,12 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from wsss.config.common import outside_files
+from wsss.config.outside import OutsideFile, outside_files
 from wsss.config.registry import SOURCES
 from wsss.data.sources.base import Source
 from wsss.plan.code import code_digest
 from wsss.plan.manifest import Manifest, read_manifest
+from wsss.plan.weights import digest, obtain
 from wsss.runtime.contents import Contents
 
 
@@ -36,15 +37,19 @@ def check_inputs(manifest: Manifest, settings: BaseModel, inputs: Mapping[str, P
         raise ValueError(
             f"the files of data set '{settings.dataset}' changed since the run was planned; start it again"
         )
-    for key, path in outside_files(settings):
-        if contents.digest([("file", path)], key) != manifest.content.get(key):
-            raise ValueError(f"{path}: changed since the run was planned; start it again")
+    for key, file in outside_files(settings):
+        _require(file)
+        if digest(file, contents, key) != manifest.content.get(key):
+            raise ValueError(f"{file}: changed since the run was planned; start it again")
 
 
 def manifest_of(stage: str, settings: BaseModel, inputs: Mapping[str, Path | None]) -> Manifest:
     """The manifest of a stage that is started by hand, of its inputs as they are now."""
     contents = Contents()
-    content = {key: contents.digest([("file", path)], key) for key, path in outside_files(settings)}
+    content = {}
+    for key, file in outside_files(settings):
+        _require(file)
+        content[key] = digest(file, contents, key)
     upstream: dict[str, str] = {}
     for role, path in inputs.items():
         if path is None:
@@ -57,6 +62,12 @@ def manifest_of(stage: str, settings: BaseModel, inputs: Mapping[str, Path | Non
     if isinstance(settings, Source):
         content["data"] = settings.digest(contents)
     return Manifest(stage, settings.model_dump(mode="json"), code_digest(f"wsss.stages.{stage}"), upstream, content)
+
+
+def _require(file: OutsideFile) -> None:
+    """Raises ValueError for a weight file that cannot be had, or is not what was promised."""
+    if problem := obtain(file):
+        raise ValueError(problem)
 
 
 def identity_of(manifest: Manifest) -> str:

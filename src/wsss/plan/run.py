@@ -15,6 +15,7 @@ from wsss.config.run import Run
 from wsss.config.sections import CRF
 from wsss.config.stages import Evaluate, MakePseudoLabels, Quality, Row, TrainSegmentation
 from wsss.plan.steps import STAGES, Step
+from wsss.plan.weights import obtain
 from wsss.runtime.contents import Contents
 
 __all__ = ["STAGES", "Plan", "Plans", "Step", "missing_inputs", "plan_run", "plan_runs"]
@@ -206,8 +207,11 @@ def _code(component: Component) -> tuple[str, ...]:
     return (component.module(),)
 
 
-def missing_inputs(plan: Plan) -> str | None:
-    """One line on the first file or folder that a run names and that is not there, or on masks that it lacks."""
+def missing_inputs(plan: Plan, *, download: bool = False) -> str | None:
+    """One line on the first file or folder that a run names and that is not there, or on masks that it lacks.
+
+    download: weight files with an address are downloaded; otherwise they count as there.
+    """
     run, where = plan.settings, f"runs.{plan.run}"
     if (missing := run.prepare_data.missing()) is not None:
         return f"{where}.prepare_data.{missing}"
@@ -218,7 +222,8 @@ def missing_inputs(plan: Plan) -> str | None:
             key = "upper_bound: true" if run.upper_bound else "train_segmentation.labels: ground_truth"
             return f"{where}.{key} needs prepare_data.masks, one for every image"
     for step in plan.steps:
-        for key, path in step.files.items():
-            if not path.is_file():
-                return f"{where}.{step.stage}.{key}: no checkpoint '{path}'"
+        for key, file in step.files.items():
+            later = not download and file.address and file.promised
+            if not later and (problem := obtain(file)):
+                return f"{where}.{step.stage}.{key}: {problem}"
     return None

@@ -16,11 +16,12 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from wsss.config.common import outside_files
+from wsss.config.outside import OutsideFile, outside_files
 from wsss.data.sources.base import Source
 from wsss.plan.code import code_digest
 from wsss.plan.inputs import identity_of
 from wsss.plan.manifest import Manifest
+from wsss.plan.weights import digest
 from wsss.runtime.contents import Contents
 
 STAGES = Path("results/stages")
@@ -49,7 +50,7 @@ class Step:
         return self.settings.model_dump(mode="json")
 
     @functools.cached_property
-    def files(self) -> dict[str, Path]:
+    def files(self) -> dict[str, OutsideFile]:
         """Dotted key → the outside file that a setting names."""
         return dict(outside_files(self.settings))
 
@@ -80,9 +81,7 @@ class Step:
 
     @functools.cached_property
     def _content(self) -> dict[str, str]:
-        content = {
-            key: self.contents.digest([("file", path)], f"{self.label}.{key}") for key, path in self.files.items()
-        }
+        content = {key: digest(file, self.contents, f"{self.label}.{key}") for key, file in self.files.items()}
         if isinstance(self.settings, Source):
             content["data"] = self.settings.digest(self.contents)
         return content

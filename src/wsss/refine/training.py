@@ -28,7 +28,7 @@ def train_affinity(
     training = settings.load()(settings)
     model = training.build(backbone)
     if settings.checkpoint is not None:
-        load_published(model, settings.checkpoint)
+        load_published(model, settings.checkpoint.path)
         write_history({"lr": []}, place.out / "history.csv")
     else:
         augment = make_augment(settings.training.augment, backbone)

@@ -20,6 +20,8 @@ RACY_SECONDS = 2.0
 """A file changed so shortly before it is read may change again under the same time; it is not remembered."""
 PART = 256
 """Files that a thread digests at a time."""
+_HEX = 64
+"""Characters of a remembered content."""
 SAID_BYTES = 64 * 2**20
 """Reading more than this is said beforehand: it takes seconds to minutes."""
 
@@ -47,12 +49,8 @@ class Contents:
         unknown = {path: stat for _, path, stat in entries if stat is not None and not fresh(path, stat)}
         if unknown:
             self._read(unknown, what)
-        whole = hashlib.sha256()
         known = self._load()
-        for name, path, stat in entries:
-            content = "missing" if stat is None else known[path][3]
-            whole.update(f"{name}\0{content}\n".encode(errors="surrogateescape"))
-        return whole.hexdigest()[:16]
+        return _digest_of_all((name, "missing" if stat is None else known[path][3]) for name, path, stat in entries)
 
     def once(self, key: str, files: Callable[[], Iterable[tuple[str, Path]]], what: str) -> str:
         """As `digest`, but files of one key are looked at once: many runs share a data set."""
@@ -66,7 +64,7 @@ class Contents:
             with suppress(OSError, ValueError):
                 content = json.loads(self._cache.read_text())
                 known = content.items() if isinstance(content, dict) else ()
-                self._known = {k: v for k, v in known if isinstance(v, list) and len(v) == 4}
+                self._known = {k: v for k, v in known if isinstance(v, list) and len(v) == 4 and len(str(v[3])) == _HEX}
         return self._known
 
     def _fresh(self, path: str, stat: os.stat_result) -> bool:
@@ -91,6 +89,19 @@ class Contents:
             write_atomically(self._cache, json.dumps(lasting))
 
 
+def digest_of(name: str, sha256: str) -> str:
+    """What `Contents.digest` gives for one file of this name and SHA-256, wherever it is."""
+    return _digest_of_all([(name, sha256)])
+
+
+def _digest_of_all(contents: Iterable[tuple[str, str]]) -> str:
+    """16 hex digits over (name, content) of files."""
+    whole = hashlib.sha256()
+    for name, content in contents:
+        whole.update(f"{name}\0{content}\n".encode(errors="surrogateescape"))
+    return whole.hexdigest()[:16]
+
+
 def _stat(path: str) -> os.stat_result | None:
     try:
         return os.stat(path)  # noqa: PTH116
@@ -103,9 +114,9 @@ def _file_digests(paths: Sequence[str]) -> list[str]:
 
 
 def _file_digest(path: str) -> str:
-    """BLAKE2b of a file's bytes; a file that cannot be read is a content of its own."""
+    """SHA-256 of a file's bytes; a file that cannot be read is a content of its own."""
     try:
         with open(path, "rb") as file:  # noqa: PTH123
-            return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+            return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
-        return f"unreadable: {error.strerror}"
+        return f"unreadable: {error.strerror}".ljust(_HEX)

@@ -46,7 +46,8 @@ class CLIPES(Method):
             ValueError: no text tower, prompts that do not fit the classes, or towers of different models.
         """
         quick_gelu = "quickgelu" in self.backbone.net.pretrained_cfg["architecture"]
-        tower = tower_of(self.settings.text_checkpoint or checkpoint, quick_gelu=quick_gelu)
+        own = self.settings.text_checkpoint
+        tower = tower_of(own.path if own else checkpoint, quick_gelu=quick_gelu)
         classes = class_features(tower, class_names, self.settings.prompts, self.settings.template)
         backgrounds = encode_phrases(
             tower, [self.settings.template.format(phrase) for phrase in self.settings.backgrounds]

@@ -6,7 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, PositiveFloat, field_validator
 
-from wsss.config.common import Component, Fraction, OutsideFile, Untrained
+from wsss.config.common import Component, Fraction, Untrained
+from wsss.config.outside import OutsideFile
 
 Phrases = Annotated[list[str], Field(min_length=1)]
 

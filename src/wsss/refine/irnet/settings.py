@@ -6,7 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt
 
-from wsss.config.common import Component, Fraction, OutsideFile, in_words
+from wsss.config.common import Component, Fraction, in_words
+from wsss.config.outside import OutsideFile
 from wsss.config.sections import CRF
 from wsss.config.sections import Training as TrainingSection
 

@@ -1,0 +1,111 @@
+"""Files that a setting names: a path, an address with its SHA-256, or a published file by its name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, ConfigDict, Field, model_serializer, model_validator
+
+from wsss.config.common import Section
+from wsss.config.messages import nearest
+from wsss.config.weights import PREFIX, KnownWeights, known_weights
+
+BY_HAND = Path("data/weights")
+"""Where a published file is looked for before it is downloaded, and where one put there by hand is found."""
+
+
+class OutsideFile(Section):
+    """A file whose content decides a result; its place and its address do not.
+
+    Written as `FILE`, as `published:NAME`, or as `{url: https://…, sha256: …}`.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    file: Path | None = Field(None, description="on this machine; given alone, it may stand for the whole section")
+    published: str | None = Field(None, description="a name of wsss/config/weights.yaml, written published:NAME")
+    url: str | None = Field(None, description="https only; downloaded once into the user's cache folder")
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = Field(
+        None, description="64 hex digits of the file at the url; without them nothing is downloaded"
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short_forms(cls, given: Any) -> Any:
+        if isinstance(given, str | Path):
+            text = str(given)
+            if text.startswith(PREFIX):
+                return {"published": text.removeprefix(PREFIX)}
+            return {"url": text} if "://" in text else {"file": given}
+        return given
+
+    @model_validator(mode="after")
+    def _one_origin(self) -> OutsideFile:
+        if sum(origin is not None for origin in (self.file, self.published, self.url)) != 1:
+            raise ValueError("give a file, published:NAME, or {url: https://…, sha256: …}")
+        if self.published is not None and self.published not in (names := known_weights()):
+            raise ValueError(
+                f"no published file '{self.published}'{nearest(self.published, names)}; known: {', '.join(names)}"
+            )
+        if self.url is not None and not self.url.startswith("https://"):
+            raise ValueError(f"'{self.url}' is no https address; accepted: {{url: https://…, sha256: …}}, or a file")
+        if (self.url is None) != (self.sha256 is None):
+            raise ValueError(
+                f"'{self.url or self.file}': a url needs the sha256 of its file (64 hex digits) beside it, and nothing "
+                "else takes one: {url: https://…, sha256: …}"
+            )
+        return self
+
+    @model_serializer
+    def _as_written(self) -> Any:
+        if self.url is not None:
+            return {"url": self.url, "sha256": self.sha256}
+        return str(self.file) if self.published is None else f"{PREFIX}{self.published}"
+
+    @property
+    def known(self) -> KnownWeights | None:
+        """What the catalogue says of a published file."""
+        return None if self.published is None else known_weights()[self.published]
+
+    @property
+    def promised(self) -> str | None:
+        """The SHA-256 that the content must have, if one is given or catalogued."""
+        return self.known.sha256 if self.known else self.sha256
+
+    @property
+    def address(self) -> str | None:
+        """Where the file can be downloaded from."""
+        return self.known.url if self.known else self.url
+
+    @property
+    def path(self) -> Path:
+        """Where the file lies, or will lie."""
+        if self.file is not None:
+            return self.file
+        by_hand = BY_HAND / self.known.file if self.known else None
+        if by_hand is not None and (by_hand.is_file() or self.address is None or self.promised is None):
+            return by_hand
+        return cached(self.promised, self.known.file if self.known else Path(urlsplit(self.url).path).name)
+
+    def __str__(self) -> str:
+        return self.url or (f"{PREFIX}{self.published}" if self.published else str(self.file))
+
+
+def cached(sha256: str, name: str) -> Path:
+    """The place of a downloaded file: two files of one name do not meet."""
+    from platformdirs import user_cache_path
+
+    return user_cache_path("wsss") / "weights" / sha256[:16] / (name or "weights")
+
+
+def outside_files(section: BaseModel, prefix: str = "") -> Iterator[tuple[str, OutsideFile]]:
+    """(dotted key, file) of every setting below a section that names a file."""
+    for name in type(section).model_fields:
+        value, key = getattr(section, name), f"{prefix}{name}"
+        if isinstance(value, OutsideFile):
+            yield key, value
+        elif isinstance(value, BaseModel):
+            yield from outside_files(value, f"{key}.")

@@ -1,0 +1,49 @@
+"""Weight files that settings name: there, as promised, or downloaded before any work starts."""
+
+from __future__ import annotations
+
+from wsss.config.outside import BY_HAND, OutsideFile
+from wsss.data.download import Archive, DownloadError, fetch, file_digest
+from wsss.runtime.contents import Contents, digest_of
+from wsss.runtime.locks import alone_in
+
+ANSWER_SECONDS = 4.0
+"""An address that says nothing for so long is given up: a machine without network is told in one line."""
+
+
+def digest(file: OutsideFile, contents: Contents, what: str) -> str:
+    """16 hex digits of the file's content: those of the promised SHA-256, where there is one, file or no file."""
+    if file.promised is not None:
+        return digest_of("file", file.promised)
+    return contents.digest([("file", file.path)], what)
+
+
+def obtain(file: OutsideFile) -> str | None:
+    """Sees to it that the file lies at `file.path`; else one line on what to do."""
+    if file.path.is_file():
+        return _broken_promise(file)
+    if file.address is None:
+        return f"{_absent(file)}; get it by hand: {file.known.where}" if file.known else f"no checkpoint '{file}'"
+    if file.promised is None:
+        return (
+            f"{_absent(file)}; it is downloaded if you give its SHA-256: {{url: {file.address}, sha256: …}} "
+            f"({file.known.where})"
+        )
+    archive = Archive(file.address, file.promised, "sha256", file.path.name)
+    try:
+        with alone_in(file.path.parent):
+            fetch(archive, file.path.parent, answer_within=ANSWER_SECONDS)
+    except DownloadError as error:
+        place = BY_HAND / file.known.file if file.known else file.path
+        return f"{error}; or get {file.address} by hand and put it at {place}"
+    return None
+
+
+def _absent(file: OutsideFile) -> str:
+    return f"{file} is not at {file.path}"
+
+
+def _broken_promise(file: OutsideFile) -> str | None:
+    if file.promised is None or (found := file_digest(file.path, "sha256")) == file.promised:
+        return None
+    return f"{file.path}: SHA-256 {found}, promised is {file.promised}; remove it, or give the other digest"
