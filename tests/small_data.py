@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from xml.sax.saxutils import escape
 
 import numpy as np
 from PIL import Image
+
+from wsss.data.dataset import Dataset
 
 SIZE = (24, 32)
 
@@ -84,3 +90,71 @@ def make_coco(root: Path) -> dict:
         content = {"images": images, "annotations": boxes, "categories": [{"id": 7, "name": "cat"}]}
         (root / "annotations" / f"instances_{part}.json").write_text(json.dumps(content))
     return {"dataset": "coco", "root": str(root)}
+
+
+Save = Callable[[Path, str], object]
+
+
+def _plain(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8")
+
+
+def write_folder(root: Path, classes: Sequence[str], save: Save = _plain, names: Sequence[str] = "abcd") -> dict:
+    """Images that bear the first and the second class by turns, the last for validation, without masks; settings."""
+    rows = io.StringIO()
+    writer = csv.writer(rows, lineterminator="\n")
+    writer.writerow(["image", "split", *classes])
+    for number, name in enumerate(names):
+        _save_picture(root / "photos" / f"{name}.png", number)
+        split = "val" if number == len(names) - 1 else "train"
+        writer.writerow([name, split, *(int(c == number % 2) for c in range(len(classes)))])
+    save(root / "labels.csv", rows.getvalue())
+    return {"dataset": "folder", "images": str(root / "photos"), "labels": str(root / "labels.csv")}
+
+
+def write_voc(root: Path, classes: Sequence[str], save: Save = _plain, names: Sequence[str] = "abcd") -> dict:
+    """The same in VOC's layout."""
+    for folder in ("Annotations", "ImageSets/Segmentation"):
+        (root / folder).mkdir(parents=True)
+    for number, name in enumerate(names):
+        _save_picture(root / "JPEGImages" / f"{name}.png", number)
+        found = escape(classes[number % 2])
+        (root / "Annotations" / name).parent.mkdir(parents=True, exist_ok=True)
+        save(root / "Annotations" / f"{name}.xml", f"<annotation><object><name>{found}</name></object></annotation>\n")
+    lists = root / "ImageSets" / "Segmentation"
+    save(lists / "train.txt", "".join(f"{name}\n" for name in names[:-1]))
+    save(lists / "val.txt", f"{names[-1]}\n")
+    save(root / "classes.txt", "".join(f"{name}\n" for name in classes))
+    return {"dataset": "voc", "root": str(root), "train_list": "train"}
+
+
+def write_coco(root: Path, classes: Sequence[str], save: Save = _plain, names: Sequence[str] = "abcd") -> dict:
+    """The same in COCO's layout, with boxes alone."""
+    (root / "annotations").mkdir(parents=True)
+    for part, chosen in (("train2014", names[:-1]), ("val2014", names[-1:])):
+        images, boxes = [], []
+        for number, name in enumerate(names):
+            if name in chosen:
+                _save_picture(root / part / f"{name}.png", number)
+                images.append({"id": number, "file_name": f"{name}.png", "height": SIZE[0], "width": SIZE[1]})
+                boxes.append({"id": number, "image_id": number, "category_id": number % 2, "bbox": [1, 1, 9, 9]})
+        categories = [{"id": i, "name": name} for i, name in enumerate(classes)]
+        content = {"images": images, "annotations": boxes, "categories": categories}
+        save(root / "annotations" / f"instances_{part}.json", json.dumps(content, ensure_ascii=False, indent=1))
+    return {"dataset": "coco", "root": str(root)}
+
+
+WRITE = {"folder": write_folder, "voc": write_voc, "coco": write_coco}
+"""Every source that reads files of others."""
+
+
+def _save_picture(path: Path, number: int) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    picture(number).save(path)
+
+
+def table_of(out: Path) -> list[tuple[str, str, list[str]]]:
+    """(name of the image without folders, split, names of its classes) of a table that prepare_data made."""
+    dataset = Dataset(out)
+    names = dataset.class_names
+    return [(r.image_id.rpartition("/")[2], r.split, [names[c] for c in r.classes]) for r in dataset.records]

@@ -21,9 +21,9 @@ def box(number, image, category, x, y, w, h, **more):
 
 
 def crowd(number, image, category, columns):
-    """A crowd over the first columns of a 10 × 12 image, as COCO's uncompressed run lengths."""
-    runs = {"size": [10, 12], "counts": [0, 10 * columns, 10 * (12 - columns)]}
-    return box(number, image, category, 0, 0, columns, 10, iscrowd=1, segmentation=runs)
+    """A crowd over the first columns of a 20 × 24 image, as COCO's uncompressed run lengths."""
+    runs = {"size": [20, 24], "counts": [0, 20 * columns, 20 * (24 - columns)]}
+    return box(number, image, category, 0, 0, columns, 20, iscrowd=1, segmentation=runs)
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def root(tmp_path):
     parts = {
         "train2014": (
             [1, 2, 3],
-            [box(11, 1, 3, 0, 0, 12, 10), box(12, 1, 1, 2, 2, 4, 4), crowd(13, 2, 1, 6), box(14, 2, 90, 4, 0, 4, 10)],
+            [box(11, 1, 3, 0, 0, 24, 20), box(12, 1, 1, 2, 2, 4, 4), crowd(13, 2, 1, 6), box(14, 2, 90, 4, 0, 4, 20)],
         ),
         "val2014": ([4], [box(15, 4, 1, 1, 1, 3, 3), box(16, 4, 3, 0, 0, 0, 0, segmentation=[])]),
     }
@@ -39,9 +39,9 @@ def root(tmp_path):
     for part, (images, instances) in parts.items():
         (tmp_path / part).mkdir()
         for i in images:
-            Image.new("RGB", (12, 10)).save(tmp_path / part / f"{i:012d}.jpg")
+            Image.new("RGB", (24, 20)).save(tmp_path / part / f"{i:012d}.jpg")
         content = {
-            "images": [{"id": i, "file_name": f"{i:012d}.jpg", "height": 10, "width": 12} for i in images],
+            "images": [{"id": i, "file_name": f"{i:012d}.jpg", "height": 20, "width": 24} for i in images],
             "annotations": instances,
             "categories": CATEGORIES,
         }
@@ -62,7 +62,7 @@ def test_masks_labels_and_splits(root):
     assert [r.classes.tolist() for r in (overlap, crowded, empty)] == [[1, 2], [1, 3], []]
     assert [r.measured for r in (overlap, crowded, empty)] == [True, False, True]
     mask = read_mask(overlap.mask)
-    assert mask.shape == (10, 12) and (mask == 1).sum() == 16 and (mask == 2).sum() == 104, "the small one on top"
+    assert mask.shape == (20, 24) and (mask == 1).sum() == 16 and (mask == 2).sum() == 464, "the small one on top"
     mask = read_mask(crowded.mask)
     assert (mask[:, :4] == 255).all() and (mask[:, 4:8] == 3).all() and (mask[:, 8:] == 0).all(), "crowds are void"
     assert not read_mask(empty.mask).any()

@@ -113,7 +113,7 @@ def test_bad_archives_leave_nothing(tmp_path, data, message):
 
 def png(values):
     buffer = io.BytesIO()
-    Image.fromarray(np.resize(np.array(values, np.uint8), (4, 5))).save(buffer, "PNG")
+    Image.fromarray(np.resize(np.array(values, np.uint8), (16, 20))).save(buffer, "PNG")
     return buffer.getvalue()
 
 
@@ -121,7 +121,7 @@ def png(values):
 def published(server):
     """VOC with images a (train), b (val), c and d (SBD only), and SBD with b, c, d."""
     jpeg = io.BytesIO()
-    Image.new("RGB", (5, 4)).save(jpeg, "JPEG")
+    Image.new("RGB", (20, 16)).save(jpeg, "JPEG")
     voc = {f"VOCdevkit/VOC2012/JPEGImages/{i}.jpg": jpeg.getvalue() for i in "abcd"}
     voc |= {
         f"VOCdevkit/VOC2012/Annotations/{i}.xml": b"<annotation><object><name>cat</name></object></annotation>"
@@ -135,7 +135,7 @@ def published(server):
     sbd = {"benchmark_RELEASE/dataset/train.txt": b"b\nc\n", "benchmark_RELEASE/dataset/val.txt": b"d\n"}
     for name in "bcd":
         buffer = io.BytesIO()
-        savemat(buffer, {"GTcls": {"Segmentation": np.full((4, 5), 8, np.uint8)}})
+        savemat(buffer, {"GTcls": {"Segmentation": np.full((16, 20), 8, np.uint8)}})
         sbd[f"benchmark_RELEASE/dataset/cls/{name}.mat"] = buffer.getvalue()
         sbd[f"benchmark_RELEASE/dataset/img/{name}.jpg"] = b"not needed"
     server.files = {"/voc.tar": tar(voc), "/sbd.tgz": tar(sbd, "w:gz")}

@@ -70,7 +70,7 @@ def test_a_split_column_is_no_class(tmp_path):
         ("image,labels,split\na,cat,dog,train\n", "line 2: 4 cells for 3 columns; quote"),
         ('image,labels\na,"cat\n', "line 2: not a CSV row"),
         ("image," + ",".join(map(str, range(2, 300))) + "\na,1\n", "298 classes, e.g. 2, 3, 4; accepted: 1 to 254"),
-        ("image,labels\na,Käse\n".encode("cp1252"), "line 2: not UTF-8; in Excel, save as"),
+        ("image,labels\nä,Kä\n".encode() + b"b,\xe4\n", "line 3: not UTF-8, as the rest of the file is; save it"),
     ],
 )
 def test_other_tables_get_one_line(tmp_path, text, message):

@@ -17,9 +17,9 @@ def voc(tmp_path):
     for folder in ("JPEGImages", "SegmentationClass", "Annotations", "ImageSets/Segmentation"):
         (tmp_path / folder).mkdir(parents=True)
     for name, values in MASKS.items():
-        mask = np.resize(np.array(values, np.uint8), (12, 9))
+        mask = np.resize(np.array(values, np.uint8), (24, 18))
         Image.fromarray(mask, "L").save(tmp_path / "SegmentationClass" / f"{name}.png")
-        Image.new("RGB", (9, 12)).save(tmp_path / "JPEGImages" / f"{name}.jpg")
+        Image.new("RGB", (18, 24)).save(tmp_path / "JPEGImages" / f"{name}.jpg")
         names = [VOC_CLASSES[v - 1] for v in values if v not in (0, 255)]
         objects = "".join(f"<object><name>{n}</name></object>" for n in names)
         (tmp_path / "Annotations" / f"{name}.xml").write_text(f"<annotation>{objects}</annotation>")
@@ -46,7 +46,7 @@ def test_the_table_gives_back_what_was_written(voc, tmp_path):
     dataset = Dataset(tmp_path / "out")
     assert len(dataset.class_names) == 21 and dataset.palette[1].tolist() == [128, 0, 0]
     a, b = dataset.split("train")
-    assert (a.image_id, a.size, a.classes.tolist(), b.classes.tolist()) == ("a", (12, 9), [3], [1, 15])
+    assert (a.image_id, a.size, a.classes.tolist(), b.classes.tolist()) == ("a", (24, 18), [3], [1, 15])
     assert [r.image_id for r in dataset.split("val")] == ["c"]
 
 

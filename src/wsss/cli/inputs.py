@@ -8,7 +8,9 @@ import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from wsss.data.sources.folder.index import SUFFIXES, list_images
+from wsss.data.files import SUFFIXES
+from wsss.data.sources.folder.index import list_images
+from wsss.data.text import read_text
 from wsss.runtime.targets import refuse_inside, refuse_sources, unique_places
 
 TABLES = {"classes.csv": ("id", "name", "red", "green", "blue"), "failed.csv": ("image", "reason")}
@@ -36,7 +38,7 @@ def _images_of(source: str) -> Iterator[tuple[Path, Path]]:
     if path.is_dir():
         yield from ((image, image.relative_to(path)) for image in list_images(path))
     elif path.suffix.lower() == ".txt" and path.is_file():
-        for line in filter(None, (line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines())):
+        for _, line in read_text(path).lines():
             beside = path.parent / line  # a list may be read from anywhere
             yield (Path(line) if Path(line).exists() or not beside.exists() else beside), _below(Path(line))
     elif path.is_file():

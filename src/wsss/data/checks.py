@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import csv
 import io
-import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -21,6 +20,8 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from wsss.data.images import EXACT, FORMATS, MAX_PIXELS, Seen, Unfit, inspect, read_mask
+from wsss.data.names import checked_classes, id_problem
+from wsss.data.text import Text, read_text
 from wsss.runtime.files import write_atomically
 from wsss.runtime.progress import log
 
@@ -28,7 +29,8 @@ SHOWN = 20
 """Problems that are printed; the file has all."""
 COLUMNS = ("file", "problem", "what to do")
 _AGAIN = "copy, download or export it again"
-_CONTROL = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
+MIN_EDGE = 16
+"""Pixels; below it, the deepest features are a single cell."""
 
 
 class Problem(NamedTuple):
@@ -82,10 +84,18 @@ class Preflight:
         """Values of the masks that were opened, by image."""
         self.shallow: list[str] = []
         """16-bit images that use fewer bits."""
+        self.notes: list[str] = []
+        """What a person should know of how the data set was read."""
 
     def add(self, file: Path | str, problem: str, advice: str, image_id: str = "") -> None:
         """One more problem; with `image_id`, leaving that image out mends it."""
         self.problems.append(Problem(str(file), problem, advice, image_id))
+
+    def read_text(self, path: Path) -> Text:
+        """A text file of the data set, however it is encoded; what is odd about that is noted."""
+        text = read_text(path)
+        self.notes += [text.remark] if text.remark else []
+        return text
 
     def safe_ids(self, source: Path, ids: Iterable[str]) -> list[str]:
         """The ids that can be part of a path below a data set's folder; the others are problems."""
@@ -97,7 +107,7 @@ class Preflight:
                 safe.append(image_id)
         return safe
 
-    def check(self, entries: Sequence[Entry], num_classes: int, min_edge: int = 1) -> set[str]:
+    def check(self, entries: Sequence[Entry], num_classes: int) -> set[str]:
         """Opens every image and mask; the ids to leave out.
 
         num_classes: without background; a mask's values are 0..num_classes and 255.
@@ -112,7 +122,7 @@ class Preflight:
             elif reason := id_problem(image_id):
                 self.add(where[image_id], f"image id {image_id!r} {reason}", "rename the file")
         with ThreadPoolExecutor(self.workers) as pool:
-            looks = pool.map(lambda entry: _look(entry, num_classes, min_edge), entries)
+            looks = pool.map(lambda entry: _look(entry, num_classes, MIN_EDGE), entries)
             for number, (entry, look) in enumerate(zip(entries, looks, strict=True), start=1):
                 self._note(entry, look)
                 self.done(number, len(entries))
@@ -139,7 +149,8 @@ class Preflight:
                 self.add(white.mask, found, "save objects as their class's id, e.g. 1 for the first class")
 
     def remarks(self, class_names: Sequence[str], rows: Sequence[dict[str, str]]) -> Iterator[str]:
-        """What the opened files say that a person should know; class_names: background first."""
+        """What the files say that a person should know; class_names: background first."""
+        yield from dict.fromkeys(self.notes)
         number = {name: i for i, name in enumerate(class_names)}
         labelled = [row for row in rows if row["image_id"] in self.shown and row["labels"]]
         strange = [r for r in labelled if not self.shown[r["image_id"]] & {number[n] for n in r["labels"].split(";")}]
@@ -194,22 +205,13 @@ class Preflight:
         write_atomically(self.out / name, text.getvalue().encode(errors="backslashreplace"))
 
 
-def id_problem(image_id: str) -> str | None:
-    """Why an id cannot be part of a path, or nothing."""
-    if _CONTROL.search(image_id):
-        return "holds control characters or bytes that are not UTF-8"
-    if any(part in ("", ".", "..") for part in image_id.split("/")):
-        return "leads out of the data set's folder or has empty path parts"
-    return None
-
-
 def _table(problems: Sequence[Problem]) -> str:
     cells = [COLUMNS, *((p.file, p.problem, p.advice) for p in problems)]
     widths = [max(len(row[column]) for row in cells) for column in range(2)]
     return "\n".join(f"{a:{widths[0]}}  {b:{widths[1]}}  {c}" for a, b, c in cells)
 
 
-def image_problem(path: Path, min_edge: int = 1) -> Problem | None:
+def image_problem(path: Path, min_edge: int = MIN_EDGE) -> Problem | None:
     """What is wrong with one image, opened and decoded, if anything."""
     return _look(Entry(path.name, path), 0, min_edge).problem
 
@@ -307,9 +309,7 @@ def check_rows(class_names: Sequence[str], rows: Sequence[dict[str, str]]) -> li
     Raises:
         ValueError: class names that cannot be told apart, an empty split, or no training image with a label.
     """
-    for number, name in enumerate(class_names):
-        if name in class_names[:number] or ";" in name or _CONTROL.search(name) or not name.strip():
-            raise ValueError(f"class name {name!r}; accepted are different names without ';' and control characters")
+    checked_classes("data set", class_names[1:])
     for split in ("train", "val"):
         if not any(row["split"] == split for row in rows):
             raise ValueError(f"split '{split}' is empty; both train and val need images")

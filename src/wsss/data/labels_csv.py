@@ -1,30 +1,25 @@
-"""Image-level labels from a spreadsheet saved as CSV: one row an image.
+"""Image-level labels from a spreadsheet saved as CSV: one row an image, or one a label.
 
 Two shapes are told apart by the header and the values:
-- names: a column of class names, separated by commas, semicolons, bars or spaces. Where any row uses one of the
-  first three, spaces belong to the names (`dining table, cat`); else they separate names.
+- names: a column of class names, separated by commas, semicolons, bars or spaces, or written as lists
+  (`['cat', 'dog']`). Where any row uses one of the first three, spaces belong to the names (`dining table, cat`);
+  else they separate names. Where no row has more than one name, an image may have several rows.
 - flags: one column a class, with 0/1 (or no/yes, false/true, empty/x).
 
-The first column (or one named image, file, filename, path) names the image; an optional column `split` holds train
-or val. Columns may be separated by comma, semicolon or tab (Excel writes what its country uses); UTF-8 with
-or without a byte-order mark, and UTF-16 with one.
+The first column (or one named image, file, filename, path …) names the image; an optional column `split` holds train
+or val. Columns of other text are not used, which a remark says.
 """
 
 from __future__ import annotations
 
-import csv
-import io
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-IMAGE_COLUMNS = ("image", "file", "filename", "path", "image_id")
-NAME_COLUMNS = ("labels", "label", "classes", "class", "tags")
+from wsss.data.names import checked_classes, clean_name
+from wsss.data.sheet import ACCEPTED, FLAGS, NAME_COLUMNS, Sheet, read_sheet
+
 SPLITS = ("train", "val")
-MAX_CLASSES = 254
-_FLAGS = {"0": False, "1": True, "0.0": False, "1.0": True, "": False, "x": True}
-_FLAGS |= {"no": False, "yes": True, "false": False, "true": True, "n": False, "y": True}
 
 
 @dataclass(frozen=True)
@@ -39,12 +34,16 @@ class Row:
 
 @dataclass(frozen=True)
 class LabelTable:
-    """classes: in the order of the columns, or alphabetical; shape: `names` or `flags`."""
+    """classes: in the order of the columns, or alphabetical; shape: `names` or `flags`.
+
+    remarks: what a person should know of how the file was read.
+    """
 
     path: Path
     shape: str
     classes: list[str]
     rows: list[Row]
+    remarks: list[str] = field(default_factory=list)
 
 
 def read_labels(path: Path) -> LabelTable:
@@ -53,111 +52,99 @@ def read_labels(path: Path) -> LabelTable:
     Raises:
         ValueError: not such a table; names the file, the line, what was found and what is accepted.
     """
-    header, lines = _cells(path)
-    image = _column(header, IMAGE_COLUMNS) or 0
-    split = _column(header, ("split",))
-    others = [i for i in range(len(header)) if i not in (image, split)]
+    sheet = read_sheet(path)
+    split = sheet.column(("split",))
+    others = [i for i in range(len(sheet.header)) if i not in (sheet.image, split)]
     if not others:
-        raise ValueError(f"{path}: the header has no column of labels; found {', '.join(header)}; {_ACCEPTED}")
-    named = _column(header, NAME_COLUMNS)
-    if named is None and len(others) == 1 and not all(_is_flag(cells, others[0]) for _, cells in lines):
+        raise ValueError(f"{path}: the header has no column of labels; found {', '.join(sheet.header)}; {ACCEPTED}")
+    named = sheet.column(NAME_COLUMNS)
+    if named is not None and len(others) > 1 and all(map(_is_flag, sheet.cells(named))):
+        named = None  # a class that is called so
+    if named is None and len(others) == 1 and not all(map(_is_flag, sheet.cells(others[0]))):
         named = others[0]
     if named is not None:
-        return _names_table(path, header, lines, image, named, split)
-    return _flags_table(path, header, lines, image, others, split)
+        return _names_table(sheet, named, split)
+    return _flags_table(sheet, others, split)
 
 
-_ACCEPTED = "accepted: columns image,labels with class names, or image and one 0/1 column a class"
+def _is_flag(cell: str) -> bool:
+    return cell.lower() in FLAGS
 
 
-def _cells(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
-    """The header, and the rows that are not empty with their line numbers."""
-    if not path.is_file():
-        raise ValueError(f"{path}: no such file; a CSV of labels is needed ({_ACCEPTED})")
-    text = _decode(path)
-    separator = None
-    hint = re.match(r"sep=(.)\r?\n", text)
-    if hint:  # Excel's own first line
-        separator, text = hint[1], text[hint.end() :]
-    first = text.lstrip("\r\n").partition("\n")[0]
-    separator = separator or max(",;\t", key=_outside_quotes(first).count)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
-    shift = 1 if hint else 0
-    try:
-        rows = [(reader.line_num + shift, [cell.strip() for cell in cells]) for cells in reader]
-    except csv.Error as error:
-        raise ValueError(f"{path} line {reader.line_num + shift}: not a CSV row ({error})") from None
-    rows = [(line, cells) for line, cells in rows if any(cells)]
-    if len(rows) < 2:
-        raise ValueError(f"{path}: no rows below a header; {_ACCEPTED}")
-    header = rows[0][1]
-    while header and not header[-1]:  # trailing separators of spreadsheets
-        header.pop()
-    doubled = sorted({name for name in header if header.count(name) > 1})
-    if doubled or "" in header:
-        raise ValueError(f"{path}: the header names a column {'twice: ' + doubled[0] if doubled else 'with nothing'}")
-    return header, rows[1:]
-
-
-def _decode(path: Path) -> str:
-    data = path.read_bytes()
-    encoding = "utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
-    try:
-        return data.decode(encoding)
-    except UnicodeDecodeError as error:
-        line = data[: error.start].count(b"\n") + 1
-        raise ValueError(f"{path} line {line}: not UTF-8; in Excel, save as 'CSV UTF-8 (comma delimited)'") from None
-
-
-def _outside_quotes(line: str) -> str:
-    return re.sub(r'"[^"]*"', "", line)
-
-
-def _column(header: list[str], names: Sequence[str]) -> int | None:
-    lower = [name.lower() for name in header]
-    return next((lower.index(name) for name in names if name in lower), None)
-
-
-def _is_flag(cells: list[str], column: int) -> bool:
-    return column >= len(cells) or cells[column].lower() in _FLAGS
-
-
-def _split_of(path: Path, line: int, cells: list[str], column: int | None) -> str:
-    value = cells[column].lower() if column is not None and column < len(cells) else ""
+def _row(sheet: Sheet, line: int, cells: list[str], names: frozenset[str], split: int | None) -> Row:
+    if sheet.image >= len(cells) or not cells[sheet.image]:
+        raise ValueError(f"{sheet.path} line {line}: the row names no image")
+    value = cells[split].lower() if split is not None and split < len(cells) else ""
     if value and value not in SPLITS:
-        raise ValueError(f"{path} line {line}: split '{value}'; accepted: train, val, or nothing")
-    return value
+        raise ValueError(f"{sheet.path} line {line}: split '{value}'; accepted: train, val, or nothing")
+    return Row(line, cells[sheet.image], names, value)
 
 
-def _image_of(path: Path, line: int, cells: list[str], column: int) -> str:
-    if column >= len(cells) or not cells[column]:
-        raise ValueError(f"{path} line {line}: the row names no image")
-    return cells[column]
+def _unused(sheet: Sheet, columns: list[int]) -> list[str]:
+    """The remark on columns that are passed over, if there are any."""
+    names = ", ".join(f"'{sheet.header[i]}'" for i in columns)
+    return [f"{sheet.path}: column(s) {names} are not used; {ACCEPTED}"] if columns else []
 
 
-def _names_table(
-    path: Path,
-    header: list[str],
-    lines: list[tuple[int, list[str]]],
-    image: int,
-    named: int,
-    split: int | None,
-) -> LabelTable:
-    last = named == len(header) - 1  # unquoted commas in the last column spill over into further cells
+def _names_table(sheet: Sheet, named: int, split: int | None) -> LabelTable:
+    path, width = sheet.path, len(sheet.header)
+    last = named == width - 1  # unquoted commas in the last column spill over into further cells
     texts = []
-    for line, cells in lines:
-        if len(cells) > len(header) and any(cells[len(header) :]) and not last:
-            raise ValueError(f"{path} line {line}: {len(cells)} cells for {len(header)} columns; quote the class names")
+    for line, cells in sheet.lines:
+        if len(cells) > width and any(cells[width:]) and not last:
+            raise ValueError(f"{path} line {line}: {len(cells)} cells for {width} columns; quote the class names")
         texts.append(",".join(filter(None, cells[named:] if last else cells[named : named + 1])))
-    strong = any(re.search(r"[,;|]", text) for text in texts)
-    pattern = r"[,;|]" if strong else r"\s+"
-    rows = []
-    for (line, cells), text in zip(lines, texts, strict=True):
-        names = frozenset(" ".join(name.split()) for name in re.split(pattern, text) if name.strip())
-        rows.append(Row(line, _image_of(path, line, cells, image), names, _split_of(path, line, cells, split)))
-    classes = sorted({name for row in rows for name in row.names})
+    rows = [
+        _row(sheet, line, cells, names, split)
+        for (line, cells), names in zip(sheet.lines, _name_sets(texts), strict=True)
+    ]
+    if not any(row.names for row in rows):
+        raise ValueError(f"{path}: no row names a class")
+    classes = checked_classes(path, sorted({name for row in rows for name in row.names}))
     _check_separators(path, rows, classes)
-    return LabelTable(path, "names", _checked(path, classes), rows)
+    remarks = [*sheet.remarks, *_unused(sheet, [i for i in range(width) if i not in (sheet.image, split, named)])]
+    if all(name.isdecimal() for name in classes):
+        remarks.append(f"{path}: its classes are numbers ({', '.join(classes[:3])} …), which are taken for their names")
+    rows, several = _joined(rows)
+    if several:
+        remarks.append(f"{path}: {several} image(s) have several rows with one label each, which are taken together")
+    return LabelTable(path, "names", classes, rows, remarks)
+
+
+def _name_sets(texts: list[str]) -> list[frozenset[str]]:
+    """The class names in each cell of a column."""
+    filled = [text for text in texts if text]
+    if filled and all(re.fullmatch(r"\[.*\]|\(.*\)|\{.*\}", text, re.DOTALL) for text in filled):
+        return [_listed(text[1:-1]) for text in texts]
+    pattern = r"[,;|]" if any(re.search(r"[,;|]", text) for text in texts) else r"\s+"
+    return [frozenset(clean_name(name) for name in re.split(pattern, text) if name.strip()) for text in texts]
+
+
+def _listed(text: str) -> frozenset[str]:
+    """The names in a list as Python, numpy or JSON write it: quoted, or separated by commas."""
+    quoted = re.findall(r"'((?:[^'\\]|\\.)*)'|\"((?:[^\"\\]|\\.)*)\"", text)
+    names = [re.sub(r"\\(.)", r"\1", one or other) for one, other in quoted] if quoted else text.split(",")
+    return frozenset(clean_name(name) for name in names if name.strip())
+
+
+def _joined(rows: list[Row]) -> tuple[list[Row], int]:
+    """One row an image, where each row has one label at most; and how many images had several.
+
+    Rows that name an image in different ways, or give it different splits, stay as they are.
+    """
+    if any(len(row.names) > 1 for row in rows):
+        return rows, 0
+    first: dict[tuple[str, str], Row] = {}
+    rest, several = [], set()
+    for row in rows:
+        key = (row.image, row.split)
+        before = first.setdefault(key, row)
+        if before.names and row.names:
+            first[key] = replace(before, names=before.names | row.names)
+            several |= {key} if len(first[key].names) > 1 else set()
+        elif before.names != row.names:
+            rest.append(row)
+    return sorted([*first.values(), *rest], key=lambda row: row.line), len(several)
 
 
 def _check_separators(path: Path, rows: list[Row], classes: list[str]) -> None:
@@ -173,43 +160,30 @@ def _check_separators(path: Path, rows: list[Row], classes: list[str]) -> None:
                 )
 
 
-def _flags_table(
-    path: Path,
-    header: list[str],
-    lines: list[tuple[int, list[str]]],
-    image: int,
-    columns: list[int],
-    split: int | None,
-) -> LabelTable:
+def _flags_table(sheet: Sheet, columns: list[int], split: int | None) -> LabelTable:
+    path, header = sheet.path, sheet.header
+    texts = [i for i in columns if _is_text(sheet.cells(i))]
+    columns = [i for i in columns if i not in texts] if len(texts) < len(columns) else columns
+    texts = [i for i in texts if i not in columns]
+    classes = dict(zip(columns, checked_classes(path, [header[i] for i in columns]), strict=True))
     rows = []
-    for line, cells in lines:
-        names = set()
-        for column in columns:
-            value = cells[column].lower() if column < len(cells) else ""
-            if value not in _FLAGS:
-                raise ValueError(
-                    f"{path} line {line}: '{cells[column]}' in column '{header[column]}'; accepted: 0 or 1, "
-                    "or a single column 'labels' with class names"
-                )
-            if _FLAGS[value]:
-                names.add(header[column])
-        rows.append(
-            Row(line, _image_of(path, line, cells, image), frozenset(names), _split_of(path, line, cells, split))
-        )
-    return LabelTable(path, "flags", _checked(path, [header[c] for c in columns]), rows)
-
-
-def _checked(path: Path, classes: list[str]) -> list[str]:
-    if not classes:
+    for line, cells in sheet.lines:
+        if any(cells[len(header) :]):
+            raise ValueError(f"{path} line {line}: {len(cells)} cells for {len(header)} columns")
+        values = {i: cells[i] if i < len(cells) else "" for i in columns}
+        if (wrong := next((i for i, value in values.items() if not _is_flag(value)), None)) is not None:
+            raise ValueError(
+                f"{path} line {line}: '{values[wrong]}' in column '{header[wrong]}'; accepted: 0 or 1, "
+                "or a single column 'labels' with class names"
+            )
+        names = frozenset(classes[i] for i, value in values.items() if FLAGS[value.lower()])
+        rows.append(_row(sheet, line, cells, names, split))
+    if not any(row.names for row in rows):
         raise ValueError(f"{path}: no row names a class")
-    if len(classes) > MAX_CLASSES:
-        raise ValueError(f"{path}: {len(classes)} classes, e.g. {', '.join(classes[:3])}; accepted: 1 to {MAX_CLASSES}")
-    wrong = next((name for name in classes if name.lower() == "background" or ";" in name), None)
-    if wrong:
-        raise ValueError(f"{path}: class '{wrong}'; the background is implied, and names are free of ';'")
-    folded: dict[str, str] = {}
-    for name in classes:
-        other = folded.setdefault(name.casefold(), name)
-        if other != name:
-            raise ValueError(f"{path}: classes '{other}' and '{name}' differ in case only; write them alike")
-    return classes
+    return LabelTable(path, "flags", list(classes.values()), rows, [*sheet.remarks, *_unused(sheet, texts)])
+
+
+def _is_text(cells: list[str]) -> bool:
+    """Whether a column holds words, and no flag among them."""
+    filled = [cell for cell in cells if cell]
+    return bool(filled) and all(re.search(r"[^\W\d]", cell) and not _is_flag(cell) for cell in filled)

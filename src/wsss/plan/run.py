@@ -216,11 +216,12 @@ def missing_inputs(plan: Plan, *, download: bool = False) -> str | None:
     if (missing := run.prepare_data.missing()) is not None:
         return f"{where}.prepare_data.{missing}"
     if not run.prepare_data.has_masks:
+        needed = run.prepare_data.masks_from
         if run.choose_threshold.policy == "oracle":
-            return f"{where}.choose_threshold: oracle needs prepare_data.masks; without masks, set auto or a number"
+            return f"{where}.choose_threshold: oracle needs {needed}; without masks, set auto or a number"
         if run.upper_bound or (run.train_segmentation and run.train_segmentation.labels == "ground_truth"):
             key = "upper_bound: true" if run.upper_bound else "train_segmentation.labels: ground_truth"
-            return f"{where}.{key} needs prepare_data.masks, one for every image"
+            return f"{where}.{key} needs {needed}, one for every image"
     for step in plan.steps:
         for key, file in step.files.items():
             later = not download and file.address and file.promised

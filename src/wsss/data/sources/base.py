@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,6 +45,9 @@ class Source(Component):
     places: ClassVar[frozenset[str]] = frozenset()
     """Settings that say where files lie; moving the files changes no result that follows."""
 
+    masks_from: ClassVar[str] = "masks in the data set"
+    """What a person would have to add for it to have masks."""
+
     @property
     def has_masks(self) -> bool:
         """Whether some images have masks to measure with."""
@@ -77,17 +79,3 @@ class FileSource(Source):
     def words(self) -> str:
         place = getattr(self, "root", None) or getattr(self, "images", None) or ""
         return f"{self.dataset} from {place}"
-
-
-SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp", ".gif")
-"""Of files that are taken for images."""
-
-
-def files_below(folder: Path, name: str) -> Iterator[tuple[str, Path]]:
-    """(`name`/path, file) of every image below a folder, hidden ones left out, in the order of their paths."""
-    for top, folders, files in os.walk(folder, followlinks=True):
-        folders[:] = sorted(f for f in folders if not f.startswith("."))
-        below = os.path.relpath(top, folder)
-        prefix = name if below == "." else f"{name}/{below}"
-        images = (f for f in sorted(files) if f.lower().endswith(SUFFIXES) and not f.startswith("."))
-        yield from ((f"{prefix}/{file}", Path(top, file)) for file in images)

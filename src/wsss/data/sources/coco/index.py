@@ -2,31 +2,39 @@
 
 Categories in the order of their ids become classes 1..80. An image's labels are the categories of all its
 annotations. In the mask, crowds are void (255), and objects are painted over them from large to small, so that
-the small one lies on top where two overlap; annotations of no area paint nothing.
+the small one lies on top where two overlap; annotations of no area paint nothing. An image with an object that has a
+box alone has no mask, as the mask would show background there; of a part without outlines, no image has one.
 """
 
 from __future__ import annotations
 
-import contextlib
-import io
-import json
 from collections.abc import Callable
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from pathlib import Path, PurePath
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from wsss.data.checks import Entry, Preflight
+from wsss.data.dataset import read_mask
+from wsss.data.names import checked_classes
 from wsss.data.palette import voc_palette
 from wsss.data.sources.base import Index
+from wsss.data.sources.coco.instances import (
+    Instances,
+    given_area,
+    named,
+    outline,
+    outline_problem,
+    paints,
+    polygons,
+    read_instances,
+)
 from wsss.data.sources.coco.settings import Settings
 from wsss.runtime.files import write_atomically
 from wsss.runtime.labels import IGNORE
 from wsss.runtime.progress import counter
-
-if TYPE_CHECKING:
-    from pycocotools.coco import COCO
+from wsss.runtime.targets import unique_places
 
 
 def read(settings: Settings, out: Path, _workers: int, preflight: Preflight) -> Index:
@@ -54,115 +62,116 @@ def coco_index(
         ValueError: a file, an image or a category is missing; names it.
     """
     preflight = preflight or Preflight()
-    parts = {"train": _open(root, train_part), "val": _open(root, val_part)}
-    categories = {split: _categories(coco) for split, coco in parts.items()}
-    if categories["train"] != categories["val"]:
+    files = {part: root / "annotations" / f"instances_{part}.json" for part in (train_part, val_part)}
+    train, val = (read_instances(files[part], preflight) for part in (train_part, val_part))
+    if train.categories != val.categories:
         raise ValueError(f"{root}/annotations: the categories of {train_part} and {val_part} differ")
-    class_of = {category: i for i, category in enumerate(categories["train"], start=1)}
-    named = {"train": (train_part, parts["train"]), "val": (val_part, parts["val"])}
-    entries = {split: _entries(root, part, coco, preflight) for split, (part, coco) in named.items()}
+    checked_classes(files[train_part], list(train.categories.values()))
+    class_of = {category: i for i, category in enumerate(train.categories, start=1)}
+    entries = {
+        "train": _entries(root / train_part, train_part, train, preflight),
+        "val": _entries(root / val_part, val_part, val, preflight),
+    }
     bad = preflight.check([entry for members in entries.values() for entry in members.values()], len(class_of))
     total = sum(map(len, entries.values())) - len(bad)
     rows: list[dict[str, str]] = []
-    for split, (part, coco) in named.items():
+    for split, instances in (("train", train), ("val", val)):
         kept = {i: entry for i, entry in entries[split].items() if entry.image_id not in bad}
-        measures = set(kept) if split == "val" or measured is None else set(_evenly(list(kept), measured))
+        masked = _masked(instances, kept, preflight)
+        measures = masked if split == "val" or measured is None else _evenly(masked, measured)
+        masked, measures = set(masked), set(measures)
         for i, entry in kept.items():
-            rows.append(_row(entry, part, coco, i, class_of, out) | {"split": split})
-            rows[-1]["measured"] = str(int(i in measures))
+            mask = _mask(entry, instances, i, class_of, out, preflight) if i in masked else ""
+            row = {"image_id": entry.image_id, "image": str(entry.image), "mask": str(mask), "split": split}
+            rows.append(row | {"labels": _labels(instances, i), "measured": str(int(i in measures))})
             done(len(rows), total)
-    return ["background", *categories["train"].values()], voc_palette(), rows
+    return ["background", *train.categories.values()], voc_palette(), rows
 
 
-def _open(root: Path, part: str) -> COCO:
-    """The instances of a part.
-
-    Raises:
-        ValueError: no such file, or not instances.
-    """
-    from pycocotools.coco import COCO
-
-    path = root / "annotations" / f"instances_{part}.json"
-    if not path.is_file():
-        raise ValueError(
-            f"{path}: no such file; get annotations_trainval2014.zip from https://cocodataset.org/#download"
-        )
-    try:
-        with contextlib.redirect_stdout(io.StringIO()):  # it prints its timing
-            coco = COCO(str(path))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: not JSON ({error})") from None
-    except (AssertionError, KeyError, TypeError) as error:
-        raise ValueError(f"{path}: not COCO instances ({error!r})") from None
-    missing = [key for key in ("images", "annotations", "categories") if not isinstance(coco.dataset.get(key), list)]
-    if missing:
-        raise ValueError(f"{path}: no list '{missing[0]}'; accepted: images, annotations and categories of COCO")
-    for annotation in coco.dataset["annotations"]:
-        if annotation["image_id"] not in coco.imgs or annotation["category_id"] not in coco.cats:
-            raise ValueError(f"{path}: annotation {annotation['id']} is of an image or a category that is not listed")
-    return coco
-
-
-def _categories(coco: COCO) -> dict[int, str]:
-    return {category: coco.cats[category]["name"] for category in sorted(coco.cats)}
-
-
-def _evenly(ids: list[int], count: int) -> list[int]:
+def _evenly(ids: list[Any], count: int) -> list[Any]:
     return [ids[int(i)] for i in np.linspace(0, len(ids) - 1, min(count, len(ids)))]
 
 
-def _entries(root: Path, part: str, coco: COCO, preflight: Preflight) -> dict[int, Entry]:
-    """The images whose entries are complete and whose files lie below their part's folder, by id."""
-    path = root / "annotations" / f"instances_{part}.json"
-    wanted = {"file_name": str, "height": int, "width": int}
-    for image_id, image in coco.imgs.items():
-        if wrong := [key for key, kind in wanted.items() if not isinstance(image.get(key), kind)]:
-            preflight.add(path, f"image {image_id} has no {wrong[0]}", "download the annotations again")
-    preflight.stop()
-    safe = set(preflight.safe_ids(path, [image["file_name"] for image in coco.imgs.values()]))
+def _entries(folder: Path, part: str, instances: Instances, preflight: Preflight) -> dict[Any, Entry]:
+    """The images whose files lie below their part's folder, by id; bad outlines are problems of theirs."""
+    names = {i: _below(image["file_name"], part) for i, image in instances.images.items()}
+    safe = set(preflight.safe_ids(instances.path, names.values()))
+    names = {i: PurePath(name) for i, name in names.items() if name in safe}
+    options = {n: [(p := PurePath(part, n)).with_suffix(".png"), p.with_name(f"{p.name}.png")] for n in names.values()}
+    ids = {name: place.as_posix().removesuffix(".png") for name, place in unique_places(options).items()}
     entries = {}
-    for image_id, image in sorted(coco.imgs.items()):
-        if (file := image["file_name"]) in safe:
-            size = image["height"], image["width"]
-            entries[image_id] = Entry(f"{part}/{Path(file).stem}", root / part / file, annotated=size)
+    for i, name in names.items():
+        size = instances.images[i]["height"], instances.images[i]["width"]
+        entries[i] = Entry(ids[name], folder / name, annotated=size)
+        for annotation in instances.annotations[i]:
+            if outline(annotation) and (problem := outline_problem(annotation, size)):
+                where = f"{instances.path}: {named(annotation)} of {entries[i].image}"
+                preflight.add(where, problem, "mend it, or take it out", entries[i].image_id)
     return entries
 
 
-def _row(entry: Entry, part: str, coco: COCO, image_id: int, class_of: dict[int, int], out: Path) -> dict[str, str]:
-    annotations = coco.imgToAnns[image_id]
-    mask = Path("masks") / f"{entry.image_id}.png"
-    if not (out / mask).is_file():
-        _write_mask(out / mask, _painted(coco, image_id, class_of, part))
-    present = sorted({class_of[a["category_id"]] for a in annotations})
-    names = {number: coco.cats[category]["name"] for category, number in class_of.items()}
-    return {
-        "image_id": entry.image_id,
-        "image": str(entry.image),
-        "mask": str(mask),
-        "labels": ";".join(names[number] for number in present),
-    }
+def _below(file_name: str, part: str) -> str:
+    """A path below the part's folder, however the program that wrote it begins and separates it."""
+    return file_name.replace("\\", "/").removeprefix("./").removeprefix(f"{part}/")
 
 
-def _painted(coco: COCO, image_id: int, class_of: dict[int, int], part: str) -> np.ndarray:
-    try:
-        return rasterise(coco, image_id, class_of)
-    except Exception as error:  # pycocotools says nothing of its own about polygons that are none
-        raise ValueError(f"instances_{part}.json: image {image_id} has outlines that are none ({error!r})") from None
+def _masked(instances: Instances, kept: dict[Any, Entry], preflight: Preflight) -> list[Any]:
+    """The images with a mask: all of whose objects have outlines."""
+    if not instances.has_outlines:
+        found = "no annotation has an outline; its images have labels, and no masks to measure with"
+        preflight.notes.append(f"{instances.path}: {found}")
+        return []
+    boxed = [i for i in kept if any(not outline(a) and paints(a) for a in instances.annotations[i])]
+    if boxed:
+        found = f"{len(boxed)} image(s) have objects with a box alone, e.g. {kept[boxed[0]].image_id}"
+        preflight.notes.append(f"{instances.path}: {found}; they have labels, and no masks to measure with")
+    without = set(boxed)
+    return [i for i in kept if i not in without]
 
 
-def rasterise(coco: COCO, image_id: int, class_of: dict[int, int]) -> np.ndarray:
-    """(H, W) uint8 class ids of an image, 255 where there is a crowd under no object."""
-    image = coco.imgs[image_id]
-    mask = np.zeros((image["height"], image["width"]), np.uint8)
+def _labels(instances: Instances, image_id: Any) -> str:
+    present = {annotation["category_id"] for annotation in instances.annotations[image_id]}
+    return ";".join(name for category, name in instances.categories.items() if category in present)
 
-    def order(annotation: dict[str, Any]) -> tuple[bool, float]:
-        return not annotation.get("iscrowd", 0), -annotation["area"]
 
-    for annotation in sorted(coco.imgToAnns[image_id], key=order):
-        if annotation["segmentation"]:
-            crowd = annotation.get("iscrowd", 0)
-            mask[coco.annToMask(annotation) > 0] = IGNORE if crowd else class_of[annotation["category_id"]]
+def _mask(
+    entry: Entry, instances: Instances, image_id: Any, class_of: dict[Any, int], out: Path, preflight: Preflight
+) -> Path:
+    """The image's mask below `out`, painted if it is not there yet."""
+    path = Path("masks") / f"{entry.image_id}.png"
+    if (out / path).is_file():
+        mask = read_mask(out / path)
+    else:
+        mask = rasterise(instances.annotations[image_id], entry.annotated, class_of)
+        _write_mask(out / path, mask)
+    preflight.shown[entry.image_id] = frozenset(np.unique(mask).tolist())
+    return path
+
+
+def rasterise(annotations: list[dict[str, Any]], size: tuple[int, int], class_of: dict[Any, int]) -> np.ndarray:
+    """(H, W) uint8 class ids of an image's annotations, 255 where there is a crowd under no object."""
+    mask = np.zeros(size, np.uint8)
+    shapes = [(annotation, _shape(annotation, size)) for annotation in annotations if outline(annotation)]
+
+    def order(item: tuple[dict[str, Any], np.ndarray]) -> tuple[bool, float]:
+        annotation, shape = item
+        return not annotation.get("iscrowd", 0), -given_area(annotation, float(shape.sum()))
+
+    for annotation, shape in sorted(shapes, key=order):
+        mask[shape] = IGNORE if annotation.get("iscrowd", 0) else class_of[annotation["category_id"]]
     return mask
+
+
+def _shape(annotation: dict[str, Any], size: tuple[int, int]) -> np.ndarray:
+    """(H, W) bool, True inside the outline."""
+    from pycocotools import mask as rle
+
+    found = outline(annotation)
+    if isinstance(found, dict):
+        runs = rle.frPyObjects(found, *size) if isinstance(found["counts"], list) else found
+    else:
+        runs = rle.merge(rle.frPyObjects(polygons(annotation), *size))
+    return rle.decode(runs).astype(bool)
 
 
 def _write_mask(path: Path, mask: np.ndarray) -> None:

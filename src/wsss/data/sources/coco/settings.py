@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import mmap
+import re
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, PositiveInt
 
-from wsss.data.sources.base import About, FileSource, files_below
+from wsss.data.files import files_below
+from wsss.data.sources.base import About, FileSource
+
+_OUTLINE = re.compile(rb'"segmentation"\s*:\s*(\[\s*\[\s*[-\d]|\{)')
 
 
 class Settings(FileSource):
@@ -25,6 +31,7 @@ class Settings(FileSource):
         "https://cocodataset.org/#termsofuse",
     )
     places = frozenset({"root"})
+    masks_from = "outlines in the annotations"
     dataset: Literal["coco"]
     root: Path = Field(Path("data/coco"), description="folder that holds annotations/, train2014/ and val2014/")
     train_part: str = Field("train2014", description="folder of training images, and suffix of their instances JSON")
@@ -32,6 +39,12 @@ class Settings(FileSource):
     measured: PositiveInt | None = Field(
         2000, description="training images, evenly spaced, whose masks measure the seeds; null: all"
     )
+
+    @property
+    def has_masks(self) -> bool:
+        files = [self.root / "annotations" / f"instances_{part}.json" for part in (self.train_part, self.val_part)]
+        there = [file for file in files if file.is_file() and file.stat().st_size]
+        return not there or any(_has_outlines(file, *_state(file)) for file in there)
 
     def missing(self) -> str | None:
         if (self.root / "annotations").is_dir():
@@ -42,3 +55,15 @@ class Settings(FileSource):
         for role, part in (("train", self.train_part), ("val", self.val_part)):
             yield f"annotations/{role}", self.root / "annotations" / f"instances_{part}.json"
             yield from files_below(self.root / part, role)
+
+
+def _state(file: Path) -> tuple[int, int]:
+    stat = file.stat()
+    return stat.st_size, stat.st_mtime_ns
+
+
+@lru_cache
+def _has_outlines(file: Path, _size: int, _time: int) -> bool:
+    """Whether any annotation has more than a box, without reading the file further than the first."""
+    with file.open("rb") as opened, mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        return b"\0" in content[:4] or _OUTLINE.search(content) is not None  # UTF-16 is looked into later

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import unicodedata
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -14,17 +13,17 @@ from PIL import Image
 
 from wsss.data.checks import Entry, Preflight, Problem, image_problem
 from wsss.data.dataset import image_size, read_image, read_mask
+from wsss.data.files import MASK_SUFFIXES, SUFFIXES, Finder, files_below
 from wsss.data.labels_csv import LabelTable, Row, read_labels
+from wsss.data.matching import Matcher, matched
+from wsss.data.names import checked_classes
 from wsss.data.palette import voc_palette
 from wsss.data.shrink import shrunk
-from wsss.data.sources.base import SUFFIXES, Index
+from wsss.data.sources.base import Index
 from wsss.data.sources.folder.settings import Settings
 from wsss.data.split import stratified_split
 from wsss.runtime.files import write_atomically
 from wsss.runtime.targets import unique_places
-
-MIN_EDGE = 16
-"""Pixels; below it, the deepest features are a single cell."""
 
 
 @dataclass(frozen=True)
@@ -59,18 +58,11 @@ def survey(images: Path, labels: Path) -> Survey:
     """
     paths = list_images(images)
     table = read_labels(labels)
-    match = _Matcher(images, paths)
-    problems: list[Problem] = []
-    rows: dict[Path, Row] = {}
-    for row in table.rows:
-        path = match(row.image)
-        if isinstance(path, str):
-            problems.append(Problem(f"{labels} line {row.line}", path, "mend the row", row.image))
-        elif path in rows and (rows[path].names, rows[path].split) != (row.names, row.split):
-            lines = f"{labels} lines {rows[path].line} and {row.line}"
-            problems.append(Problem(lines, f"'{row.image}' has two different rows", "leave one"))
-        else:
-            rows.setdefault(path, row)
+    match = Matcher(images, {path: path.relative_to(images) for path in paths}, labels.parent)
+    rows, problems, strangers = matched(table, match)
+    for row in strangers:
+        found = f"no image '{row.image}' under {images}"
+        problems.append(Problem(f"{labels} line {row.line}", found, "mend the row", row.image))
     ids = _image_ids(images, paths)
     found = [Found(ids[path], path, rows[path]) for path in paths if path in rows]
     return Survey(table, found, [path for path in paths if path not in rows], problems)
@@ -84,8 +76,7 @@ def list_images(folder: Path) -> list[Path]:
     """
     if not folder.is_dir():
         raise ValueError(f"{folder}: no such folder of images")
-    inside = (path for path in sorted(folder.rglob("*")) if path.suffix.lower() in SUFFIXES and path.is_file())
-    paths = [path for path in inside if not any(p.startswith(".") for p in path.relative_to(folder).parts)]
+    paths = sorted(path for _, path in files_below(folder))
     if not paths:
         raise ValueError(f"{folder}: no image in it; accepted are {', '.join(SUFFIXES)}")
     return paths
@@ -94,7 +85,7 @@ def list_images(folder: Path) -> list[Path]:
 def check_images(paths: Iterable[Path]) -> list[str]:
     """Problems of images: broken, cut short, too small or larger than Pillow's guard allows."""
     with ThreadPoolExecutor() as pool:
-        return [str(found) for found in pool.map(lambda path: image_problem(path, MIN_EDGE), paths) if found]
+        return [str(found) for found in pool.map(image_problem, paths) if found]
 
 
 def read(settings: Settings, out: Path, _workers: int, preflight: Preflight) -> Index:
@@ -123,12 +114,13 @@ def folder_index(
     preflight = preflight or Preflight()
     seen = survey(images, labels)
     preflight.problems += seen.problems
+    preflight.notes += seen.table.remarks
     if not seen.found and not seen.problems:
         raise ValueError(f"{labels}: no row belongs to an image under {images}")
     names = _ordered_classes(seen.table, classes)
-    masks_of = _masks(images, masks, seen.found) if masks and seen.found else {}
+    masks_of = _masks(images, masks, seen.found, preflight) if masks and seen.found else {}
     entries = [Entry(f.image_id, f.path, masks_of.get(f.path)) for f in seen.found]
-    bad = preflight.check(entries, len(names), MIN_EDGE)
+    bad = preflight.check(entries, len(names))
     seen = replace(seen, found=[f for f in seen.found if f.image_id not in bad])
     in_val = _split(seen, names, val_fraction, split_seed)
     with ThreadPoolExecutor() as pool:
@@ -152,10 +144,11 @@ def folder_index(
 def _ordered_classes(table: LabelTable, wanted: list[str] | None) -> list[str]:
     if wanted is None:
         return table.classes
+    wanted = checked_classes("prepare_data.classes", wanted)
     used = {name for row in table.rows for name in row.names}
     missing = sorted(used - set(wanted))
-    if missing or len(set(wanted)) < len(wanted):
-        wrong = f"'{missing[0]}' of {table.path} is not among them" if missing else "a name is there twice"
+    if missing:
+        wrong = f"'{missing[0]}' of {table.path} is not among them"
         raise ValueError(f"prepare_data.classes: {wrong}; given: {', '.join(wanted)}")
     return wanted
 
@@ -181,54 +174,25 @@ def _image_ids(root: Path, paths: list[Path]) -> dict[Path, str]:
     return {path: place.as_posix().removesuffix(".png") for path, place in unique_places(options).items()}
 
 
-def _fold(name: str) -> str:
-    """A name as people mean it: one Unicode form, one case, one kind of slash."""
-    folded = unicodedata.normalize("NFC", name).casefold().replace("\\", "/")
-    return folded.removeprefix("./")
-
-
-class _Matcher:
-    """Finds the image that a CSV's cell means: by path, by path without suffix, by name, by name without suffix."""
-
-    def __init__(self, root: Path, paths: list[Path]) -> None:
-        self.root = root
-        self.tables: list[dict[str, list[Path]]] = [defaultdict(list) for _ in range(4)]
-        for path in paths:
-            relative = path.relative_to(root)
-            keys = (relative.as_posix(), relative.with_suffix("").as_posix(), path.name, path.stem)
-            for table, key in zip(self.tables, keys, strict=True):
-                table[_fold(key)].append(path)
-
-    def __call__(self, name: str) -> Path | str:
-        """The path, or why there is none."""
-        key = _fold(name)
-        for prefix in (_fold(self.root.as_posix()) + "/", _fold(self.root.name) + "/"):
-            if key.startswith(prefix) and key not in self.tables[0]:
-                key = key.removeprefix(prefix)
-        for table in self.tables:
-            hits = table.get(key, [])
-            if len(hits) > 1:
-                first, second = (hit.relative_to(self.root).as_posix() for hit in hits[:2])
-                return f"'{name}' may be '{first}' or '{second}'; write the path below {self.root}"
-            if hits:
-                return hits[0]
-        return f"no image '{name}' under {self.root}"
-
-
-def _masks(images: Path, masks: Path, found: list[Found]) -> dict[Path, Path]:
+def _masks(images: Path, masks: Path, found: list[Found], preflight: Preflight) -> dict[Path, Path]:
     """The mask of each image that has one: of its name without suffix, or, where others share that, with it."""
     if not masks.is_dir():
         raise ValueError(f"prepare_data.masks: no such folder '{masks}'")
+    find = Finder(masks, MASK_SUFFIXES)
     relative = {f.path: f.path.relative_to(images) for f in found}
     shared = Counter(r.with_suffix("") for r in relative.values())
     pairs = {}
     for path, r in relative.items():
-        names = [r.with_name(f"{r.name}.png")] + [r.with_suffix(".png")] * (shared[r.with_suffix("")] == 1)
-        pairs[path] = next((masks / name for name in names if (masks / name).is_file()), None)
+        names = [r] + [r.with_suffix("")] * (shared[r.with_suffix("")] == 1)
+        pairs[path] = next(filter(None, (find(name.as_posix()) for name in names)), None)
     pairs = {path: mask for path, mask in pairs.items() if mask}
     if not pairs:
         example = found[0].path.relative_to(images).with_suffix(".png")
         raise ValueError(f"prepare_data.masks: no mask in '{masks}' is named like an image, e.g. {example}")
+    used = set(pairs.values())
+    spare = [path for path in find.files if path not in used]
+    if spare:
+        preflight.notes.append(f"{len(spare)} file(s) in '{masks}' are named like no labelled image, e.g. {spare[0]}")
     return pairs
 
 

@@ -8,7 +8,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from wsss.data.sources.base import About, FileSource, files_below
+from wsss.data.files import MASK_SUFFIXES, files_below
+from wsss.data.sources.base import About, FileSource
 
 
 class Settings(FileSource):
@@ -17,11 +18,15 @@ class Settings(FileSource):
     implementation = "wsss.data.sources.folder.index:read"
     about = About("your own images", "Yours to know; say it where you publish masks or weights.")
     places = frozenset({"images", "labels", "masks"})
+    masks_from = "prepare_data.masks"
     dataset: Literal["folder"]
     images: Path = Field(description="folder of images (JPEG, PNG, TIFF, BMP, WebP, GIF), searched with its subfolders")
-    labels: Path = Field(description="CSV, one row an image: columns image,labels, or image and a 0/1 column a class")
+    labels: Path = Field(
+        description="CSV, one row an image (or a label): columns image,labels, or image and a 0/1 column a class"
+    )
     masks: Path | None = Field(
-        None, description="folder of masks named like their images (.png, class ids, 255 = void); used only to measure"
+        None,
+        description="folder of masks named like their images (PNG, TIFF, BMP, GIF; class ids, 255 void); only measure",
     )
     classes: list[str] | None = Field(None, description="order of the classes, as in the masks' ids; null: the CSV's")
     val_fraction: Annotated[float, Field(gt=0, lt=1)] = Field(
@@ -47,4 +52,4 @@ class Settings(FileSource):
         yield "labels", self.labels
         yield from files_below(self.images, "images")
         if self.masks is not None:
-            yield from files_below(self.masks, "masks")
+            yield from files_below(self.masks, "masks", MASK_SUFFIXES)

@@ -15,6 +15,7 @@ from PIL import Image
 
 from wsss.data.download import Archive, extract, fetch
 from wsss.data.palette import voc_palette
+from wsss.data.text import read_text
 from wsss.runtime.files import write_atomically
 from wsss.runtime.locks import alone_in
 from wsss.runtime.progress import log
@@ -79,7 +80,7 @@ def check_counts(root: Path, counts: Mapping[str, int]) -> None:
     """
     for name, count in counts.items():
         path = root / "ImageSets" / "Segmentation" / f"{name}.txt"
-        if path.is_file() and (found := len(path.read_text().split())) != count:
+        if path.is_file() and (found := sum(1 for _ in read_text(path).lines())) != count:
             raise ValueError(f"{path}: {found} images, but VOC 2012's list '{name}' has {count}")
 
 

@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
+from dataclasses import dataclass
+from pathlib import Path, PurePath
 from xml.etree import ElementTree
+from xml.parsers.expat import errors
 
 import numpy as np
 
 from wsss.data.checks import Entry, Preflight
 from wsss.data.dataset import read_mask
 from wsss.data.labels_csv import read_labels
+from wsss.data.matching import Matcher, matched
+from wsss.data.names import checked_classes, clean_name
 from wsss.data.palette import voc_palette
 from wsss.data.sources.base import Index
 from wsss.data.sources.voc.download import COUNTS, check_counts, get_voc
+from wsss.data.sources.voc.layout import IMAGES, MASKS, Layout, Listed
 from wsss.data.sources.voc.settings import DOWNLOAD_NOTE, Settings
+from wsss.data.text import read_text
 from wsss.runtime.contents import Contents
 from wsss.runtime.files import write_atomically
 from wsss.runtime.progress import log
 
+INVALID_TOKEN = errors.codes[errors.XML_ERROR_INVALID_TOKEN]
 VOC_CLASSES = [
     "aeroplane",
     "bicycle",
@@ -82,78 +88,94 @@ def voc_index(
         ValueError: a list, an image, a label or a class name is missing; names the file.
     """
     preflight = preflight or Preflight()
-    lists = root / "ImageSets" / "Segmentation"
-    paths = {"train": lists / f"{train_list}.txt", "val": lists / f"{val_list}.txt"}
-    splits = {split: preflight.safe_ids(path, _read_list(path)) for split, path in paths.items()}
-    doubled = set(splits["train"]) & set(splits["val"])
+    layout = Layout(root)
+    paths = {"train": layout.list_file(train_list), "val": layout.list_file(val_list)}
+    splits = {split: _safe(path, _read_list(layout, path, preflight), preflight) for split, path in paths.items()}
+    doubled = {m.image_id for m in splits["train"]} & {m.image_id for m in splits["val"]}
     if doubled:
-        preflight.add(lists, f"{len(doubled)} image(s) in both splits, e.g. {min(doubled)}", "leave each in one list")
-        splits["val"] = [image_id for image_id in splits["val"] if image_id not in doubled]
-    classes = _class_names(root)
-    ids = splits["train"] + splits["val"]
-    names = dict(zip(ids, _labels(root, ids, labels, classes, preflight), strict=True))
-    measured = _measured(lists, measure_list, splits)
+        found = f"{len(doubled)} image(s) in both splits, e.g. {min(doubled)}"
+        preflight.add(paths["train"].parent, found, "leave each in one list")
+        splits["val"] = [m for m in splits["val"] if m.image_id not in doubled]
+    classes = _class_names(root, preflight)
+    members = [Member.of(layout, listed) for split in splits.values() for listed in split]
+    names = _labels(layout, members, labels, classes, preflight)
+    measured = _measured(layout, measure_list, splits, preflight)
+    in_train = len(splits["train"])
     rows = [
-        _row(root, image_id, split, names[image_id], image_id in measured)
-        for split, members in splits.items()
-        for image_id in members
+        {
+            "image_id": member.image_id,
+            "image": str(member.image),
+            "mask": str(member.mask or ""),
+            "labels": ";".join(found),
+            "split": "train" if number < in_train else "val",
+            "measured": str(int(member.mask is not None and member.image_id in measured)),
+        }
+        for number, (member, found) in enumerate(zip(members, names, strict=True))
     ]
-    entries = [Entry(r["image_id"], Path(r["image"]), Path(r["mask"]) if r["mask"] else None) for r in rows]
-    bad = preflight.check(entries, len(classes))
+    bad = preflight.check([Entry(m.image_id, m.image, m.mask) for m in members], len(classes))
     return ["background", *classes], voc_palette(), [row for row in rows if row["image_id"] not in bad]
 
 
-def _class_names(root: Path) -> list[str]:
+@dataclass(frozen=True)
+class Member:
+    """A listed image and its files."""
+
+    image_id: str
+    image: Path
+    mask: Path | None
+
+    @classmethod
+    def of(cls, layout: Layout, listed: Listed) -> Member:
+        return cls(listed.image_id, layout.image(listed.image_id), layout.mask(listed))
+
+
+def _class_names(root: Path, preflight: Preflight) -> list[str]:
     """Names in `classes.txt`, a line each, if there is one; else VOC's."""
     custom = root / "classes.txt"
     if not custom.is_file():
         return VOC_CLASSES
-    return [name for name in custom.read_text(encoding="utf-8").split("\n") if name]
+    return checked_classes(custom, [name for _, name in preflight.read_text(custom).lines()])
 
 
-def _read_list(path: Path) -> list[str]:
+def _read_list(layout: Layout, path: Path, preflight: Preflight) -> list[Listed]:
     if not path.is_file():
         known = sorted(p.stem for p in path.parent.glob("*.txt"))
         raise ValueError(f"{path}: no such image list; lists there: {', '.join(known) or 'none'}")
-    ids = path.read_text(encoding="utf-8").split()
-    if not ids:
+    listed = layout.listed(preflight.read_text(path))
+    if not listed:
         raise ValueError(f"{path}: the image list is empty")
-    return ids
+    if any(member.numbers for member in listed):
+        preflight.notes.append(f"{path}: the numbers beside the image ids are not used; labels are from elsewhere")
+    return listed
 
 
-def _measured(lists: Path, measure_list: str | None, splits: dict[str, list[str]]) -> set[str]:
-    if measure_list is None or not (lists / f"{measure_list}.txt").is_file():
-        return {*splits["train"], *splits["val"]}
-    return {*_read_list(lists / f"{measure_list}.txt"), *splits["val"]}
+def _safe(path: Path, listed: list[Listed], preflight: Preflight) -> list[Listed]:
+    safe = set(preflight.safe_ids(path, [member.image_id for member in listed]))
+    return [member for member in listed if member.image_id in safe]
 
 
-def _row(root: Path, image_id: str, split: str, names: list[str], measured: bool) -> dict[str, str]:
-    image = root / "JPEGImages" / f"{image_id}.jpg"
-    masks = (root / folder / f"{image_id}.png" for folder in ("SegmentationClass", "SegmentationClassAug"))
-    mask = next((path for path in masks if path.is_file()), None)
-    return {
-        "image_id": image_id,
-        "image": str(image),
-        "mask": str(mask or ""),
-        "labels": ";".join(names),
-        "split": split,
-        "measured": str(int(measured and mask is not None)),
-    }
+def _measured(
+    layout: Layout, measure_list: str | None, splits: dict[str, list[Listed]], preflight: Preflight
+) -> set[str]:
+    """Images whose masks measure: all of val, and those of the list in train; all without such a list."""
+    path = layout.list_file(measure_list or "")
+    listed = _read_list(layout, path, preflight) if measure_list and path.is_file() else splits["train"]
+    return {member.image_id for member in [*listed, *splits["val"]]}
 
 
-def _labels(root: Path, ids: list[str], source: str, classes: list[str], preflight: Preflight) -> Iterable[list[str]]:
+def _labels(
+    layout: Layout, members: list[Member], source: str, classes: list[str], preflight: Preflight
+) -> list[list[str]]:
     """Class names per image, in class order; what cannot be read is a problem, and has none."""
     if source == "annotations":
-        found = [_from_annotation(root / "Annotations" / f"{i}.xml", i, preflight) for i in ids]
+        found = [_from_annotation(layout.annotation(m.image_id), m.image_id, preflight) for m in members]
     elif source == "masks":
-        with ThreadPoolExecutor() as pool:
-            present = list(pool.map(lambda i: _classes_of_mask(root / "SegmentationClass" / f"{i}.png"), ids))
-        found = [{classes[c - 1] for c in numbers if c <= len(classes)} for numbers in present]
+        found = _from_masks(members, classes, preflight)
     else:
-        found = _from_csv(Path(source), ids, preflight)
-    for image_id, names in zip(ids, found, strict=True):
+        found = _from_csv(Path(source), layout, members, preflight)
+    for member, names in zip(members, found, strict=True):
         for name in sorted(names - set(classes)):
-            preflight.add(f"labels of '{image_id}'", f"unknown class '{name}'", f"known: {', '.join(classes)}")
+            preflight.add(f"labels of '{member.image_id}'", f"unknown class '{name}'", f"known: {', '.join(classes)}")
     return [[name for name in classes if name in names] for names in found]
 
 
@@ -163,28 +185,55 @@ def _from_annotation(path: Path, image_id: str, preflight: Preflight) -> set[str
         preflight.add(path, "no such annotation", advice, image_id)
         return set()
     try:
-        return {obj.findtext("name", "") for obj in ElementTree.parse(path).iter("object")}
+        return {clean_name(obj.findtext("name", "")) for obj in _parsed(path, preflight).iter("object")}
     except (ElementTree.ParseError, ValueError, LookupError) as error:
         preflight.add(path, f"not an XML annotation ({error})", "copy or download it again", image_id)
         return set()
 
 
-def _classes_of_mask(path: Path) -> list[int]:
+def _parsed(path: Path, preflight: Preflight) -> ElementTree.Element:
+    """An XML file, in the encoding that it declares, else in whatever text is read in."""
+    try:
+        return ElementTree.parse(path).getroot()
+    except ElementTree.ParseError as error:
+        if error.code != INVALID_TOKEN:
+            raise
+        text, remark = read_text(path)
+        if remark:
+            preflight.notes.append(f"{path.parent}: annotations that are not UTF-8 are read as Windows-1252")
+        return ElementTree.fromstring(text)
+
+
+def _from_masks(members: list[Member], classes: list[str], preflight: Preflight) -> list[set[str]]:
+    """The classes that each mask shows."""
+    for member in members:
+        if member.mask is None:
+            found, advice = "no mask to take its labels from", f"put one into {' or '.join(MASKS)}"
+            preflight.add(member.image, found, advice, member.image_id)
+    with ThreadPoolExecutor() as pool:
+        present = list(pool.map(_classes_of_mask, (member.mask for member in members)))
+    return [{classes[c - 1] for c in numbers if c <= len(classes)} for numbers in present]
+
+
+def _classes_of_mask(path: Path | None) -> list[int]:
     """Class ids in a mask; none in one that cannot be read, which the preflight names."""
     try:
-        return [int(c) for c in np.unique(read_mask(path)) if c not in (0, 255)]
+        return [int(c) for c in np.unique(read_mask(path)) if c not in (0, 255)] if path else []
     except ValueError:
         return []
 
 
-def _from_csv(path: Path, ids: list[str], preflight: Preflight) -> list[set[str]]:
+def _from_csv(path: Path, layout: Layout, members: list[Member], preflight: Preflight) -> list[set[str]]:
+    """Labels of the listed images; rows of other images are not used."""
     if not path.is_file():
         raise ValueError(f"prepare_data.labels: '{path}' is neither annotations, masks nor a CSV file")
-    rows: dict[str, set[str]] = {}
-    for row in read_labels(path).rows:
-        if rows.setdefault(row.image, set(row.names)) != row.names:
-            preflight.add(path, f"line {row.line}: '{row.image}' has two different rows", "leave one")
-    missing = [i for i in ids if i not in rows]
+    folder = layout.root / IMAGES
+    relative = {m.image: PurePath(m.image_id + m.image.suffix) for m in members}
+    table = read_labels(path)
+    preflight.notes += table.remarks
+    rows, problems, _ = matched(table, Matcher(folder, relative, path.parent))
+    preflight.problems += problems
+    missing = [m.image_id for m in members if m.image not in rows]
     if missing:
         preflight.add(path, f"no row for {len(missing)} listed image(s), e.g. {missing[0]}", "give every image a row")
-    return [rows.get(i, set()) for i in ids]
+    return [set(rows[m.image].names) if m.image in rows else set() for m in members]

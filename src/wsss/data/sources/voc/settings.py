@@ -9,6 +9,8 @@ from typing import Literal
 from pydantic import Field
 
 from wsss.data.sources.base import About, FileSource
+from wsss.data.sources.voc.layout import IMAGES, Layout, Listed
+from wsss.data.text import read_text
 from wsss.runtime.contents import Contents
 
 AS_DOWNLOADED = "as downloaded"
@@ -32,6 +34,7 @@ class Settings(FileSource):
         "http://host.robots.ox.ac.uk/pascal/VOC/voc2012/",
     )
     places = frozenset({"root", "download", "mirrors"})
+    masks_from = "masks in SegmentationClass"
     dataset: Literal["voc"]
     root: Path = Field(Path("data/VOCdevkit/VOC2012"), description="folder that holds JPEGImages/")
     train_list: str = Field("trainaug", description="image list under ImageSets/Segmentation")
@@ -51,6 +54,11 @@ class Settings(FileSource):
         [], description="URLs of folders that hold the archives under their published names; tried before the official"
     )
 
+    @property
+    def has_masks(self) -> bool:
+        there = (self.root / IMAGES).is_dir()
+        return Layout(self.root).has_masks if there else True  # of what is to be downloaded
+
     def missing(self) -> str | None:
         if self.download or (self.root / "JPEGImages").is_dir():
             return None
@@ -69,18 +77,25 @@ class Settings(FileSource):
         return AS_DOWNLOADED if self.download and note.is_file() and note.read_text() == found else found
 
     def content(self) -> Iterator[tuple[str, Path]]:
-        lists = self.root / "ImageSets" / "Segmentation"
-        ids: dict[str, None] = {}
+        layout, members = Layout(self.root), {}
         for name in dict.fromkeys((self.train_list, self.val_list, self.measure_list)):
-            if name and (lists / f"{name}.txt").is_file():
-                yield f"lists/{name}", lists / f"{name}.txt"
-                if name != self.measure_list or name == self.train_list:
-                    ids |= dict.fromkeys((lists / f"{name}.txt").read_text(errors="replace").split())
+            path = layout.list_file(name or "")
+            if name and path.is_file():
+                yield f"lists/{name}", path
+                if name in (self.train_list, self.val_list):
+                    members |= {listed.image_id: listed for listed in _listed(layout, path)}
         yield "classes", self.root / "classes.txt"
-        kinds = {"JPEGImages": "jpg", "SegmentationClass": "png", "SegmentationClassAug": "png"}
-        if self.labels == "annotations":
-            kinds["Annotations"] = "xml"
-        elif self.labels != "masks":
+        if self.labels not in ("annotations", "masks"):
             yield "labels", Path(self.labels)
-        for folder, suffix in kinds.items():
-            yield from ((f"{folder}/{i}", self.root / folder / f"{i}.{suffix}") for i in ids)
+        yield from ((f"images/{i}", layout.image(i)) for i in members)
+        yield from ((f"masks/{i}", mask) for i, listed in members.items() if (mask := layout.mask(listed)))
+        if self.labels == "annotations":
+            yield from ((f"annotations/{i}", layout.annotation(i)) for i in members)
+
+
+def _listed(layout: Layout, path: Path) -> list[Listed]:
+    """The images of a list; none of one that is no text, which stops the stage that reads it."""
+    try:
+        return layout.listed(read_text(path))
+    except (ValueError, OSError):
+        return []

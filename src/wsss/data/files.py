@@ -1,0 +1,70 @@
+"""Files of a data set: which count as images, all that lie below a folder, and one found by its name."""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from pathlib import Path
+
+from wsss.data.names import fold
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp", ".gif")
+"""Of files that are taken for images, in any case."""
+MASK_SUFFIXES = (".png", ".tif", ".tiff", ".bmp", ".gif")
+"""Of files that are taken for masks: formats that keep class ids."""
+
+
+def files_below(folder: Path, name: str = "", suffixes: Sequence[str] = SUFFIXES) -> Iterator[tuple[str, Path]]:
+    """(`name`/path, file) of every image below a folder, linked folders included, in the order of their paths.
+
+    Hidden files and folders are left out, and links that lead back to a folder above them.
+    """
+    wanted = tuple(suffixes)
+    for top, folders, files in os.walk(folder, followlinks=True):
+        folders[:] = sorted(f for f in folders if not f.startswith(".") and not _leads_back(folder, top, f))
+        below = os.path.relpath(top, folder)
+        prefix = "/".join(part for part in (name, "" if below == "." else below) if part)
+        images = (f for f in sorted(files) if f.lower().endswith(wanted) and not f.startswith("."))
+        yield from ((f"{prefix}/{file}" if prefix else file, Path(top, file)) for file in images)
+
+
+def _leads_back(root: Path, top: str, name: str) -> bool:
+    """Whether a link in `top` shows a folder that the way from `root` to it has been through."""
+    link = Path(top, name)
+    if not link.is_symlink():
+        return False
+    way = [Path(top), *(parent for parent in Path(top).parents if parent.is_relative_to(root))]
+    return any(Path(os.path.realpath(folder)).is_relative_to(os.path.realpath(link)) for folder in way)
+
+
+class Finder:
+    """Finds files below a folder by their path without suffix, first as it is written, then in any case and form."""
+
+    def __init__(self, folder: Path, suffixes: Sequence[str]) -> None:
+        self.folder, self.suffixes = folder, suffixes
+
+    def __call__(self, name: str) -> Path | None:
+        """The file of a name; None where there is none, or none that is meant alone."""
+        exact, folded = self._tables
+        hits = exact.get(name) or folded.get(fold(name), [])
+        stems = {hit.with_suffix("") for hit in hits}
+        if len(stems) != 1:
+            return None
+        return min(hits, key=lambda hit: self.suffixes.index(hit.suffix.lower()))
+
+    @cached_property
+    def files(self) -> list[Path]:
+        """All that lie below the folder."""
+        return [path for _, path in files_below(self.folder, suffixes=self.suffixes)]
+
+    @cached_property
+    def _tables(self) -> tuple[dict[str, list[Path]], dict[str, list[Path]]]:
+        exact: dict[str, list[Path]] = defaultdict(list)
+        folded: dict[str, list[Path]] = defaultdict(list)
+        for path in self.files:
+            name = path.relative_to(self.folder).with_suffix("").as_posix()
+            exact[name].append(path)
+            folded[fold(name)].append(path)
+        return exact, folded

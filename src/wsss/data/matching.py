@@ -1,0 +1,92 @@
+"""Which image a row of a table of labels means."""
+
+from __future__ import annotations
+
+import os
+import unicodedata
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path, PurePath
+
+from wsss.data.checks import Problem
+from wsss.data.labels_csv import LabelTable, Row
+from wsss.data.names import fold
+
+
+class Matcher:
+    """Finds the image that a cell means: by path, by path without suffix, by name, by name without suffix.
+
+    Case and Unicode form count where images differ in nothing else.
+    root: folder of the images. relative: image → its path below the folder. beside: folder of the table.
+    """
+
+    def __init__(self, root: Path, relative: Mapping[Path, PurePath], beside: Path) -> None:
+        self.root, self.relative, self.beside = root, relative, beside
+        self.tables: list[dict[str, list[tuple[str, Path]]]] = [defaultdict(list) for _ in range(4)]
+        for path, below in relative.items():
+            keys = (below.as_posix(), below.with_suffix("").as_posix(), below.name, below.stem)
+            for table, key in zip(self.tables, keys, strict=True):
+                table[fold(key)].append((_plain(key), path))
+        whole = (os.path.abspath(root), os.path.realpath(root))  # noqa: PTH100
+        self.absolute = [f"{folder}/" for folder in dict.fromkeys(whole)]
+        self.prefixes = [f"{root.as_posix()}/", *self.absolute, f"{root.name}/"]
+
+    def __call__(self, name: str) -> Path | None:
+        """The image, if there is one.
+
+        Raises:
+            ValueError: it may be one of several.
+        """
+        for key in self._keys(_plain(name)):
+            for table in self.tables:
+                hits = table.get(fold(key), [])
+                exact = [path for spelled, path in hits if spelled == key]
+                paths = exact if len(hits) > 1 and exact else [path for _, path in hits]
+                if len(paths) > 1 and len(set(map(os.path.realpath, paths))) > 1:
+                    first, second = (self.relative[path].as_posix() for path in paths[:2])
+                    raise ValueError(f"'{name}' may be '{first}' or '{second}'; write the path below {self.root}")
+                if paths:
+                    return paths[0]
+        return None
+
+    def _keys(self, name: str) -> Iterator[str]:
+        """What the cell may say of a path below the folder, the plainest first."""
+        yield name
+        yield from _without(name, self.prefixes)
+        if "/" not in name or "\0" in name:
+            return
+        for start in (self.beside, Path()):
+            path = Path(os.path.abspath(start / name))  # noqa: PTH100
+            for way in (path, Path(os.path.realpath(path.parent)) / path.name):
+                yield from _without(way.as_posix(), self.absolute)
+
+
+def _plain(name: str) -> str:
+    return unicodedata.normalize("NFC", name).replace("\\", "/").removeprefix("./")
+
+
+def _without(name: str, prefixes: Sequence[str]) -> Iterator[str]:
+    """What follows each prefix that the name begins with, in any case."""
+    for prefix in prefixes:
+        if fold(name).startswith(fold(prefix)):
+            yield "/".join(name.split("/")[prefix.count("/") :])
+
+
+def matched(table: LabelTable, match: Matcher) -> tuple[dict[Path, Row], list[Problem], list[Row]]:
+    """The row of each image that has one, problems of rows that contradict each other, and rows of no image."""
+    rows: dict[Path, Row] = {}
+    problems, strangers = [], []
+    for row in table.rows:
+        try:
+            path = match(row.image)
+        except ValueError as error:
+            problems.append(Problem(f"{table.path} line {row.line}", str(error), "mend the row", row.image))
+            continue
+        if path is None:
+            strangers.append(row)
+        elif path in rows and (rows[path].names, rows[path].split) != (row.names, row.split):
+            lines = f"{table.path} lines {rows[path].line} and {row.line}"
+            problems.append(Problem(lines, f"'{row.image}' has two different rows", "leave one"))
+        else:
+            rows.setdefault(path, row)
+    return rows, problems, strangers

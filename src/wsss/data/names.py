@@ -1,0 +1,84 @@
+"""Names of classes and images: one Unicode form, and what neither may hold."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Sequence
+from pathlib import Path
+
+MAX_CLASSES = 254
+"""Class ids are bytes; 0 is the background and 255 void."""
+MAX_LENGTH = 200
+"""Characters of a class name; longer ones are sentences."""
+VOID = frozenset({"void", "ignore", "unlabeled", "unlabelled"})
+NOTHING = frozenset({"nan", "none", "null", "na", "n/a", "#n/a", "<na>"})
+"""What spreadsheets and pandas write where there is nothing."""
+CONTROL = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
+
+
+def fold(name: str) -> str:
+    """A name as people mean it: one Unicode form and one case."""
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
+
+
+def clean_name(name: str) -> str:
+    """A class name in Unicode's composed form, without blanks around it, and with single ones within."""
+    return " ".join(unicodedata.normalize("NFC", name).split())
+
+
+def checked_classes(where: Path | str, names: Sequence[str]) -> list[str]:
+    """The names of all classes but the background, cleaned, in their order.
+
+    where: the file or setting that they are from.
+
+    Raises:
+        ValueError: none or too many of them, or a name that cannot be told from another, is reserved or cannot be kept.
+    """
+    classes = [clean_name(name) for name in names]
+    if not classes:
+        raise ValueError(f"{where}: no class is named; accepted: 1 to {MAX_CLASSES}")
+    if len(classes) > MAX_CLASSES:
+        shown = ", ".join(classes[:3])
+        raise ValueError(f"{where}: {len(classes)} classes, e.g. {shown}; accepted: 1 to {MAX_CLASSES}")
+    for name in classes:
+        _check_word(where, name)
+    alike: dict[str, str] = {}
+    for number, name in enumerate(classes):
+        other = alike.setdefault(_look(name), name)
+        if name in classes[:number]:
+            raise ValueError(f"{where}: class name {name!r} is there twice; accepted are different names")
+        if other != name:
+            how = "differ in case only" if other.casefold() == name.casefold() else "look alike"
+            raise ValueError(f"{where}: classes '{other}' and '{name}' {how}; write them alike")
+    return classes
+
+
+def _check_word(where: Path | str, name: str) -> None:
+    if not name or ";" in name or CONTROL.search(name):
+        kinds = "different names without ';' and control characters"
+        raise ValueError(f"{where}: class name {name!r}; accepted are {kinds}")
+    if len(name) > MAX_LENGTH:
+        raise ValueError(f"{where}: class name '{name[:40]}…' of {len(name)} characters; accepted: {MAX_LENGTH}")
+    word = name.casefold().strip("_")
+    if word == "background":
+        raise ValueError(f"{where}: class '{name}'; the background is implied and has id 0: leave it out")
+    if word in VOID:
+        raise ValueError(f"{where}: class '{name}'; what counts as nothing has id 255 and no name: leave it out")
+    if word in NOTHING:
+        raise ValueError(f"{where}: class '{name}'; where an image shows no class, leave the cell empty")
+
+
+def _look(name: str) -> str:
+    """What two names share that nobody tells apart: case, form, width, invisible characters."""
+    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
+    return " ".join("".join(c for c in folded if unicodedata.category(c) != "Cf").split())
+
+
+def id_problem(image_id: str) -> str | None:
+    """Why an id cannot be part of a path, or nothing."""
+    if CONTROL.search(image_id):
+        return "holds control characters or bytes that are not UTF-8"
+    if any(part in ("", ".", "..") for part in image_id.split("/")):
+        return "leads out of the data set's folder or has empty path parts"
+    return None

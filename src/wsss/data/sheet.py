@@ -1,0 +1,123 @@
+"""A spreadsheet saved as CSV: its header and its rows, whatever program wrote it."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from wsss.data.files import SUFFIXES
+from wsss.data.text import read_text
+
+ACCEPTED = "accepted: columns image,labels with class names, or image and one 0/1 column a class"
+IMAGE_COLUMNS = ("image", "file", "filename", "path", "image_id", "image_name", "file_name", "image_path", "filepath")
+NAME_COLUMNS = ("labels", "label", "classes", "class", "tags", "class_name", "category", "categories")
+FLAGS = {"0": False, "1": True, "0.0": False, "1.0": True, "": False, "x": True}
+FLAGS |= {"no": False, "yes": True, "false": False, "true": True, "n": False, "y": True}
+_INDEX = ("", "unnamed: 0", "index")
+_COUNTERS = (*_INDEX, "id", "nr", "no", "#")
+
+
+@dataclass
+class Sheet:
+    """lines: (number in the file, cells) of the rows that hold something. image: column that names the images.
+
+    remarks: what a person should know of how it was read.
+    """
+
+    path: Path
+    header: list[str]
+    lines: list[tuple[int, list[str]]]
+    image: int = 0
+    remarks: list[str] = field(default_factory=list)
+
+    def column(self, names: Sequence[str]) -> int | None:
+        """The first of some columns that there is, in any case."""
+        lower = [name.lower() for name in self.header]
+        return next((lower.index(name) for name in names if name in lower), None)
+
+    def cells(self, column: int) -> list[str]:
+        """A column's cells; rows that end before it have empty ones."""
+        return [cells[column] if column < len(cells) else "" for _, cells in self.lines]
+
+    def drop(self, columns: Sequence[int]) -> None:
+        """Takes columns out."""
+        for column in sorted(columns, reverse=True):
+            for cells in (self.header, *(cells for _, cells in self.lines)):
+                del cells[column : column + 1]
+
+
+def read_sheet(path: Path) -> Sheet:
+    """The cells of a CSV file, without columns that are empty or count the rows.
+
+    Columns are separated by comma, semicolon or tab, as the header has them.
+
+    Raises:
+        ValueError: not such a table; names the file and the line.
+    """
+    if not path.is_file():
+        raise ValueError(f"{path}: no such file; a CSV of labels is needed ({ACCEPTED})")
+    text, remark = read_text(path)
+    rows = _rows(path, text)
+    if len(rows) < 2:
+        raise ValueError(f"{path}: no rows below a header; {ACCEPTED}")
+    header = rows[0][1]
+    while header and not header[-1]:  # trailing separators of spreadsheets
+        header.pop()
+    if any(cell.lower().endswith(SUFFIXES) for cell in header):
+        raise ValueError(f"{path} line {rows[0][0]}: names an image where column names are needed; {ACCEPTED}")
+    sheet = Sheet(path, header, rows[1:], remarks=[remark] if remark else [])
+    sheet.drop([i for i, name in enumerate(header) if not name and not any(sheet.cells(i))])
+    _drop_counters(sheet)
+    if header and not header[0]:  # pandas' index holds the images
+        header[0] = IMAGE_COLUMNS[0]
+    sheet.image = sheet.column(IMAGE_COLUMNS) or 0
+    doubled = sorted({name for name in header if header.count(name) > 1})
+    if doubled or "" in header:
+        raise ValueError(f"{path}: the header names a column {'twice: ' + doubled[0] if doubled else 'with nothing'}")
+    return sheet
+
+
+def _rows(path: Path, text: str) -> list[tuple[int, list[str]]]:
+    separator = None
+    hint = re.match(r"sep=(.)\r?\n", text)
+    if hint:  # Excel's own first line
+        separator, text = hint[1], text[hint.end() :]
+    first = text.lstrip("\r\n").partition("\n")[0]
+    separator = separator or max(",;\t", key=_outside_quotes(first).count)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
+    shift = 1 if hint else 0
+    try:
+        rows = [(reader.line_num + shift, [cell.strip() for cell in cells]) for cells in reader]
+    except csv.Error as error:
+        raise ValueError(f"{path} line {reader.line_num + shift}: not a CSV row ({error})") from None
+    return [(line, cells) for line, cells in rows if any(cells)]
+
+
+def _outside_quotes(line: str) -> str:
+    return re.sub(r'"[^"]*"', "", line)
+
+
+def _drop_counters(sheet: Sheet) -> None:
+    """Takes out columns that number the rows, such as pandas' index, where another one names the images."""
+    counters = [i for i, name in enumerate(sheet.header) if name.lower() in _COUNTERS and _counts(sheet.cells(i))]
+    named = sheet.column(IMAGE_COLUMNS)
+    if named is None and counters[:1] == [0] and sheet.header[0].lower() in _INDEX and _may_name(sheet, 1):
+        named, counters = 1, [0]
+    if counters and named is not None:
+        names = ", ".join(f"'{sheet.header[i]}'" for i in counters)
+        sheet.remarks.append(f"{sheet.path}: column(s) {names} number the rows and are not used")
+        sheet.drop(counters)
+
+
+def _may_name(sheet: Sheet, column: int) -> bool:
+    """Whether a column may hold names of images: numbers that begin a row may do so, too."""
+    there = column < len(sheet.header) and sheet.header[column].lower() not in (*NAME_COLUMNS, "split")
+    return there and not all(cell.lower() in FLAGS for cell in sheet.cells(column))
+
+
+def _counts(cells: list[str]) -> bool:
+    return all(re.fullmatch(r"\d+(\.0)?", cell) for cell in cells) and len(set(cells)) == len(cells)

@@ -1,0 +1,168 @@
+"""An instances file of COCO: read, checked part by part, and named where something is amiss."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from wsss.data.checks import Preflight
+from wsss.data.names import clean_name
+
+WANTED: dict[str, dict[str, type | tuple[type, ...]]] = {
+    "images": {"id": (int, str), "file_name": str, "height": int, "width": int},
+    "categories": {"id": (int, str), "name": str},
+    "annotations": {"image_id": (int, str), "category_id": (int, str)},
+}
+
+
+@dataclass(frozen=True)
+class Instances:
+    """images, categories: by id, categories in the order of their ids; annotations: by image."""
+
+    path: Path
+    images: dict[Any, dict[str, Any]]
+    categories: dict[Any, str]
+    annotations: dict[Any, list[dict[str, Any]]] = field(default_factory=lambda: defaultdict(list))
+
+    @property
+    def has_outlines(self) -> bool:
+        """Whether any annotation has more than a box."""
+        return any(outline(annotation) for members in self.annotations.values() for annotation in members)
+
+
+def read_instances(path: Path, preflight: Preflight) -> Instances:
+    """The content of an instances file; images that lack something are problems.
+
+    Raises:
+        ValueError: no such file, not JSON, or not of this form; names what is wrong.
+    """
+    if not path.is_file():
+        raise ValueError(
+            f"{path}: no such file; get annotations_trainval2014.zip from https://cocodataset.org/#download"
+        )
+    try:
+        content = json.loads(preflight.read_text(path).text)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path}: not JSON ({error})") from None
+    except RecursionError:
+        raise ValueError(f"{path}: not COCO instances (lists in lists without end)") from None
+    if not isinstance(content, dict):
+        raise ValueError(f"{path}: not COCO instances ({type(content).__name__} instead of an object)")
+    missing = [key for key in WANTED if not isinstance(content.get(key), list)]
+    if missing:
+        raise ValueError(f"{path}: no list '{missing[0]}'; accepted: images, annotations and categories of COCO")
+    for key, members in WANTED.items():
+        for number, entry in enumerate(content[key]):
+            _check_entry(path, key[:-1] if key != "categories" else "category", number, entry, members)
+    for key in ("images", "categories"):
+        doubled = [i for i, count in Counter(entry["id"] for entry in content[key]).items() if count > 1]
+        if doubled:
+            raise ValueError(f"{path}: {len(doubled)} id(s) of {key} are there twice, e.g. {doubled[0]}")
+    images = {image["id"]: image for image in sorted(content["images"], key=_by_id)}
+    categories = {c["id"]: clean_name(c["name"]) for c in sorted(content["categories"], key=_by_id)}
+    found = Instances(path, images, categories)
+    for annotation in content["annotations"]:
+        if annotation["image_id"] not in images or annotation["category_id"] not in categories:
+            raise ValueError(f"{path}: {named(annotation)} is of an image or a category that is not listed")
+        found.annotations[annotation["image_id"]].append(annotation)
+    return found
+
+
+def _check_entry(path: Path, kind: str, number: int, entry: Any, members: dict[str, Any]) -> None:
+    if not isinstance(entry, dict):
+        raise ValueError(f"{path}: {kind} number {number} is no object")
+    for name, types in members.items():
+        value = entry.get(name)
+        if not isinstance(value, types) or isinstance(value, bool):
+            what = f"{kind} {entry.get('id', f'number {number}')}"
+            has = f"has {name} {str(value)[:40]!r}" if name in entry else f"has no {name}"
+            expected = " or ".join(t.__name__ for t in (types if isinstance(types, tuple) else (types,)))
+            raise ValueError(f"{path}: {what} {has}; accepted: {expected}")
+
+
+def _by_id(entry: dict[str, Any]) -> tuple[bool, Any]:
+    return isinstance(entry["id"], str), entry["id"]
+
+
+def named(annotation: dict[str, Any]) -> str:
+    """What to call an annotation."""
+    return f"annotation {annotation.get('id', 'without an id')}"
+
+
+def outline(annotation: dict[str, Any]) -> Any:
+    """Its polygons or run lengths; nothing where it has a box alone."""
+    return annotation.get("segmentation") or None
+
+
+def paints(annotation: dict[str, Any]) -> bool:
+    """Whether it covers any pixel, as far as its area or box say."""
+    box = annotation.get("bbox")
+    box = box if isinstance(box, list) else []
+    return given_area(annotation, 1) != 0 and all(side != 0 for side in box[2:4])
+
+
+def given_area(annotation: dict[str, Any], otherwise: float) -> float:
+    """Its area in pixels, as the file says; else another value."""
+    area = annotation.get("area")
+    return area if _is_number(area) else otherwise
+
+
+def outline_problem(annotation: dict[str, Any], size: tuple[int, int]) -> str | None:
+    """Why an annotation's outline cannot be painted in an image of a height and width, or nothing."""
+    found = outline(annotation)
+    if isinstance(found, dict):
+        return _runs_problem(found, size)
+    if not isinstance(found, list):
+        return f"its segmentation is {type(found).__name__}, accepted are polygons or run lengths"
+    for polygon in found:
+        if not isinstance(polygon, list) or not all(map(_is_number, polygon)) or len(polygon) % 2:
+            return "its outline is no list of x and y"
+    if not polygons(annotation):
+        return f"its outline has {max(len(polygon) for polygon in found) // 2} points, a polygon has 3 or more"
+    return None
+
+
+def polygons(annotation: dict[str, Any]) -> list[list[float]]:
+    """Its polygons of three points or more; others cover nothing."""
+    return [polygon for polygon in outline(annotation) if len(polygon) >= 6]
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _runs_problem(runs: dict[str, Any], size: tuple[int, int]) -> str | None:
+    counts, height_width = runs.get("counts"), runs.get("size")
+    if not isinstance(height_width, list) or tuple(height_width) != size:
+        return f"its run lengths are for the size {height_width}, but its image has {list(size)} (height, width)"
+    try:
+        lengths = _run_lengths(counts) if isinstance(counts, str) else counts
+    except IndexError:
+        lengths = None
+    if not isinstance(lengths, list) or not all(isinstance(length, int) and length >= 0 for length in lengths):
+        return "its run lengths cannot be read"
+    return None if sum(lengths) == size[0] * size[1] else "its run lengths are of another number of pixels"
+
+
+def _run_lengths(text: str) -> list[int]:
+    """The numbers of compressed run lengths: five bits a character from `0` on, differences from the last but one.
+
+    Raises:
+        IndexError: the text ends within a number.
+    """
+    lengths: list[int] = []
+    at = 0
+    while at < len(text):
+        value = shift = 0
+        more = True
+        while more:
+            bits = ord(text[at]) - 48
+            value |= (bits & 0x1F) << shift
+            at, shift, more = at + 1, shift + 5, bool(bits & 0x20)
+        value -= (bits & 0x10) << shift - 4
+        lengths.append(value + (lengths[-2] if len(lengths) > 2 else 0))
+    return lengths

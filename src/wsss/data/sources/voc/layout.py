@@ -1,0 +1,92 @@
+"""Where a VOC folder keeps an image, its mask and its annotation, and what a line of an image list says.
+
+A line is an id (`2007_000032`, blanks allowed), or PSA's two paths (`/JPEGImages/x.jpg /SegmentationClassAug/x.png`),
+either also with numbers behind it (`x 1`), as VOC's lists of a class and multi-label lists have.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
+
+from wsss.data.files import MASK_SUFFIXES, SUFFIXES, Finder
+from wsss.data.text import Text
+
+IMAGES = "JPEGImages"
+MASKS = ("SegmentationClass", "SegmentationClassAug")
+_NUMBERS = re.compile(r"(.+?)((?:[\s,]+-?\d+)+)")
+_PATHS = re.compile(rf"(\S.*?(?:{'|'.join(map(re.escape, SUFFIXES))}))(?:[\s,]+(\S.*))?", re.IGNORECASE)
+
+
+class Listed(NamedTuple):
+    """An image of a list. mask: as the list names it; numbers: whether the line has any beside the id."""
+
+    image_id: str
+    mask: str | None = None
+    numbers: bool = False
+
+
+class Layout:
+    """The files of a VOC folder by image id."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def list_file(self, name: str) -> Path:
+        """The image list of a name."""
+        return self.root / "ImageSets" / "Segmentation" / f"{name}.txt"
+
+    def listed(self, text: Text) -> list[Listed]:
+        """The images of a list, in its order."""
+        return [self._listed(line) for _, line in text.lines()]
+
+    def image(self, image_id: str) -> Path:
+        """An image's file; VOC's name where there is none."""
+        return self._images(image_id) or self.root / IMAGES / f"{image_id}.jpg"
+
+    def mask(self, listed: Listed) -> Path | None:
+        """An image's mask: the listed one, else VOC's own, else SBD's."""
+        if listed.mask is not None:
+            path = self.root / listed.mask.lstrip("/")
+            if path.is_file():
+                return path
+        return next(filter(None, (find(listed.image_id) for find in self._masks)), None)
+
+    def annotation(self, image_id: str) -> Path:
+        """An image's file of objects."""
+        return self._annotations(image_id) or self.root / "Annotations" / f"{image_id}.xml"
+
+    @property
+    def has_masks(self) -> bool:
+        """Whether there is a folder of masks with anything in it."""
+        return any(find.files for find in self._masks)
+
+    def _listed(self, line: str) -> Listed:
+        if self._images(line) is not None:
+            return Listed(line)
+        paths = _PATHS.fullmatch(line.replace("\\", "/"))
+        if paths:
+            mask = paths[2] if paths[2] and _PATHS.fullmatch(paths[2]) else None
+            return Listed(_id_of(paths[1]), mask, paths[2] is not None and mask is None)
+        numbers = _NUMBERS.fullmatch(line)
+        return Listed(numbers[1], numbers=True) if numbers else Listed(line)
+
+    @cached_property
+    def _images(self) -> Finder:
+        return Finder(self.root / IMAGES, SUFFIXES)
+
+    @cached_property
+    def _masks(self) -> list[Finder]:
+        return [Finder(self.root / name, MASK_SUFFIXES) for name in MASKS]
+
+    @cached_property
+    def _annotations(self) -> Finder:
+        return Finder(self.root / "Annotations", (".xml",))
+
+
+def _id_of(path: str) -> str:
+    """What a listed path says of an image: its path below JPEGImages without suffix."""
+    below = path.rpartition(f"{IMAGES}/")[2] if f"{IMAGES}/" in path else path
+    return PurePosixPath(below).with_suffix("").as_posix()
