@@ -92,13 +92,17 @@ def test_a_target_is_never_a_source(tmp_path, monkeypatch, name):
     assert digest(tmp_path) == before
 
 
-@pytest.fixture(scope="module")
-def model_file(tmp_path_factory):
+def save_network(path):
     torch.manual_seed(0)
     settings = schema.TrainSegmentation.model_validate(SECTION)
     model = build_segmentation(settings, 3).eval()
-    path = tmp_path_factory.mktemp("model") / "model.safetensors"
     save_model(model, path, "segmentation", settings.model_dump(mode="json"), ["background", "cat", "dog"])
+
+
+@pytest.fixture(scope="module")
+def model_file(tmp_path_factory):
+    path = tmp_path_factory.mktemp("model") / "model.safetensors"
+    save_network(path)
     return path
 
 

@@ -3,8 +3,9 @@
 `index.csv` has one row an image: image_id, image, mask, labels, split, measured, height, width. `labels`
 holds class names joined by `;`; `mask` is empty where there is none; `measured` is 1 where the mask measures
 seeds; height and width are pixels.
-`dataset.json` holds the name, the class names (background first) and the palette. Relative paths start at
-the folder of the table where they exist there, else at the working directory.
+`dataset.json` holds the name, the class names (background first), the palette and, where images lie outside, the way
+from the table's folder to the working directory that it was made in. Relative paths start at the first where they
+exist: the folder of the table, the working directory of old, that of today.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
@@ -24,6 +27,9 @@ from wsss.runtime.files import write_atomically
 
 __all__ = ["COLUMNS", "Dataset", "Record", "image_size", "read_image", "read_mask", "write_index"]
 COLUMNS = ("image_id", "image", "mask", "labels", "split", "measured", "height", "width")
+
+LINKS = 40
+"""Links from one to the next that are followed, as in the kernel."""
 
 
 @dataclass(frozen=True)
@@ -111,13 +117,38 @@ class Dataset:
             size=(int(row["height"]), int(row["width"])),
         )
 
-    def _path(self, text: str) -> Path:
-        return _resolve(self.folder, text)
+    @cached_property
+    def _path(self) -> Callable[[str], Path]:
+        return _Places(self.folder, self._info.get("root"))
 
 
-def _resolve(folder: Path, text: str) -> Path:
-    inside = folder / text
-    return inside if inside.exists() else Path(text)
+class _Places:
+    """Where the relative paths of a table start; looked for once for each first folder of them."""
+
+    def __init__(self, folder: Path, root: str | None) -> None:
+        home = _home(folder, root) if root else Path()
+        elsewhere = [home] if home.is_dir() and not home.samefile(Path()) else []
+        self.starts = [folder, *elsewhere, Path()]
+        self.known: dict[str, list[Path]] = {}
+
+    def __call__(self, text: str) -> Path:
+        first = text.partition("/")[0]
+        if first not in self.known:
+            self.known[first] = [start for start in self.starts if first and (start / first).exists()]
+        starts = self.known[first]
+        if len(starts) == 1:
+            return starts[0] / text
+        return next((start / text for start in starts if (start / text).exists()), Path(text))
+
+
+def _home(folder: Path, root: str) -> Path:
+    """The working directory that a table was made in; `results` itself may be a link to another disk."""
+    place = os.path.abspath(folder)  # noqa: PTH100 (links above the folder stay as they are)
+    for _ in range(LINKS):
+        if not Path(place).is_symlink():
+            break
+        place = os.path.normpath(Path(place).parent / Path(place).readlink())
+    return Path(os.path.normpath(Path(place) / root))
 
 
 def write_index(
@@ -125,10 +156,14 @@ def write_index(
 ) -> None:
     """Writes dataset.json and index.csv, each whole or not at all."""
     folder.mkdir(parents=True, exist_ok=True)
+    place = _Places(folder, None)
     with ThreadPoolExecutor() as pool:
-        sizes = list(pool.map(lambda row: image_size(_resolve(folder, row["image"])), rows))
+        sizes = list(pool.map(lambda row: image_size(place(row["image"])), rows))
     rows = [row | {"height": h, "width": w} for row, (h, w) in zip(rows, sizes, strict=True)]
     info = {"name": name, "class_names": class_names, "palette": palette[: len(class_names)].tolist()}
+    paths = (Path(row[key]) for row in rows for key in ("image", "mask") if row[key])
+    if any(not path.is_absolute() and not (folder / path).exists() for path in paths):
+        info["root"] = os.path.relpath(Path(), folder)
     write_atomically(folder / "dataset.json", json.dumps(info, indent=1, ensure_ascii=False))
     text = io.StringIO()
     writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import unicodedata
 from collections import Counter
@@ -12,6 +13,7 @@ from typing import TypeVar
 NAME_BYTES = 255
 """Longest name of a file on the usual file systems."""
 K = TypeVar("K", bound=Hashable)
+P = TypeVar("P", bound=PurePath)
 
 
 def unique_places(candidates: Mapping[K, Sequence[PurePath]]) -> dict[K, PurePath]:
@@ -56,6 +58,15 @@ def _clashing(places: Mapping[K, PurePath]) -> list[K]:
 
 def _folded(place: PurePath) -> PurePath:
     return PurePath(unicodedata.normalize("NFC", place.as_posix()).casefold())
+
+
+def fitting(place: P) -> P:
+    """A place whose name a file system takes: cut, and told apart by a digest, where it is too long."""
+    if len(os.fsencode(place.name)) <= NAME_BYTES:
+        return place
+    mark = f"~{hashlib.sha256(place.as_posix().encode()).hexdigest()[:16]}{place.suffix}"
+    kept = os.fsencode(place.name)[: NAME_BYTES - len(os.fsencode(mark))].decode(errors="ignore")
+    return place.with_name(kept + mark)
 
 
 def refuse_sources(targets: Iterable[Path], sources: Iterable[Path]) -> None:

@@ -34,7 +34,7 @@ from wsss.data.sources.coco.settings import Settings
 from wsss.runtime.files import write_atomically
 from wsss.runtime.labels import IGNORE
 from wsss.runtime.progress import counter
-from wsss.runtime.targets import unique_places
+from wsss.runtime.targets import fitting, unique_places
 
 
 def read(settings: Settings, out: Path, _workers: int, preflight: Preflight) -> Index:
@@ -138,7 +138,7 @@ def _mask(
     entry: Entry, instances: Instances, image_id: Any, class_of: dict[Any, int], out: Path, preflight: Preflight
 ) -> Path:
     """The image's mask below `out`, painted if it is not there yet."""
-    path = Path("masks") / f"{entry.image_id}.png"
+    path = fitting(Path("masks", f"{entry.image_id}.png"))
     if (out / path).is_file():
         mask = read_mask(out / path)
     else:

@@ -23,7 +23,7 @@ from wsss.data.sources.base import Index
 from wsss.data.sources.folder.settings import Settings
 from wsss.data.split import stratified_split
 from wsss.runtime.files import write_atomically
-from wsss.runtime.targets import unique_places
+from wsss.runtime.targets import fitting, unique_places
 
 
 @dataclass(frozen=True)
@@ -201,11 +201,11 @@ def _shrink(found: Found, mask: Path | None, max_edge: int | None, out: Path) ->
     if max_edge is None or max(image_size(found.path)) <= max_edge:
         return found.path, mask
     small = Image.fromarray(shrunk(read_image(found.path), max_edge))
-    image_file = Path("shrunk") / f"{found.image_id}.jpg"
+    image_file = fitting(Path("shrunk", f"{found.image_id}.jpg"))
     write_atomically(out / image_file, lambda path: small.save(path, "JPEG", quality=95))
     if mask is None:
         return image_file, None
-    mask_file = Path("masks") / f"{found.image_id}.png"
+    mask_file = fitting(Path("masks", f"{found.image_id}.png"))
     small_mask = Image.fromarray(read_mask(mask)).resize(small.size, Image.Resampling.NEAREST)
     write_atomically(out / mask_file, lambda path: small_mask.save(path, "PNG"))
     return image_file, mask_file
