@@ -16,6 +16,7 @@ from safetensors.torch import save_file
 
 from wsss.backbones.build import freeze
 from wsss.config import stages as schema
+from wsss.config.sections import Augmentation
 from wsss.data.augment import Augment
 from wsss.data.dataset import Record
 from wsss.data.loading import Samples
@@ -64,7 +65,7 @@ def run(name: str, folder: Path, out: Path, accumulate: int = 1) -> None:
     torch.manual_seed(0)
     model = build_method(settings, ["background", *(f"class {k}" for k in range(1, K + 1))])
     freeze(model.backbone, settings.training)
-    samples = Samples(read_records(folder), Augment(SIZE, (0.5,) * 3, (0.2,) * 3), rng_seed=1)
+    samples = Samples(read_records(folder), Augment(Augmentation(crop=SIZE), (0.5,) * 3, (0.2,) * 3), rng_seed=1)
     place = Place(out, torch.device("cpu"), workers=0, checkpoint_seconds=60, identity="test")
     losses = lambda model, item, step: model(item[0], step)  # noqa: E731
     with state_lock(place.state):

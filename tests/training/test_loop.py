@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 from torch import nn
 
+from wsss.config.sections import Augmentation
 from wsss.data.augment import Augment
 from wsss.data.dataset import Record
 from wsss.data.loading import Samples, batches
@@ -29,7 +30,9 @@ def samples(tmp_path):
         Image.fromarray(rng.integers(0, 256, (20, 24, 3), np.uint8)).save(path)
         labels = (rng.random(3) < 0.5).astype(np.float32)
         records.append(Record(str(i), path, None, labels, "train", False, (20, 24)))
-    augment = Augment(16, (0.5,) * 3, (0.2,) * 3, scale=(0.8, 1.2), colour_jitter=(0.3, 0.3, 0.3, 0.1))
+    augment = Augment(
+        Augmentation(crop=16, scale=[0.8, 1.2], colour_jitter=[0.3, 0.3, 0.3, 0.1]), (0.5,) * 3, (0.2,) * 3
+    )
     return Samples(records, augment, rng_seed=5)
 
 

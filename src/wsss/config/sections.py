@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from wsss.config.common import Fraction, Range, Section, in_words
 from wsss.config.outside import OutsideFile
@@ -63,16 +63,69 @@ class Schedule(Section):
     warmup_ratio: PositiveFloat = Field(1e-6, description="warmup_poly: first learning rate, × lr")
 
 
+Jitter = Annotated[list[float], Field(min_length=4, max_length=4)]
+
+
+class Distortion(Section):
+    """Mirror and colours of one view of a crop, drawn for this view alone; in this order."""
+
+    flip: Fraction = Field(0.0, description="probability of a horizontal mirror, on top of the crop's own")
+    colour_jitter: Jitter | None = Field(
+        None, description="brightness, contrast, saturation, hue: half-widths of their ranges"
+    )
+    jitter_probability: Fraction = Field(1.0, description="probability of colour_jitter")
+    grey: Fraction = Field(0.0, description="probability of no colours")
+    blur: Fraction = Field(0.0, description="probability of a Gaussian blur")
+    blur_radius: Range = Field([0.1, 2.0], description="pixels; standard deviation of the blur, from U[low, high]")
+    solarise: Fraction = Field(0.0, description="probability that grey values from 128 on are inverted")
+
+
+class FurtherView(Distortion):
+    """One more view of a training image, for methods that compare several."""
+
+    source: Literal["crop", "image"] = Field("crop", description="the crop, as cut; or the image, as read")
+    area: Range | None = Field(
+        None,
+        description="share of the source's area: a rectangle of U[low, high] of it, its sides 3/4 to 4/3 of one "
+        "another, becomes the view, of the crop's size (bicubic); null: all of the crop",
+    )
+
+    @model_validator(mode="after")
+    def _of_the_crops_size(self) -> FurtherView:
+        if self.source == "image" and self.area is None:
+            raise ValueError("a view of the image needs an area, which makes it as large as the crop, e.g. [0.4, 1]")
+        return self
+
+
 class Augmentation(Section):
     """What a training image goes through, in this order."""
 
+    resampling: Literal[
+        "antialiased-bilinear", "pillow-bilinear", "pillow-bicubic", "opencv-bilinear", "opencv-bicubic"
+    ] = Field(
+        "antialiased-bilinear",
+        description="who resizes: torchvision; Pillow, antialiased too (bilinear: AFA, ToCo; bicubic: SEAM, PSA, IRN); "
+        "OpenCV's rules, without antialiasing (bilinear: ACR; bicubic: SEAM's DeepLab)",
+    )
+    hsv: Annotated[list[Fraction], Field(min_length=3, max_length=3)] | None = Field(
+        None, description="hue, saturation, value: half-widths of what is added, as shares of their ranges"
+    )
     longest_edge: Range | None = Field(None, description="pixels; longest edge drawn from U[low, high]")
+    whole_edges: bool = Field(False, description="longest_edge is drawn from whole pixels, both ends included")
     scale: Range | None = Field(None, description="factor drawn from U[low, high]; after longest_edge, if both")
     flip: bool = Field(True, description="horizontal, with probability ½")
-    colour_jitter: Annotated[list[float], Field(min_length=4, max_length=4)] | None = Field(
+    colour_jitter: Jitter | None = Field(
         None, description="brightness, contrast, saturation, hue: half-widths of their ranges"
     )
     crop: PositiveInt = Field(512, description="pixels; square, at random, padded where the image is smaller")
+    padding: Literal["mean", "black"] = Field(
+        "mean",
+        description="mean: 0 after the normalisation (SEAM, PSA, IRN, ACR); black: before (AffinityNet, AFA, ToCo)",
+    )
+    distort: Distortion | None = Field(None, description="the crop itself, padding included; null: as cut")
+    views: dict[str, FurtherView] = Field(
+        {}, description="further views by the names that the method knows (ToCo: view2, local)"
+    )
 
 
 class Training(Section):

@@ -2,99 +2,127 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from wsss.config.sections import Augmentation
+from wsss.data.distort import RESIZE, distorted, further_view, jitter, shift_hsv, uniform
 from wsss.runtime.labels import IGNORE
-from wsss.runtime.pixels import normalise_, resize_marks, resize_pixels
+from wsss.runtime.pixels import normalise_, resize_marks
+from wsss.runtime.seeds import derive_seed
+from wsss.runtime.tensors import box_mask
 
 
 @dataclass(frozen=True)
 class Augment:
-    """Resize, flip, colour jitter, normalise, random crop with padding.
+    """Change colours, resize, flip, jitter, crop with padding, distort, normalise.
 
-    longest_edge, scale: U[low, high] in pixels and as a factor; colour_jitter: half-widths for brightness,
-    contrast, saturation, hue; crop: edge of the square output in pixels; mean, std: for images in [0, 1].
+    settings: what is drawn, and from where. mean, std: for images in [0, 1].
     """
 
-    crop: int
+    settings: Augmentation
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
-    longest_edge: tuple[float, float] | None = None
-    scale: tuple[float, float] | None = None
-    flip: bool = True
-    colour_jitter: tuple[float, float, float, float] | None = None
 
-    def __call__(
-        self, image: np.ndarray, generator: torch.Generator, label: np.ndarray | None = None
-    ) -> tuple[Tensor, Tensor, Tensor | None]:
-        """One augmented view.
+    def __call__(self, image: np.ndarray, generator: torch.Generator, label: np.ndarray | None = None) -> Augmented:
+        """One augmented image.
 
         Args:
-            image: (H, W, 3) uint8. label: (H, W) uint8 class ids, 255 = ignore.
-
-        Returns:
-            (3, crop, crop) float32 normalised, 0 where padded; (4,) int64 box of the photograph in it
-            (top, bottom, left, right); the label (crop, crop) int64, 255 where padded, or None.
+            image: (H, W, 3) uint8. label: (H, W) uint8 class ids, 255 = ignore; or scores (k, H, W), any type.
         """
-        pixels = torch.from_numpy(image).permute(2, 0, 1)
+        chosen, pixels = self.settings, torch.from_numpy(image).permute(2, 0, 1)
+        if chosen.hsv:
+            pixels = shift_hsv(pixels, chosen.hsv, generator)
         size = self._draw_size(pixels.shape[-2:], generator)
         if size != list(pixels.shape[-2:]):
-            pixels = resize_pixels(pixels, size)
-        flip = self.flip and bool(torch.rand((), generator=generator) < 0.5)
+            pixels = RESIZE[chosen.resampling](pixels, size)
+        flip = chosen.flip and bool(torch.rand((), generator=generator) < 0.5)
         if flip:
             pixels = pixels.flip(-1)
-        if self.colour_jitter:
-            pixels = _jitter(pixels, self.colour_jitter, generator)
-        (top, left), (y, x), (height, width) = self._draw_crop(size, generator)
-        window = pixels[:, y : y + height, x : x + width].float().div_(255)
-        canvas = torch.zeros(3, self.crop, self.crop)
-        canvas[:, top : top + height, left : left + width] = normalise_(window, self.mean, self.std)
-        box = torch.tensor([top, top + height, left, left + width])
-        if label is None:
-            return canvas, box, None
-        marks = resize_marks(torch.from_numpy(np.array(label)), size)
-        marks = marks.flip(-1) if flip else marks
-        target = torch.full((self.crop, self.crop), IGNORE, dtype=torch.int64)
-        target[top : top + height, left : left + width] = marks[y : y + height, x : x + width].long()
-        return canvas, box, target
+        if chosen.colour_jitter:
+            pixels = jitter(pixels, chosen.colour_jitter, generator)
+        window = _Window(chosen.crop, size, generator)
+        crop = window.cut(pixels, 0)
+        target = None
+        if label is not None:
+            marks = resize_marks(torch.from_numpy(np.array(label)), size)
+            fill = IGNORE if label.ndim == 2 else 0
+            target = window.cut(marks.flip(-1) if flip else marks, fill)
+            target = target.long() if label.ndim == 2 else target
+        return self._normalised(torch.from_numpy(image).permute(2, 0, 1), crop, window.box, target, generator)
+
+    def _normalised(
+        self, image: Tensor, crop: Tensor, box: Tensor, target: Tensor | None, generator: torch.Generator
+    ) -> Augmented:
+        """The crop, distorted, and its further views, each by draws of its own."""
+        chosen, seed = self.settings, generator.initial_seed()
+        views = {}
+        for name, view in chosen.views.items():
+            source = crop if view.source == "crop" else image
+            views[name] = self._finish(further_view(source, view, chosen.crop, derive_seed(seed, name)))
+        if chosen.distort:
+            crop, mirrored = distorted(crop, chosen.distort, derive_seed(seed, "distort"))
+            if mirrored:
+                box = torch.stack([box[0], box[1], chosen.crop - box[3], chosen.crop - box[2]])
+                target = None if target is None else target.flip(-1)
+        pixels = self._finish(crop)
+        if chosen.padding == "mean":
+            pixels.masked_fill_(~box_mask(box[None], pixels.shape[-2:]), 0)
+        return Augmented(pixels, box, target, views)
+
+    def _finish(self, pixels: Tensor) -> Tensor:
+        return normalise_(pixels.float().div_(255), self.mean, self.std)
 
     def _draw_size(self, size: torch.Size, generator: torch.Generator) -> list[int]:
-        factor = 1.0
-        if self.longest_edge:
-            factor *= _uniform(*self.longest_edge, generator) / max(size)
-        if self.scale:
-            factor *= _uniform(*self.scale, generator)
+        factor, chosen = 1.0, self.settings
+        if chosen.longest_edge and chosen.whole_edges:
+            low, high = map(int, chosen.longest_edge)
+            factor *= int(torch.randint(low, high + 1, (), generator=generator)) / max(size)
+        elif chosen.longest_edge:
+            factor *= uniform(*chosen.longest_edge, generator) / max(size)
+        if chosen.scale:
+            factor *= uniform(*chosen.scale, generator)
         return [max(1, round(edge * factor)) for edge in size]
 
-    def _draw_crop(
-        self, size: list[int], generator: torch.Generator
-    ) -> tuple[tuple[int, int], tuple[int, int], tuple[int, int]]:
-        """Where the window lies in the canvas and in the image, and its height and width."""
-        spare = [self.crop - edge for edge in size]
+
+class Augmented(NamedTuple):
+    """pixels: (3, crop, crop) float32, normalised. box: (4,) int64, of the photograph in it: top, bottom, left, right.
+
+    target: the label (crop, crop) int64, 255 where padded; or scores (k, crop, crop), 0 there; or None.
+    views: further views by name, each (3, crop, crop) float32, normalised.
+    """
+
+    pixels: Tensor
+    box: Tensor
+    target: Tensor | None
+    views: dict[str, Tensor]
+
+
+class _Window:
+    """A square of `edge` pixels at a random place of an image, or around it where that is smaller."""
+
+    def __init__(self, edge: int, size: Sequence[int], generator: torch.Generator) -> None:
+        spare = [edge - side for side in size]
         shift = [int(torch.randint(0, abs(s) + 1, (), generator=generator)) for s in spare]
-        into = tuple(d if s > 0 else 0 for s, d in zip(spare, shift, strict=True))
-        out_of = tuple(0 if s > 0 else d for s, d in zip(spare, shift, strict=True))
-        return into, out_of, tuple(min(edge, self.crop) for edge in size)
+        self.edge, self.height, self.width = edge, *(min(side, edge) for side in size)
+        self.top, self.left = (d if s > 0 else 0 for s, d in zip(spare, shift, strict=True))
+        self.y, self.x = (0 if s > 0 else d for s, d in zip(spare, shift, strict=True))
 
+    @property
+    def box(self) -> Tensor:
+        return torch.tensor([self.top, self.top + self.height, self.left, self.left + self.width])
 
-def _uniform(low: float, high: float, generator: torch.Generator) -> float:
-    return low + (high - low) * float(torch.rand((), generator=generator))
-
-
-def _jitter(pixels: Tensor, widths: tuple[float, float, float, float], generator: torch.Generator) -> Tensor:
-    """Brightness, contrast, saturation and hue in random order, as torchvision's ColorJitter."""
-    from torchvision.transforms.v2 import functional as F
-
-    adjust = (F.adjust_brightness, F.adjust_contrast, F.adjust_saturation, F.adjust_hue)
-    for k in torch.randperm(4, generator=generator).tolist():
-        if widths[k]:
-            centre = 0.0 if k == 3 else 1.0
-            pixels = adjust[k](pixels, _uniform(centre - widths[k], centre + widths[k], generator))
-    return pixels
+    def cut(self, source: Tensor, fill: int) -> Tensor:
+        """(…, H, W) → (…, edge, edge), `fill` where there is no image."""
+        canvas = source.new_full((*source.shape[:-2], self.edge, self.edge), fill)
+        inside = source[..., self.y : self.y + self.height, self.x : self.x + self.width]
+        canvas[..., self.top : self.top + self.height, self.left : self.left + self.width] = inside
+        return canvas
 
 
 def to_input(image: np.ndarray, mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:

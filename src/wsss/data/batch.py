@@ -12,10 +12,10 @@ from torch import Tensor
 class Batch:
     """One training batch.
 
-    images: (B, 3, H, W) float32, normalised with the backbone's mean and std; padding is 0.
+    images: (B, 3, H, W) float32, normalised with the backbone's mean and std; padding is 0, or black.
     labels: (B, K) float32 in {0, 1}, image-level labels without background.
     boxes: (B, 4) int64, (top, bottom, left, right) of the photograph inside the crop; outside is padding.
-    extra: what the method's own augmentation added (further views of the same images), if any.
+    extra: further views (B, 3, H, W) of the same images by name, if the settings have any.
     """
 
     images: Tensor

@@ -7,7 +7,6 @@ number of loader processes, and nothing about the loader has to be saved.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,21 +20,18 @@ from wsss.data.augment import Augment
 from wsss.data.batch import Batch
 from wsss.data.dataset import Record, read_image, read_mask
 from wsss.runtime import distributed
+from wsss.runtime.seeds import derive_seed
 from wsss.store.maps import open_labels
 
 CACHE_BYTES = 2 * 1024**3
 """Decoded images are kept in memory up to this size in each loader process."""
 
 
-def derive_seed(*parts: int | str) -> int:
-    """A 63-bit seed from any parts; close inputs give unrelated seeds."""
-    return int.from_bytes(hashlib.sha256(repr(parts).encode()).digest()[:8]) >> 1
-
-
 class Samples(data.Dataset):
     """Augmented training samples, addressed by their number since the start of the training.
 
-    label_of: a record's label map (H, W) uint8; None for classifiers.
+    label_of: a record's label map (H, W) uint8, or its scores (k, H, W); None for classifiers.
+    reduce: what becomes of the crop of a label; None: it stays.
     """
 
     def __init__(
@@ -44,8 +40,10 @@ class Samples(data.Dataset):
         augment: Augment,
         rng_seed: int,
         label_of: Callable[[Record], np.ndarray] | None = None,
+        reduce: Callable[[Tensor], Tensor] | None = None,
     ) -> None:
         self.records, self.augment, self.rng_seed, self.label_of = records, augment, rng_seed, label_of
+        self.reduce = reduce
         self._cache: dict[int, tuple[np.ndarray, np.ndarray | None]] = {}
         self._cached_bytes = 0
         self._order: tuple[int, np.ndarray] = (-1, np.empty(0, np.int64))
@@ -58,14 +56,16 @@ class Samples(data.Dataset):
             self._order = (epoch, rng.permutation(len(self.records)))
         return int(self._order[1][position])
 
-    def __getitem__(self, sample: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Image (3, h, w), image-level labels (K,), box (4,), label map (h, w) or empty."""
+    def __getitem__(self, sample: int) -> tuple[Tensor, Tensor, Tensor, Tensor, dict[str, Tensor]]:
+        """Image (3, h, w), image-level labels (K,), box (4,), label map (h, w) or empty, further views by name."""
         index = self.index(sample)
         image, label = self._read(index)
         generator = torch.Generator().manual_seed(derive_seed(self.rng_seed, sample))
-        pixels, box, target = self.augment(image, generator, label)
+        pixels, box, target, views = self.augment(image, generator, label)
+        if target is not None and self.reduce is not None:
+            target = self.reduce(target)
         labels = torch.from_numpy(self.records[index].labels)
-        return pixels, labels, box, torch.empty(0) if target is None else target
+        return pixels, labels, box, torch.empty(0) if target is None else target, views
 
     def _read(self, index: int) -> tuple[np.ndarray, np.ndarray | None]:
         if index not in self._cache:
@@ -129,8 +129,8 @@ def batches(
         pin_memory=torch.cuda.is_available(),
         multiprocessing_context="fork" if workers else None,
     )
-    for images, labels, boxes, targets in loader:
-        yield Batch(images, labels, boxes), targets
+    for images, labels, boxes, targets, views in loader:
+        yield Batch(images, labels, boxes, views), targets
 
 
 def mask_reader(record: Record) -> np.ndarray:

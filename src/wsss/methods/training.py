@@ -10,7 +10,7 @@ from wsss.backbones.build import freeze
 from wsss.config.common import Untrained
 from wsss.config.stages import TrainClassifier
 from wsss.data.dataset import Dataset
-from wsss.data.loading import Samples, derive_seed
+from wsss.data.loading import Samples
 from wsss.localise.inference import class_scores
 from wsss.localise.samples import write_sample_cams
 from wsss.measure.iou import average_precision
@@ -18,6 +18,7 @@ from wsss.methods.base import Method
 from wsss.methods.load import build_method
 from wsss.runtime.files import write_atomically
 from wsss.runtime.progress import log
+from wsss.runtime.seeds import derive_seed
 from wsss.store.models import save_model
 from wsss.training.loop import write_history
 from wsss.training.session import Place, make_augment, train

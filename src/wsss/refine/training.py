@@ -10,7 +10,8 @@ from wsss.backbones.build import classifier_backbone
 from wsss.backbones.checkpoints import load_published
 from wsss.config.stages import TrainAffinity
 from wsss.data.dataset import Dataset
-from wsss.data.loading import Samples, StoredLabels, derive_seed
+from wsss.data.loading import Samples, StoredLabels
+from wsss.runtime.seeds import derive_seed
 from wsss.store.models import save_model
 from wsss.training.loop import write_history
 from wsss.training.session import Place, make_augment, train

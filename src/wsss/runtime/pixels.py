@@ -21,7 +21,10 @@ def resize_pixels(pixels: Tensor, size: Sequence[int]) -> Tensor:
 
 def resize_marks(marks: Tensor, size: Sequence[int]) -> Tensor:
     """Label maps (..., H, W) uint8 of another size, nearest: cell i shows the one at ⌊i · scale⌋."""
-    return F.interpolate(marks[None, None].float(), tuple(size), mode="nearest")[0, 0].to(marks.dtype)
+    if tuple(marks.shape[-2:]) == tuple(size):
+        return marks
+    maps = marks[None, None] if marks.ndim == 2 else marks[None]
+    return F.interpolate(maps.float(), tuple(size), mode="nearest").reshape(*marks.shape[:-2], *size).to(marks.dtype)
 
 
 def normalise_(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:

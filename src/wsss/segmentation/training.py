@@ -14,9 +14,10 @@ from wsss.backbones.base import Backbone
 from wsss.backbones.build import build_backbone, freeze_batch_norm
 from wsss.config.stages import TrainSegmentation
 from wsss.data.dataset import Dataset
-from wsss.data.loading import Samples, StoredLabels, derive_seed, mask_reader
+from wsss.data.loading import Samples, StoredLabels, mask_reader
 from wsss.runtime import distributed
 from wsss.runtime.labels import IGNORE
+from wsss.runtime.seeds import derive_seed
 from wsss.segmentation.load import build_segmentation
 from wsss.segmentation.network import SegmentationNet
 from wsss.store.models import save_model

@@ -23,12 +23,12 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from wsss.data.loading import derive_seed
 from wsss.runtime import distributed
 from wsss.runtime.files import write_atomically
 from wsss.runtime.locks import lock
 from wsss.runtime.process import Terminated
 from wsss.runtime.progress import Progress, log
+from wsss.runtime.seeds import derive_seed
 from wsss.runtime.tensors import AMP_TYPES, require_finite
 
 Item = TypeVar("Item")

@@ -82,7 +82,7 @@ def place_from(args: argparse.Namespace) -> Place:
 
 def make_augment(settings: sections.Augmentation, backbone: Backbone) -> Augment:
     """The augmentation of a settings section with the backbone's normalisation."""
-    return Augment(**settings.model_dump(), mean=backbone.mean, std=backbone.std)
+    return Augment(settings, backbone.mean, backbone.std)
 
 
 def train(

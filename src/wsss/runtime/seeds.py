@@ -1,0 +1,10 @@
+"""Seeds for everything that is drawn at random."""
+
+from __future__ import annotations
+
+import hashlib
+
+
+def derive_seed(*parts: int | str) -> int:
+    """A 63-bit seed from any parts; close inputs give unrelated seeds."""
+    return int.from_bytes(hashlib.sha256(repr(parts).encode()).digest()[:8]) >> 1
