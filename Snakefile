@@ -7,6 +7,7 @@ from snakemake.settings.enums import RerunTrigger
 from snakemake.utils import min_version
 
 from wsss.config.loading import ConfigError, compared_runs, load_execution
+from wsss.plan.checks import Check
 from wsss.plan.outline import outline
 from wsss.plan.products import (
     affinity_map_digest,
@@ -44,6 +45,7 @@ if workflow.dag_settings is not None:
 
 
 include: "workflow/rules/common.smk"
+include: "workflow/rules/check_run.smk"
 include: "workflow/rules/prepare_data.smk"
 include: "workflow/rules/train_classifier.smk"
 include: "workflow/rules/infer_cam.smk"

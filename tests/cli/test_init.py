@@ -132,3 +132,14 @@ def test_problems_are_named_and_nothing_is_written(own, spoil, arguments, messag
     done = init(own, *arguments)
     assert done.returncode != 0 and message in done.stderr and "Traceback" not in done.stderr
     assert not list(own.glob("*.yaml"))
+
+
+@pytest.mark.parametrize(
+    ("masks", "message"),
+    [("nowhere", "no such folder 'nowhere'"), ("empty", "no mask in 'empty' is named like an image, e.g. 0.png")],
+)
+def test_masks_that_are_not_there_are_told(own, masks, message):
+    (own / "empty").mkdir()
+    done = init(own, "--masks", masks)
+    assert done.returncode == 2 and message in done.stderr and "is ready" not in done.stdout
+    assert not (own / "photos.yaml").exists()

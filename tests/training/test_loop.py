@@ -128,3 +128,11 @@ def test_every_epoch_shows_every_image_once(samples):
     epochs = [[samples.index(epoch * count + i) for i in range(count)] for epoch in range(3)]
     assert all(sorted(order) == list(range(count)) for order in epochs)
     assert epochs[0] != epochs[1]
+
+
+def test_advice_against_a_full_memory_leaves_batch_norm_two_images(tmp_path):
+    with_norm = make_trainer(tmp_path, batch_size=8, accumulate=4)
+    assert "accumulate" not in with_norm._memory_advice()
+    assert "training.accumulate: 4" in make_trainer(tmp_path, batch_size=8, accumulate=2)._memory_advice()
+    plain = make_trainer(tmp_path, batch_size=8, accumulate=4, model=nn.Linear(1, 1))
+    assert "training.accumulate: 8" in plain._memory_advice()

@@ -56,7 +56,10 @@ rule evaluate:
 
 rule collect:
     input:
-        lambda wildcards: ancient(f"{plan_of(wildcards.run).steps[-1].folder}/miou.csv"),
+        miou=lambda wildcards: ancient(
+            f"{plan_of(wildcards.run).steps[-1].folder}/miou.csv"
+        ),
+        passed=lambda wildcards: passed(wildcards.run),
     output:
         table=report(
             "results/{run}/miou.csv",
@@ -74,5 +77,5 @@ rule collect:
         made_of=lambda wildcards: table_digest(plan_of(wildcards.run)),
         run=subpath(output.table, parent=True),
     shell:
-        "python -m wsss.stages.collect --run {params.run:q} --outline {params.outline:q} --table {input:q} --made-of {params.made_of:q}"
+        "python -m wsss.stages.collect --run {params.run:q} --outline {params.outline:q} --table {input.miou:q} --made-of {params.made_of:q}"
         " 2>&1 | tee {log:q}"

@@ -12,11 +12,13 @@ import torch
 from torch import Tensor, nn
 
 from wsss.backbones.base import Backbone
+from wsss.config.messages import nearest
 
 
 def create_network(name: str, arguments: dict[str, Any], *, pretrained: bool, checkpoint_path: str) -> nn.Module:
     """`timm.create_model`; ValueError, of readable length, for what timm refuses."""
     require_inert(name, arguments)
+    require_known(name)
     try:
         return timm.create_model(name, pretrained=pretrained, checkpoint_path=checkpoint_path, **arguments)
     except (RuntimeError, TypeError) as error:
@@ -35,6 +37,13 @@ def require_inert(name: str, options: Mapping[str, Any]) -> None:
         raise ValueError(
             f"backbone '{name}' has the options {acting}, which read weights; set backbone.pretrained or .checkpoint"
         )
+
+
+def require_known(name: str) -> None:
+    """Raises ValueError for a name that timm does not know; names the nearest."""
+    plain = name.partition(".")[0]
+    if not timm.is_model(plain):
+        raise ValueError(f"backbone '{name}' is not known to timm{nearest(plain, timm.list_models())}")
 
 
 class TimmBackbone(Backbone):

@@ -20,7 +20,7 @@ from wsss.cli.errors import plain_ending
 from wsss.config.loading import PRESETS, load_run, merge
 from wsss.config.run import Run
 from wsss.data.dataset import image_size
-from wsss.data.sources.folder.index import Survey, check_images, survey
+from wsss.data.sources.folder.index import Survey, check_images, check_masks, survey
 from wsss.data.sources.folder.settings import Settings as FolderSettings
 from wsss.runtime.files import write_atomically
 from wsss.runtime.targets import refuse_sources
@@ -222,6 +222,8 @@ def init(args: argparse.Namespace) -> int:
     if problems:
         print(f"{len(problems)} problem(s) to mend first; nothing is written", file=sys.stderr)
         return 2
+    if args.masks:
+        check_masks(args.images, args.masks, seen)
     config = make_config(args.name, args.images, args.labels, args.masks, seen.table.classes, args.preset, backbone)
     if recipe:
         config["runs"][args.name] = merge(config["runs"][args.name], fitted(recipe, sizes))

@@ -149,6 +149,12 @@ class Training(Section):
     )
     channels_last: bool = Field(True, description="memory format; faster for CNNs")
 
+    @model_validator(mode="after")
+    def _whole_parts(self) -> Training:
+        if self.batch_size % self.accumulate:
+            raise ValueError(f"accumulate {self.accumulate} does not divide batch_size {self.batch_size}")
+        return self
+
     def words(self) -> str:
         schedule = self.schedule.name.replace("_", " ")
         amp = {"off": "", "auto": ", bf16 where the device has it"}.get(self.amp, f", {self.amp}")

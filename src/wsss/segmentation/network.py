@@ -44,10 +44,11 @@ class SegmentationNet(nn.Module):
         super().__init__()
         import segmentation_models_pytorch as smp
 
-        from wsss.backbones.timm import require_inert
+        from wsss.backbones.timm import require_inert, require_known
 
         arguments = {**(encoder_options or {}), **(options or {})}
         require_inert(encoder, arguments)
+        require_known(encoder)
         if architecture.startswith("DeepLab") and output_stride is not None:
             arguments["encoder_output_stride"] = output_stride
         try:

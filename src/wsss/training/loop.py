@@ -137,7 +137,8 @@ class Trainer:
 
     def _memory_advice(self) -> str:
         shares = self.batch_size // distributed.processes()
-        finer = [n for n in range(self.accumulate + 1, shares + 1) if shares % n == 0]
+        least = 2 if trains_batch_norm(self.model) else 1
+        finer = [n for n in range(self.accumulate + 1, shares // least + 1) if shares % n == 0]
         images = f"{shares // self.accumulate} image(s) at a time"
         other = "execution.recompute_activations: true, amp: bf16, or a smaller batch_size or augment.crop"
         if finer:
@@ -210,6 +211,11 @@ class Trainer:
         if content["threads"] != torch.get_num_threads():
             log.info("goes on with %d thread(s), as it began: their number changes the last bits", content["threads"])
             torch.set_num_threads(content["threads"])
+
+
+def trains_batch_norm(model: nn.Module) -> bool:
+    """Whether a network in training mode takes statistics over a batch: one image may be too few."""
+    return any(isinstance(m, nn.modules.batchnorm._BatchNorm) and m.training for m in model.modules())
 
 
 @contextmanager

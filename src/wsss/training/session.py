@@ -22,7 +22,7 @@ from wsss.runtime import distributed
 from wsss.runtime.devices import claim_device, resolve_amp
 from wsss.runtime.progress import log
 from wsss.training.board import Board
-from wsss.training.loop import LOG_EVERY, Trainer, write_history
+from wsss.training.loop import LOG_EVERY, Trainer, trains_batch_norm, write_history
 from wsss.training.optim import build_optimizer
 from wsss.training.schedules import make_schedule
 
@@ -179,8 +179,7 @@ def recompute_activations(model: nn.Module) -> None:
         ValueError: no network in `model` has it, or BatchNorm would count each image twice.
     """
     found = [module for module in model.train().modules() if hasattr(module, "set_grad_checkpointing")]
-    trained = (m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.training)
-    if not found or any(trained):
+    if not found or trains_batch_norm(model):
         why = "BatchNorm would count each image twice; freeze_batch_norm avoids it" if found else "it is timm's"
         raise ValueError(f"execution.recompute_activations does not work for this network: {why}")
     for module in found:

@@ -88,6 +88,18 @@ def check_images(paths: Iterable[Path]) -> list[str]:
         return [str(found) for found in pool.map(image_problem, paths) if found]
 
 
+def check_masks(images: Path, masks: Path, seen: Survey) -> None:
+    """Opens the masks of the images, as prepare_data does.
+
+    Raises:
+        ValueError: no such folder, no mask in it that is named like an image, or masks that cannot be used.
+    """
+    preflight = Preflight()
+    masks_of = _masks(images, masks, seen.found, preflight)
+    entries = [Entry(f.image_id, f.path, masks_of[f.path]) for f in seen.found if f.path in masks_of]
+    preflight.check(entries, len(seen.table.classes))
+
+
 def read(settings: Settings, out: Path, _workers: int, preflight: Preflight) -> Index:
     """The table of a folder; images that are too large are shrunk to `out/shrunk`."""
     chosen = settings.model_dump(exclude={"dataset", "on_bad_image"})

@@ -1,0 +1,52 @@
+"""What is checked of a run before it computes: one job for its networks, one for its data, each done once."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from wsss.config.run import Run
+from wsss.data.dataset import Dataset
+from wsss.plan.run import Plan
+
+
+@dataclass(frozen=True)
+class Check:
+    """A run's settings under its name. processes: that share a training's batch."""
+
+    run: str
+    settings: Run
+    processes: int = 1
+
+    @classmethod
+    def of(cls, plan: Plan, processes: int) -> Check:
+        return cls(plan.run, plan.settings, processes)
+
+    @property
+    def text(self) -> str:
+        """The settings as JSON, for the command line."""
+        return self.settings.model_dump_json()
+
+    @property
+    def digest(self) -> str:
+        """16 hex digits; equal for runs that need the same check."""
+        return hashlib.sha256(json.dumps([self.text, self.processes]).encode()).hexdigest()[:16]
+
+
+def check_data(run: Run, folder: Path, where: str) -> None:
+    """Whether a run's data can answer what it asks; folder: of prepare_data.
+
+    Raises:
+        ValueError: masks that are needed are not there; names the setting below `where`.
+    """
+    records = Dataset(folder).split("train")
+    masks = sum(record.mask is not None for record in records)
+    found = f"{masks} of the {len(records)} training images have one"
+    if run.choose_threshold.policy == "oracle" and not masks:
+        raise ValueError(f"{where}.choose_threshold: oracle needs masks of training images, and {found}; set auto")
+    supervised = run.train_segmentation and run.train_segmentation.labels == "ground_truth"
+    if (run.upper_bound or supervised) and masks < len(records):
+        key = "upper_bound: true" if run.upper_bound else "train_segmentation.labels: ground_truth"
+        raise ValueError(f"{where}.{key} needs a mask for every training image, and {found}")

@@ -1,0 +1,113 @@
+"""Builds every network of a run without memory for its weights, and shows each a training batch of shapes alone."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import nn
+
+from wsss.backbones.base import Backbone
+from wsss.backbones.build import build_backbone, freeze, freeze_batch_norm
+from wsss.config.run import Run
+from wsss.config.sections import Training
+from wsss.methods.base import Method
+from wsss.methods.load import build_method
+from wsss.segmentation.load import build_segmentation
+
+NAMES = ["background", "first", "second"]
+
+
+def check_networks(run: Run, processes: int, where: str) -> None:
+    """Builds what the run trains as its stages do, and gives it a batch as large as a process computes at once.
+
+    processes: that share a training's batch. where: goes before the stage's name in messages.
+
+    Raises:
+        ValueError: a network cannot be built like this, or refuses such a batch; names the stage.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with _named(f"{where}.train_classifier"):
+            method = _classifier(run, processes)
+        if run.train_affinity is not None:
+            with _named(f"{where}.train_affinity"):
+                _affinity(run, method.backbone, processes)
+        if run.train_segmentation is not None:
+            with _named(f"{where}.train_segmentation"):
+                _segmentation(run, method.backbone, processes)
+
+
+def _classifier(run: Run, processes: int) -> Method:
+    settings = run.train_classifier
+    with torch.device("meta"):
+        model = build_method(settings, NAMES, weights=False)
+    if settings.training is not None:
+        freeze(model.backbone, settings.training)
+        _show(model, model.logits, settings.training, processes)
+    return model
+
+
+def _affinity(run: Run, backbone: Backbone, processes: int) -> None:
+    settings = run.train_affinity
+    training = settings.load()(settings)
+    with torch.device("meta"):
+        model = training.build(backbone)
+    if settings.checkpoint is None:
+        training.head_parameters(model)
+        _show(model, model, settings.training, processes)
+
+
+def _segmentation(run: Run, trained: Backbone, processes: int) -> None:
+    settings = run.train_segmentation
+    with torch.device("meta"):
+        backbone = trained if settings.init == "classifier" else build_backbone(settings.backbone, weights=False)
+        if settings.training.freeze_stages is not None:
+            backbone.freeze(settings.training.freeze_stages)
+        model = build_segmentation(settings, len(NAMES), backbone)
+    if settings.training.freeze_batch_norm:
+        freeze_batch_norm(model.net.encoder)
+    _show(model, model, settings.training, processes)
+
+
+def _show(model: nn.Module, forward: Callable[[Any], Any], training: Training, processes: int) -> None:
+    """Calls `forward` in training mode on images (b, 3, crop, crop) that have a shape and no pixels."""
+    share, rest = divmod(training.batch_size, training.accumulate * processes)
+    if rest:
+        raise ValueError(
+            f"batch_size {training.batch_size} cannot be cut into {training.accumulate} (training.accumulate) × "
+            f"{processes} (execution.processes) equal shares"
+        )
+    crop = training.augment.crop
+    try:
+        with torch.device("meta"):
+            model.train()
+            forward(torch.zeros(share, 3, crop, crop))
+    except NotImplementedError:  # looks at numbers, which are not there
+        return
+    except (ValueError, RuntimeError, AssertionError, TypeError, IndexError) as error:
+        if "scalarType" in str(error):  # autocast knows no device without memory
+            return
+        if "more than 1 value per channel" in str(error):
+            raise ValueError(_one_image(training, processes)) from error
+        raise ValueError(f"the network refuses {share} training crop(s) of {crop} px: {error}") from error
+
+
+def _one_image(training: Training, processes: int) -> str:
+    parts = training.accumulate * processes
+    return (
+        f"BatchNorm cannot train on one value a channel: batch_size {training.batch_size} in {parts} part(s) leaves "
+        f"{training.batch_size // parts} image(s) at a time; take fewer parts (training.accumulate) or a larger batch"
+    )
+
+
+@contextmanager
+def _named(where: str) -> Iterator[None]:
+    """Says in which stage it was; what only a program can mend keeps its traceback."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}") from error

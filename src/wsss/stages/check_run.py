@@ -1,0 +1,42 @@
+"""Checks a run before it computes for hours: its networks, or with --data what its data can answer."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+from wsss.config.loading import load_section
+from wsss.config.run import Run
+from wsss.plan.checks import check_data
+from wsss.runtime.files import write_atomically
+from wsss.stages.common import plain_errors
+
+
+def check(args: argparse.Namespace) -> None:
+    """Raises ValueError for the first thing that would end the run later."""
+    settings, where = load_section(Run, args.config), f"runs.{args.run}"
+    if args.data is not None:
+        check_data(settings, args.data, where)
+    else:
+        from wsss.plan.rehearsal import check_networks  # a second's import
+
+        check_networks(settings, args.processes, where)
+    write_atomically(args.passed, json.dumps({"run": args.run}))
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--run", required=True, help="the run's name, for messages")
+    parser.add_argument("--config", required=True, help="the run's settings: JSON text, or a JSON/YAML file")
+    parser.add_argument("--processes", type=int, default=1, help="that share a training's batch")
+    parser.add_argument("--data", type=Path, help="folder of prepare_data")
+    parser.add_argument("--passed", type=Path, required=True, help="file to write if nothing is wrong")
+    args = parser.parse_args()
+    with plain_errors():
+        check(args)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,120 @@
+"""What would end a run after hours is told before it begins."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from pathlib import Path
+
+import pytest
+
+from small_data import make_folder
+from wsss.config.loading import ConfigError, load_run
+from wsss.data.prepare import prepare_data
+from wsss.plan.checks import Check, check_data
+from wsss.plan.rehearsal import check_networks
+
+PRESETS = Path(__file__).parents[2] / "workflow" / "presets"
+VIT = {"name": "vit_tiny_patch16_224", "pretrained": False, "output_stride": None, "options": {}}
+
+
+def run_of(changes, preset="shapes"):
+    return load_run("x", {"x": {"preset": preset} | changes}, PRESETS)
+
+
+def segmentation(**changes):
+    return {"train_segmentation": changes}
+
+
+def classifier(**changes):
+    return {"train_classifier": changes}
+
+
+REFUSED = {
+    "options of another architecture": (
+        segmentation(architecture="Unet", options={"decoder_atrous_rates": [6, 12, 18]}),
+        r"x\.train_segmentation: cannot build Unet on 'test_resnet' with .*decoder_atrous_rates",
+    ),
+    "an option that nothing takes": (segmentation(options={"foo": 1}), r"train_segmentation: cannot build .*'foo'"),
+    "an option of a backbone": (classifier(backbone={"options": {"foo": 1}}), r"train_classifier: timm cannot .*'foo'"),
+    "misspelt": (
+        classifier(backbone={"name": "resent50"}),
+        r"x\.train_classifier: backbone 'resent50' is not known to timm; did you mean 'resnet50'\?",
+    ),
+    "misspelt, of the second network": (
+        segmentation(init="backbone", backbone={"name": "resnet1O1"}),
+        r"x\.train_segmentation: backbone 'resnet1O1' is not known .* 'resnet101'\?",
+    ),
+    "a transformer under a decoder for CNNs": (
+        segmentation(init="backbone", backbone=VIT),
+        r"x\.train_segmentation: cannot build DeepLabV3Plus on 'vit_tiny_patch16_224'",
+    ),
+    "another backbone than the classifier's": (
+        segmentation(init="classifier", backbone={"name": "resnet18"}),
+        r"x\.train_segmentation: .* need the same backbone for init: classifier",
+    ),
+    "one image a part": (
+        segmentation(training={"batch_size": 8, "accumulate": 8}),
+        r"x\.train_segmentation: BatchNorm .* 8 in 8 part\(s\) leaves 1 image\(s\) at a time",
+    ),
+    "a refinement's network that the backbone does not suit": (
+        {"train_affinity": {"channels": [64] * 9}},
+        r"x\.train_affinity: AffinityNet reads 9 backbone stages",
+    ),
+    "a stride that is not the network's to choose": (
+        classifier(backbone={"name": "resnet38"}),
+        r"x\.train_classifier: output_stride 8 given; 'resnet38' keeps its own",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_networks_that_cannot_be_trained(case):
+    changes, message = REFUSED[case]
+    with pytest.raises(ValueError, match=message):
+        check_networks(run_of(changes), 1, "x")
+
+
+def test_a_batch_is_cut_by_processes_as_well():
+    run = run_of({})
+    check_networks(run, 1, "x")
+    with pytest.raises(ValueError, match=r"x\.train_classifier: batch_size \d+ cannot be cut into 1 .* 7"):
+        check_networks(run, 7, "x")
+
+
+def test_parts_that_do_not_divide_a_batch_are_a_mistake_of_the_configuration():
+    with pytest.raises(ConfigError, match=r"train_classifier\.training: accumulate 3 does not divide batch_size 8"):
+        run_of(classifier(training={"batch_size": 8, "accumulate": 3}))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("preset", ["shapes", "shapes-irnet", "shapes-seam", "shapes-toco", "seam", "irn"])
+def test_published_recipes_pass(preset):
+    layers = ["shapes", preset] if preset.startswith("shapes-") else preset
+    check_networks(run_of({}, layers), 1, "x")
+
+
+@pytest.mark.parametrize(
+    ("keep", "changes", "message"),
+    [
+        ("ef", {"choose_threshold": "oracle"}, r"x\.choose_threshold: oracle needs .* 0 of the 4 training images have"),
+        ("abc", {"upper_bound": True}, r"x\.upper_bound: true needs a mask for every .* 3 of the 4"),
+        ("abc", {"choose_threshold": "oracle"}, None),
+        ("ef", {"choose_threshold": "auto"}, None),
+    ],
+)
+def test_what_the_masks_cannot_answer(keep, changes, message, tmp_path):
+    data = make_folder(tmp_path / "source")
+    for mask in (tmp_path / "source" / "masks").iterdir():
+        if mask.stem not in keep:
+            mask.unlink()
+    base = {"prepare_data": data, "choose_threshold": "auto", "upper_bound": False}
+    run = run_of(base | changes, "photos")
+    prepare_data(run.prepare_data, tmp_path / "out", 1)
+    with pytest.raises(ValueError, match=message) if message else nullcontext():
+        check_data(run, tmp_path / "out", "x")
+
+
+def test_equal_networks_are_checked_once():
+    first, other = run_of({}), run_of({"rng_seed": 1})
+    assert Check("a", first).digest == Check("b", first).digest != Check("a", other).digest
+    assert Check("a", first).digest != Check("a", first, 2).digest

@@ -1,0 +1,66 @@
+"""What would end a run after hours, found before it begins: networks that cannot be built, masks that are not there."""
+
+
+def check_of(run):
+    """The check of a run that can start."""
+    return Check.of(plan_of(run), EXECUTION.processes)
+
+
+def passed(run):
+    """The files that say that a run can be computed."""
+    plan, digest = plan_of(run), check_of(run).digest
+    key = next(step.key for step in plan.steps if step.stage == "prepare_data")
+    return [
+        ancient(f"{ROOT}/checked/{run}-{digest}.networks.json"),
+        ancient(f"{ROOT}/checked/{run}-{digest}-{key}.data.json"),
+    ]
+
+
+# Alone on the machine, and before all else: what begins beside a check that fails would be waited for.
+CHECK_FIRST = 1000
+ALL_CORES = workflow.cores or 1
+
+
+localrules:
+    check_networks,
+    check_data,
+
+
+rule check_networks:
+    output:
+        ROOT + "/checked/{run}-{digest}.networks.json",
+    log:
+        ROOT + "/checked/{run}-{digest}.log",
+    wildcard_constraints:
+        digest=r"[0-9a-f]{16}",
+    priority: CHECK_FIRST
+    conda:
+        "../../envs/wsss.yaml"
+    threads: ALL_CORES
+    params:
+        config=lambda wildcards: check_of(wildcards.run).text,
+        processes=EXECUTION.processes,
+    shell:
+        "python -m wsss.stages.check_run --run {wildcards.run:q} --config {params.config:q}"
+        " --processes {params.processes} --passed {output:q} 2>&1 | tee {log:q}"
+
+
+rule check_data:
+    input:
+        lambda wildcards: ancient(f"{ROOT}/prepare_data/{wildcards.key}/index.csv"),
+    output:
+        ROOT + "/checked/{run}-{digest}-{key}.data.json",
+    log:
+        ROOT + "/checked/{run}-{digest}-{key}.log",
+    wildcard_constraints:
+        digest=r"[0-9a-f]{16}",
+    priority: CHECK_FIRST
+    conda:
+        "../../envs/wsss.yaml"
+    threads: ALL_CORES
+    params:
+        config=lambda wildcards: check_of(wildcards.run).text,
+        data=subpath(input[0], parent=True),
+    shell:
+        "python -m wsss.stages.check_run --run {wildcards.run:q} --config {params.config:q} --data {params.data:q}"
+        " --passed {output:q} 2>&1 | tee {log:q}"
