@@ -14,6 +14,7 @@ from xml.sax.saxutils import escape
 import numpy as np
 from PIL import Image
 
+from wsss.data.checks import Entry, Preflight
 from wsss.data.dataset import Dataset
 
 SIZE = (24, 32)
@@ -158,3 +159,10 @@ def table_of(out: Path) -> list[tuple[str, str, list[str]]]:
     dataset = Dataset(out)
     names = dataset.class_names
     return [(r.image_id.rpartition("/")[2], r.split, [names[c] for c in r.classes]) for r in dataset.records]
+
+
+def problem_of(image: Path) -> str | None:
+    """What the preflight says of an image, if anything."""
+    preflight = Preflight()
+    preflight.open([Entry("a", image)], 0)
+    return str(preflight.problems[0]) if preflight.problems else None

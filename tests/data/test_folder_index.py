@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from PIL import ExifTags, Image
 
+from small_data import problem_of
 from wsss.data.dataset import Dataset, image_size, read_image, write_index
-from wsss.data.sources.folder.index import check_images, folder_index, survey
+from wsss.data.sources.folder.index import folder_index, survey
 from wsss.data.sources.folder.settings import Settings
 from wsss.runtime.contents import Contents
 
@@ -132,7 +133,7 @@ def test_broken_tiny_and_huge_images_are_named(own, monkeypatch):
     Image.new("RGB", (200, 8)).save(photos / "tiny.png")
     names = ["cut.jpg", "empty.jpg", "tiny.png", "c.tif", "grey16.png"]
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 5000)
-    problems = check_images(photos / name for name in names)
+    problems = [found for name in names if (found := problem_of(photos / name))]
     assert [p.split(":")[0].rsplit("/", 1)[1] for p in problems] == names[:4]
     assert "200×8 px; both edges" in problems[2] and "cut it into tiles" in problems[3]
 

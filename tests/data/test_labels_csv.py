@@ -77,3 +77,87 @@ def test_other_tables_get_one_line(tmp_path, text, message):
     with pytest.raises(ValueError, match=message) as caught:
         read(tmp_path, text)
     assert "labels.csv" in str(caught.value) and "\n" not in str(caught.value)
+
+
+LISTS = "image,labels\na.jpg,\"['cat', 'dog']\"\nb.jpg,['cat']\n"
+FORMS = {
+    "pandas: lists": (LISTS, CAT_DOG, ""),
+    "pandas: lists and an index": (
+        ",image,labels\n0,a.jpg,\"['cat', 'dog']\"\n1,b.jpg,['cat']\n",
+        CAT_DOG,
+        "'' number",
+    ),
+    "pandas: shuffled index": (",image,labels\n17,a.jpg,cat dog\n3,b.jpg,cat\n", CAT_DOG, "'' number the rows"),
+    "pandas: read twice": (
+        "Unnamed: 0,image,labels\n0,a.jpg,cat dog\n1,b.jpg,cat\n",
+        CAT_DOG,
+        "'Unnamed: 0'",
+    ),
+    "pandas: images as the index": (",cat,dog\na.jpg,1,1\nb.jpg,1,0\n", CAT_DOG, ""),
+    "pandas: numbers as images": (",cat,dog\n7,1,1\n9,1,0\n", [("7", {"cat", "dog"}), ("9", {"cat"})], ""),
+    "pandas: true and false": ("image,cat,dog\na.jpg,True,True\nb.jpg,True,False\n", CAT_DOG, ""),
+    "pandas: floats": ("image,cat,dog\na.jpg,1.0,1.0\nb.jpg,1.0,0.0\n", CAT_DOG, ""),
+    "pandas: tuples": ("image,labels\na.jpg,\"('cat', 'dog')\"\nb.jpg,\"('cat',)\"\n", CAT_DOG, ""),
+    "pandas: sets": ("image,labels\na.jpg,\"{'cat', 'dog'}\"\nb.jpg,{'cat'}\n", CAT_DOG, ""),
+    "numpy: arrays": ("image,labels\na.jpg,['cat' 'dog']\nb.jpg,['cat']\n", CAT_DOG, ""),
+    "JSON: lists": ('image,labels\na.jpg,"[""cat"", ""dog""]"\nb.jpg,"[""cat""]"\n', CAT_DOG, ""),
+    "lists without quotes": ('image,labels\na.jpg,"[cat, dog]"\nb.jpg,[cat]\n', CAT_DOG, ""),
+    "lists that overflow their cell": ("image,labels\na.jpg,['cat', 'dog']\nb.jpg,['cat']\n", CAT_DOG, ""),
+    "an empty list": ("image,labels\na.jpg,['cat']\nb.jpg,[]\n", [("a.jpg", {"cat"}), ("b.jpg", set())], ""),
+    "names with quotes in lists": ('image,labels\na.jpg,"[""it\'s"", \'a, b\']"\n', [("a.jpg", {"it's", "a, b"})], ""),
+    "one row a label": ("image,label\na.jpg,cat\na.jpg,dog\nb.jpg,cat\n", CAT_DOG, "1 image(s) have several rows"),
+    "one row a label, apart": ("image,label\na.jpg,dog\nb.jpg,cat\na.jpg,cat\n", CAT_DOG, "1 image(s) have several"),
+    "one row a box": (
+        "image,label,x,y\na.jpg,cat,1,2\na.jpg,dog,3,4\nb.jpg,cat,5,6\n",
+        CAT_DOG,
+        "'x', 'y' are not",
+    ),
+    "the same row twice": ("image,labels\na.jpg,cat dog\nb.jpg,cat\nb.jpg,cat\n", [*CAT_DOG, CAT_DOG[1]], ""),
+    "free text": ("image,labels,notes\na.jpg,cat dog,nice one\nb.jpg,cat,\n", CAT_DOG, "'notes' are not used"),
+    "free text beside flags": ("image,cat,dog,notes\na.jpg,1,1,nice\nb.jpg,1,0,\n", CAT_DOG, "'notes' are not used"),
+    "a count beside names": ("id,image,labels\n1,a.jpg,cat dog\n2,b.jpg,cat\n", CAT_DOG, "'id' number the rows"),
+    "a class like a column": (
+        "image,class,dog\na,1,1\nb,1,0\n",
+        [("a", {"class", "dog"}), ("b", {"class"})],
+        "",
+    ),
+    "Excel: semicolons": ("image;cat;dog\r\na.jpg;1;1\r\nb.jpg;1;0\r\n", CAT_DOG, ""),
+    "Excel: empty columns": ("image,,labels,\na.jpg,,cat dog,\nb.jpg,,cat,\n", CAT_DOG, ""),
+    "Excel: quoted header": ('"image";"labels"\n"a.jpg";"cat, dog"\n"b.jpg";"cat"\n', CAT_DOG, ""),
+    "upper case": ("IMAGE,LABELS\na.jpg,cat dog\nb.jpg,cat\n", CAT_DOG, ""),
+    "numbers as classes": (
+        "image,label\na.jpg,0\nb.jpg,2\n",
+        [("a.jpg", {"0"}), ("b.jpg", {"2"})],
+        "are numbers",
+    ),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_forms_that_people_have(tmp_path, form):
+    text, expected, remark = FORMS[form]
+    table = read(tmp_path, text)
+    assert [(row.image, set(row.names)) for row in table.rows] == expected
+    assert remark in " ".join(table.remarks) and bool(remark) == bool(table.remarks)
+
+
+def test_the_plain_csv_of_excel_is_remarked(tmp_path):
+    table = read(tmp_path, "image;labels\r\na.jpg;Käse\r\n".encode("cp1252"))
+    assert table.rows[0].names == {"Käse"}
+    assert "line 2: not UTF-8; read as Windows-1252: 'a.jpg;Käse'" in table.remarks[0]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a.jpg,cat\nb.jpg,dog\n", "line 1: names an image where column names are needed; accepted: columns image"),
+        ("image,cat,dog\na,1,0,1\n", "line 2: 4 cells for 3 columns"),
+        ("image,cat,notes\na,1,nice\nb,0,0\n", "line 2: 'nice' in column 'notes'; accepted: 0 or 1"),
+        ("image,animal,plant\na,cat,oak\n", "line 2: 'cat' in column 'animal'; accepted: 0 or 1"),
+        ("image,,labels\na,x,cat\n", "the header names a column with nothing"),
+        ("image,labels\na,nan\n", "class 'nan'; where an image shows no class, leave the cell empty"),
+    ],
+)
+def test_other_forms_get_one_line(tmp_path, text, message):
+    with pytest.raises(ValueError, match=message):
+        read(tmp_path, text)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from PIL import Image
 
+from wsss.data.checks import Preflight
 from wsss.data.dataset import Dataset, read_image, write_index
 from wsss.data.sources.voc.index import VOC_CLASSES, voc_index
+from wsss.data.sources.voc.settings import Settings
 
 MASKS = {"a": [0, 3, 255], "b": [0, 1, 15], "c": [0, 20]}
 
@@ -81,3 +85,112 @@ def test_a_truncated_image_is_named(voc):
     path.write_bytes(path.read_bytes()[:200])
     with pytest.raises(ValueError, match=r"a\.jpg: not a readable image"):
         read_image(path)
+
+
+PSA = "/JPEGImages/a.jpg /SegmentationClassAug/a.png\n/JPEGImages/b.jpg /SegmentationClassAug/b.png\n"
+LISTS = {
+    "ids": "a\nb\n",
+    "PSA's pairs": PSA,
+    "pairs without a first slash": PSA.replace("/JPEG", "JPEG").replace(" /", " "),
+    "pairs with tabs": PSA.replace(" ", "\t"),
+    "pairs with commas": PSA.replace(" ", ", "),
+    "images alone": "/JPEGImages/a.jpg\n/JPEGImages/b.jpg\n",
+    "absolute paths": "/data/VOC2012/JPEGImages/a.jpg\n/data/VOC2012/JPEGImages/b.jpg\n",
+    "Windows": "JPEGImages\\a.jpg SegmentationClassAug\\a.png\r\nJPEGImages\\b.jpg SegmentationClassAug\\b.png\r\n",
+    "names with suffix": "a.jpg\nb.jpg\n",
+    "VOC's list of a class": "a  1\nb -1\n",
+    "numbers of classes": "a 0 14\nb 3\n",
+    "names with numbers": "a.jpg 0 14\nb.jpg 3\n",
+    "a mark and Windows' lines": "\ufeffa\r\nb\r\n",
+    "another case": "A\nB.JPG\n",
+    "no last line's end, blank lines": "\na \n\n b",
+}
+
+
+@pytest.mark.parametrize("form", LISTS)
+def test_lists_that_people_have(voc, form):
+    (voc / "ImageSets" / "Segmentation" / "train.txt").write_bytes(LISTS[form].encode())
+    preflight = Preflight()
+    rows = index(voc, labels="masks", preflight=preflight)[2]
+    assert [row["image_id"].lower() for row in rows] == ["a", "b", "c"]
+    assert [row["labels"] for row in rows] == ["bird", "aeroplane;person", "tvmonitor"]
+    assert [row["image"] for row in rows] == [str(voc / "JPEGImages" / f"{name}.jpg") for name in "abc"]
+    assert ("numbers" in " ".join(preflight.notes)) == ("number" in form or "list of a class" in form)
+
+
+def test_ids_with_blanks_are_no_pairs(voc):
+    names = ["my photo 1", "my photo 2", "x.jpg y"]
+    for old, new in zip("abc", names, strict=True):
+        (voc / "JPEGImages" / f"{old}.jpg").rename(voc / "JPEGImages" / f"{new}.jpg")
+        (voc / "SegmentationClass" / f"{old}.png").rename(voc / "SegmentationClass" / f"{new}.png")
+    (voc / "ImageSets" / "Segmentation" / "train.txt").write_text("my photo 1\nmy photo 2\n")
+    (voc / "ImageSets" / "Segmentation" / "val.txt").write_text("x.jpg y\n")
+    preflight = Preflight()
+    rows = index(voc, labels="masks", preflight=preflight)[2]
+    assert [row["image_id"] for row in rows] == names and not preflight.notes
+    assert [row["labels"] for row in rows] == ["bird", "aeroplane;person", "tvmonitor"]
+
+
+def test_masks_of_sbd_give_labels_as_well(voc):
+    (voc / "SegmentationClass").rename(voc / "SegmentationClassAug")
+    (voc / "SegmentationClass").mkdir()
+    rows = index(voc, labels="masks")[2]
+    assert [row["labels"] for row in rows] == ["bird", "aeroplane;person", "tvmonitor"]
+    assert all("SegmentationClassAug" in row["mask"] and row["measured"] == "1" for row in rows)
+    (voc / "SegmentationClassAug" / "b.png").unlink()
+    with pytest.raises(ValueError, match=r"b\.jpg: no mask to take its labels from; put one into Segment"):
+        index(voc, labels="masks")
+    skipped = index(voc, labels="masks", preflight=Preflight(on_bad_image="skip"))[2]
+    assert [row["image_id"] for row in skipped] == ["a", "c"]
+
+
+def test_the_listed_mask_is_taken(voc):
+    (voc / "Other").mkdir()
+    Image.fromarray(np.full((24, 18), 5, np.uint8)).save(voc / "Other" / "a.png")
+    (voc / "ImageSets" / "Segmentation" / "train.txt").write_text("/JPEGImages/a.jpg /Other/a.png\nb\n")
+    rows = index(voc, labels="masks")[2]
+    assert [row["labels"] for row in rows] == ["bottle", "aeroplane;person", "tvmonitor"]
+    assert rows[0]["mask"] == str(voc / "Other" / "a.png")
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpeg", ".JPG", ".bmp", ".tif", ".webp", ".gif"])
+def test_images_of_every_suffix(voc, suffix):
+    (voc / "JPEGImages" / "a.jpg").unlink()
+    Image.new("RGB", (18, 24)).save(voc / "JPEGImages" / f"a{suffix}")
+    (voc / "SegmentationClass" / "a.png").rename(voc / "SegmentationClass" / "a.PNG")
+    rows = index(voc)[2]
+    assert rows[0]["image"].endswith(f"a{suffix}") and rows[0]["mask"].endswith("a.PNG") and rows[0]["labels"] == "bird"
+
+
+CSVS = {
+    "suffixes": "image,labels\na.jpg,bird\nb.jpg,aeroplane person\nc.jpg,tvmonitor\nother.jpg,cat\n",
+    "paths": "image,labels\nJPEGImages/a.jpg,bird\nJPEGImages/b,aeroplane person\nJPEGImages/c,tvmonitor\n",
+    "one row a label": "image,label\na,bird\nb,aeroplane\nb,person\nc,tvmonitor\n",
+    "flags": "image,bird,aeroplane,person,tvmonitor\na,1,0,0,0\nb,0,1,1,0\nc,0,0,0,1\n",
+    "lists": ",image,labels\n0,a,['bird']\n1,b,\"['aeroplane', 'person']\"\n2,c,['tvmonitor']\n",
+}
+
+
+@pytest.mark.parametrize("form", CSVS)
+def test_tables_are_read_as_for_folders(voc, form):
+    (voc / "labels.csv").write_text(CSVS[form])
+    rows = index(voc, labels=str(voc / "labels.csv"))[2]
+    assert [row["labels"] for row in rows] == ["bird", "aeroplane;person", "tvmonitor"]
+
+
+def test_two_ids_of_one_image_are_refused(voc):
+    (voc / "ImageSets" / "Segmentation" / "val.txt").write_text("A\n")
+    with pytest.raises(ValueError, match=r"a\.jpg: is meant by two ids, 'a' and 'A'; name every image once"):
+        index(voc, labels="masks")
+
+
+def test_the_digest_is_of_the_files_that_are_read(voc):
+    (voc / "ImageSets" / "Segmentation" / "train.txt").write_text(PSA)
+    (voc / "SegmentationClass" / "c.png").rename(voc / "SegmentationClass" / "c.bmp")
+    settings = Settings(dataset="voc", root=voc, train_list="train", labels="masks", on_bad_image="stop")
+    rows = index(voc, labels="masks")[2]
+    read = {Path(row[key]) for row in rows for key in ("image", "mask")}
+    assert read <= {path for _, path in settings.content()} and settings.has_masks
+    for name in ("a.png", "b.png", "c.bmp"):
+        (voc / "SegmentationClass" / name).unlink()
+    assert not settings.has_masks

@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 from PIL import ExifTags, Image, PngImagePlugin
 
-from small_data import make_coco, make_folder, make_voc, picture
-from wsss.data.checks import image_problem
+from small_data import make_coco, make_folder, make_voc, picture, problem_of
 from wsss.data.dataset import Dataset
 from wsss.data.images import image_size, read_image, read_mask
 
@@ -49,7 +48,7 @@ def test_orientation(tmp_path, kind, value):
     extra = {"append_images": [picture(1)]} if kind == "MPO" else {}
     picture(0).save(path, kind, exif=exif(value), **SAVES[kind], **extra)
     expected = TURNS.get(value, TURNS[1])(PIXELS)
-    assert image_problem(path) is None
+    assert problem_of(path) is None
     image = read_image(path)
     assert image.shape[:2] == image_size(path) == expected.shape[:2]
     assert np.abs(image.astype(int) - expected).mean() < (12 if kind in ("JPEG", "MPO") else 1e-9)
@@ -109,7 +108,7 @@ ACCEPTED = {
 def test_what_passes_the_preflight_is_read(tmp_path, name):
     path = tmp_path / "a.png"
     path.write_bytes(ACCEPTED[name])
-    assert image_problem(path) is None
+    assert problem_of(path) is None
     image = read_image(path)
     assert image.dtype == np.uint8 and image.ndim == 3 and image.shape[:2] == image_size(path)
 
@@ -132,7 +131,7 @@ def test_what_the_preflight_refuses_is_not_read(tmp_path, name):
     data, message = REFUSED[name]
     path = tmp_path / "a.png"
     path.write_bytes(data)
-    found = str(image_problem(path))
+    found = str(problem_of(path))
     assert message.split("|")[0] in found or message.split("|")[-1] in found
     with pytest.raises(ValueError, match=r"a\.png"):
         read_image(path)

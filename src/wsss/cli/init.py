@@ -19,8 +19,9 @@ import yaml
 from wsss.cli.errors import plain_ending
 from wsss.config.loading import PRESETS, load_run, merge
 from wsss.config.run import Run
+from wsss.data.checks import Preflight
 from wsss.data.dataset import image_size
-from wsss.data.sources.folder.index import Survey, check_images, check_masks, survey
+from wsss.data.sources.folder.index import Survey, entries_of, survey
 from wsss.data.sources.folder.settings import Settings as FolderSettings
 from wsss.runtime.files import write_atomically
 from wsss.runtime.targets import refuse_sources
@@ -79,6 +80,13 @@ def remarks(seen: Survey) -> Iterator[str]:
         columns = labels[:, [classes.index(a), classes.index(b)]]
         if both >= TOGETHER * columns.sum(0).max():
             yield f"'{a}' and '{b}' are nearly always together: image labels alone cannot tell them apart"
+
+
+def _odd(seen: Survey, preflight: Preflight) -> Iterator[str]:
+    """What prepare_data would remark of the files."""
+    classes = seen.table.classes
+    rows = [{"image_id": f.image_id, "labels": ";".join(n for n in classes if n in f.row.names)} for f in seen.found]
+    yield from preflight.remarks(["background", *classes], rows)
 
 
 def _pairs(classes: list[str], labels: np.ndarray) -> list[tuple[str, str, int]]:
@@ -162,18 +170,14 @@ def backbone_settings(weights: Path | None, options: list[str]) -> dict[str, Any
     return ({"checkpoint": str(weights)} if weights else {}) | ({"options": chosen} if chosen else {})
 
 
-def look(images: Path, labels: Path) -> tuple[Survey, np.ndarray, list[str]]:
-    """What is there, the images' sizes (N, 2), and the problems that stop a run."""
-    seen = survey(images, labels)
-    paths = [f.path for f in seen.found]
-    broken = check_images(paths)
-    problems = [*map(str, seen.problems), *broken]
-    if not paths and not problems:
-        problems = [f"{labels}: no row belongs to an image under {images}"]
-    bad = {problem.split(":")[0] for problem in broken}
-    whole = [path for path in paths if str(path) not in bad]
+def look(images: Path, labels: Path, masks: Path | None) -> tuple[Survey, np.ndarray, Preflight]:
+    """What is there, the whole images' sizes (N, 2), and what is wrong or odd, as prepare_data will find it."""
+    seen, preflight = survey(images, labels), Preflight()
+    preflight.open(entries_of(seen, images, masks, preflight), len(seen.table.classes))
+    bad = {problem.image_id for problem in preflight.problems}
+    whole = [f.path for f in seen.found if f.image_id not in bad]
     sizes = np.array([image_size(path) for path in whole]) if whole else np.zeros((1, 2), np.int64)
-    return seen, sizes, problems
+    return seen, sizes, preflight
 
 
 def main() -> None:
@@ -210,20 +214,19 @@ def init(args: argparse.Namespace) -> int:
     presets = PRESETS if PRESETS.is_dir() else Path(__file__).parents[3] / PRESETS
     recipe = yaml.safe_load((presets / f"{PHOTOS}.yaml").read_text()) if args.preset == [PHOTOS] else {}
     max_edge = recipe.get("prepare_data", {}).get("max_edge", FolderSettings.model_fields["max_edge"].default)
-    seen, sizes, problems = look(args.images, args.labels)
+    seen, sizes, preflight = look(args.images, args.labels, args.masks)
+    problems = preflight.problems
     if target.suffix.lower() not in (".yaml", ".yml"):
         raise ValueError(f"--config {target}: accepted is the name of a .yaml file")
     refuse_sources([target], [args.labels, *filter(None, [args.weights])])
     if seen.found:
         print("\n".join(describe(seen, sizes, max_edge)))
-        print("\n".join(f"note: {line}" for line in remarks(seen)))
+        print("\n".join(f"note: {line}" for line in [*remarks(seen), *_odd(seen, preflight)]))
     for problem in problems[:SHOWN]:
         print(f"problem: {problem}", file=sys.stderr)
     if problems:
         print(f"{len(problems)} problem(s) to mend first; nothing is written", file=sys.stderr)
         return 2
-    if args.masks:
-        check_masks(args.images, args.masks, seen)
     config = make_config(args.name, args.images, args.labels, args.masks, seen.table.classes, args.preset, backbone)
     if recipe:
         config["runs"][args.name] = merge(config["runs"][args.name], fitted(recipe, sizes))

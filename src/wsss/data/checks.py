@@ -115,23 +115,40 @@ class Preflight:
         Raises:
             ValueError: something is wrong and is not to be skipped; the first problem, and how many more.
         """
-        where = {entry.image_id: entry.image for entry in entries}
-        for image_id, count in Counter(entry.image_id for entry in entries).items():
-            if count > 1:
-                self.add(where[image_id], f"image id '{image_id}' is there {count} times", "name every image once")
-            elif reason := id_problem(image_id):
-                self.add(where[image_id], f"image id {image_id!r} {reason}", "rename the file")
+        self.open(entries, num_classes)
+        self.stop()
+        bad = {problem.image_id for problem in self.problems}
+        if self.problems and all(entry.image_id in bad for entry in entries):
+            raise ValueError(f"no image can be used; the first problem of {len(self.problems)}: {self.problems[0]}")
+        return bad
+
+    def open(self, entries: Sequence[Entry], num_classes: int) -> None:
+        """Opens every image and mask, and collects what is wrong."""
+        self._check_names(entries)
         with ThreadPoolExecutor(self.workers) as pool:
             looks = pool.map(lambda entry: _look(entry, num_classes, MIN_EDGE), entries)
             for number, (entry, look) in enumerate(zip(entries, looks, strict=True), start=1):
                 self._note(entry, look)
                 self.done(number, len(entries))
         self._check_meaning(entries)
-        self.stop()
-        bad = {problem.image_id for problem in self.problems}
-        if self.problems and all(entry.image_id in bad for entry in entries):
-            raise ValueError(f"no image can be used; the first problem of {len(self.problems)}: {self.problems[0]}")
-        return bad
+
+    def _check_names(self, entries: Sequence[Entry]) -> None:
+        """Every image has one id, which can be part of a path, and a file of its own."""
+        first: dict[str, Entry] = {}
+        files: dict[Path, Entry] = {}
+        count = Counter(entry.image_id for entry in entries)
+        for entry in entries:
+            other = files.setdefault(entry.image, entry)
+            if first.setdefault(entry.image_id, entry) is not entry:
+                continue
+            if count[entry.image_id] > 1:
+                found = f"image id '{entry.image_id}' is there {count[entry.image_id]} times"
+                self.add(entry.image, found, "name every image once")
+            elif reason := id_problem(entry.image_id):
+                self.add(entry.image, f"image id {entry.image_id!r} {reason}", "rename the file")
+            elif other is not entry:
+                found = f"is meant by two ids, '{other.image_id}' and '{entry.image_id}'"
+                self.add(entry.image, found, "name every image once")
 
     def _note(self, entry: Entry, look: Look) -> None:
         self.problems += [look.problem] if look.problem else []
@@ -209,11 +226,6 @@ def _table(problems: Sequence[Problem]) -> str:
     cells = [COLUMNS, *((p.file, p.problem, p.advice) for p in problems)]
     widths = [max(len(row[column]) for row in cells) for column in range(2)]
     return "\n".join(f"{a:{widths[0]}}  {b:{widths[1]}}  {c}" for a, b, c in cells)
-
-
-def image_problem(path: Path, min_edge: int = MIN_EDGE) -> Problem | None:
-    """What is wrong with one image, opened and decoded, if anything."""
-    return _look(Entry(path.name, path), 0, min_edge).problem
 
 
 def _look(entry: Entry, num_classes: int, min_edge: int) -> Look:

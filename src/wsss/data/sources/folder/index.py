@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from wsss.data.checks import Entry, Preflight, Problem, image_problem
+from wsss.data.checks import Entry, Preflight, Problem
 from wsss.data.dataset import image_size, read_image, read_mask
 from wsss.data.files import MASK_SUFFIXES, SUFFIXES, Finder, files_below
 from wsss.data.labels_csv import LabelTable, Row, read_labels
@@ -68,6 +67,20 @@ def survey(images: Path, labels: Path) -> Survey:
     return Survey(table, found, [path for path in paths if path not in rows], problems)
 
 
+def entries_of(seen: Survey, images: Path, masks: Path | None, preflight: Preflight) -> list[Entry]:
+    """What is to be opened of a folder; what is wrong or odd about its table goes to `preflight`.
+
+    Raises:
+        ValueError: no row and no problem, or no mask that belongs to an image.
+    """
+    preflight.problems += seen.problems
+    preflight.notes += seen.table.remarks
+    if not seen.found and not seen.problems:
+        raise ValueError(f"{seen.table.path}: no row belongs to an image under {images}")
+    masks_of = _masks(images, masks, seen.found, preflight) if masks and seen.found else {}
+    return [Entry(f.image_id, f.path, masks_of.get(f.path)) for f in seen.found]
+
+
 def list_images(folder: Path) -> list[Path]:
     """Every image below a folder in the order of its path; hidden files and folders are passed over.
 
@@ -80,24 +93,6 @@ def list_images(folder: Path) -> list[Path]:
     if not paths:
         raise ValueError(f"{folder}: no image in it; accepted are {', '.join(SUFFIXES)}")
     return paths
-
-
-def check_images(paths: Iterable[Path]) -> list[str]:
-    """Problems of images: broken, cut short, too small or larger than Pillow's guard allows."""
-    with ThreadPoolExecutor() as pool:
-        return [str(found) for found in pool.map(image_problem, paths) if found]
-
-
-def check_masks(images: Path, masks: Path, seen: Survey) -> None:
-    """Opens the masks of the images, as prepare_data does.
-
-    Raises:
-        ValueError: no such folder, no mask in it that is named like an image, or masks that cannot be used.
-    """
-    preflight = Preflight()
-    masks_of = _masks(images, masks, seen.found, preflight)
-    entries = [Entry(f.image_id, f.path, masks_of[f.path]) for f in seen.found if f.path in masks_of]
-    preflight.check(entries, len(seen.table.classes))
 
 
 def read(settings: Settings, out: Path, _workers: int, preflight: Preflight) -> Index:
@@ -125,13 +120,9 @@ def folder_index(
     """
     preflight = preflight or Preflight()
     seen = survey(images, labels)
-    preflight.problems += seen.problems
-    preflight.notes += seen.table.remarks
-    if not seen.found and not seen.problems:
-        raise ValueError(f"{labels}: no row belongs to an image under {images}")
     names = _ordered_classes(seen.table, classes)
-    masks_of = _masks(images, masks, seen.found, preflight) if masks and seen.found else {}
-    entries = [Entry(f.image_id, f.path, masks_of.get(f.path)) for f in seen.found]
+    entries = entries_of(seen, images, masks, preflight)
+    masks_of = {entry.image: entry.mask for entry in entries}
     bad = preflight.check(entries, len(names))
     seen = replace(seen, found=[f for f in seen.found if f.image_id not in bad])
     in_val = _split(seen, names, val_fraction, split_seed)
