@@ -4,13 +4,27 @@ from __future__ import annotations
 
 import argparse
 import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
+
+import yaml
 
 from wsss.cli.errors import plain_ending
-from wsss.config.loading import PRESETS
-from wsss.plan.published import tables
+from wsss.config.loading import PRESETS, load_run, merge
+from wsss.config.outside import BY_HAND, OutsideFile
+from wsss.config.sections import Backbone
+from wsss.config.weights import known_weights
+from wsss.plan.forecast import forecast, gpu
+from wsss.plan.published import NO_SETTING, System, as_text, cited, system, systems, tables
+from wsss.plan.run import Plan, missing_inputs, plan_run
 from wsss.runtime.files import write_atomically
 
+CONFIGS = Path("results/reproduce")
+"""Where the configurations of such runs are written."""
 _BETWEEN = re.compile(r"(<!-- tables: begin -->\n).*(<!-- tables: end -->)", re.S)
 
 
@@ -26,15 +40,133 @@ def with_tables(text: str, presets: Path = PRESETS) -> str:
     return _BETWEEN.sub(lambda found: f"{found[1]}\n{made}\n{found[2]}", text)
 
 
+def changed(settings: dict[str, Any], given: Sequence[str]) -> dict[str, Any]:
+    """Settings of a run with others, `section.key=VALUE`, laid on top.
+
+    Raises:
+        ValueError: not of that form.
+    """
+    for text in given:
+        path, equals, value = text.partition("=")
+        if not equals or not path:
+            raise ValueError(f"--set '{text}'; accepted: KEY=VALUE, e.g. prepare_data.root=/data/VOC2012")
+        layer: Any = yaml.safe_load(value)
+        for key in reversed(path.split(".")):
+            layer = {key: layer}
+        settings = merge(settings, layer)
+    return settings
+
+
+def outlook(entry: System, plan: Plan) -> Iterator[str]:
+    """Lines on a run before it: data, weights, steps, rows, and how it differs from what was published."""
+    yield f"{entry.of}: preset {' + '.join(entry.presets)}"
+    yield from ("", "Data", *_data(plan))
+    yield from ("", "Weights", *_weights(plan))
+    yield from ("", f"Steps, with hours on {gpu()}", *_steps(plan, entry))
+    yield from ("", "Rows of miou.csv beside the published numbers, in percent", *_rows(plan, entry))
+    yield from ("", "Different from what was published (docs/methods.md has all values and the reasons)")
+    yield from _differences(plan, entry)
+
+
+def _data(plan: Plan) -> Iterator[str]:
+    source = plan.settings.prepare_data
+    yield f"  {source.about.title}"
+    for key, value in source.model_dump(mode="json").items():
+        if key.endswith(("list", "part", "root")) or key in ("labels", "measured"):
+            yield f"  {key}: {as_text(value)}"
+    missing = source.missing()
+    yield f"  {'there' if missing is None else f'NOT THERE: {missing}'}"
+
+
+def _weights(plan: Plan) -> Iterator[str]:
+    for step in plan.steps:
+        for key, file in step.files.items():
+            yield f"  {step.stage}.{key}: {_weight(file)}"
+        backbone: Any = getattr(step.settings, "backbone", None)
+        if isinstance(backbone, Backbone) and backbone.checkpoint is None and backbone.pretrained:
+            yield f"  {step.stage}.backbone: {backbone.name}, which timm downloads unless its cache has it"
+
+
+def _weight(file: OutsideFile) -> str:
+    by_hand = {BY_HAND / known.file: known for known in known_weights().values()}
+    known = file.known or by_hand.get(file.path)
+    about = f" ({known.holds}; {f'{known.megabytes} MB; ' if known.megabytes else ''}{known.licence})" if known else ""
+    if file.path.is_file():
+        return f"{file}, there{about}"
+    if file.address and file.promised:
+        return f"{file}, downloaded at the start{about}"
+    return f"{file}, NOT THERE{about}{f'; get it by hand: {known.where}' if known else ''}"
+
+
+def _steps(plan: Plan, entry: System) -> Iterator[str]:
+    found = list(forecast(plan, entry))
+    for step in found:
+        hours = [f"{step.gpu_hours:.1f} h" if step.gpu_hours >= 0.05 else "", _cores(step.core_hours)]
+        parts = [step.what, "about " + " and ".join(filter(None, hours)) if any(hours) else ""]
+        yield f"  {step.label:28} {', '.join(filter(None, parts))}".rstrip()
+    total, cores = sum(step.gpu_hours for step in found), sum(step.core_hours for step in found)
+    yield f"  {'altogether':28} about {total:.1f} h of the GPU and {_cores(cores) or 'little'} of the CPU"
+
+
+def _cores(hours: float) -> str:
+    return f"{hours:.1f} core hours" if hours >= 0.05 else ""
+
+
+def _rows(plan: Plan, entry: System) -> Iterator[str]:
+    rows = [f"{row.stage}-{row.split}" for row in plan.steps[-1].settings.rows]
+    for row in rows:
+        number, source = entry.results.get(row, (None, ""))
+        yield f"  {row:28} {'–' if number is None else f'{number:g} ({cited(source)})'}"
+    for row in entry.results.keys() - set(rows):
+        yield f"  {row:28} {entry.results[row][0]:g} is published, but this run measures no such row"
+
+
+def _differences(plan: Plan, entry: System) -> Iterator[str]:
+    found = list(entry.compare(plan.settings))
+    for difference in found:
+        if not difference.equal:
+            ours = NO_SETTING if difference.ours == NO_SETTING else as_text(difference.ours)
+            yield f"  {difference.setting}: {as_text(difference.published)} → {ours}"
+    yield f"  {sum(difference.equal for difference in found)} of {len(found)} values are as published"
+
+
+def reproduce(name: str, given: Sequence[str], cores: str, presets: Path = PRESETS) -> list[str]:
+    """Prints the outlook on a run, writes its configuration, and gives the command that makes its table.
+
+    Raises:
+        ValueError: no such system, or settings that do not fit.
+    """
+    entry = system(name)
+    settings = changed(entry.settings, given)
+    plan = plan_run(name, load_run(name, {name: settings}, presets))
+    print("\n".join(outlook(entry, plan)))
+    config = CONFIGS / f"{name}.yaml"
+    write_atomically(config, yaml.safe_dump({"runs": {name: settings}}, sort_keys=False))
+    if problem := missing_inputs(plan):
+        print(f"\nIt cannot start yet: {problem}")
+    targets = [f"results/{name}/miou.csv", f"results/{name}/report.html"]
+    return ["snakemake", "--cores", cores, "--configfile", str(config), "--", *targets]
+
+
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("name", nargs="?", help=f"one of {', '.join(systems())}")
+    parser.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="other settings of the run, on top")
+    parser.add_argument("--cores", default="all", help="of snakemake")
+    parser.add_argument("--go", action="store_true", help="run the command after it is printed")
     parser.add_argument("--tables", type=Path, metavar="PAGE", help="write every system's table into a Markdown page")
     args = parser.parse_args()
+    if (args.name is None) == (args.tables is None):
+        parser.error(f"give a system, one of {', '.join(systems())}, or --tables PAGE")
     with plain_ending("reproduce"):
-        if args.tables is None:
-            parser.error("give --tables PAGE")
-        write_atomically(args.tables, with_tables(args.tables.read_text()))
+        if args.tables is not None:
+            write_atomically(args.tables, with_tables(args.tables.read_text()))
+            return
+        command = reproduce(args.name, args.set, args.cores)
+        print(f"\n{shlex.join(command)}", flush=True)
+        if args.go:
+            sys.exit(subprocess.run(command, check=False).returncode)
 
 
 if __name__ == "__main__":

@@ -40,7 +40,11 @@ class Difference:
 
 @dataclass(frozen=True)
 class System:
-    """A published system. presets: what makes a run of it. results: row of miou.csv → (mIoU in percent, source)."""
+    """A published system.
+
+    presets: what makes a run of it. results: row of miou.csv → (mIoU in percent, source). work: what
+    `wsss.plan.forecast` reckons with.
+    """
 
     name: str
     of: str
@@ -49,11 +53,16 @@ class System:
     values: Mapping[str, Any]
     beyond: tuple[Any, ...]
     results: Mapping[str, tuple[float, str]]
+    work: Mapping[str, Any]
 
     def run(self, presets: Path = PRESETS) -> Run:
         """Its run as the presets say it, on its data set at the default place."""
-        settings = {"preset": list(self.presets), "prepare_data": {"dataset": self.dataset}}
-        return load_run(self.name, {self.name: settings}, presets)
+        return load_run(self.name, {self.name: self.settings}, presets)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Its run as a configuration has it."""
+        return {"preset": list(self.presets), "prepare_data": {"dataset": self.dataset}}
 
     def compare(self, run: Run) -> Iterator[Difference]:
         """Every published value beside the run's, in the file's order."""
@@ -67,7 +76,6 @@ class System:
 @functools.cache
 def systems() -> dict[str, System]:
     """Name → published system."""
-    text = (resources.files("wsss.plan") / "published.yaml").read_text()
     return {
         name: System(
             name,
@@ -77,9 +85,16 @@ def systems() -> dict[str, System]:
             entry["values"],
             tuple(entry.get("beyond", ())),
             {row: tuple(result) for row, result in entry.get("results", {}).items()},
+            entry["work"],
         )
-        for name, entry in yaml.safe_load(text)["systems"].items()
+        for name, entry in content()["systems"].items()
     }
+
+
+@functools.cache
+def content() -> dict[str, Any]:
+    """The whole of `published.yaml`."""
+    return yaml.safe_load((resources.files("wsss.plan") / "published.yaml").read_text())
 
 
 def system(name: str) -> System:
@@ -92,6 +107,12 @@ def system(name: str) -> System:
     if name not in known:
         raise ValueError(f"no published system '{name}'{nearest(name, known)}; systems: {', '.join(known)}")
     return known[name]
+
+
+def cited(source: str) -> str:
+    """A source with its repository's name in place of the letter."""
+    letter, _, rest = source.partition(" ")
+    return f"{content()['repositories'][letter]} {rest}" if letter in content()["repositories"] else source
 
 
 def as_text(value: Any) -> str:
@@ -107,9 +128,7 @@ def as_text(value: Any) -> str:
 
 def tables(presets: Path = PRESETS) -> str:
     """Markdown: a table for each system, equal values without a word of ours."""
-    text = (resources.files("wsss.plan") / "published.yaml").read_text()
-    repositories = yaml.safe_load(text)["repositories"]
-    parts = ["Sources: " + ", ".join(f"{letter} = {name}" for letter, name in repositories.items()) + "."]
+    parts = ["Sources: " + ", ".join(f"{letter} = {name}" for letter, name in content()["repositories"].items()) + "."]
     for entry in systems().values():
         parts.append(f"### {entry.of}: `{' + '.join(entry.presets)}`")
         parts.append(

@@ -1,0 +1,84 @@
+"""`wsss reproduce`: what it says before any work, the configuration that it writes, and the command that it gives."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from wsss.cli import reproduce
+from wsss.config.loading import ConfigError
+from wsss.plan.published import systems
+from wsss.plan.run import plan_runs
+
+PRESETS = Path(__file__).parents[2] / "workflow" / "presets"
+
+
+@pytest.fixture(autouse=True)
+def own_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.parametrize("name", systems())
+def test_every_system_says_all_of_it_before_any_work(name, capsys):
+    command = reproduce.reproduce(name, [], "2", PRESETS)
+    said = capsys.readouterr().out
+    for heading in ("Data", "Weights", "Steps", "Rows of miou.csv", "Different from what was published"):
+        assert f"\n{heading}" in said
+    assert "estimated and not measured" in said and "It cannot start yet: " in said
+    assert all(f" {miou:g} " in said for miou, _ in systems()[name].results.values())
+    assert command[:3] == ["snakemake", "--cores", "2"] and f"results/{name}/miou.csv" in command
+    config = Path(command[command.index("--configfile") + 1])
+    assert name in plan_runs(yaml.safe_load(config.read_text()), PRESETS)
+
+
+def test_weights_are_said_to_be_there_or_where_they_come_from(tmp_path, capsys):
+    reproduce.reproduce("seam", [], "all", PRESETS)
+    said = capsys.readouterr().out
+    assert "NOT THERE (ResNet-38 (Wu 2019), ImageNet" in said and "get it by hand: github.com/itijyou/ademxapp" in said
+    assert "train_segmentation.backbone: resnet101.tv_in1k, which timm downloads" in said
+    (tmp_path / "net.pth").write_bytes(b"weights")
+    reproduce.reproduce("seam", ["train_classifier.backbone.checkpoint=net.pth"], "all", PRESETS)
+    assert "train_classifier.backbone.checkpoint: net.pth, there" in capsys.readouterr().out
+
+
+def test_settings_are_laid_on_top(capsys):
+    reproduce.reproduce("toco", ["prepare_data.root=/far", "segment_end_to_end.crf=null"], "all", PRESETS)
+    said = capsys.readouterr().out
+    assert "root: /far" in said and "end_to_end_crf-val           69.8 is published, but this run measures no" in said
+    with pytest.raises(ValueError, match="--set 'prepare_data'; accepted: KEY=VALUE"):
+        reproduce.reproduce("toco", ["prepare_data"], "all", PRESETS)
+    with pytest.raises(ConfigError, match=r"runs\.toco\.infer_cam\.scale: unknown key; did you mean 'scales'"):
+        reproduce.reproduce("toco", ["infer_cam.scale=1"], "all", PRESETS)
+
+
+@pytest.mark.parametrize("go", [True, False])
+def test_only_go_runs_the_command(go, monkeypatch, capsys):
+    ran = []
+
+    def run(command, check):
+        ran.append(command)
+        return type("Done", (), {"returncode": 3})
+
+    monkeypatch.setattr(reproduce, "reproduce", lambda *_: ["snakemake", "results/a b/miou.csv"])
+    monkeypatch.setattr(reproduce.subprocess, "run", run)
+    monkeypatch.setattr(sys, "argv", ["wsss reproduce", "seam", *(["--go"] if go else [])])
+    if go:
+        with pytest.raises(SystemExit, match="3"):
+            reproduce.main()
+    else:
+        reproduce.main()
+    assert bool(ran) is go and "snakemake 'results/a b/miou.csv'" in capsys.readouterr().out
+
+
+def test_what_is_no_system_ends_in_one_line(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["wsss reproduce", "seem"])
+    with pytest.raises(SystemExit, match="2"):
+        reproduce.main()
+    error = capsys.readouterr().err
+    assert (
+        error.startswith("[reproduce] error: no published system 'seem'; did you mean 'seam'")
+        and error.count("\n") == 1
+    )
