@@ -70,8 +70,8 @@ def softmax_cam(
 ) -> SoftmaxCAM:
     """Grad-CAM of every present class's probability, at the output of the last block's first norm.
 
-    One pass through the last block, and one gradient for all classes. The image's feature is the mean of its
-    patches after the final norm, projected; the class token has no part in it.
+    One pass through the last block; the images' first present classes share a gradient, then their second ones. The
+    image's feature is the mean of its patches after the final norm, projected; the class token has no part in it.
 
     Args:
         last: as of `encode`. text: (K+G, E) unit vectors, the K classes first, then the G background phrases.
@@ -82,13 +82,8 @@ def softmax_cam(
         tokens = Embedded(last.x.clone(), last.grid, last.rope)
         normed = backbone.net.blocks[-1].norm1(tokens.x).detach().requires_grad_()
         probs, weights = _probabilities(backbone, tokens, normed, text.clone(), logit_scale, labels)
-        order, gradients = _class_gradients(probs, normed, labels)
+        channel = _channel_weights(probs, normed, labels, backbone.num_prefix)
     patches = normed.detach()[:, backbone.num_prefix :]  # (B, N, D)
-    means = gradients[:, :, backbone.num_prefix :].mean(2)  # (k, B, D)
-    channel = means.new_zeros(*labels.shape, means.shape[-1])
-    for rank, found in enumerate(means):
-        rows = (order[:, rank] >= 0).nonzero()[:, 0]
-        channel[rows, order[rows, rank]] = found[rows]
     raw = (channel @ patches.transpose(1, 2)).unflatten(2, last.grid)
     cams = stretch(stretch(raw.relu()))
     return SoftmaxCAM(probs.detach(), channel, raw, cams, patch_attention(weights.detach(), backbone.num_prefix))
@@ -110,19 +105,18 @@ def image_logits(backbone: CLIPBackbone, out: Tensor, text: Tensor, scale: float
     return scale * backbone.project(feature) @ text.T
 
 
-def _class_gradients(probs: Tensor, normed: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """Classes in the order of their gradients (B, k), −1 where an image has fewer, and ∂p/∂normed (k, B, 1+N, D)."""
-    most = int(labels.sum(1).max())
-    rank = torch.where(labels, labels.cumsum(1) - 1, -1)
-    order = labels.new_full((len(labels), most), -1, dtype=torch.long)
-    seeds = probs.new_zeros(most, *probs.shape)
-    image, kind = labels.nonzero(as_tuple=True)
-    order[image, rank[image, kind]] = kind
-    seeds[rank[image, kind], image, kind] = 1
-    if most == 0:
-        return order, normed.new_zeros(0, *normed.shape)
-    (gradients,) = torch.autograd.grad(probs, normed, seeds, is_grads_batched=True)
-    return order, gradients
+def _channel_weights(probs: Tensor, normed: Tensor, labels: Tensor, num_prefix: int) -> Tensor:
+    """(B, K, D): ∂p_k/∂normed averaged over patches; 0 for absent classes.
+
+    As many passes back as the image with most classes has: each takes one class of every image.
+    """
+    channel = normed.new_zeros(*labels.shape, normed.shape[-1])
+    rank = labels.cumsum(1)  # 1 for an image's first present class, 2 for its second …
+    for number in range(1, int(labels.sum(1).max()) + 1):
+        image, kind = (labels & (rank == number)).nonzero(as_tuple=True)
+        (gradient,) = torch.autograd.grad(probs[image, kind].sum(), normed, retain_graph=True)
+        channel[image, kind] = gradient[image, num_prefix:].mean(1)
+    return channel
 
 
 def stretch(maps: Tensor) -> Tensor:
