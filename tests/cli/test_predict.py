@@ -5,13 +5,14 @@ from __future__ import annotations
 import csv
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from wsss.cli.predict import Predictor, find_images, predict
+from wsss.cli.predict import Predictor, adapted, find_images, predict
 from wsss.config import run as schema
 from wsss.segmentation.load import build_segmentation, load_segmentation
 from wsss.store.models import save_model
@@ -56,6 +57,36 @@ def test_three_lines_of_code(model_file, photos):
     mask = model.predict(Image.open(photos / "a.jpg"))
     assert mask.shape == (40, 56) and mask.dtype == np.uint8 and mask.max() < len(model.class_names) == 3
     assert model.class_names == CLASSES
+
+
+def test_predict_takes_what_a_person_calls_an_image(model_file, photos):
+    model = load_segmentation(model_file)
+    path = photos / "b.png"
+    pixels = np.array(Image.open(path))
+    pixels.setflags(write=False)
+    expected = model.predict(pixels)
+    opaque = np.dstack([pixels, np.full(pixels.shape[:2], 255, np.uint8)])
+    for image in (path, str(path), Image.open(path), Image.fromarray(opaque), opaque):
+        assert np.array_equal(model.predict(image), expected)
+    grey = pixels[..., 0]
+    for image in (grey, grey[..., None], Image.fromarray(grey), np.repeat(grey[..., None], 3, 2)):
+        assert np.array_equal(model.predict(image), model.predict(grey))
+    for wrong in (pixels.astype(np.float32), pixels[None], 3, Image.fromarray(grey.astype(np.float32))):
+        with pytest.raises(ValueError, match="image"):
+            model.predict(wrong)
+
+
+def test_fast_some_classes_and_the_crf(model_file):
+    image = np.random.default_rng(0).integers(0, 256, (40, 56, 3), np.uint8)
+    whole = predictor(model_file)
+    quick = adapted(whole, fast=True, classes=["dog"], crf=True)
+    assert (quick.settings.scales, quick.settings.flip) == ([1.0], False) and quick.settings.crf is not None
+    label, shares = quick.batch([image], softmax=True)[0]
+    assert set(np.unique(label)) <= {0, 2} and not shares[1].any()
+    assert shares.astype(np.float32).sum(0) == pytest.approx(1, abs=5e-3)
+    assert replace(quick, max_edge=30).batch([image])[0][0].shape == (40, 56)
+    with pytest.raises(ValueError, match="no class 'dgo'; did you mean 'dog'"):
+        adapted(whole, fast=False, classes=["dgo"], crf=False)
 
 
 def test_masks_overlays_and_softmax(model_file, photos, tmp_path):

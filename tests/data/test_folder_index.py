@@ -147,3 +147,19 @@ def test_two_images_of_one_name_need_a_path(own):
     Image.new("RGB", (25, 25)).save(own / "photos" / "day 1" / "a.webp")
     (own / "labels.csv").write_text("image,labels\nday 1/a,cat\n")
     assert "may be 'day 1/a.jpg' or 'day 1/a.webp'" in survey(own / "photos", own / "labels.csv").problems[0].problem
+
+
+def test_photographs_of_formats_that_are_not_read_are_named(own):
+    (own / "photos" / "day 1" / "IMG_1.HEIC").write_bytes(b"x")
+    (own / "photos" / "raw.dng").write_bytes(b"x")
+    with (own / "labels.csv").open("a") as file:
+        file.write("IMG_1.HEIC,cat\n")
+    seen = survey(own / "photos", own / "labels.csv")
+    assert (
+        seen.unread == f"1 .heic, 1 .dng under {own / 'photos'} are left out, e.g. IMG_1.HEIC: save them as JPEG or PNG"
+    )
+    assert "'IMG_1.HEIC' is of a format that is not read; save it as JPEG" in str(seen.problems[0])
+    (own / "only").mkdir()
+    (own / "only" / "a.nef").touch()
+    with pytest.raises(ValueError, match="no image in it.*1 .nef .* save them as JPEG"):
+        survey(own / "only", own / "labels.csv")

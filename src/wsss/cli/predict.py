@@ -17,8 +17,9 @@ import logging
 import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -28,8 +29,11 @@ from torch import nn
 
 from wsss.cli.errors import plain_ending
 from wsss.cli.inputs import TABLES, check_out, find_images, products
+from wsss.config.messages import nearest
+from wsss.config.sections import CRF
 from wsss.config.stages import Segment
 from wsss.data.dataset import read_image
+from wsss.data.files import unread
 from wsss.data.palette import voc_palette
 from wsss.data.shrink import shrunk
 from wsss.methods.decode import load_segmenter
@@ -37,6 +41,7 @@ from wsss.runtime.devices import resolve_device
 from wsss.runtime.files import write_atomically
 from wsss.runtime.progress import Progress, log
 from wsss.segmentation.fusion import probabilities, view_scores
+from wsss.segmentation.inference import crf_labels
 from wsss.segmentation.tiling import enlarged, enlarged_labels, tiled_probabilities
 from wsss.store.models import read_about
 
@@ -56,23 +61,30 @@ class Predictor:
     max_edge: int | None
     device: torch.device
     tile: int = 1024
+    classes: frozenset[int] | None = None
+    """Ids that a pixel may have beside background; None: all."""
 
     def probabilities(self, images: np.ndarray) -> np.ndarray:
         """(B, C, H, W) float32 of images (B, H, W, 3) uint8."""
         s = self.settings
-        return probabilities(view_scores(self.model, images, s, self.device), images.shape[1:3], s).cpu().numpy()
+        shares = probabilities(view_scores(self.model, images, s, self.device), images.shape[1:3], s)
+        if self.classes is not None:
+            shares[:, [c for c in range(1, shares.shape[1]) if c not in self.classes]] = 0
+            shares = shares / shares.sum(1, keepdim=True).clamp_min(1e-12)
+        return shares.cpu().numpy()
 
     def batch(self, images: Sequence[np.ndarray], softmax: bool = False) -> list[tuple[np.ndarray, np.ndarray | None]]:
         """Labels (H, W) uint8 and, if asked for, probabilities (C, H, W) float16 of images of one size."""
         work = [shrunk(image, self.max_edge) for image in images]
         if max(work[0].shape[:2]) <= self.tile or self.settings.geometry != "own":
             shares = self.probabilities(np.stack(work))
-            return [self._finish(share, i.shape[:2], softmax) for share, i in zip(shares, images, strict=True)]
+            found = zip(shares, work, images, strict=True)
+            return [self._finish(share, w, i.shape[:2], softmax) for share, w, i in found]
         return [self._tiled(w, i.shape[:2], softmax) for w, i in zip(work, images, strict=True)]
 
     def _tiled(self, work: np.ndarray, size: tuple[int, int], softmax: bool) -> tuple[np.ndarray, np.ndarray | None]:
         """Only where they are needed are the probabilities of the whole image in memory."""
-        keep = softmax or work.shape[:2] != size
+        keep = softmax or self.settings.crf is not None or work.shape[:2] != size
         shares = np.empty((len(self.class_names), *work.shape[:2]), np.float16) if keep else None
         label = np.empty(work.shape[:2], np.uint8)
         parts = tiled_probabilities(work, lambda window: self.probabilities(window[None])[0], self.tile, MARGIN)
@@ -80,14 +92,25 @@ class Predictor:
             label[place] = share.argmax(0)
             if keep:
                 shares[:, *place] = share
-        return (label, None) if not keep else self._finish(shares, size, softmax)
+        return (label, None) if not keep else self._finish(shares, work, size, softmax)
+
+    def _finish(
+        self, share: np.ndarray, work: np.ndarray, size: tuple[int, int], softmax: bool
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        """Labels and probabilities of the image's size; the CRF works at the size that it was set for."""
+        if self.settings.crf is not None:
+            label = crf_labels([work], [share.astype(np.float32)], self.settings.crf, self.device)[0]
+            if label.shape != size:
+                label = np.array(Image.fromarray(label).resize(size[::-1], Image.Resampling.NEAREST))
+            return label, self._finish_shares(share, size) if softmax else None
+        label = share.argmax(0).astype(np.uint8) if share.shape[1:] == size else enlarged_labels(share, size)
+        return label, self._finish_shares(share, size) if softmax else None
 
     @staticmethod
-    def _finish(share: np.ndarray, size: tuple[int, int], softmax: bool) -> tuple[np.ndarray, np.ndarray | None]:
+    def _finish_shares(share: np.ndarray, size: tuple[int, int]) -> np.ndarray:
         if share.shape[1:] == size:
-            return share.argmax(0).astype(np.uint8), share.astype(np.float16) if softmax else None
-        label = enlarged_labels(share, size)
-        return label, np.stack([enlarged(plane, size).astype(np.float16) for plane in share]) if softmax else None
+            return share.astype(np.float16)
+        return np.stack([enlarged(plane, size).astype(np.float16) for plane in share])
 
 
 def load_run(run: Path, device: torch.device, tile: int) -> Predictor:
@@ -109,6 +132,24 @@ def load_run(run: Path, device: torch.device, tile: int) -> Predictor:
 def _predictor(file: Path, settings: Segment, max_edge: int | None, device: torch.device, tile: int) -> Predictor:
     model = load_segmenter(file).to(device).to(memory_format=torch.channels_last)
     return Predictor(model, read_about(file)["classes"], settings, max_edge, device, tile)
+
+
+def adapted(predictor: Predictor, *, fast: bool, classes: Sequence[str], crf: bool) -> Predictor:
+    """The predictor with one view and no mirror, with some classes only, with the CRF of its run or without.
+
+    Raises:
+        ValueError: a class that the network does not know.
+    """
+    names = predictor.class_names
+    if unknown := next((name for name in classes if name not in names[1:]), None):
+        raise ValueError(f"--classes: no class '{unknown}'{nearest(unknown, names[1:])}; known: {', '.join(names[1:])}")
+    settings = predictor.settings
+    changes: dict[str, Any] = {"crf": (settings.crf or CRF()) if crf else None}
+    if fast:
+        middle = sorted(settings.scales)[len(settings.scales) // 2]
+        changes |= {"scales": [middle], "flip": False}
+    chosen = frozenset(names.index(name) for name in classes) or None
+    return replace(predictor, settings=settings.model_copy(update=changes), classes=chosen)
 
 
 def predict(
@@ -200,6 +241,9 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder for the masks")
     parser.add_argument("--overlay", action="store_true", help="also write NAME.overlay.jpg")
     parser.add_argument("--softmax", action="store_true", help="also write NAME.npz: softmax (C, H, W) float16")
+    parser.add_argument("--fast", action="store_true", help="one scale and no mirror: several times faster")
+    parser.add_argument("--classes", nargs="+", default=[], metavar="CLASS", help="only these, and background")
+    parser.add_argument("--crf", action="store_true", help="refine the outlines by DenseCRF, as the run sets it")
     parser.add_argument("--batch", type=int, default=4, help="images of one size at once (default: 4)")
     parser.add_argument("--tile", type=int, default=1024, help="pixels; larger images are cut (default: 1024)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
@@ -210,12 +254,15 @@ def main() -> None:
         if args.batch < 1 or args.tile <= 2 * MARGIN:
             raise ValueError(f"--batch {args.batch} --tile {args.tile}; accepted: at least 1, and over {2 * MARGIN}")
         images = find_images(args.images)
+        for line in filter(None, (unread(Path(source)) for source in args.images if Path(source).is_dir())):
+            log.warning("%s", line)
         check_out(args.out, images, args.images, overlay=args.overlay, softmax=args.softmax)
         device = resolve_device(args.device)
         if args.run:
             predictor = load_run(args.run, device, args.tile)
         else:
             predictor = _predictor(args.model, Segment(scales=[1.0]), None, device, args.tile)
+        predictor = adapted(predictor, fast=args.fast, classes=args.classes, crf=args.crf)
         failed = predict(predictor, images, args.out, batch=args.batch, overlay=args.overlay, softmax=args.softmax)
     log.info("%d masks in %s", len(images) - len(failed), args.out)
     if failed:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -14,6 +14,9 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp", ".gif")
 """Of files that are taken for images, in any case."""
 MASK_SUFFIXES = (".png", ".tif", ".tiff", ".bmp", ".gif")
 """Of files that are taken for masks: formats that keep class ids."""
+
+UNREAD = (".heic", ".heif", ".avif", ".jxl", ".jp2", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".raf", ".rw2")
+"""Of photographs of phones and cameras that are no images here until they are saved as JPEG or PNG."""
 
 
 def files_below(folder: Path, name: str = "", suffixes: Sequence[str] = SUFFIXES) -> Iterator[tuple[str, Path]]:
@@ -28,6 +31,16 @@ def files_below(folder: Path, name: str = "", suffixes: Sequence[str] = SUFFIXES
         prefix = "/".join(part for part in (name, "" if below == "." else below) if part)
         images = (f for f in sorted(files) if f.lower().endswith(wanted) and not f.startswith("."))
         yield from ((f"{prefix}/{file}" if prefix else file, Path(top, file)) for file in images)
+
+
+def unread(folder: Path) -> str | None:
+    """One line on the photographs below a folder whose format is not read; None where there are none."""
+    found = [path for _, path in files_below(folder, suffixes=UNREAD)]
+    if not found:
+        return None
+    kinds = Counter(path.suffix.lower() for path in found).most_common()
+    counts = ", ".join(f"{count} {kind}" for kind, count in kinds)
+    return f"{counts} under {folder} are left out, e.g. {found[0].name}: save them as JPEG or PNG"
 
 
 def _leads_back(root: Path, top: str, name: str) -> bool:

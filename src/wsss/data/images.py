@@ -86,6 +86,29 @@ def read_image(path: Path) -> np.ndarray:
         return _decoded(image, _is_deep(image))[0]
 
 
+def as_rgb(image: Path | str | Image.Image | np.ndarray) -> np.ndarray:
+    """(H, W, 3) uint8 of what a person calls an image.
+
+    image: a file; a PIL image, whose pixels stay where they are whatever EXIF says; or an array of uint8: (H, W) or
+    (H, W, 1) grey, (H, W, 3) RGB, (H, W, 4) RGBA. What is transparent becomes white.
+
+    Raises:
+        ValueError: a file that is no whole image, or another kind of array or of pixels.
+    """
+    if isinstance(image, str | Path):
+        return read_image(Path(image))
+    if isinstance(image, np.ndarray):
+        if image.dtype != np.uint8 or not (image.ndim == 2 or (image.ndim == 3 and image.shape[2] in (1, 3, 4))):
+            given = f"{image.dtype} of shape {image.shape}"
+            raise ValueError(f"an image array is uint8 of shape (H, W), (H, W, 3) or (H, W, 4); given is {given}")
+        image = Image.fromarray(image[..., 0] if image.shape[2:] == (1,) else image)
+    elif not isinstance(image, Image.Image):
+        raise ValueError(f"an image is a path, a PIL image or an array; given is a {type(image).__name__}")
+    if image.mode not in MODES and not image.mode.startswith("I;16"):
+        raise ValueError(f"pixels of mode {image.mode} have no fixed range; convert the image to RGB")
+    return _flat(image, deep=False)[0]
+
+
 def inspect(path: Path, min_edge: int = 1) -> Seen:
     """What an image is, decoded by the same steps as in `read_image`; of a JPEG few pixels are made.
 
@@ -145,18 +168,22 @@ def _decoded(image: Image.Image, deep: bool) -> tuple[np.ndarray, int | None]:
         raise Unfit(f"pixels of mode {image.mode} have no fixed range", "save it with 8 or 16 bits a channel")
     turn = orientation(image)
     image.load()
-    upright = image.transpose(_TURNS[turn]) if turn in _TURNS else image
+    return _flat(image.transpose(_TURNS[turn]) if turn in _TURNS else image, deep)
+
+
+def _flat(image: Image.Image, deep: bool) -> tuple[np.ndarray, int | None]:
+    """What `_decoded` gives of an image that is upright."""
     depth = None
-    if upright.mode.startswith("I;16"):  # Pillow would cut 16-bit greys off at 255
-        grey = np.asarray(upright)
+    if image.mode.startswith("I;16"):  # Pillow would cut 16-bit greys off at 255
+        grey = np.asarray(image)
         depth = next(bits for bits in DEPTHS if grey.max(initial=0) < 2**bits)
-        upright = Image.fromarray((grey >> (depth - 8)).astype(np.uint8))
-    elif deep and 0 < max(high for _, high in _extremes(upright)) < DARK:
+        image = Image.fromarray((grey >> (depth - 8)).astype(np.uint8))
+    elif deep and 0 < max(high for _, high in _extremes(image)) < DARK:
         raise Unfit("a 16-bit file that uses 14 bits or fewer", "save it with 8 bits a channel, from black to white")
-    if upright.has_transparency_data:
-        ground = Image.new("RGBA", upright.size, "white")
-        upright = Image.alpha_composite(ground, upright.convert("RGBA"))
-    return np.array(upright.convert("RGB")), depth
+    if image.has_transparency_data:
+        ground = Image.new("RGBA", image.size, "white")
+        image = Image.alpha_composite(ground, image.convert("RGBA"))
+    return np.array(image.convert("RGB")), depth
 
 
 def _is_deep(image: Image.Image) -> bool:

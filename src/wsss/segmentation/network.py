@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 
 from wsss.backbones.base import Backbone
 from wsss.data.augment import to_input
+from wsss.data.images import as_rgb
 
 _STRIDE = 32
 """Inputs are padded to a multiple of this, which suits every decoder."""
@@ -66,10 +68,15 @@ class SegmentationNet(nn.Module):
         return self.net(padded)[..., :height, :width]
 
     @torch.inference_mode()
-    def predict(self, image: np.ndarray | Image) -> np.ndarray:
-        """(H, W) uint8 class ids of an RGB image: a PIL image or (H, W, 3) uint8; one scale, no mirror."""
-        pixels = np.array(image if isinstance(image, np.ndarray) else image.convert("RGB"))
-        inputs = to_input(pixels, self.mean, self.std)[None].to(next(self.parameters()).device)
+    def predict(self, image: Path | str | Image | np.ndarray) -> np.ndarray:
+        """(H, W) uint8 class ids of an image: a file, a PIL image, or uint8 (H, W), (H, W, 3) or (H, W, 4).
+
+        One scale, no mirror.
+
+        Raises:
+            ValueError: not an image.
+        """
+        inputs = to_input(as_rgb(image), self.mean, self.std)[None].to(next(self.parameters()).device)
         return self(inputs)[0].argmax(0).to(torch.uint8).cpu().numpy()
 
     def load_encoder(self, backbone: Backbone) -> None:

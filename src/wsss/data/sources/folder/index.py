@@ -12,7 +12,7 @@ from PIL import Image
 
 from wsss.data.checks import Entry, Preflight, Problem
 from wsss.data.dataset import image_size, read_image, read_mask
-from wsss.data.files import MASK_SUFFIXES, SUFFIXES, Finder, files_below
+from wsss.data.files import MASK_SUFFIXES, SUFFIXES, UNREAD, Finder, files_below, unread
 from wsss.data.labels_csv import LabelTable, Row, read_labels
 from wsss.data.matching import Matcher, matched
 from wsss.data.names import checked_classes
@@ -36,12 +36,13 @@ class Found:
 
 @dataclass(frozen=True)
 class Survey:
-    """What lies in a folder and its CSV. problems stop a run; remarks do not."""
+    """What lies in a folder and its CSV. problems stop a run; remarks do not. unread: a line on files left out."""
 
     table: LabelTable
     found: list[Found]
     unlabelled: list[Path]
     problems: list[Problem]
+    unread: str | None = None
 
     def labels(self, classes: list[str]) -> np.ndarray:
         """(N, K) uint8 of the images found."""
@@ -60,11 +61,13 @@ def survey(images: Path, labels: Path) -> Survey:
     match = Matcher(images, {path: path.relative_to(images) for path in paths}, labels.parent)
     rows, problems, strangers = matched(table, match)
     for row in strangers:
-        found = f"no image '{row.image}' under {images}"
-        problems.append(Problem(f"{labels} line {row.line}", found, "mend the row", row.image))
+        found, mend = f"no image '{row.image}' under {images}", "mend the row"
+        if row.image.lower().endswith(UNREAD):
+            found, mend = f"'{row.image}' is of a format that is not read", "save it as JPEG or PNG and mend the row"
+        problems.append(Problem(f"{labels} line {row.line}", found, mend, row.image))
     ids = _image_ids(images, paths)
     found = [Found(ids[path], path, rows[path]) for path in paths if path in rows]
-    return Survey(table, found, [path for path in paths if path not in rows], problems)
+    return Survey(table, found, [path for path in paths if path not in rows], problems, unread(images))
 
 
 def entries_of(seen: Survey, images: Path, masks: Path | None, preflight: Preflight) -> list[Entry]:
@@ -91,7 +94,8 @@ def list_images(folder: Path) -> list[Path]:
         raise ValueError(f"{folder}: no such folder of images")
     paths = sorted(path for _, path in files_below(folder))
     if not paths:
-        raise ValueError(f"{folder}: no image in it; accepted are {', '.join(SUFFIXES)}")
+        more = f"; {left_out}" if (left_out := unread(folder)) else ""
+        raise ValueError(f"{folder}: no image in it; accepted are {', '.join(SUFFIXES)}{more}")
     return paths
 
 
