@@ -47,6 +47,7 @@ if workflow.dag_settings is not None:
 include: "workflow/rules/common.smk"
 include: "workflow/rules/check_run.smk"
 include: "workflow/rules/prepare_data.smk"
+include: "workflow/rules/compute_features.smk"
 include: "workflow/rules/train_classifier.smk"
 include: "workflow/rules/infer_cam.smk"
 include: "workflow/rules/choose_threshold.smk"

@@ -10,11 +10,11 @@ import torch
 from names import class_names
 from wsss.backbones.build import freeze
 from wsss.config import stages as schema
-from wsss.config.common import Decodes, Untrained
+from wsss.config.common import Decodes, Untrained, UsesFeatures
 from wsss.config.registry import METHODS
 from wsss.data.batch import Batch
 from wsss.localise.gradients import localise
-from wsss.methods.base import DecodesMasks, NamesClasses
+from wsss.methods.base import DecodesMasks, LearnsFromFeatures, NamesClasses
 from wsss.methods.decode import load_segmenter
 from wsss.methods.load import build_method, load_classifier
 from wsss.store.models import save_model
@@ -64,7 +64,7 @@ def batch() -> Batch:
 
 def test_every_trained_method_of_the_schema_is_here():
     members = [module.Settings for module in METHODS.modules.values()]
-    trained = [member for member in members if not issubclass(member, Untrained)]
+    trained = [member for member in members if not issubclass(member, Untrained | UsesFeatures)]
     assert {get_args(member.model_fields["name"].annotation)[0] for member in trained} == set(RECIPES)
 
 
@@ -74,6 +74,7 @@ def test_settings_are_marked_by_what_their_method_can_do(name):
     method = settings.load()
     assert issubclass(settings, Decodes) == issubclass(method, DecodesMasks)
     assert issubclass(settings, Untrained) == issubclass(method, NamesClasses)
+    assert issubclass(settings, UsesFeatures) == issubclass(method, LearnsFromFeatures)
 
 
 @pytest.mark.parametrize("step", STEPS)

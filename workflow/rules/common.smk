@@ -93,6 +93,11 @@ def option(flag, value):
     return f"{flag} {shlex.quote(str(value))}" if value else ""
 
 
+def folder_option(flag, file):
+    """A command-line option with the folder of a file, or nothing where there is no file."""
+    return option(flag, file and Path(file).parent)
+
+
 def crf_gpu(stage):
     """Resource: a GPU for a step whose DenseCRF can use one."""
 

@@ -5,6 +5,7 @@ rule infer_cam_shard:
     input:
         data=upstream("infer_cam", "data", "index.csv"),
         classifier=upstream("infer_cam", "classifier", "model.safetensors"),
+        features=upstream("infer_cam", "features", "{split}.h5"),
     output:
         full=temp(ROOT + "/infer_cam/{key}/shards/{split}/{shard}-of-{n}.h5"),
         strided=temp(ROOT + "/infer_cam/{key}/shards/{split}_strided/{shard}-of-{n}.h5"),
@@ -22,9 +23,10 @@ rule infer_cam_shard:
         data=subpath(input.data, parent=True),
         out=ROOT + "/infer_cam/{key}",
         device=EXECUTION.device,
+        features=lambda wildcards, input: folder_option("--features", input.get("features")),
     shell:
         "python -m wsss.stages.infer_cam --config {params.config:q} --manifest {params.manifest:q}"
-        " --data {params.data:q} --classifier {input.classifier:q} --out {params.out:q} --log {log:q} --threads {threads} --device {params.device:q}"
+        " --data {params.data:q} {params.features} --classifier {input.classifier:q} --out {params.out:q} --log {log:q} --threads {threads} --device {params.device:q}"
         " --split {wildcards.split:q} --shard {wildcards.shard:q} --of {wildcards.n:q} --file {output.full:q}"
         " --strided-file {output.strided:q}"
 

@@ -6,6 +6,7 @@ rule refine_cam_shard:
         data=upstream("refine_cam", "data", "index.csv"),
         classifier=upstream("refine_cam", "classifier", "model.safetensors"),
         affinity=upstream("refine_cam", "affinity", "model.safetensors"),
+        features=upstream("refine_cam", "features", "{split}.h5"),
         scores=by_key(walked_scores),
     output:
         temp(ROOT + "/refine_cam/{key}/shards/{split}/{shard}-of-{n}.h5"),
@@ -23,10 +24,11 @@ rule refine_cam_shard:
         data=subpath(input.data, parent=True),
         out=ROOT + "/refine_cam/{key}",
         device=EXECUTION.device,
+        features=lambda wildcards, input: folder_option("--features", input.get("features")),
         affinity=lambda wildcards, input: option("--affinity", input.get("affinity")),
     shell:
         "python -m wsss.stages.refine_cam --config {params.config:q} --manifest {params.manifest:q}"
-        " --data {params.data:q} --classifier {input.classifier:q} {params.affinity} --scores {input.scores:q} --out {params.out:q} --log {log:q} --threads {threads} --device {params.device:q}"
+        " --data {params.data:q} {params.features} --classifier {input.classifier:q} {params.affinity} --scores {input.scores:q} --out {params.out:q} --log {log:q} --threads {threads} --device {params.device:q}"
         " --split {wildcards.split:q} --shard {wildcards.shard:q} --of {wildcards.n:q} --file {output:q}"
 
 

@@ -4,6 +4,8 @@
 rule train_classifier:
     input:
         data=upstream("train_classifier", "data", "index.csv"),
+        features=upstream("train_classifier", "features", "train.h5"),
+        val_features=upstream("train_classifier", "features", "val.h5"),
     output:
         model=ROOT + "/train_classifier/{key}/model.safetensors",
         history=ROOT + "/train_classifier/{key}/history.csv",
@@ -21,7 +23,8 @@ rule train_classifier:
         data=subpath(input.data, parent=True),
         out=subpath(output.model, parent=True),
         device=EXECUTION.device,
+        features=lambda wildcards, input: folder_option("--features", input.get("features")),
     shell:
         "{LAUNCHER} wsss.stages.train_classifier --config {params.config:q} --manifest {params.manifest:q}"
-        " --data {params.data:q} --out {params.out:q} --log {log:q} --threads {threads}"
+        " --data {params.data:q} {params.features} --out {params.out:q} --log {log:q} --threads {threads}"
         " --device {params.device:q} {TRAINING_FLAGS}"

@@ -44,8 +44,10 @@ def build_backbone(settings: sections.Backbone, *, weights: bool = True) -> Back
             readable = ((),) if kind in ("vit", "clip") else ((), "vit")
             own = detect_layout(state) in readable and not is_whole_method(state)
         path, checkpoint = (str(checkpoint), None) if own else ("", checkpoint)
-        pretrained = weights and settings.pretrained and settings.checkpoint is None
+        pretrained = weights and settings.pretrained and settings.checkpoint is None and settings.weights is None
         backbone = _from_timm(settings, kind, pretrained=pretrained, checkpoint_path=path)
+    if settings.weights == "package":
+        _from_package(backbone, settings.name, weights=weights)
     if checkpoint is not None:
         layout = "clip-timm" if kind == "clip" and detect_layout(read_state_dict(checkpoint)) == "vit" else None
         load_published(backbone, checkpoint, layout)
@@ -105,6 +107,16 @@ def _from_timm(settings: sections.Backbone, kind: str, **weights: Any) -> Backbo
         options = {name: value for name, value in settings.options.items() if name not in own}
         return network(settings.name, **own, options=options, **weights)
     return TimmBackbone(settings.name, output_stride=settings.output_stride, options=settings.options, **weights)
+
+
+def _from_package(backbone: Backbone, name: str, *, weights: bool) -> None:
+    """Weights and normalisation of an installed package; a network that gets its weights later has the latter."""
+    from wsss.backbones.packages import MEAN, STD, load_package, package_file
+
+    if weights:
+        package_file(name)
+        load_package(backbone.net, name)
+    backbone.mean, backbone.std = MEAN, STD
 
 
 def freeze(backbone: Backbone, training: sections.Training) -> None:

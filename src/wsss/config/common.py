@@ -58,3 +58,12 @@ class Decodes:
 
 class Untrained:
     """Settings of a method that trains nothing: its weights are its backbone's, and it needs the classes' names."""
+
+
+class UsesFeatures:
+    """Settings of a part that learns from, or compares, features that compute_features has stored."""
+
+    @property
+    def uses_features(self) -> bool:
+        """Whether these settings ask for them."""
+        return True

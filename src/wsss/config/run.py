@@ -6,10 +6,11 @@ from typing import Any
 
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
-from wsss.config.common import Decodes, Section
+from wsss.config.common import Decodes, Section, UsesFeatures
 from wsss.config.registry import REFINEMENTS
 from wsss.config.stages import (
     ChooseThreshold,
+    ComputeFeatures,
     InferCam,
     MakeAffinityLabels,
     MakePseudoLabels,
@@ -56,6 +57,9 @@ class Run(Section):
 
     rng_seed: int = Field(0, ge=0, description="of every section that has one and does not set it")
     prepare_data: PrepareData
+    compute_features: ComputeFeatures | None = Field(
+        None, description="for methods, refinements and decoders that use features of a frozen network"
+    )
     train_classifier: TrainClassifier = TrainClassifier()
     infer_cam: InferCam = InferCam()
     choose_threshold: ChooseThreshold = ChooseThreshold()
@@ -89,6 +93,17 @@ class Run(Section):
             if isinstance(section, dict) and _has_seed(name, section):
                 given[name] = {"rng_seed": given["rng_seed"], **section}
         return given
+
+    @model_validator(mode="after")
+    def _features_for_those_who_use_them(self) -> Run:
+        computed = self.compute_features
+        parts = {"train_classifier.method": self.train_classifier.method, "refine_cam": self.refine_cam}
+        users = [name for name, part in parts.items() if isinstance(part, UsesFeatures) and part.uses_features]
+        if users and computed is None:
+            raise ValueError(f"{users[0]} uses features of a frozen network; set compute_features: {{backbone: …}}")
+        if "train_classifier.method" in users and computed.backbone != self.train_classifier.backbone:
+            raise ValueError("train_classifier.backbone is not that of compute_features; make them the same")
+        return self
 
     @model_validator(mode="after")
     def _end_to_end_needs_a_decoder(self) -> Run:

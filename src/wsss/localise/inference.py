@@ -19,11 +19,12 @@ from torch import Tensor
 from wsss.backbones.folding import fold_batch_norm
 from wsss.config.views import CamViews, Views
 from wsss.data.dataset import Record, read_image
-from wsss.localise.base import Localises
+from wsss.localise.base import Localises, LocalisesStored
 from wsss.localise.fusion import fuse, fuse_strided
 from wsss.localise.gradients import localise
 from wsss.localise.views import base_size, scaled_views
 from wsss.runtime.tensors import AMP_TYPES
+from wsss.store.features import FeatureStore
 
 GROUP_PIXELS = 2**19
 """Most pixels of a group at scale 1; bounds memory."""
@@ -83,6 +84,14 @@ def class_scores(model: Localises, records: Sequence[Record], device: torch.devi
 
 
 @torch.inference_mode()
+def stored_class_scores(
+    model: LocalisesStored, store: FeatureStore, records: Sequence[Record]
+) -> tuple[np.ndarray, np.ndarray]:
+    """As `class_scores`, of stored features."""
+    return model.stored_logits(store, records).cpu().numpy(), np.stack([record.labels for record in records])
+
+
+@torch.inference_mode()
 def view_maps(views: Iterator[Tensor], maps: Callable[[Tensor, slice], Tensor], amp: str = "off") -> list[Tensor]:
     """`maps` of every view as float32, on the views' device; amp: mixed precision there, if that is a GPU.
 
@@ -127,13 +136,29 @@ def cam_group(model: Localises, images: np.ndarray, labels: Tensor, settings: Ca
     )
     count, size = len(images), images.shape[1:3]
     grids = {"stride": backbone.stride, "view_size": base_size(size, settings)}
-    found = []
-    for i in range(count):
-        pairs, present = [_pair(m, i, count, settings.flip) for m in maps], labels[i] > 0
-        full = fuse(pairs, present, size, settings.fusion, **grids)
-        strided = fuse_strided(pairs, present, size, settings.fusion) if settings.strided else None
-        found.append(Cams(full, strided))
-    return found
+    pairs = ([_pair(m, i, count, settings.flip) for m in maps] for i in range(count))
+    return [_fused(pair, row > 0, size, settings, grids) for pair, row in zip(pairs, labels, strict=True)]
+
+
+@torch.inference_mode()
+def stored_cams(model: LocalisesStored, store: FeatureStore, record: Record, settings: CamViews) -> Cams:
+    """As `cam_group`, of an image's stored features.
+
+    Raises:
+        ValueError: the settings ask for views whose features were not computed.
+    """
+    found = [model.stored_maps(store, record.image_id, scale) for scale in settings.scales]
+    if settings.flip and len(found[0]) == 1:
+        raise ValueError("infer_cam.flip: true needs features of mirrors; set compute_features.flip to true")
+    pairs = [maps if settings.flip else torch.stack([maps[0], maps[0].flip(-1)]) for maps in found]
+    present = torch.from_numpy(record.labels).to(found[0].device) > 0
+    grids = {"stride": model.backbone.stride, "view_size": base_size(record.size, settings)}
+    return _fused(pairs, present, record.size, settings, grids)
+
+
+def _fused(pairs: list[Tensor], present: Tensor, size: tuple[int, int], settings: CamViews, grids: dict) -> Cams:
+    full = fuse(pairs, present, size, settings.fusion, **grids)
+    return Cams(full, fuse_strided(pairs, present, size, settings.fusion) if settings.strided else None)
 
 
 def _pair(maps: Tensor, i: int, count: int, flip: bool) -> Tensor:

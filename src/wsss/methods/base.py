@@ -5,11 +5,18 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
 from wsss.data.batch import Batch
+from wsss.localise.base import LocalisesStored
+
+if TYPE_CHECKING:
+    import torch
+
+    from wsss.data.dataset import Record
+    from wsss.store.features import FeatureStore
 
 
 class Method(nn.Module, ABC):
@@ -53,6 +60,14 @@ class DecodesMasks(Protocol):
 
     def segment_logits(self, images: Tensor) -> Tensor:
         """Logits (B, C, h, w) of normalised images (B, 3, H, W), background first."""
+
+
+@runtime_checkable
+class LearnsFromFeatures(LocalisesStored, Protocol):
+    """A method on features of a frozen network; its settings are marked `UsesFeatures`."""
+
+    def fit(self, store: FeatureStore, records: Sequence[Record], device: torch.device) -> list[float]:
+        """Learns from the stored features of the records; the loss of every step."""
 
 
 @runtime_checkable

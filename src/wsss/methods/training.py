@@ -11,7 +11,7 @@ from wsss.config.common import Untrained
 from wsss.config.stages import TrainClassifier
 from wsss.data.dataset import Dataset
 from wsss.data.loading import Samples
-from wsss.localise.inference import class_scores
+from wsss.localise.inference import class_scores, stored_class_scores
 from wsss.localise.samples import write_sample_cams
 from wsss.measure.iou import average_precision
 from wsss.methods.base import Method
@@ -19,28 +19,34 @@ from wsss.methods.load import build_method
 from wsss.runtime.files import write_atomically
 from wsss.runtime.progress import log
 from wsss.runtime.seeds import derive_seed
+from wsss.store.features import FeatureFiles
 from wsss.store.models import save_model
 from wsss.training.loop import write_history
 from wsss.training.session import Place, make_augment, train
 
 
-def train_classifier(settings: TrainClassifier, dataset: Dataset, place: Place) -> None:
+def train_classifier(
+    settings: TrainClassifier, dataset: Dataset, place: Place, features: FeatureFiles | None = None
+) -> None:
     """Writes `model.safetensors`, `history.csv` and `average_precision.csv` to the place.
 
-    The history is empty where nothing is trained.
+    features: of a frozen network, for methods that learn from them. The history is empty where nothing is trained.
     """
     torch.manual_seed(derive_seed(settings.rng_seed, "init"))
     model = build_method(settings, dataset.class_names)
     if isinstance(settings.method, Untrained):
         checkpoint = settings.backbone.checkpoint
         model.name_classes(dataset.class_names[1:], checkpoint and checkpoint.path)
-    if settings.training is None:
+    if features is not None:
+        losses = model.fit(features.open("train"), dataset.split("train"), place.device)
+        write_history({"lr": [settings.method.lr] * len(losses), "cls": losses}, place.out / "history.csv")
+    elif settings.training is None:
         write_history({"lr": []}, place.out / "history.csv")
     else:
         _train(model, settings, dataset, place)
     section = settings.model_dump(mode="json", exclude={"rng_seed"})
     if place.writes:
-        measure(model, dataset, place)
+        measure(model, dataset, place, features)
         save_model(model, place.out / "model.safetensors", "classifier", section, dataset.class_names)
     if place.tensorboard and place.writes:
         write_sample_cams(place.events, model, dataset.split("train"), dataset.class_names)
@@ -61,12 +67,16 @@ def _train(model: Method, settings: TrainClassifier, dataset: Dataset, place: Pl
     )
 
 
-def measure(model: Method, dataset: Dataset, place: Place) -> None:
+def measure(model: Method, dataset: Dataset, place: Place, features: FeatureFiles | None = None) -> None:
     """Writes the average precision of each class on val, in percent, and of all (`mean`): it needs labels, no masks."""
     records, names = dataset.split("val"), dataset.class_names[1:]
     table = pd.DataFrame({"class": names, "images": 0, "average_precision": np.nan})
     if records:
-        scores, labels = class_scores(model.to(place.device).eval(), records, place.device)
+        model = model.to(place.device).eval()
+        if features is None:
+            scores, labels = class_scores(model, records, place.device)
+        else:
+            scores, labels = stored_class_scores(model, features.open("val"), records)
         table["images"] = labels.sum(0).astype(int)
         table["average_precision"] = 100 * average_precision(scores, labels)
         mean = table["average_precision"].mean()

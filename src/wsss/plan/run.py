@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from wsss.config.common import Component, Decodes
+from wsss.config.common import Component, Decodes, UsesFeatures
 from wsss.config.loading import PRESETS, all_runs, load_run
 from wsss.config.run import Run
 from wsss.config.sections import CRF
@@ -103,10 +103,15 @@ class _Builder:
     def localise(self) -> None:
         run = self.run
         self.data = self.add("prepare_data", run.prepare_data, modules=_code(run.prepare_data))
+        self.features = None
+        if run.compute_features is not None:
+            self.features = self.add("compute_features", run.compute_features, upstream={"data": self.data})
+        method = run.train_classifier.method
+        upstream = {"data": self.data} | self._features(method)
         self.classifier = self.add(
-            "train_classifier", run.train_classifier, upstream={"data": self.data}, modules=self.method_code
+            "train_classifier", run.train_classifier, upstream=upstream, modules=self.method_code
         )
-        upstream = {"data": self.data, "classifier": self.classifier}
+        upstream = {"data": self.data, "classifier": self.classifier} | self._features(method)
         self.cams = self.add("infer_cam", run.infer_cam, upstream=upstream, modules=self.method_code)
         upstream = {"data": self.data, "scores": self.cams}
         self.threshold = self.add("choose_threshold", run.choose_threshold, upstream=upstream)
@@ -120,6 +125,10 @@ class _Builder:
         else:
             return
         self.row("cam_crf", "train", cam_crf, "train.h5")
+
+    def _features(self, user: BaseModel) -> dict[str, Step]:
+        """The step with stored features, for settings that ask for them."""
+        return {"features": self.features} if isinstance(user, UsesFeatures) and user.uses_features else {}
 
     def decode(self) -> None:
         """Masks straight from a single-stage method."""
@@ -148,6 +157,7 @@ class _Builder:
     def _refined(self) -> Step:
         run = self.run
         upstream = {"data": self.data, "classifier": self.classifier, "scores": self.cams}
+        upstream |= self._features(run.refine_cam)
         modules = (*_code(run.refine_cam), *self.method_code)
         if run.train_affinity is not None:
             upstream["affinity"] = self._affinity()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 if TYPE_CHECKING:
     from wsss.backbones.base import Backbone
     from wsss.data.dataset import Record
+    from wsss.store.features import FeatureStore
     from wsss.store.maps import ScoreMap
     from wsss.training.session import Place
 
@@ -40,6 +41,14 @@ class Refines(Protocol):
         images: (B, H, W, 3) uint8. maps: of each image (k, H, W) in [0, 1], its present classes, on the device; or, for
             settings with `start: strided`, those of every 4th pixel (k, ⌈H/4⌉, ⌈W/4⌉).
         """
+
+
+@runtime_checkable
+class RefinesStored(Protocol):
+    """A refinement that needs no photograph where features of a frozen network are stored."""
+
+    def of_stored(self, store: FeatureStore, image_id: str, maps: Tensor) -> Tensor:
+        """As `Refines`, of one image's maps (k, H, W)."""
 
 
 class Supervises(Protocol):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import repeat
 from pathlib import Path
 
 import numpy as np
@@ -14,19 +15,39 @@ from wsss.refine.base import Models, Refines
 from wsss.runtime.devices import claim_device
 from wsss.stages.common import stage_parser, stage_session
 from wsss.stages.shards import Shard, shard_arguments, shard_of
+from wsss.store.features import FeatureFiles, FeatureStore
 from wsss.store.maps import ScoreWriter, open_scores
 
 
 @torch.inference_mode()
 def refine_cam(
-    refine: Refines, dataset: Dataset, scores: Path, file: Path, *, shard: Shard, device: torch.device
+    refine: Refines,
+    dataset: Dataset,
+    scores: Path,
+    file: Path,
+    *,
+    shard: Shard,
+    device: torch.device,
+    features: FeatureStore | None = None,
 ) -> None:
-    """Writes the refined maps (background first) of `shard` to `file`."""
+    """Writes the refined maps (background first) of `shard` to `file`.
+
+    features: of a frozen network; None: the refinement sees the photographs.
+    """
     writer = ScoreWriter(file, class_names=dataset.class_names, resume=shard.resume)
     with open_scores(scores, dataset.class_names) as cams, writer as store, WriteBehind() as behind:
-        for group, images in shard.images(dataset, store):
+        items = (
+            shard.images(dataset, store)
+            if features is None
+            else zip(shard.groups(dataset, store), repeat(None), strict=False)
+        )
+        for group, images in items:
             seeds = [cams[record.image_id] for record in group]
-            refined = refine(images, [torch.from_numpy(found.scores).to(device) for found in seeds])
+            maps = [torch.from_numpy(found.scores).to(device) for found in seeds]
+            if images is None:
+                refined = [refine.of_stored(features, r.image_id, m) for r, m in zip(group, maps, strict=True)]
+            else:
+                refined = refine(images, maps)
             for record, found, maps in zip(group, seeds, refined, strict=True):
                 behind(store.add, record.image_id, np.r_[0, found.classes], maps.cpu().numpy())
 
@@ -38,12 +59,15 @@ def main() -> None:
     parser.add_argument("--classifier", type=Path, required=True, help="model.safetensors of train_classifier")
     parser.add_argument("--affinity", type=Path, help="model.safetensors of train_affinity, if the refinement has one")
     parser.add_argument("--scores", type=Path, required=True, help="CAMs of the split")
+    parser.add_argument("--features", type=Path, help="folder of compute_features, for refinements that use them")
     args = parser.parse_args()
-    inputs = {role: getattr(args, role) for role in ("data", "classifier", "affinity", "scores")}
+    inputs = {role: getattr(args, role) for role in ("data", "classifier", "affinity", "scores", "features")}
     with stage_session("refine_cam", args, RefineCam, **inputs) as settings:
         device = claim_device(args.device)
         refine = settings.load()(settings, Models(args.classifier, args.affinity), device)
-        refine_cam(refine, Dataset(args.data), args.scores, args.file, shard=shard_of(args), device=device)
+        features = FeatureFiles(args.features).open(args.split) if args.features else None
+        about = {"shard": shard_of(args), "device": device, "features": features}
+        refine_cam(refine, Dataset(args.data), args.scores, args.file, **about)
 
 
 if __name__ == "__main__":

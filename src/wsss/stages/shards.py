@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Container, Iterator
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,13 +28,23 @@ class Shard:
 
     def images(self, dataset: Dataset, *stores: Container[str]) -> Iterator[tuple[list[Record], np.ndarray]]:
         """The groups that some store lacks, with their images (B, H, W, 3) uint8; reports progress meanwhile."""
-        groups = size_groups(dataset.split(self.split))[self.index :: self.of]
-        todo = pending(groups, *stores)
-        total = sum(map(len, groups))
-        progress = Progress(total, "images", done=total - sum(map(len, todo)))
+        todo, progress = self._pending(dataset, stores)
         for group, images in read_groups(todo):
             yield group, images
             progress.update(len(group))
+
+    def groups(self, dataset: Dataset, *stores: Container[str]) -> Iterator[list[Record]]:
+        """The same without the images."""
+        todo, progress = self._pending(dataset, stores)
+        for group in todo:
+            yield group
+            progress.update(len(group))
+
+    def _pending(self, dataset: Dataset, stores: Sequence[Container[str]]) -> tuple[list[list[Record]], Progress]:
+        groups = size_groups(dataset.split(self.split))[self.index :: self.of]
+        todo = pending(groups, *stores)
+        total = sum(map(len, groups))
+        return todo, Progress(total, "images", done=total - sum(map(len, todo)))
 
 
 def shard_arguments(parser: argparse.ArgumentParser) -> None:

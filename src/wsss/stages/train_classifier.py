@@ -8,6 +8,7 @@ from wsss.config.stages import TrainClassifier
 from wsss.data.dataset import Dataset
 from wsss.methods.training import train_classifier
 from wsss.stages.common import stage_parser, stage_session
+from wsss.store.features import FeatureFiles
 from wsss.training.loop import state_lock
 from wsss.training.session import place_from, training_arguments
 
@@ -17,12 +18,13 @@ def main() -> None:
     parser = stage_parser(__doc__)
     training_arguments(parser)
     parser.add_argument("--data", type=Path, required=True, help="folder of prepare_data")
+    parser.add_argument("--features", type=Path, help="folder of compute_features, for methods that learn from them")
     args = parser.parse_args()
-    inputs = {role: getattr(args, role) for role in ("data",)}
+    inputs = {role: getattr(args, role) for role in ("data", "features")}
     with stage_session("train_classifier", args, TrainClassifier, **inputs) as settings:
         place = place_from(args)
         with state_lock(place.state):
-            train_classifier(settings, Dataset(args.data), place)
+            train_classifier(settings, Dataset(args.data), place, args.features and FeatureFiles(args.features))
 
 
 if __name__ == "__main__":

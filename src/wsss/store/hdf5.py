@@ -65,10 +65,10 @@ class Record(NamedTuple):
         return cls(shape, tuple(numbers[:count]), tuple(parts))
 
 
-def make_record(classes: Sequence[int], pixels: np.ndarray) -> Record:
-    """The record of maps (k, H, W) uint8 of k class ids."""
+def make_record(classes: Sequence[int], pixels: np.ndarray, level: int = LEVEL) -> Record:
+    """The record of maps (k, H, W) uint8 of k class ids. level: of deflate, 0 for bytes that do not compress."""
     data = np.ascontiguousarray(pixels).tobytes()
-    return Record(pixels.shape, tuple(classes), tuple(map(_filtered, _chunks(data))))
+    return Record(pixels.shape, tuple(classes), tuple(_filtered(chunk, level) for chunk in _chunks(data)))
 
 
 def _chunks(data: bytes) -> Iterator[bytes]:
@@ -76,9 +76,9 @@ def _chunks(data: bytes) -> Iterator[bytes]:
         yield data[start : start + CHUNK].ljust(CHUNK, b"\0")
 
 
-def _filtered(chunk: bytes) -> bytes:
+def _filtered(chunk: bytes, level: int) -> bytes:
     """A chunk as HDF5's pipeline stores it: deflated, the Fletcher32 checksum of that behind it."""
-    packed = zlib.compress(chunk, LEVEL)
+    packed = zlib.compress(chunk, level)
     return packed + fletcher32(packed).to_bytes(4, "little")
 
 

@@ -28,7 +28,7 @@ import json
 import math
 import os
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
@@ -38,10 +38,10 @@ import h5py
 import numpy as np
 
 from wsss.runtime.labels import IGNORE
-from wsss.store.hdf5 import CHUNK, VERSION, Header, Record, checked, hash_id, make_record, write_file
+from wsss.store.hdf5 import CHUNK, LEVEL, VERSION, Header, Record, checked, hash_id, make_record, write_file
 from wsss.store.journal import Journal, read_journal
 
-LABELS, SCORES = "wsss-labels", "wsss-scores"
+LABELS, SCORES, FEATURES = "wsss-labels", "wsss-scores", "wsss-features"
 LEVELS = 255
 """Of scores between 0 and 1."""
 _TABLES = ("shapes", "offsets", "classes", "class_offsets", "lookup_hash", "lookup_row")
@@ -63,8 +63,10 @@ class UnknownImage(KeyError, ValueError):
         return str(self.args[0])
 
 
-class _Writer:
+class MapWriter:
     """Appends records to a journal beside `path`; the file itself is made when the context ends cleanly."""
+
+    _LEVEL = LEVEL
 
     def __init__(self, path: PathLike, header: Header, resume: str | None) -> None:
         self.path, self.header, self._keep = Path(path), header, resume is not None
@@ -79,14 +81,15 @@ class _Writer:
     def __len__(self) -> int:
         return len(self._journal.entries)
 
-    def _append(self, image_id: str, classes: Sequence[int], pixels: np.ndarray) -> None:
+    def append_pixels(self, image_id: str, classes: Sequence[int], pixels: np.ndarray) -> None:
+        """Appends maps (k, H, W) uint8 of k class ids, unless an earlier process did."""
         if image_id in self._earlier:
             return
         if image_id in self:
             raise ValueError(f"{self.path}: image id {image_id!r} was added twice")
         if "\0" in image_id:
             raise ValueError(f"{self.path}: image id {image_id!r} holds a NUL character")
-        self._journal.append(image_id, pixels.shape, make_record(classes, pixels).pack())
+        self._journal.append(image_id, pixels.shape, make_record(classes, pixels, self._LEVEL).pack())
 
     def __enter__(self) -> Self:
         return self
@@ -111,7 +114,7 @@ def _journal_path(path: Path) -> Path:
     return path.with_name(f".{path.name}.part")
 
 
-class LabelWriter(_Writer):
+class LabelWriter(MapWriter):
     """Writes label maps: `with LabelWriter(path, class_names=…, palette=…) as out: out.add(image_id, label)`.
 
     class_names: C names, background first. palette: (C, 3) uint8 RGB. attributes: kept with the data.
@@ -143,10 +146,10 @@ class LabelWriter(_Writer):
         top, last = int(label.max(initial=0, where=label != IGNORE)), len(self.header.class_names) - 1
         if top > last:
             raise ValueError(f"{image_id}: class id {top}, accepted are 0..{last} and {IGNORE} for ignore")
-        self._append(image_id, (), label[None])
+        self.append_pixels(image_id, (), label[None])
 
 
-class ScoreWriter(_Writer):
+class ScoreWriter(MapWriter):
     """Writes the score maps of an image's present classes, quantised to 8 bits: the error is at most 1/510.
 
     Use and arguments as for LabelWriter, without a palette.
@@ -174,10 +177,10 @@ class ScoreWriter(_Writer):
         if np.isnan(scores).any():
             raise ValueError(f"{image_id}: scores hold NaN")
         levels = (np.clip(scores, 0, 1) * np.float32(LEVELS) + np.float32(0.5)).astype(np.uint8)
-        self._append(image_id, ids, levels)
+        self.append_pixels(image_id, ids, levels)
 
 
-class _Store(Mapping[str, T], Generic[T]):
+class MapStore(Mapping[str, T], Generic[T]):
     """Random access by image id; 36 bytes an image in memory; the file is opened anew in each process."""
 
     _KIND: str
@@ -196,7 +199,7 @@ class _Store(Mapping[str, T], Generic[T]):
                 found = f.attrs.get("format"), f.attrs.get("version")
             except (KeyError, OSError, RuntimeError, ValueError) as e:
                 raise ValueError(f"{self.path}: damaged ({str(e).splitlines()[0]})") from None
-            if found[0] not in (LABELS, SCORES):
+            if found[0] not in (LABELS, SCORES, FEATURES):
                 raise ValueError(f"{self.path}: an HDF5 file, but not written by wsss (no format mark)")
             if found != (self._KIND, VERSION):
                 wanted = f"{self._KIND} version {VERSION}"
@@ -345,7 +348,7 @@ class _Store(Mapping[str, T], Generic[T]):
         self.close()
 
 
-class LabelStore(_Store[np.ndarray]):
+class LabelStore(MapStore[np.ndarray]):
     """`store[image_id]` → (H, W) uint8 class ids, 255 = ignore; with class_names, palette and attributes."""
 
     _KIND = LABELS
@@ -355,7 +358,7 @@ class LabelStore(_Store[np.ndarray]):
         return self._pixels_of(row, image_id)[0]
 
 
-class ScoreStore(_Store[ScoreMap]):
+class ScoreStore(MapStore[ScoreMap]):
     """`store[image_id]` → ScoreMap of the image's present classes; with class_names and attributes."""
 
     _KIND = SCORES
@@ -413,19 +416,23 @@ def _listed(names: Sequence[str]) -> str:
 
 def open_any(path: PathLike, class_names: Sequence[str] | None = None) -> LabelStore | ScoreStore:
     """Open a label or a score file, whichever it is; raises as `open_labels`."""
+    return ScoreStore(path, class_names) if kind_of(path) == SCORES else LabelStore(path, class_names)
+
+
+def kind_of(path: PathLike) -> str | None:
+    """The format that a file says it has; None if it cannot be told."""
     if h5py.is_hdf5(path):
         with suppress(OSError, KeyError, RuntimeError), h5py.File(path, "r", locking="best-effort") as f:
-            if f.attrs.get("format") == SCORES:
-                return ScoreStore(path, class_names)
-    return LabelStore(path, class_names)
+            return f.attrs.get("format")
+    return None
 
 
-def _header(store: LabelStore | ScoreStore) -> Header:
+def _header(store: MapStore) -> Header:
     palette = None if store.palette is None else store.palette.tolist()
     return Header(store._KIND, store.class_names, palette, store.attributes)
 
 
-def _locate(stores: Sequence[LabelStore | ScoreStore]) -> dict[str, int]:
+def _locate(stores: Sequence[MapStore]) -> dict[str, int]:
     """Id → number of the store that holds it; ValueError if two do, or if their headers differ."""
     where: dict[str, int] = {}
     for i, store in enumerate(stores):
@@ -440,16 +447,22 @@ def _locate(stores: Sequence[LabelStore | ScoreStore]) -> dict[str, int]:
     return where
 
 
-def merge(paths: Sequence[PathLike], out: PathLike, order: Sequence[str]) -> None:
+def merge(
+    paths: Sequence[PathLike],
+    out: PathLike,
+    order: Sequence[str],
+    open_store: Callable[[PathLike], MapStore] | None = None,
+) -> None:
     """Join shards to one file with the ids in the given order, copying compressed records as they are.
 
     The result depends on the content and the order alone, never on how the images were sharded. ValueError if
     an id of `order` is in no shard, if a shard holds an id that is not in `order`, or if the headers differ.
+    open_store: opens a shard; None: label and score files.
     """
     if not paths:
         raise ValueError("merge needs at least one shard, got none")
     with ExitStack() as stack:
-        stores = [stack.enter_context(open_any(p)) for p in paths]
+        stores = [stack.enter_context((open_store or open_any)(p)) for p in paths]
         where = _locate(stores)
         missing, extra = set(order) - set(where), set(where) - set(order)
         for problem, ids in (("in no shard", missing), ("in a shard but not in the order", extra)):

@@ -6,16 +6,24 @@ from typing import Annotated, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt
 
-from wsss.config.common import Component, in_words
+from wsss.config.common import Component, UsesFeatures, in_words
 
 
-class Settings(Component):
+class Settings(Component, UsesFeatures):
     """Maps spread over the similar cells of an image, by the classifier's own features (LPOSS); trains nothing."""
 
     implementation = "wsss.refine.propagation.spread:Propagation"
     method: Literal["propagation"]
-    stages: list[int] = Field(
-        [-1], min_length=1, description="backbone stages whose features are compared, each of unit length; -1: the last"
+    source: Literal["classifier", "stored"] = Field(
+        "classifier",
+        exclude_if=lambda source: source == "classifier",
+        description="whose features: the classifier's own network, seen again; or those of compute_features",
+    )
+    stages: list[int | Literal["final"]] = Field(
+        [-1],
+        min_length=1,
+        description="outputs that are compared, each of unit length; -1: the last stage; final: what the network gives "
+        "its classifier",
     )
     scale: PositiveFloat = Field(1.5, description="of the image that the features are taken from")
     neighbours: PositiveInt = Field(50, description="cells; the most similar ones of a cell are its neighbours")
@@ -31,3 +39,7 @@ class Settings(Component):
             f"each cell shares with its {self.neighbours} most similar ones, strength {in_words(self.alpha)}; "
             f"background (1 − max)^{in_words(self.background)}"
         )
+
+    @property
+    def uses_features(self) -> bool:
+        return self.source == "stored"

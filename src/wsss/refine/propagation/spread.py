@@ -11,6 +11,7 @@ from torch import Tensor
 
 from wsss.backbones.build import classifier_backbone
 from wsss.config.views import CamViews
+from wsss.localise.features import frozen, wanted_stages
 from wsss.localise.seeds import power_background, with_background
 from wsss.localise.views import scaled_views
 from wsss.refine.base import Models
@@ -18,6 +19,14 @@ from wsss.refine.propagation.graph import cell_centres, cell_graph
 from wsss.refine.propagation.settings import Settings
 from wsss.refine.propagation.solve import propagate
 from wsss.runtime.tensors import max_normalise, resize
+from wsss.store.features import FeatureStore
+
+
+def joined(stages: Sequence[Tensor]) -> Tensor:
+    """Unit features (B, D, h, w) of several stages', on the coarsest of their grids; each stage counts alike."""
+    grid = min((tuple(found.shape[-2:]) for found in stages), key=lambda size: size[0] * size[1])
+    resized = [resize(found.float(), grid, align_corners=False) for found in stages]
+    return F.normalize(torch.cat([F.normalize(found, dim=1) for found in resized], 1), dim=1)
 
 
 class Propagation:
@@ -25,7 +34,7 @@ class Propagation:
 
     def __init__(self, settings: Settings, models: Models, device: torch.device) -> None:
         self.settings, self.device = settings, device
-        self.backbone = classifier_backbone(models.classifier)[0].to(device).eval()
+        self.backbone = None if settings.uses_features else frozen(classifier_backbone(models.classifier)[0], device)
 
     def __call__(self, images: np.ndarray, maps: Sequence[Tensor]) -> list[Tensor]:
         features = self.features(images)
@@ -36,10 +45,12 @@ class Propagation:
         backbone = self.backbone
         one = CamViews(scales=[self.settings.scale], flip=False)
         views = scaled_views(images, one, backbone.mean, backbone.std, self.device)
-        _, pyramid = backbone.features_and_pyramid(next(iter(views)))
-        grid = pyramid[-1].shape[-2:]
-        chosen = [resize(pyramid[stage].float(), grid, align_corners=False) for stage in self.settings.stages]
-        return F.normalize(torch.cat([F.normalize(found, dim=1) for found in chosen], 1), dim=1)
+        return joined(wanted_stages(backbone, next(iter(views)), self.settings.stages))
+
+    def of_stored(self, store: FeatureStore, image_id: str, maps: Tensor) -> Tensor:
+        """As a call, of an image whose features are stored; of its mirror they are not needed."""
+        stages = (store.stage(image_id, self.settings.scale, stage) for stage in self.settings.stages)
+        return self.spread(joined([torch.from_numpy(found[:1]) for found in stages])[0], maps)
 
     def spread(self, features: Tensor, maps: Tensor) -> Tensor:
         """Maps (1 + k, H, W), background first, of one image's features (D, h, w) and maps (k, H, W)."""

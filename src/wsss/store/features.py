@@ -1,0 +1,113 @@
+"""Feature maps of a data set's images in one HDF5 file, with random access by image id.
+
+The layout is that of `wsss.store.maps`, with format "wsss-features" and no class names. `pixels` of an image are the
+bytes of a record: 16 bytes that digest the photograph, then for each map its four sizes (int32), then the values of
+all maps (float16). Deflate stores them as they are: they hardly compress. The attributes `scales` and `stages` hold
+JSON lists; an image has a map for each pair of them, the stages of the first scale first.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from wsss.store.hdf5 import Header
+from wsss.store.maps import FEATURES, MapStore, MapWriter, PathLike, kind_of, open_any
+
+DIGEST = 16
+"""Bytes that stand for a photograph."""
+
+
+class Features(NamedTuple):
+    """digest: of the photograph. maps: (n, D, h, w) float16 each; n is 2 where mirrors follow."""
+
+    digest: bytes
+    maps: list[np.ndarray]
+
+
+class FeatureWriter(MapWriter):
+    """Writes the maps of images: `with FeatureWriter(path, scales, stages) as out: out.add(image_id, digest, maps)`.
+
+    resume: as for `wsss.store.maps.LabelWriter`.
+    """
+
+    _LEVEL = 0
+
+    def __init__(
+        self, path: PathLike, scales: Sequence[float], stages: Sequence[int | str], resume: str | None = None
+    ) -> None:
+        self.count = len(scales) * len(stages)
+        attributes = {"scales": json.dumps(list(scales)), "stages": json.dumps(list(stages))}
+        super().__init__(path, Header(FEATURES, (), None, attributes), resume)
+
+    def add(self, image_id: str, digest: bytes, maps: Sequence[np.ndarray]) -> None:
+        """Appends maps (n, D, h, w), as float16; ValueError for another number of them, or for NaN."""
+        if len(maps) != self.count or len(digest) != DIGEST:
+            raise ValueError(f"{image_id}: {len(maps)} maps, digest of {len(digest)} bytes; {self.count}, {DIGEST}")
+        halves = [np.asarray(found, np.float16) for found in maps]
+        if not all(np.isfinite(found).all() for found in halves):
+            raise ValueError(f"{image_id}: features are NaN, or too large for float16; take another backbone or amp")
+        sizes = np.array([found.shape for found in halves], "<i4").tobytes()
+        packed = digest + sizes + b"".join(found.astype("<f2", copy=False).tobytes() for found in halves)
+        self.append_pixels(image_id, (), np.frombuffer(packed, np.uint8)[None, None])
+
+
+class FeatureStore(MapStore[Features]):
+    """`store[image_id]` → Features; `view` and `stage` give those of a scale."""
+
+    _KIND = FEATURES
+
+    def __init__(self, path: PathLike) -> None:
+        super().__init__(path)
+        self.scales: list[float] = json.loads(self.attributes["scales"])
+        self.stages: list[int | str] = json.loads(self.attributes["stages"])
+
+    def view(self, image_id: str, scale: float) -> list[np.ndarray]:
+        """The stages' maps (n, D, h, w) at a scale.
+
+        Raises:
+            ValueError: features of that scale were not computed.
+        """
+        if scale not in self.scales:
+            raise ValueError(f"scale {scale:g} is wanted; compute_features.scales has {self.scales}")
+        start = self.scales.index(scale) * len(self.stages)
+        return self[image_id].maps[start : start + len(self.stages)]
+
+    def stage(self, image_id: str, scale: float, stage: int | str) -> np.ndarray:
+        """One stage's maps (n, D, h, w) at a scale; raises as `view`."""
+        if stage not in self.stages:
+            raise ValueError(f"stage {stage} is wanted; compute_features.stages has {self.stages}")
+        return self.view(image_id, scale)[self.stages.index(stage)]
+
+    def _decode(self, row: int, image_id: str) -> Features:
+        packed = self._pixels_of(row, image_id).reshape(-1)
+        count = len(self.scales) * len(self.stages)
+        start = DIGEST + 16 * count
+        sizes = packed[DIGEST:start].view("<i4").reshape(count, 4)
+        ends = np.cumsum(sizes.astype(np.int64).prod(1))
+        values = packed[start:].view("<f2")
+        if (sizes < 0).any() or int(ends[-1]) != len(values):
+            raise self._damaged(image_id, ValueError("sizes and values do not fit"))
+        parts = np.split(values, ends[:-1])
+        return Features(
+            packed[:DIGEST].tobytes(), [part.reshape(size) for part, size in zip(parts, sizes, strict=True)]
+        )
+
+
+class FeatureFiles(NamedTuple):
+    """The folder of compute_features, with a file a split."""
+
+    folder: Path
+
+    def open(self, split: str) -> FeatureStore:
+        """The features of `train` or `val`."""
+        return FeatureStore(self.folder / f"{split}.h5")
+
+
+def open_shard(path: PathLike) -> MapStore:
+    """A file of labels, scores or features, whichever it is; raises as `wsss.store.maps.open_labels`."""
+    return FeatureStore(path) if kind_of(path) == FEATURES else open_any(path)

@@ -1,0 +1,46 @@
+"""Features of a frozen network, in shards."""
+
+
+rule compute_features_shard:
+    input:
+        data=upstream("compute_features", "data", "index.csv"),
+    output:
+        temp(ROOT + "/compute_features/{key}/shards/{split}/{shard}-of-{n}.h5"),
+    log:
+        ROOT + "/compute_features/{key}/logs/{split}-{shard}-of-{n}.txt",
+    priority: WAITED_FOR
+    conda:
+        "../../envs/wsss.yaml"
+    threads: 1
+    resources:
+        gpu=int(GPU_HERE),
+    params:
+        config=settings("compute_features"),
+        manifest=manifest("compute_features"),
+        data=subpath(input.data, parent=True),
+        out=ROOT + "/compute_features/{key}",
+        device=EXECUTION.device,
+    shell:
+        "python -m wsss.stages.compute_features --config {params.config:q} --manifest {params.manifest:q}"
+        " --data {params.data:q} --out {params.out:q} --log {log:q} --threads {threads} --device {params.device:q}"
+        " --split {wildcards.split:q} --shard {wildcards.shard:q} --of {wildcards.n:q} --file {output:q}"
+
+
+rule compute_features:
+    input:
+        data=upstream("compute_features", "data", "index.csv"),
+        shards=shards(
+            ROOT + "/compute_features/{key}/shards/{split}/{shard}-of-{n}.h5",
+        ),
+    output:
+        ROOT + "/compute_features/{key}/{split}.h5",
+    log:
+        ROOT + "/compute_features/{key}/logs/{split}.txt",
+    priority: WAITED_FOR
+    conda:
+        "../../envs/wsss.yaml"
+    params:
+        data=subpath(input.data, parent=True),
+    shell:
+        "python -m wsss.stages.merge_shards --data {params.data:q} --split {wildcards.split:q}"
+        " --file {output:q} {input.shards:q} 2>&1 | tee {log:q}"
