@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 from PIL import Image
 
-from small_data import SIZE, make_folder, make_voc
+from small_data import SIZE, make_coco, make_folder, make_voc, write_coco
+from wsss.cli import init
+from wsss.data.dataset import Dataset
+from wsss.plan.run import missing_inputs, plan_runs
 
 MAKE = {"folder": (make_folder, "masks", "abcdef"), "voc": (make_voc, "SegmentationClass", "abc")}
 
@@ -43,3 +48,84 @@ def test_shallow_pixels_are_remarked(stage, tmp_path):
     Image.fromarray(np.full(SIZE, 4000, np.uint16)).save(tmp_path / "data" / "photos" / "b.png")
     done = stage("prepare_data", tmp_path / "out", config=settings)
     assert done.code == 0 and "1 16-bit image(s) use fewer bits, e.g. b" in done.text
+
+
+def run_init(monkeypatch, capfd, settings, config):
+    """The exit status and the terminal of `wsss init` on a folder with masks."""
+    given = ["init", settings["images"], "--labels", settings["labels"], "--masks", settings["masks"]]
+    monkeypatch.setattr("sys.argv", [*given, "--config", str(config)])
+    with pytest.raises(SystemExit) as end:
+        init.main()
+    return end.value.code, capfd.readouterr()
+
+
+MASKS = {
+    "0 and 255": (lambda folder: paint(folder, "abcdef", 255), "nothing but 0 and 255"),
+    "another size": (lambda folder: Image.new("L", (9, 9)).save(folder / "b.png"), r"size (9, 9), but its image has"),
+    "class ids that are none": (lambda folder: paint(folder, "b", 9), "class id 9; accepted are 0..2 and 255"),
+    "colours": (lambda folder: Image.new("RGB", SIZE[::-1]).save(folder / "b.png"), "mode RGB; a mask is a palette"),
+}
+
+
+@pytest.mark.parametrize("case", MASKS)
+def test_init_refuses_masks_that_prepare_data_refuses(stage, tmp_path, monkeypatch, capfd, case):
+    spoil, message = MASKS[case]
+    settings = make_folder(tmp_path / "data")
+    spoil(tmp_path / "data" / "masks")
+    code, found = run_init(monkeypatch, capfd, settings, tmp_path / "photos.yaml")
+    assert code == 2 and message in found.err and not (tmp_path / "photos.yaml").exists()
+    refused = stage("prepare_data", tmp_path / "out", config=settings)
+    assert refused.code == 2 and message in refused.text
+
+
+def test_init_remarks_what_prepare_data_remarks(tmp_path, monkeypatch, capfd):
+    settings = make_folder(tmp_path / "data")
+    paint(tmp_path / "data" / "masks", "ab", 0)
+    table = tmp_path / "data" / "labels.csv"
+    table.write_bytes(table.read_bytes().replace(b"cat", "c\u00e4t".encode("cp1252")))
+    _, found = run_init(monkeypatch, capfd, settings, tmp_path / "photos.yaml")
+    assert "note: 2 of 6 masks show none of their image's classes" in found.out
+    assert "read as Windows-1252: 'a,c\u00e4t,train'" in found.out
+
+
+def test_outlines_that_show_nothing_are_remarked(stage, tmp_path):
+    settings = make_coco(tmp_path / "data")
+    path = tmp_path / "data" / "annotations" / "instances_train2014.json"
+    content = json.loads(path.read_text())
+    content["annotations"][0]["segmentation"] = [[900, 900, 950, 900, 950, 950]]
+    path.write_text(json.dumps(content))
+    done = stage("prepare_data", tmp_path / "out", config=settings)
+    assert done.code == 0 and "1 of 3 masks show none of their image's classes, e.g. that of train2014/1" in done.text
+
+
+def without_masks(root, source):
+    if source == "coco":
+        return write_coco(root, ["cat", "dog"])
+    settings = {"folder": make_folder, "voc": make_voc}[source](root)
+    folder = root / MAKE[source][1]
+    for mask in folder.iterdir():
+        mask.unlink()
+    return settings | ({"masks": None} if source == "folder" else {})
+
+
+ASKED = {
+    "oracle": ({"choose_threshold": "oracle", "upper_bound": False}, "choose_threshold: oracle needs {masks}; without"),
+    "an upper bound": (
+        {"upper_bound": True, "choose_threshold": "auto"},
+        "upper_bound: true needs {masks}, one for every image",
+    ),
+    "nothing": ({"upper_bound": False, "choose_threshold": "auto"}, None),
+}
+FROM = {"folder": "prepare_data.masks", "voc": "masks in SegmentationClass", "coco": "outlines in the annotations"}
+
+
+@pytest.mark.parametrize("asked", ASKED)
+@pytest.mark.parametrize("source", FROM)
+def test_without_masks_nothing_is_measured(stage, tmp_path, source, asked):
+    settings = without_masks(tmp_path / "data", source)
+    run, message = ASKED[asked]
+    plan = plan_runs({"runs": {"tiny": {"preset": "shapes", "prepare_data": settings} | run}})["tiny"]
+    found = missing_inputs(plan)
+    assert found is None if message is None else message.format(masks=FROM[source]) in found
+    assert stage("prepare_data", tmp_path / "out", config=settings).code == 0
+    assert not any(record.mask or record.measured for record in Dataset(tmp_path / "out").records)

@@ -13,6 +13,7 @@ from wsss.backbones.checkpoints import (
     load_published,
     read_state_dict,
     require_finite,
+    strip_prefix,
     unwrap,
 )
 from wsss.backbones.layouts import detect_layout
@@ -39,7 +40,7 @@ def build_backbone(settings: sections.Backbone, *, weights: bool = True) -> Back
         # the head that its ImageNet files have, which timm would miss.
         own = False
         if checkpoint is not None:
-            state = unwrap(read_state_dict(checkpoint))
+            state = strip_prefix(unwrap(read_state_dict(checkpoint)))
             require_finite(state, str(checkpoint))
             readable = ((),) if kind in ("vit", "clip") else ((), "vit")
             own = detect_layout(state) in readable and not is_whole_method(state)

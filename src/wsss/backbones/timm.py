@@ -12,19 +12,38 @@ import torch
 from torch import Tensor, nn
 
 from wsss.backbones.base import Backbone
+from wsss.backbones.checkpoints import read_state_dict, strip_prefix, unwrap
 from wsss.config.messages import nearest
+from wsss.runtime.progress import log
 
 
 def create_network(name: str, arguments: dict[str, Any], *, pretrained: bool, checkpoint_path: str) -> nn.Module:
     """`timm.create_model`; ValueError, of readable length, for what timm refuses."""
     require_inert(name, arguments)
     require_known(name)
+    if checkpoint_path and "num_classes" not in arguments:
+        arguments = _head_of(name, checkpoint_path) | arguments
     try:
         return timm.create_model(name, pretrained=pretrained, checkpoint_path=checkpoint_path, **arguments)
     except (RuntimeError, TypeError) as error:
         given = textwrap.shorten(str(arguments), 400, placeholder=" …")  # a stem among them is a whole network
         reason = textwrap.shorten(str(error), 400, placeholder=" …")
         raise ValueError(f"timm cannot build backbone '{name}' with {given}: {reason}") from error
+
+
+def _head_of(name: str, checkpoint: str) -> dict[str, int]:
+    """`num_classes` of a checkpoint that was trained on other classes than timm's, or that has lost its head."""
+    config = timm.get_pretrained_cfg(name, allow_unregistered=True)
+    heads = (config.classifier if config else None) or ()
+    heads = (heads,) if isinstance(heads, str) else heads
+    state = strip_prefix(unwrap(read_state_dict(checkpoint)))
+    sizes = {len(state[f"{head}.weight"]) if f"{head}.weight" in state else 0 for head in heads}
+    if len(sizes) != 1 or sizes == {config.num_classes}:
+        return {}
+    (size,) = sizes
+    found = f"a head of {size} classes, which is not used" if size else "no head"
+    log.warning("%s has %s; its backbone is taken", checkpoint, found)
+    return {"num_classes": size}
 
 
 def require_inert(name: str, options: Mapping[str, Any]) -> None:
