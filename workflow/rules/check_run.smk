@@ -42,7 +42,7 @@ rule check_networks:
         processes=EXECUTION.processes,
     shell:
         "python -m wsss.stages.check_run --run {wildcards.run:q} --config {params.config:q}"
-        " --processes {params.processes} --passed {output:q} 2>&1 | tee {log:q}"
+        " --processes {params.processes:q} --passed {output:q} 2>&1 | tee {log:q}"
 
 
 rule check_data:

@@ -26,7 +26,7 @@ class Matcher:
         for path, below in relative.items():
             keys = (below.as_posix(), below.with_suffix("").as_posix(), below.name, below.stem)
             for table, key in zip(self.tables, keys, strict=True):
-                table[fold(key)].append((_plain(key), path))
+                table[fold(key)].append((_composed(key), path))
         whole = (os.path.abspath(root), os.path.realpath(root))  # noqa: PTH100
         self.absolute = [f"{folder}/" for folder in dict.fromkeys(whole)]
         self.prefixes = [f"{root.as_posix()}/", *self.absolute, f"{root.name}/"]
@@ -37,7 +37,7 @@ class Matcher:
         Raises:
             ValueError: it may be one of several.
         """
-        for key in self._keys(_plain(name)):
+        for key in self._keys(name):
             for table in self.tables:
                 hits = table.get(fold(key), [])
                 exact = [path for spelled, path in hits if spelled == key]
@@ -50,7 +50,12 @@ class Matcher:
         return None
 
     def _keys(self, name: str) -> Iterator[str]:
-        """What the cell may say of a path below the folder, the plainest first."""
+        """What the cell may say of a path below the folder, the plainest first; a backslash may be Windows' slash."""
+        composed = _composed(name)
+        for spelled in dict.fromkeys((composed, composed.replace("\\", "/"))):
+            yield from self._ways(spelled.removeprefix("./"))
+
+    def _ways(self, name: str) -> Iterator[str]:
         yield name
         yield from _without(name, self.prefixes)
         if "/" not in name or "\0" in name:
@@ -61,8 +66,8 @@ class Matcher:
                 yield from _without(way.as_posix(), self.absolute)
 
 
-def _plain(name: str) -> str:
-    return unicodedata.normalize("NFC", name).replace("\\", "/").removeprefix("./")
+def _composed(name: str) -> str:
+    return unicodedata.normalize("NFC", name)
 
 
 def _without(name: str, prefixes: Sequence[str]) -> Iterator[str]:
