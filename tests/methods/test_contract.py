@@ -30,11 +30,13 @@ MIT = {
     "name": "mit_b0",
     "options": {"hidden_sizes": [8, 16, 24, 32], "num_attention_heads": [1, 1, 2, 2], "strides": [4, 2, 1, 1]},
 }
+TOCO = {"crop_size": 16, "local_crops": 2, "projection": [16, 8, 16], "aux_block": -2}
+TOCO["starts"] = {"seg": 1, "energy": 1}
 RECIPES = {
     "cam": ({}, CNN),
     "seam": ({"rescale": [0.5, 0.5], "taps": [-3, -2]}, CNN),
     "afa": ({"warmup_steps": 1, "refined_steps": 2, "decoder_width": 16, "radius": 3, "freeze_norms": False}, MIT),
-    "toco": ({"crop_size": 16, "local_crops": 2, "projection": [16, 8, 16], "segment_start": 1, "aux_block": -2}, VIT),
+    "toco": (TOCO, VIT),
     "acr": ({"alpha": 10.0}, VIT),
 }
 STEPS = (0, 5)  # before and after the warm-ups

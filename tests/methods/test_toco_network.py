@@ -30,7 +30,8 @@ def _seed():
 
 
 def tiny(**options) -> ToCo:
-    options = {"crop_size": 32, "local_crops": 4, "segment_start": 1, "projection": (32, 16, 24)} | options
+    starts = {"seg": 1, "energy": 1}
+    options = {"crop_size": 32, "local_crops": 4, "starts": starts, "projection": (32, 16, 24)} | options
     return ToCo(ViTBackbone("test_vit"), class_names(K), Settings(name="toco", **options))
 
 

@@ -28,10 +28,12 @@ from wsss.training.session import Place, train
 IMAGES, BATCH, SIZE, K = 20, 4, 64, 3
 CNN = {"name": "test_resnet", "output_stride": 8, "pretrained": False}
 VIT = {"name": "test_vit", "pretrained": False, "options": {"img_size": SIZE}}
+TOCO = {"crop_size": 16, "local_crops": 2, "projection": [16, 8, 16], "aux_block": -2}
+TOCO["starts"] = {"seg": 2, "energy": 2}
 RECIPES = {
     "cam": ({}, CNN),
     "seam": ({"dropout": 0.0, "taps": [-3, -2]}, CNN),
-    "toco": ({"crop_size": 16, "local_crops": 2, "projection": [16, 8, 16], "segment_start": 2, "aux_block": -2}, VIT),
+    "toco": (TOCO, VIT),
 }
 
 

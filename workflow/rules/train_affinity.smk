@@ -23,8 +23,10 @@ rule train_affinity:
         data=subpath(input.data, parent=True),
         out=subpath(output.model, parent=True),
         device=EXECUTION.device,
-        labels=lambda wildcards, input: option("--labels", input.get("labels")),
+        options=lambda wildcards, input: " ".join(
+            option(f"--{role}", input.get(role)) for role in ("classifier", "labels")
+        ),
     shell:
         "{LAUNCHER} wsss.stages.train_affinity --config {params.config:q} --manifest {params.manifest:q}"
-        " --data {params.data:q} --classifier {input.classifier:q} {params.labels} --out {params.out:q} --log {log:q} --threads {threads}"
+        " --data {params.data:q} {params.options} --out {params.out:q} --log {log:q} --threads {threads}"
         " --device {params.device:q} {TRAINING_FLAGS}"

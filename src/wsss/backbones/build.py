@@ -79,9 +79,9 @@ _TRANSFORMER_OPTIONS = {"vit": _VIT_OPTIONS, "clip": (*_VIT_OPTIONS, "projection
 def _resnet38(settings: sections.Backbone) -> Backbone:
     from wsss.backbones.resnet38 import ResNet38
 
-    if settings.options:
-        raise ValueError(f"resnet38 takes no options; given are {sorted(settings.options)}")
-    return ResNet38()
+    if unknown := sorted(settings.options.keys() - {"batch_norm_momentum"}):
+        raise ValueError(f"resnet38 takes the option batch_norm_momentum; given are {unknown}")
+    return ResNet38(**settings.options)
 
 
 def _mit(settings: sections.Backbone) -> Backbone:

@@ -28,15 +28,19 @@ class ResNet38(Backbone):
     """The 105 M parameter trunk: 4096 channels at stride 8, dilations 2 and 4 in the last stages.
 
     The pyramid holds what the published code calls conv3 … conv6: the inputs of b4, b5 and b6 and the output
-    of b7, each after BatchNorm and ReLU. BatchNorm is not trained and does not update its statistics, as in
-    PSA and SEAM.
+    of b7, each after BatchNorm and ReLU. BatchNorm's scales and shifts are not trained.
+
+    Args:
+        batch_norm_momentum: share of a batch in BatchNorm's statistics (SEAM's DeepLab: 3e-4); None: they stay, in
+            training too, as in PSA and SEAM.
     """
 
     mean = (0.485, 0.456, 0.406)
     std = (0.229, 0.224, 0.225)
 
-    def __init__(self) -> None:
+    def __init__(self, batch_norm_momentum: float | None = None) -> None:
         super().__init__()
+        self.fixed = batch_norm_momentum is None
         self.channels, self.stride = 4096, 8
         self.pyramid_channels, self.pyramid_strides = [256, 512, 1024, 4096], [4, 8, 8, 8]
         self.conv1a = _conv(3, 64, 3)
@@ -49,6 +53,7 @@ class ResNet38(Backbone):
         self.bn7 = nn.BatchNorm2d(4096)
         for norm in self._norms():
             norm.requires_grad_(False)
+            norm.momentum = norm.momentum if self.fixed else batch_norm_momentum
 
     def _add_stage(
         self,
@@ -81,9 +86,9 @@ class ResNet38(Backbone):
         return pyramid[-1], pyramid
 
     def train(self, mode: bool = True) -> ResNet38:
-        """Training mode for the dropouts alone."""
+        """Training mode, unless BatchNorm's statistics move for the dropouts alone."""
         super().train(mode)
-        for norm in self._norms():
+        for norm in self._norms() if self.fixed else ():
             norm.eval()
         return self
 

@@ -62,11 +62,7 @@ def load_run(name: str, runs: Mapping[str, Any], presets: Path = PRESETS) -> Run
     if name not in runs:
         raise ConfigError(f"no run '{name}' in config.yaml{nearest(name, runs)}; runs: {', '.join(runs)}")
     own = dict(runs[name] or {})
-    layers = own.pop("preset", [])
-    settings: dict[str, Any] = {}
-    for preset in [layers] if isinstance(layers, str) else layers:
-        settings = merge(settings, _read_preset(preset, name, presets))
-    settings = merge(settings, own)
+    settings = _layered(own, name, presets)
     try:
         return Run.model_validate(settings)
     except ValidationError as error:
@@ -118,6 +114,15 @@ def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
             both = False
         merged[key] = merge(merged[key], value) if both else value
     return merged
+
+
+def _layered(settings: Mapping[str, Any], run: str, presets: Path) -> dict[str, Any]:
+    """Settings on top of the presets that they name, which may name others in turn."""
+    layers = settings.get("preset", [])
+    base: dict[str, Any] = {}
+    for preset in [layers] if isinstance(layers, str) else layers:
+        base = merge(base, _layered(_read_preset(preset, run, presets), run, presets))
+    return merge(base, {key: value for key, value in settings.items() if key != "preset"})
 
 
 def _read_preset(preset: str, run: str, presets: Path) -> dict[str, Any]:

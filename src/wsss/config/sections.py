@@ -151,6 +151,11 @@ class Training(Section):
         description="parts that a step's images are computed in, to save memory; BatchNorm that is trained sees one "
         "part at a time",
     )
+    stop_after: PositiveInt | None = Field(
+        None,
+        description="steps, of those that epochs and batch_size make and the learning rate is planned for, after which "
+        "the network is taken; null: all",
+    )
     optimizer: Optimizer = Optimizer()
     schedule: Schedule = Schedule()
     augment: Augmentation = Augmentation()

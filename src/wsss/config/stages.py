@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, PositiveFloat, model_validator
 
@@ -80,6 +80,11 @@ class ChooseThreshold(Section):
         "(docs/thresholds.md); fixed: `value`",
     )
     value: Fraction | None = Field(None, description="fixed: the background score")
+    highest: Annotated[float, Field(ge=0, le=0.99)] = Field(
+        0.59,
+        exclude_if=lambda score: score == 0.59,
+        description="oracle: the best of 0.00, 0.01 … up to this (SEAM 0.59, ACR 0.99)",
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -125,8 +130,14 @@ class MakePseudoLabels(Section):
 class TrainSegmentation(Section):
     """A segmentation network on the pseudo-labels."""
 
-    architecture: Literal["DeepLabV3Plus", "DeepLabV3", "FPN", "Unet", "PSPNet"] = "DeepLabV3Plus"
-    options: dict[str, Any] = Field({}, description="further arguments of segmentation_models_pytorch")
+    architecture: Literal["DeepLabV3Plus", "DeepLabV3", "FPN", "Unet", "PSPNet", "LargeFOV", "DeepLabV2"] = Field(
+        "DeepLabV3Plus",
+        description="of segmentation_models_pytorch, on a timm CNN; on any backbone: LargeFOV, DeepLab v1 as SEAM "
+        "retrained it; DeepLabV2, its four dilated convolutions added",
+    )
+    options: dict[str, Any] = Field(
+        {}, description="further arguments of segmentation_models_pytorch, or of wsss.segmentation.dilated"
+    )
     backbone: Backbone = Backbone(name="resnet101", output_stride=16)
     init: Literal["backbone", "classifier"] = Field(
         "backbone", description="start from the backbone's own weights, or from the trained classifier's"

@@ -24,7 +24,7 @@ from wsss.runtime.seeds import derive_seed
 from wsss.store.maps import open_labels
 
 CACHE_BYTES = 2 * 1024**3
-"""Decoded images are kept in memory up to this size in each loader process."""
+"""Decoded images and their labels are kept in memory up to this size in each loader process."""
 
 
 class Samples(data.Dataset):
@@ -73,7 +73,7 @@ class Samples(data.Dataset):
             pair = (read_image(record.image), self.label_of(record) if self.label_of else None)
             if self._cached_bytes > CACHE_BYTES:
                 return pair
-            self._cached_bytes += pair[0].nbytes
+            self._cached_bytes += sum(part.nbytes for part in pair if part is not None)
             self._cache[index] = pair
         return self._cache[index]
 

@@ -25,11 +25,13 @@ def choose_threshold(settings: ChooseThreshold, dataset: Dataset, scores: Path, 
     """
     if settings.policy == "fixed":
         return settings.value
-    return choose_auto(dataset, scores) if settings.policy == "auto" else choose_oracle(dataset, scores, workers)
+    if settings.policy == "auto":
+        return choose_auto(dataset, scores)
+    return choose_oracle(dataset, scores, workers, settings.highest)
 
 
-def choose_oracle(dataset: Dataset, file: Path, workers: int = 1) -> float:
-    """The threshold with the best mIoU on the training masks, however few.
+def choose_oracle(dataset: Dataset, file: Path, workers: int = 1, highest: float = 0.59) -> float:
+    """The threshold up to `highest` with the best mIoU on the training masks, however few.
 
     Raises:
         ValueError: there are none.
@@ -42,7 +44,8 @@ def choose_oracle(dataset: Dataset, file: Path, workers: int = 1) -> float:
         )
     curve = threshold_curve(dataset, file, "train", Progress(count, "images"), workers)
     mious = [score(matrix).miou for matrix in curve.matrices()]
-    best = max(range(len(mious)), key=mious.__getitem__)
+    allowed = np.flatnonzero(highest + 1e-9 >= THRESHOLDS)
+    best = max(allowed.tolist(), key=mious.__getitem__)
     log.info("threshold %.2f, mIoU %.2f %% on %d training masks", THRESHOLDS[best], 100 * mious[best], count)
     if count < FEW:
         log.warning("%d masks are few to choose by; auto uses every image and no mask", count)

@@ -14,7 +14,7 @@ import numpy as np
 
 from wsss.runtime.labels import IGNORE
 
-THRESHOLDS = np.arange(60) / 100  # α of the curve: 0.00 … 0.59
+THRESHOLDS = np.arange(100) / 100  # α of the curve: 0.00 … 0.99
 
 
 def confusion(truth: np.ndarray, prediction: np.ndarray, num_classes: int) -> np.ndarray:

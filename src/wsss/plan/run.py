@@ -120,7 +120,8 @@ class _Builder:
         if self._labels_are_cam_crf():
             cam_crf = self.labels = self._labels("", self.cams, run.make_pseudo_labels)
         elif run.prepare_data.has_masks:  # what is only measured is not worth its time without masks
-            plain = MakePseudoLabels(crf=run.make_pseudo_labels.crf or CRF())
+            power = run.make_pseudo_labels.background_power
+            plain = MakePseudoLabels(crf=run.make_pseudo_labels.crf or CRF(), background_power=power)
             cam_crf = self._labels("cam_crf", self.cams, plain)
         else:
             return
@@ -166,7 +167,9 @@ class _Builder:
 
     def _affinity(self) -> Step:
         run = self.run
-        upstream = {"data": self.data, "classifier": self.classifier}
+        upstream = {"data": self.data}
+        if run.train_affinity.backbone is None:
+            upstream["classifier"] = self.classifier
         if run.train_affinity.checkpoint is None:
             upstream["labels"] = self.add(
                 "make_affinity_labels",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from wsss.training.session import Place
 
 Terms = dict[str, Tensor]
+LabelOf = Callable[["Record"], np.ndarray]
+Reduce = Callable[[Tensor], Tensor] | None
 
 
 @dataclass(frozen=True)
@@ -54,8 +56,11 @@ class RefinesStored(Protocol):
 class Supervises(Protocol):
     """Made of (settings, device): confident labels that an affinity network learns from."""
 
-    def __call__(self, images: Sequence[np.ndarray], maps: Sequence[ScoreMap]) -> list[np.ndarray]:
-        """(H, W) uint8 of each image (H, W, 3) uint8: class ids where there is no doubt, 255 elsewhere."""
+    def __call__(self, images: Sequence[np.ndarray], maps: Sequence[ScoreMap]) -> list[np.ndarray] | list[ScoreMap]:
+        """(H, W) uint8 of each image (H, W, 3) uint8: class ids where there is no doubt, 255 elsewhere.
+
+        Or scores, for a training that makes labels of them.
+        """
 
 
 class TrainsAffinity(Protocol):
@@ -63,6 +68,9 @@ class TrainsAffinity(Protocol):
 
     def build(self, backbone: Backbone) -> nn.Module:
         """The network on a backbone."""
+
+    def labels(self, path: Path, class_names: Sequence[str]) -> tuple[LabelOf, Reduce]:
+        """What is read of a record from the file of `Supervises`, and what becomes of its crop."""
 
     def head_parameters(self, model: nn.Module) -> Iterable[nn.Parameter]:
         """New parameters, which train with a larger learning rate; freezes what is not trained."""

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import torch
 
-from wsss.backbones.build import classifier_backbone
+from wsss.backbones.build import build_backbone, classifier_backbone
 from wsss.backbones.checkpoints import load_published
 from wsss.config.stages import TrainAffinity
 from wsss.data.dataset import Dataset
-from wsss.data.loading import Samples, StoredLabels
+from wsss.data.loading import Samples
 from wsss.runtime.seeds import derive_seed
 from wsss.store.models import save_model
 from wsss.training.loop import write_history
@@ -18,14 +18,19 @@ from wsss.training.session import Place, make_augment, train
 
 
 def train_affinity(
-    settings: TrainAffinity, dataset: Dataset, classifier: Path, labels: Path | None, place: Place
+    settings: TrainAffinity, dataset: Dataset, classifier: Path | None, labels: Path | None, place: Place
 ) -> None:
-    """Writes `model.safetensors` and `history.csv` to the place; the backbone starts as the classifier's.
+    """Writes `model.safetensors` and `history.csv` to the place.
 
+    classifier: whose backbone to start from; None if the settings have one of their own.
     labels: None if the settings name a checkpoint, which is taken as it is.
     """
     torch.manual_seed(derive_seed(settings.rng_seed, "init"))
-    backbone, backbone_settings = classifier_backbone(classifier)
+    if settings.backbone is None:
+        backbone, backbone_settings = classifier_backbone(classifier)
+    else:
+        backbone = build_backbone(settings.backbone, weights=settings.checkpoint is None)
+        backbone_settings = settings.backbone.model_dump(mode="json")
     training = settings.load()(settings)
     model = training.build(backbone)
     if settings.checkpoint is not None:
@@ -34,7 +39,7 @@ def train_affinity(
     else:
         augment = make_augment(settings.training.augment, backbone)
         records = dataset.split("train")
-        samples = Samples(records, augment, settings.rng_seed, StoredLabels(labels, dataset.class_names))
+        samples = Samples(records, augment, settings.rng_seed, *training.labels(labels, dataset.class_names))
         head = training.head_parameters(model)
         train(model, head, training.terms, samples, settings.training, settings.rng_seed, place)
         training.finish(model, records, place)

@@ -8,18 +8,58 @@ by `processes()`.
 from __future__ import annotations
 
 import datetime
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from wsss.runtime.process import launched, processes, rank
+from wsss.runtime.process import launched, rank
+from wsss.runtime.process import processes as started
 
-__all__ = ["agree", "barrier", "batch_sum", "join", "mean", "processes", "rank"]
+__all__ = ["agree", "barrier", "batch_sum", "counted_by", "join", "mean", "processes", "rank"]
+
+_APART: ContextVar[bool] = ContextVar("apart", default=False)
+"""Whether counts are those of this process alone."""
 
 TIMEOUT = datetime.timedelta(days=1)
 """A process may wait this long for the others: the first one may wait for a lock. A dead one ends all at once."""
+
+
+def processes() -> int:
+    """How many processes share a count: all of the training, or one."""
+    return 1 if _APART.get() else started()
+
+
+@contextmanager
+def _apart() -> Iterator[None]:
+    token = _APART.set(True)
+    try:
+        yield
+    finally:
+        _APART.reset(token)
+
+
+def counted_by(images: int | None, loss: Callable[..., Tensor], *batch: Tensor) -> Tensor:
+    """`loss` of the batch's tensors (B, …), or the mean of it over groups of `images` images with counts of their own.
+
+    As papers ran whose processes each saw so many images and counted pixels and pairs for themselves.
+
+    Raises:
+        ValueError: this process's share of the batch has no such groups.
+    """
+    if images is None:
+        return loss(*batch)
+    if len(batch[0]) % images:
+        raise ValueError(
+            f"counted_images {images} does not divide the {len(batch[0])} images that a process has of a batch; change "
+            "training.batch_size, training.accumulate or execution.processes"
+        )
+    with _apart():
+        parts = zip(*(tensor.split(images) for tensor in batch), strict=True)
+        return torch.stack([loss(*part) for part in parts]).mean()
 
 
 def join() -> None:
@@ -36,7 +76,7 @@ def barrier() -> None:
 
 def agree(wishes: Sequence[int]) -> list[int]:
     """For each number, the largest that any process brings."""
-    if processes() == 1:
+    if started() == 1:
         return list(wishes)
     numbers = torch.tensor(wishes)
     dist.all_reduce(numbers, dist.ReduceOp.MAX)
@@ -45,11 +85,11 @@ def agree(wishes: Sequence[int]) -> list[int]:
 
 def mean(values: Tensor) -> Tensor:
     """The mean of `values` over the processes; without gradient."""
-    if processes() == 1:
+    if started() == 1:
         return values
     total = values.detach().clone()
     dist.all_reduce(total)
-    return total / processes()
+    return total / started()
 
 
 def batch_sum(count: Tensor) -> Tensor:

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from torch import nn
+
 from wsss.backbones.base import Backbone
+from wsss.backbones.build import build_backbone
 from wsss.backbones.checkpoints import load_strictly
 from wsss.config.stages import TrainSegmentation
-from wsss.segmentation.network import SegmentationNet
+from wsss.segmentation.dilated import DECODERS
+from wsss.segmentation.network import BackboneNet, SegmentationNet, Segmenter
 from wsss.store.models import read_model
 
 
-def load_segmentation(path: Path | str) -> SegmentationNet:
+def load_segmentation(path: Path | str) -> Segmenter:
     """A trained segmentation network, in eval mode; `predict` takes a photograph, `class_names` explains its ids."""
     tensors, settings, classes = read_model(Path(path), "segmentation")
     section = TrainSegmentation.model_validate(settings)
@@ -21,11 +25,15 @@ def load_segmentation(path: Path | str) -> SegmentationNet:
     return model.eval()
 
 
-def build_segmentation(
-    settings: TrainSegmentation, num_classes: int, backbone: Backbone | None = None
-) -> SegmentationNet:
+def build_segmentation(settings: TrainSegmentation, num_classes: int, backbone: Backbone | None = None) -> Segmenter:
     """The segmentation network of a settings section; its encoder copies `backbone`, and what is frozen of it."""
     source = settings.backbone
+    if settings.architecture in DECODERS:
+        trunk = build_backbone(source, weights=False)
+        model = BackboneNet(trunk, _decoder(settings, trunk.channels, num_classes), num_classes)
+        if backbone is not None:
+            model.load_encoder(backbone)
+        return model
     model = SegmentationNet(
         settings.architecture,
         source.name,
@@ -37,3 +45,11 @@ def build_segmentation(
     if backbone is not None:
         model.load_encoder(backbone)
     return model
+
+
+def _decoder(settings: TrainSegmentation, channels: int, num_classes: int) -> nn.Module:
+    """ValueError for options that it does not take."""
+    try:
+        return DECODERS[settings.architecture](channels, num_classes, **settings.options)
+    except TypeError as error:
+        raise ValueError(f"cannot build {settings.architecture} with {settings.options}: {error}") from error

@@ -1,7 +1,8 @@
-"""Segmentation networks of segmentation_models_pytorch on a timm encoder."""
+"""Segmentation networks: segmentation_models_pytorch on a timm encoder, and decoders of ours on any backbone."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,12 +16,73 @@ from torch import Tensor, nn
 from wsss.backbones.base import Backbone
 from wsss.data.augment import to_input
 from wsss.data.images import as_rgb
+from wsss.runtime.tensors import resize
 
 _STRIDE = 32
 """Inputs are padded to a multiple of this, which suits every decoder."""
 
 
-class SegmentationNet(nn.Module):
+class Segmenter(nn.Module, ABC):
+    """Normalised images (B, 3, H, W) of any size → logits (B, C, H, W).
+
+    encoder: the part that has ImageNet's weights. mean, std: of the normalisation.
+    """
+
+    encoder: nn.Module
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    class_names: list[str]
+
+    @torch.inference_mode()
+    def predict(self, image: Path | str | Image | np.ndarray) -> np.ndarray:
+        """(H, W) uint8 class ids of an image: a file, a PIL image, or uint8 (H, W), (H, W, 3) or (H, W, 4).
+
+        One scale, no mirror.
+
+        Raises:
+            ValueError: not an image.
+        """
+        inputs = to_input(as_rgb(image), self.mean, self.std)[None].to(next(self.parameters()).device)
+        return self(inputs)[0].argmax(0).to(torch.uint8).cpu().numpy()
+
+    @abstractmethod
+    def load_encoder(self, backbone: Backbone) -> None:
+        """Copies the weights of the same network to the encoder; what it does not train stays so.
+
+        Raises:
+            ValueError: it is another network.
+        """
+
+    def head_parameters(self) -> list[nn.Parameter]:
+        """Everything but the encoder."""
+        encoder = {id(p) for p in self.encoder.parameters()}
+        return [p for p in self.parameters() if id(p) not in encoder]
+
+
+class BackboneNet(Segmenter):
+    """A decoder on the last features of a backbone; its logits are resized to the image."""
+
+    def __init__(self, backbone: Backbone, decoder: nn.Module, num_classes: int) -> None:
+        super().__init__()
+        self.encoder, self.decoder = backbone, decoder
+        self.mean, self.std = backbone.mean, backbone.std
+        self.class_names = [str(i) for i in range(num_classes)]
+
+    def forward(self, images: Tensor) -> Tensor:
+        return resize(self.decoder(self.encoder(images)), images.shape[-2:], align_corners=False)
+
+    def load_encoder(self, backbone: Backbone) -> None:
+        try:
+            self.encoder.load_state_dict(backbone.state_dict())
+        except RuntimeError:
+            kinds = f"{type(self.encoder).__name__} and {type(backbone).__name__}"
+            raise ValueError(f"the encoder and the backbone to start from are different networks: {kinds}") from None
+        frozen = {name for name, parameter in backbone.named_parameters() if not parameter.requires_grad}
+        for name, parameter in self.encoder.named_parameters():
+            parameter.requires_grad_(name not in frozen)
+
+
+class SegmentationNet(Segmenter):
     """Encoder and decoder: normalised images (B, 3, H, W) of any size → logits (B, C, H, W).
 
     Args:
@@ -67,17 +129,9 @@ class SegmentationNet(nn.Module):
         padded = F.pad(images, (0, -width % _STRIDE, 0, -height % _STRIDE))
         return self.net(padded)[..., :height, :width]
 
-    @torch.inference_mode()
-    def predict(self, image: Path | str | Image | np.ndarray) -> np.ndarray:
-        """(H, W) uint8 class ids of an image: a file, a PIL image, or uint8 (H, W), (H, W, 3) or (H, W, 4).
-
-        One scale, no mirror.
-
-        Raises:
-            ValueError: not an image.
-        """
-        inputs = to_input(as_rgb(image), self.mean, self.std)[None].to(next(self.parameters()).device)
-        return self(inputs)[0].argmax(0).to(torch.uint8).cpu().numpy()
+    @property
+    def encoder(self) -> nn.Module:
+        return self.net.encoder
 
     def load_encoder(self, backbone: Backbone) -> None:
         """Copies the weights of the same network, a `TimmBackbone`, to the encoder; what it does not train stays so.
@@ -98,11 +152,6 @@ class SegmentationNet(nn.Module):
         frozen = {name for name, parameter in backbone.net.named_parameters() if not parameter.requires_grad}
         for name, parameter in self.net.encoder.model.named_parameters():
             parameter.requires_grad_(not frozen & {name, _unflattened(name)})
-
-    def head_parameters(self) -> list[nn.Parameter]:
-        """Everything but the encoder."""
-        encoder = {id(p) for p in self.net.encoder.parameters()}
-        return [p for p in self.net.parameters() if id(p) not in encoder]
 
 
 def _unflattened(name: str) -> str:

@@ -19,12 +19,12 @@ from wsss.runtime import distributed
 from wsss.runtime.labels import IGNORE
 from wsss.runtime.seeds import derive_seed
 from wsss.segmentation.load import build_segmentation
-from wsss.segmentation.network import SegmentationNet
+from wsss.segmentation.network import Segmenter
 from wsss.store.models import save_model
 from wsss.training.session import Place, make_augment, train
 
 
-def segmentation_loss(model: SegmentationNet, item: tuple[Any, Tensor], _step: int) -> dict[str, Tensor]:
+def segmentation_loss(model: Segmenter, item: tuple[Any, Tensor], _step: int) -> dict[str, Tensor]:
     """Cross-entropy over the labelled pixels; 0, not NaN, if there are none."""
     batch, labels = item
     total = F.cross_entropy(model(batch.images), labels, ignore_index=IGNORE, reduction="sum")
@@ -50,7 +50,7 @@ def train_segmentation(
         backbone.freeze(settings.training.freeze_stages)
     model = build_segmentation(settings, len(dataset.class_names), backbone)
     if settings.training.freeze_batch_norm:
-        freeze_batch_norm(model.net.encoder)
+        freeze_batch_norm(model.encoder)
     augment = make_augment(settings.training.augment, model)
     label_of = StoredLabels(labels, dataset.class_names) if labels else mask_reader
     samples = Samples(dataset.split("train"), augment, settings.rng_seed, label_of)

@@ -10,17 +10,21 @@ from wsss.refine.base import Supervises
 from wsss.runtime.devices import claim_device
 from wsss.stages.common import stage_parser, stage_session
 from wsss.stages.shards import Shard, shard_arguments, shard_of
-from wsss.store.maps import LabelWriter, open_scores
+from wsss.store.maps import LabelWriter, ScoreWriter, open_scores
 
 
-def make_affinity_labels(make: Supervises, dataset: Dataset, scores: Path, file: Path, *, shard: Shard) -> None:
-    """Writes the confident labels of `shard` to `file`."""
-    writer = LabelWriter(file, class_names=dataset.class_names, palette=dataset.palette, resume=shard.resume)
+def make_affinity_labels(
+    settings: MakeAffinityLabels, make: Supervises, dataset: Dataset, scores: Path, file: Path, *, shard: Shard
+) -> None:
+    """Writes the confident labels of `shard`, or the scores that they are made of, to `file`."""
+    about = {"class_names": dataset.class_names, "resume": shard.resume}
+    kept = getattr(settings, "scores", False)
+    writer = ScoreWriter(file, **about) if kept else LabelWriter(file, palette=dataset.palette, **about)
     with open_scores(scores, dataset.class_names) as cams, writer as out:
         for group, images in shard.images(dataset, out):
             labels = make(images, [cams[record.image_id] for record in group])
             for record, label in zip(group, labels, strict=True):
-                out.add(record.image_id, label)
+                out.add(record.image_id, *(label if kept else [label]))
 
 
 def main() -> None:
@@ -32,7 +36,7 @@ def main() -> None:
     inputs = {"data": args.data, "scores": args.scores}
     with stage_session("make_affinity_labels", args, MakeAffinityLabels, **inputs) as settings:
         make = settings.load()(settings, claim_device(args.device))
-        make_affinity_labels(make, Dataset(args.data), args.scores, args.file, shard=shard_of(args))
+        make_affinity_labels(settings, make, Dataset(args.data), args.scores, args.file, shard=shard_of(args))
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ def main() -> None:
     parser = stage_parser(__doc__)
     training_arguments(parser)
     parser.add_argument("--data", type=Path, required=True, help="folder of prepare_data")
-    parser.add_argument("--classifier", type=Path, required=True, help="model.safetensors of train_classifier")
+    parser.add_argument("--classifier", type=Path, help="model.safetensors whose backbone to start from")
     parser.add_argument("--labels", type=Path, help="train.h5 of make_affinity_labels; not with a checkpoint")
     args = parser.parse_args()
     inputs = {role: getattr(args, role) for role in ("data", "classifier", "labels")}

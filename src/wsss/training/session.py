@@ -101,7 +101,8 @@ def train(
     Raises:
         ValueError: the batch cannot be cut as the settings and the number of processes demand.
     """
-    steps = max(1, round(settings.epochs * len(samples.records) / settings.batch_size))
+    planned = max(1, round(settings.epochs * len(samples.records) / settings.batch_size))
+    steps = min(planned, settings.stop_after or planned)
     amp = resolve_amp(settings.amp, place.device)
     where = f"{place.device}, {amp}" if amp != "off" else place.device
     log.info("%d images, %d steps of %d, on %s", len(samples.records), steps, settings.batch_size, where)
@@ -115,7 +116,7 @@ def train(
         model=model,
         losses=lambda item, step: step_losses(_move(item, place.device, settings.channels_last), step),
         optimizer=build_optimizer(model, head, settings.optimizer),
-        schedule=make_schedule(settings.schedule.name, steps, **_schedule_parameters(settings.schedule)),
+        schedule=make_schedule(settings.schedule.name, planned, **_schedule_parameters(settings.schedule)),
         steps=steps,
         state=place.state,
         identity=place.identity,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +19,8 @@ from wsss.methods.afa.settings import Settings
 from wsss.methods.attention_affinity import affinity_labels, affinity_loss
 from wsss.methods.base import Method
 from wsss.methods.shared import balanced_cross_entropy, denormalise, refine_cams_with_bkg
+from wsss.refine.crf.energy import dense_energy_loss
+from wsss.runtime import distributed
 from wsss.runtime.tensors import resize
 from wsss.segmentation.segformer import SegFormerDecoder
 
@@ -42,23 +45,37 @@ class AFA(Method):
             backbone.freeze_norms()
 
     def forward(self, batch: Batch, step: int) -> dict[str, Tensor]:
-        """L_cls, L_seg and L_aff with their factors (eq. 14), scalars.
+        """L_cls, L_seg, L_aff and the energy, if it counts, with their factors (eq. 14), scalars.
 
-        During the warm-up the last two are 0, but keep every parameter in the graph, so that weight decay
+        During the warm-up all but the first are 0, but keep every parameter in the graph, so that weight decay
         and distributed training see the same parameters in every step.
         """
         features, pyramid, attention = self.backbone.with_attention(batch.images, self.settings.attention_blocks)
         classification = F.multilabel_soft_margin_loss(self._classify(features), batch.labels)
         segments, pairs = self.decoder(pyramid), self.affinity(attention)
+        terms = {"classification": classification}
         if step < self.settings.warmup_steps:
-            segmentation, affinity = 0 * segments.mean(), 0 * pairs.mean()
-        else:
-            refined, final = self.pseudo_labels(batch, propagated=step >= self.settings.refined_steps)
-            targets = affinity_labels(refined, self.backbone.stride, self.settings.radius)
-            segments = resize(segments, tuple(final.shape[-2:]), align_corners=False)
-            segmentation = self.settings.segmentation_weight * balanced_cross_entropy(segments, final)
-            affinity = self.settings.affinity_weight * affinity_loss(pairs, targets)
-        return {"classification": classification, "segmentation": segmentation, "affinity": affinity}
+            terms |= {"segmentation": 0 * segments.mean(), "affinity": 0 * pairs.mean()}
+            return terms | ({"energy": 0 * segments.mean()} if self.settings.energy_weight else {})
+        return terms | self._taught(batch, step, segments, pairs)
+
+    def _taught(self, batch: Batch, step: int, segments: Tensor, pairs: Tensor) -> dict[str, Tensor]:
+        """The terms of decoder and affinity, which learn from the CAM."""
+        chosen, propagated = self.settings, step >= self.settings.refined_steps
+        refined, final = self.pseudo_labels(batch, propagated=propagated)
+        teacher = final if propagated and chosen.refined_pairs else refined
+        targets = affinity_labels(teacher, self.backbone.stride, chosen.radius)
+        segments = resize(segments, tuple(final.shape[-2:]), align_corners=False)
+        counted = partial(distributed.counted_by, chosen.counted_images)
+        terms = {
+            "segmentation": chosen.segmentation_weight * counted(balanced_cross_entropy, segments, final),
+            "affinity": chosen.affinity_weight * counted(affinity_loss, pairs, targets),
+        }
+        if chosen.energy_weight:
+            mean, std = self.backbone.mean, self.backbone.std
+            energy = dense_energy_loss(batch.images, segments, final, batch.boxes, mean, std)
+            terms["energy"] = chosen.energy_weight * energy
+        return terms
 
     @torch.no_grad()
     def pseudo_labels(self, batch: Batch, *, propagated: bool) -> tuple[Tensor, Tensor]:

@@ -22,8 +22,17 @@ class Settings(Component, Decodes):
     radius: PositiveInt = Field(8, description="cells; pairs farther apart (Chebyshev) are not compared")
     warmup_steps: int = Field(2000, ge=0, description="steps with the classification loss alone")
     refined_steps: int = Field(6000, ge=0, description="first step whose labels are propagated by the affinity")
+    refined_pairs: bool = Field(
+        False, description="from refined_steps on, the affinity too learns from propagated labels (its COCO training)"
+    )
     segmentation_weight: Weight = Field(0.1, description="factor of L_seg (eq. 14)")
     affinity_weight: Weight = Field(0.1, description="factor of L_aff (eq. 14)")
+    energy_weight: Weight = Field(
+        0.0, description="factor of the dense energy of the segmentation; 0.01 in the training of the published 66.0"
+    )
+    counted_images: PositiveInt | None = Field(
+        None, description="images over which L_seg and L_aff count pixels and pairs; null: all of a step"
+    )
     dilations: list[PositiveInt] = Field([1, 2, 4, 8, 12, 24], min_length=1, description="of PAR, pixels at ½ size")
     iterations: PositiveInt = Field(10, description="of PAR")
 

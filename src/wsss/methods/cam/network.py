@@ -24,7 +24,10 @@ class CAM(Method):
         self.backbone, self.num_classes, self.pooling = backbone, len(class_names) - 1, settings.pooling
         self.dropout = nn.Dropout2d(settings.dropout)
         self.classifier = nn.Conv2d(backbone.channels, self.num_classes, 1, bias=False)
-        nn.init.kaiming_normal_(self.classifier.weight, nonlinearity="linear")
+        if settings.init == "xavier":
+            nn.init.xavier_uniform_(self.classifier.weight)
+        else:
+            nn.init.kaiming_normal_(self.classifier.weight, nonlinearity="linear")
 
     def forward(self, batch: Batch, step: int) -> dict[str, Tensor]:
         return {"cls": F.multilabel_soft_margin_loss(self.logits(batch.images), batch.labels)}

@@ -17,4 +17,5 @@ class Settings(Component):
     pooling: Literal["average", "max", "top_quarter"] = Field(
         "average", description="over positions; top_quarter averages the highest 25 % and learns from scratch"
     )
+    init: Literal["kaiming", "xavier"] = Field("kaiming", description="of the 1×1 convolution; PSA: xavier")
     dropout: Fraction = Field(0.0, description="of whole feature channels, before the classifier")

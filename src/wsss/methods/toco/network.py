@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -28,10 +28,12 @@ from wsss.methods.toco.views import (
     second_view,
 )
 from wsss.refine.crf.energy import dense_energy_loss
+from wsss.runtime import distributed
 from wsss.runtime.tensors import resize
 from wsss.segmentation.largefov import LargeFOV
 
 WEIGHTS = {"cls": 1.0, "cls_aux": 1.0, "ptc": 0.2, "ctc": 0.5, "seg": 0.1, "energy": 0.05}
+STARTS = {"cls": 0, "cls_aux": 0, "ptc": 0, "ctc": 0, "seg": 2000, "energy": 2000}
 NEGATIVE_RATIO = 0.2
 
 
@@ -44,7 +46,7 @@ class ToCo(Method):
     def __init__(self, backbone: ViTBackbone, class_names: Sequence[str], settings: Settings) -> None:
         super().__init__()
         self.settings, self.backbone, self.num_classes = settings, backbone, len(class_names) - 1
-        self.weights = WEIGHTS | (settings.weights or {})
+        self.weights, self.starts = WEIGHTS | (settings.weights or {}), STARTS | settings.starts
         backbone.net.pos_embed.requires_grad_(not settings.freeze_positions)
         width = backbone.channels
         self.classifier = nn.Conv2d(width, self.num_classes, 1, bias=False)
@@ -54,22 +56,31 @@ class ToCo(Method):
         self.teacher = copy.deepcopy(self.student).requires_grad_(False)
 
     def forward(self, batch: Batch, step: int) -> dict[str, Tensor]:
-        """Also updates the teacher head. `batch.extra["view2"]`, if present, is the second global view."""
+        """Also updates the teacher head. A term that has not started is 0, but in the graph: every step of a
+        distributed run reaches the same parameters.
+
+        `batch.extra`: `view2` is the second global view, `local` what the local crops are cut from; without them they
+        are a distortion of the images and the images.
+        """
         images, labels = batch.images, batch.labels
         tokens = self.tokens(images)
         cams, aux_cams = self.cams(images)
+        pairs = token_pairs(self._token_labels(aux_cams, batch, tokens.grid))
         losses = {
             "cls": F.multilabel_soft_margin_loss(_classify(self.classifier, tokens.final_map), labels),
             "cls_aux": F.multilabel_soft_margin_loss(self.aux_logits(tokens), labels),
-            "ptc": ptc_loss(tokens.final_map, token_pairs(self._token_labels(aux_cams, batch, tokens.grid))),
+            "ptc": self._counted(ptc_loss, tokens.final_map, pairs),
             "ctc": self._class_token_contrast(batch, tokens.class_token, aux_cams),
         }
         logits = self.decoder(tokens.final_map)
-        if step >= self.settings.segment_start:
-            losses |= self._segmentation(batch, logits, cams)
-        else:  # zero, but in the graph: every step of a distributed run reaches the same parameters
-            losses |= {"seg": 0 * logits.sum(), "energy": 0 * logits.sum()}
-        return {name: self.weights[name] * loss for name, loss in losses.items()}
+        if step >= min(self.starts["seg"], self.starts["energy"]):
+            losses |= self._segmentation(batch, logits, aux_cams if step < self.settings.aux_labels_until else cams)
+        else:
+            losses |= {"seg": logits.sum(), "energy": logits.sum()}
+        return {name: (self.weights[name] if step >= self.starts[name] else 0) * loss for name, loss in losses.items()}
+
+    def _counted(self, loss: Callable[..., Tensor], *batch: Tensor) -> Tensor:
+        return distributed.counted_by(self.settings.counted_images, loss, *batch)
 
     @torch.no_grad()
     def cams(self, images: Tensor) -> tuple[Tensor, Tensor]:
@@ -149,7 +160,7 @@ class ToCo(Method):
         regions = confidence_regions(aux_cams, batch.labels, self.settings.low_threshold, self.settings.high_threshold)
         candidates = crop_candidates(regions, self.settings.crop_size, self.settings.local_crops)
         corners = corners_of(candidates, draw_ranks(candidates, self.settings.local_crops))
-        crops = cut(batch.images, corners, self.settings.crop_size)  # (n, B, 3, s, s)
+        crops = cut(batch.extra.get("local", batch.images), corners, self.settings.crop_size)  # (n, B, 3, s, s)
         view = batch.extra.get("view2")
         view = second_view(batch.images, self.backbone.mean, self.backbone.std) if view is None else view
         global_tokens = torch.stack([class_token, self.backbone.tokens(view).class_token])
@@ -182,7 +193,7 @@ class ToCo(Method):
             sigma_xy=chosen.energy_sigma_xy,
             kernel=chosen.energy_kernel,
         )
-        return {"seg": balanced_cross_entropy(logits, labels), "energy": energy}
+        return {"seg": self._counted(balanced_cross_entropy, logits, labels), "energy": energy}
 
 
 class ProjectionHead(nn.Module):

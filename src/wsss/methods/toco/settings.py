@@ -8,6 +8,8 @@ from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from wsss.config.common import Component, Decodes, Fraction, Scales, Weight
 
+Term = Literal["cls", "cls_aux", "ptc", "ctc", "seg", "energy"]
+
 
 class Settings(Component, Decodes):
     """ToCo (Ru 2023): token contrast and a decoder, in one training; a timm ViT."""
@@ -25,12 +27,20 @@ class Settings(Component, Decodes):
     projection: Annotated[list[PositiveInt], Field(min_length=3, max_length=3)] = Field(
         [2048, 256, 1024], description="hidden, bottleneck and output width of the projection heads"
     )
-    segment_start: int = Field(2000, ge=0, description="first step with the decoder's losses")
+    starts: dict[Term, Annotated[int, Field(ge=0)]] = Field(
+        {}, description="first step of a loss term; those not named: seg and energy 2000, the others 0"
+    )
+    aux_labels_until: int = Field(
+        0, ge=0, description="before this step the decoder's labels come from the auxiliary CAM (its COCO training)"
+    )
+    counted_images: PositiveInt | None = Field(
+        None, description="images over which ptc and seg count pairs and pixels; null: all of a step"
+    )
     freeze_positions: bool = Field(True, description="position embedding as it is (published); false from scratch")
     energy_sigma_rgb: PositiveFloat = Field(15.0, description="energy loss: grey values of 0..255")
     energy_sigma_xy: PositiveFloat = Field(100.0, description="energy loss: pixels")
     energy_kernel: Literal["lattice", "exact"] = Field("lattice", description="energy loss: exact is slow, a reference")
-    weights: dict[Literal["cls", "cls_aux", "ptc", "ctc", "seg", "energy"], Weight] | None = Field(
+    weights: dict[Term, Weight] | None = Field(
         None, description="factors of the loss terms; null: 1, 1, 0.2, 0.5, 0.1, 0.05 (§4.1)"
     )
 

@@ -8,7 +8,7 @@ from pydantic import Field, PositiveFloat, PositiveInt
 
 from wsss.config.common import Component, in_words
 from wsss.config.outside import OutsideFile
-from wsss.config.sections import CRF
+from wsss.config.sections import CRF, Backbone
 from wsss.config.sections import Training as TrainingSection
 
 
@@ -44,6 +44,9 @@ class Training(Component):
         [64, 128, 256], description="features taken from each of the last stages; three in the paper"
     )
     checkpoint: OutsideFile | None = Field(None, description="published AffinityNet of PSA or SEAM, used as it is")
+    backbone: Backbone | None = Field(
+        None, description="trunk with weights of its own (as published); null: the trained classifier's"
+    )
     training: TrainingSection = TrainingSection()
     rng_seed: int = Field(0, ge=0, description="of weights, batches and augmentation; by default the run's")
 
@@ -59,6 +62,11 @@ class Labels(Component):
     low_alpha: PositiveFloat = Field(4, description="background (1 − max CAM)^α, generous to foreground-free")
     high_alpha: PositiveFloat = Field(24, description="background (1 − max CAM)^α, strict")
     crf: CRF = CRF()
+    scores: bool = Field(
+        False,
+        description="keep both CRFs' scores, which training averages over its cells before they become labels (as "
+        "published), instead of labels of pixels; training then resizes nothing",
+    )
 
     def words(self) -> str:
         return "confident foreground and background, the rest ignored"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,9 +14,12 @@ from torch import Tensor, nn
 from wsss.backbones.base import Backbone
 from wsss.backbones.build import freeze
 from wsss.data.dataset import Record
+from wsss.data.loading import StoredLabels
+from wsss.refine.affinitynet.labels import StoredScores, pooled_scores
 from wsss.refine.affinitynet.network import AffinityNet, affinity_labels, affinity_loss
 from wsss.refine.affinitynet.settings import Training
-from wsss.refine.base import Terms
+from wsss.refine.base import LabelOf, Reduce, Terms
+from wsss.store.maps import ScoreStore, open_any
 from wsss.training.session import Place
 
 
@@ -22,7 +27,20 @@ class AffinityNetTraining:
     """Builds the network and computes its three terms over the pairs of a batch."""
 
     def __init__(self, settings: Training) -> None:
-        self.settings = settings
+        self.settings, self.pooled = settings, False
+
+    def labels(self, path: Path, class_names: Sequence[str]) -> tuple[LabelOf, Reduce]:
+        """Labels of pixels are pooled in the batch, scores of a crop before they become labels."""
+        self.pooled = isinstance(open_any(path, class_names), ScoreStore)
+        if not self.pooled:
+            return StoredLabels(path, class_names), None
+        augment = self.settings.training.augment
+        if augment.longest_edge or augment.scale:
+            raise ValueError(
+                "train_affinity.training.augment resizes, and make_affinity_labels.scores keeps scores of pixels; set "
+                "longest_edge and scale to null, or scores to false"
+            )
+        return StoredScores(path, class_names), partial(pooled_scores, stride=self.settings.stride)
 
     def build(self, backbone: Backbone) -> AffinityNet:
         return AffinityNet(backbone, self.settings.stride, self.settings.radius, self.settings.channels)
@@ -33,7 +51,8 @@ class AffinityNetTraining:
 
     def terms(self, model: AffinityNet, item: tuple[Any, Tensor], _step: int) -> Terms:
         batch, labels = item
-        pairs = affinity_labels(pool_labels(labels, model.stride), model.offsets, self.settings.inner_pairs)
+        cells = labels if self.pooled else pool_labels(labels, model.stride)
+        pairs = affinity_labels(cells, model.offsets, self.settings.inner_pairs)
         losses = affinity_loss(model(batch.images), pairs)
         return {
             "background": losses.background / 4,

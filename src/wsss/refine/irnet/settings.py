@@ -8,7 +8,7 @@ from pydantic import Field, PositiveFloat, PositiveInt
 
 from wsss.config.common import Component, Fraction, in_words
 from wsss.config.outside import OutsideFile
-from wsss.config.sections import CRF
+from wsss.config.sections import CRF, Backbone
 from wsss.config.sections import Training as TrainingSection
 
 
@@ -31,7 +31,7 @@ class Settings(Component):
 
 
 class Training(Component):
-    """Class boundaries and displacements to object centres (Ahn 2019), on the classifier's frozen backbone.
+    """Class boundaries and displacements to object centres (Ahn 2019), on a frozen backbone.
 
     The boundary branch trains with lr, the displacement branch with head_lr_multiplier × lr.
     """
@@ -42,6 +42,12 @@ class Training(Component):
     radius: Annotated[int, Field(ge=2)] = Field(10, description="cells; pairs closer than this are compared")
     inner_pairs: bool = Field(False, description="train on cells that have all neighbours in the crop only, as IRN ran")
     checkpoint: OutsideFile | None = Field(None, description="published boundary network of IRN, used as it is")
+    displacement_over: Literal["train", "measured"] = Field(
+        "train", description="training images whose mean displacement inference subtracts; measured: those with masks"
+    )
+    backbone: Backbone | None = Field(
+        None, description="trunk with weights of its own (as published); null: the trained classifier's"
+    )
     training: TrainingSection = TrainingSection()
     rng_seed: int = Field(0, ge=0, description="of weights, batches and augmentation; by default the run's")
 

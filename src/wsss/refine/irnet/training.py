@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,8 +14,9 @@ from torch import Tensor, nn
 from wsss.backbones.base import Backbone
 from wsss.data.augment import to_input
 from wsss.data.dataset import Record, read_image
+from wsss.data.loading import StoredLabels
 from wsss.refine.affinitynet.network import affinity_labels
-from wsss.refine.base import Terms
+from wsss.refine.base import LabelOf, Reduce, Terms
 from wsss.refine.irnet.network import IRNet, irnet_loss
 from wsss.refine.irnet.paths import path_offsets
 from wsss.refine.irnet.settings import Training
@@ -28,6 +30,9 @@ class IRNetTraining:
 
     def __init__(self, settings: Training) -> None:
         self.settings = settings
+
+    def labels(self, path: Path, class_names: Sequence[str]) -> tuple[LabelOf, Reduce]:
+        return StoredLabels(path, class_names), None
 
     def build(self, backbone: Backbone) -> IRNet:
         return IRNet(backbone, self.settings.stride, self.settings.training.augment.crop)
@@ -50,6 +55,9 @@ class IRNetTraining:
 
     def finish(self, model: IRNet, records: Sequence[Record], place: Place) -> None:
         """Gives `model` its mean displacement over the training images, which inference subtracts."""
+        measured = [record for record in records if record.measured]
+        if self.settings.displacement_over == "measured" and measured:
+            records = measured
         progress = Progress(len(records), "images")
         training = self.settings.training
         batches = corner_crops(records, model.backbone, training.augment.crop, training.batch_size)

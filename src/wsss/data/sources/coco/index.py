@@ -9,6 +9,7 @@ box alone has no mask, as the mask would show background there; of a part withou
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -31,6 +32,7 @@ from wsss.data.sources.coco.instances import (
     read_instances,
 )
 from wsss.data.sources.coco.settings import Settings
+from wsss.data.text import read_text
 from wsss.runtime.files import write_atomically
 from wsss.runtime.labels import IGNORE
 from wsss.runtime.progress import counter
@@ -50,11 +52,14 @@ def coco_index(
     val_part: str,
     measured: int | None,
     out: Path,
+    unlabelled: str = "keep",
+    val_list: Path | None = None,
     done: Callable[[int, int], None] = lambda done, total: None,
     preflight: Preflight | None = None,
 ) -> tuple[list[str], np.ndarray, list[dict[str, str]]]:
     """Class names, palette and rows of index.csv; masks go to `out/masks/{part}`.
 
+    unlabelled: whether images without objects are kept. val_list: names of the validation images to use; None: all.
     measured: how many training images measure the seeds, evenly spaced; None: all.
     preflight: checks every image; None: one that stops at any problem.
 
@@ -67,6 +72,13 @@ def coco_index(
     if train.categories != val.categories:
         raise ValueError(f"{root}/annotations: the categories of {train_part} and {val_part} differ")
     checked_classes(files[train_part], list(train.categories.values()))
+    if unlabelled == "drop":
+        train, val = (_kept(part, lambda i, part=part: bool(part.annotations.get(i))) for part in (train, val))
+    if val_list is not None:
+        names = {PurePath(line).stem for _, line in read_text(val_list).lines()}
+        val = _kept(val, lambda i: PurePath(val.images[i]["file_name"]).stem in names)
+        if lost := names - {PurePath(image["file_name"]).stem for image in val.images.values()}:
+            raise ValueError(f"{val_list}: {len(lost)} image(s) are not in {files[val_part]}, e.g. {min(lost)}")
     class_of = {category: i for i, category in enumerate(train.categories, start=1)}
     entries = {
         "train": _entries(root / train_part, train_part, train, preflight),
@@ -86,6 +98,10 @@ def coco_index(
             rows.append(row | {"labels": _labels(instances, i), "measured": str(int(i in measures))})
             done(len(rows), total)
     return ["background", *train.categories.values()], voc_palette(), rows
+
+
+def _kept(instances: Instances, wanted: Callable[[Any], bool]) -> Instances:
+    return replace(instances, images={i: image for i, image in instances.images.items() if wanted(i)})
 
 
 def _evenly(ids: list[Any], count: int) -> list[Any]:

@@ -30,12 +30,20 @@ class Settings(FileSource):
         ),
         "https://cocodataset.org/#termsofuse",
     )
-    places = frozenset({"root"})
+    places = frozenset({"root", "val_list"})
     masks_from = "outlines in the annotations"
     dataset: Literal["coco"]
     root: Path = Field(Path("data/coco"), description="folder that holds annotations/, train2014/ and val2014/")
     train_part: str = Field("train2014", description="folder of training images, and suffix of their instances JSON")
     val_part: str = Field("val2014", description="folder of validation images, and suffix of their instances JSON")
+    unlabelled: Literal["keep", "drop"] = Field(
+        "keep",
+        description="images without any object; drop: 82 081 of 82 783 for training are left, 40 137 for validation",
+    )
+    val_list: Path | None = Field(
+        None,
+        description="text file of the validation images to use, one name a line; null: all",
+    )
     measured: PositiveInt | None = Field(
         2000, description="training images, evenly spaced, whose masks measure the seeds; null: all"
     )
@@ -48,10 +56,13 @@ class Settings(FileSource):
 
     def missing(self) -> str | None:
         if (self.root / "annotations").is_dir():
-            return None
+            lost = self.val_list is not None and not self.val_list.is_file()
+            return f"val_list: no file '{self.val_list}'" if lost else None
         return f"root: no folder annotations in '{self.root}'; unpack COCO 2014 there (docs/datasets.md)"
 
     def content(self) -> Iterator[tuple[str, Path]]:
+        if self.val_list is not None:
+            yield "lists/val", self.val_list
         for role, part in (("train", self.train_part), ("val", self.val_part)):
             yield f"annotations/{role}", self.root / "annotations" / f"instances_{part}.json"
             yield from files_below(self.root / part, role)

@@ -1,0 +1,64 @@
+"""Decoders on one dilated feature map: DeepLab's first two (Chen et al. 2015, 2018)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+
+class LargeFOV1(nn.Sequential):
+    """3×3 dilated, 1×1, each with BatchNorm and ReLU, dropout, 1×1: DeepLab v1 on ResNet-38, as SEAM retrained it.
+
+    (B, channels, h, w) → logits (B, num_classes, h, w).
+
+    Args:
+        batch_norm_momentum: share of a batch in BatchNorm's statistics.
+        train_norms: whether BatchNorm's scales and shifts are trained; SEAM's were in no parameter group.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        num_classes: int,
+        *,
+        width: int = 512,
+        dilation: int = 12,
+        dropout: float = 0.5,
+        batch_norm_momentum: float = 0.1,
+        train_norms: bool = True,
+    ) -> None:
+        super().__init__(
+            nn.Conv2d(channels, width, 3, padding=dilation, dilation=dilation, bias=False),
+            nn.BatchNorm2d(width, momentum=batch_norm_momentum).requires_grad_(train_norms),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(width, width, 1, bias=False),
+            nn.BatchNorm2d(width, momentum=batch_norm_momentum).requires_grad_(train_norms),
+            nn.ReLU(inplace=True),
+            nn.Dropout(dropout),
+            nn.Conv2d(width, num_classes, 1),
+        )
+
+
+class ASPP2(nn.Module):
+    """The sum of 3×3 convolutions of several dilations, each straight to the classes: DeepLab v2 (§3.2 there).
+
+    (B, channels, h, w) → logits (B, num_classes, h, w).
+    """
+
+    def __init__(self, channels: int, num_classes: int, *, rates: Sequence[int] = (6, 12, 18, 24)) -> None:
+        super().__init__()
+        self.branches = nn.ModuleList(
+            nn.Conv2d(channels, num_classes, 3, padding=rate, dilation=rate) for rate in rates
+        )
+        for branch in self.branches:
+            nn.init.normal_(branch.weight, std=0.01)
+            nn.init.zeros_(branch.bias)
+
+    def forward(self, features: Tensor) -> Tensor:
+        return torch.stack([branch(features) for branch in self.branches]).sum(0)
+
+
+DECODERS: dict[str, type[nn.Module]] = {"LargeFOV": LargeFOV1, "DeepLabV2": ASPP2}
+"""By the name of the architecture."""

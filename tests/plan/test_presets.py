@@ -1,0 +1,88 @@
+"""Every preset plans, and its networks can be built: on the meta device, without weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from wsss.backbones.build import build_backbone
+from wsss.config.loading import load_run
+from wsss.config.run import Run
+from wsss.config.sections import Backbone
+from wsss.methods.load import build_method
+from wsss.plan.run import plan_run
+from wsss.segmentation.load import build_segmentation
+
+PRESETS = Path(__file__).parents[2] / "workflow" / "presets"
+BUILT = ["seam", "psa", "irn", "afa", "toco", "toco-dagger", "acr"]
+SAME_NETWORKS = {"afa-coco": "afa", "toco-coco": "toco", "toco-dagger-coco": "toco-dagger", "acr-coco": "acr"}
+SYSTEMS = [*BUILT, *SAME_NETWORKS]
+LAYERS = {
+    "affinitynet": ["seam", "affinitynet"],
+    "irnet": ["seam", "irnet"],
+    "deeplab": ["irn", "deeplab"],
+    "par": ["seam", "par"],
+    "propagation": ["photos", "propagation"],
+    "clip-es-coco": ["clip-es", "clip-es-coco"],
+}
+"""Presets that stand over another one."""
+CLASSES = ["background", *"abcd"]
+
+
+def load(preset: str) -> Run:
+    """A preset alone or, if it is a layer, over one that it is for; some name no data set."""
+    layers = LAYERS.get(preset, ["shapes", preset] if preset.startswith("shapes-") else [preset])
+    run: dict[str, Any] = {"preset": layers}
+    if "photos" in layers:
+        run["prepare_data"] = {"dataset": "folder", "images": "photos", "labels": "labels.csv"}
+    elif not {*SYSTEMS, "shapes"} & set(layers):
+        run["prepare_data"] = {"dataset": "voc"}
+    return load_run("r", {"r": run}, PRESETS)
+
+
+def offline(settings: Backbone) -> Backbone:
+    """The same network, random."""
+    return settings.model_copy(update={"pretrained": False, "checkpoint": None})
+
+
+@pytest.mark.parametrize("preset", sorted(path.stem for path in PRESETS.glob("*.yaml")))
+def test_a_preset_plans(preset, monkeypatch):
+    run = load(preset)
+    monkeypatch.setattr("wsss.plan.steps.digest", lambda *_: "0")
+    stages = [step.stage for step in plan_run("r", run).steps]
+    assert stages[0] == "prepare_data" and stages[-1] == "evaluate"
+    assert run.published.keys() <= {"voc", "coco"}
+
+
+@pytest.mark.parametrize("preset", BUILT)
+def test_a_systems_networks_are_built(preset):
+    run = load(preset)
+    classifier = run.train_classifier.model_copy(update={"backbone": offline(run.train_classifier.backbone)})
+    with torch.device("meta"):
+        method = build_method(classifier, CLASSES, weights=False)
+        assert method.num_classes == len(CLASSES) - 1
+        if run.train_affinity is not None:
+            assert run.train_affinity.backbone is not None, "published systems start affinities from ImageNet"
+            training = run.train_affinity.load()(run.train_affinity)
+            assert list(training.build(build_backbone(offline(run.train_affinity.backbone))).parameters())
+        if run.train_segmentation is not None:
+            net = build_segmentation(run.train_segmentation, len(CLASSES))
+            head = {id(p) for p in net.head_parameters()}
+            assert head and len(head) < len(list(net.parameters()))
+
+
+@pytest.mark.parametrize(("preset", "other"), SAME_NETWORKS.items())
+def test_networks_on_coco_are_those_on_voc(preset, other):
+    sections = [load(name).train_classifier for name in (preset, other)]
+    assert sections[0].backbone == sections[1].backbone and sections[0].method.name == sections[1].method.name
+
+
+@pytest.mark.parametrize("preset", SYSTEMS)
+def test_a_system_needs_nothing_beside_it(preset):
+    run = load(preset)
+    assert run.prepare_data.dataset == ("coco" if preset.endswith("coco") else "voc")
+    assert run.train_classifier.backbone.pretrained or run.train_classifier.backbone.checkpoint
+    assert run.published.get(run.prepare_data.dataset) or preset == "acr-coco"
