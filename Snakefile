@@ -1,12 +1,16 @@
 """Image-level labels to masks: `snakemake --cores 8 results/{run}/miou.csv` for a run of config.yaml."""
 
 import sys
-from pathlib import Path
 
 from snakemake.settings.enums import RerunTrigger
 from snakemake.utils import min_version
 
-from wsss.config.loading import ConfigError, compared_runs, load_execution
+from wsss.config.loading import (
+    WORKFLOW,
+    ConfigError,
+    compared_runs,
+    load_execution,
+)
 from wsss.plan.checks import Check
 from wsss.plan.outline import outline
 from wsss.plan.products import (
@@ -28,10 +32,9 @@ configfile: "config.yaml"
 
 
 try:
-    PRESETS = Path(workflow.basedir) / "workflow" / "presets"
     EXECUTION = load_execution(config)
-    PLANS = plan_runs(config, PRESETS)
-    TABLES = plan_tables(config, PRESETS)
+    PLANS = plan_runs(config)
+    TABLES = plan_tables(config)
 except ConfigError as error:
     sys.exit(str(error))
 STEPS = StepIndex(PLANS, TABLES)
@@ -44,21 +47,21 @@ if workflow.dag_settings is not None:
     )
 
 
-include: "workflow/rules/common.smk"
-include: "workflow/rules/check_run.smk"
-include: "workflow/rules/prepare_data.smk"
-include: "workflow/rules/compute_features.smk"
-include: "workflow/rules/train_classifier.smk"
-include: "workflow/rules/infer_cam.smk"
-include: "workflow/rules/choose_threshold.smk"
-include: "workflow/rules/make_affinity_labels.smk"
-include: "workflow/rules/train_affinity.smk"
-include: "workflow/rules/refine_cam.smk"
-include: "workflow/rules/make_pseudo_labels.smk"
-include: "workflow/rules/train_segmentation.smk"
-include: "workflow/rules/segment.smk"
-include: "workflow/rules/quality.smk"
-include: "workflow/rules/evaluate.smk"
-include: "workflow/rules/report.smk"
-include: "workflow/rules/affinity_map.smk"
-include: "workflow/rules/tables.smk"
+include: f"{WORKFLOW}/rules/common.smk"
+include: f"{WORKFLOW}/rules/check_run.smk"
+include: f"{WORKFLOW}/rules/prepare_data.smk"
+include: f"{WORKFLOW}/rules/compute_features.smk"
+include: f"{WORKFLOW}/rules/train_classifier.smk"
+include: f"{WORKFLOW}/rules/infer_cam.smk"
+include: f"{WORKFLOW}/rules/choose_threshold.smk"
+include: f"{WORKFLOW}/rules/make_affinity_labels.smk"
+include: f"{WORKFLOW}/rules/train_affinity.smk"
+include: f"{WORKFLOW}/rules/refine_cam.smk"
+include: f"{WORKFLOW}/rules/make_pseudo_labels.smk"
+include: f"{WORKFLOW}/rules/train_segmentation.smk"
+include: f"{WORKFLOW}/rules/segment.smk"
+include: f"{WORKFLOW}/rules/quality.smk"
+include: f"{WORKFLOW}/rules/evaluate.smk"
+include: f"{WORKFLOW}/rules/report.smk"
+include: f"{WORKFLOW}/rules/affinity_map.smk"
+include: f"{WORKFLOW}/rules/tables.smk"

@@ -9,7 +9,7 @@ import pytest
 import yaml
 from PIL import Image
 
-from wsss.config.loading import PRESETS, load_run
+from wsss.config.loading import load_run
 from wsss.plan.run import missing_inputs, plan_runs
 
 
@@ -43,12 +43,11 @@ def test_it_looks_reports_and_writes_a_config_that_is_valid(own, monkeypatch):
         "snakemake --cores all --configfile photos.yaml -- results/photos/miou.csv",
     ):
         assert text in done.stdout
-    presets = PRESETS.resolve()
     monkeypatch.chdir(own)
     config = yaml.safe_load((own / "photos.yaml").read_text())
-    run = load_run("photos", config["runs"], presets)
+    run = load_run("photos", config["runs"])
     assert run.choose_threshold.policy == "auto" and run.prepare_data.dataset == "folder"
-    assert missing_inputs(plan_runs(config, presets)["photos"]) is None
+    assert missing_inputs(plan_runs(config)["photos"]) is None
     assert "photos.yaml exists; choose another --name" in init(own).stderr
     assert init(own, "--force").returncode == 0
 
@@ -77,12 +76,11 @@ def test_the_recipe_is_fitted_to_number_and_size_of_the_images(own):
 
 def test_other_images_are_other_data(own, monkeypatch):
     init(own)
-    presets = PRESETS.resolve()
     monkeypatch.chdir(own)
     config = yaml.safe_load((own / "photos.yaml").read_text())
 
     def key():
-        return plan_runs(config, presets)["photos"].steps[0].key
+        return plan_runs(config)["photos"].steps[0].key
 
     first = key()
     assert first == key()
@@ -101,13 +99,12 @@ def test_other_images_are_other_data(own, monkeypatch):
 )
 def test_what_a_run_lacks_is_one_line(own, monkeypatch, change, message):
     init(own)
-    presets = PRESETS.resolve()
     monkeypatch.chdir(own)
     config = yaml.safe_load((own / "photos.yaml").read_text())
     for section, values in change.items():
         run = config["runs"]["photos"]
         run[section] = run[section] | values if isinstance(values, dict) else values
-    line = missing_inputs(plan_runs(config, presets)["photos"])
+    line = missing_inputs(plan_runs(config)["photos"])
     assert message in line and "\n" not in line
 
 

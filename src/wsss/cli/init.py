@@ -6,9 +6,11 @@ python -m wsss.cli.init path/to/images --labels labels.csv
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -19,7 +21,7 @@ import yaml
 from wsss.cli.errors import plain_ending
 from wsss.config.loading import PRESETS, load_run, merge
 from wsss.config.run import Run
-from wsss.data.checks import Preflight
+from wsss.data.checks import Preflight, Problem
 from wsss.data.dataset import image_size
 from wsss.data.sources.folder.index import Survey, entries_of, survey
 from wsss.data.sources.folder.settings import Settings as FolderSettings
@@ -32,8 +34,8 @@ TOGETHER = 0.9
 """Share of both classes' images at which two classes are hardly told apart."""
 SHOWN = 20
 """Problems, classes and pairs that are printed."""
-PHOTOS = "photos"
-"""The preset that is fitted to the images; others are taken as they are."""
+PRESET = "photos"
+"""The preset of `wsss init` and `wsss run`, fitted to the images; others are taken as they are."""
 MADE_ON_IMAGES, MADE_ON_EDGE = 700, 320
 """Number of images and their longest edge in pixels, on which that preset was made."""
 VAL_WITHOUT_MASKS = 0.1
@@ -182,18 +184,93 @@ def look(images: Path, labels: Path, masks: Path | None) -> tuple[Survey, np.nda
     return seen, sizes, preflight
 
 
-def main() -> None:
-    """Command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+@dataclass(frozen=True)
+class Request:
+    """What a person asks for. options: KEY=VALUE of how the weights want their network built."""
+
+    images: Path
+    labels: Path
+    masks: Path | None
+    name: str
+    preset: list[str]
+    weights: Path | None
+    options: list[str]
+
+    def absolute(self) -> Request:
+        """The same from any working directory."""
+        places = {key: getattr(self, key) for key in ("images", "labels", "masks", "weights")}
+        return replace(self, **{key: Path(os.path.abspath(p)) for key, p in places.items() if p is not None})  # noqa: PTH100
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What a request comes to: images that are there, their sizes (N, 2), problems that stop a run, a configuration."""
+
+    seen: Survey
+    sizes: np.ndarray
+    problems: list[Problem]
+    notes: list[str]
+    config: dict[str, Any]
+    max_edge: int
+
+    @property
+    def summary(self) -> Iterator[str]:
+        """Images and classes in a line, and a line on each thing to know."""
+        counts = self.seen.labels(self.seen.table.classes).sum(0).tolist()
+        named = sorted(zip(self.seen.table.classes, counts, strict=True), key=lambda pair: -pair[1])
+        shown = ", ".join(f"{name} {count}" for name, count in named[:6])
+        more = f" and {len(named) - 6} more" if len(named) > 6 else ""
+        yield f"{len(self.seen.found)} images of {len(named)} classes: {shown}{more}"
+        yield from (f"note: {line}" for line in self.notes)
+
+
+def prepare(request: Request) -> Prepared:
+    """Looks at the data and makes the configuration.
+
+    Raises:
+        ValueError: the folder, the CSV or an option cannot be used.
+    """
+    name, preset = request.name, request.preset
+    if not re.fullmatch(r"[\w.+-]+", name):
+        raise ValueError(f"--name '{name}'; accepted: letters, digits and . _ + -")
+    backbone = backbone_settings(request.weights, request.options)
+    recipe = yaml.safe_load((PRESETS / f"{PRESET}.yaml").read_text()) if preset == [PRESET] else {}
+    max_edge = recipe.get("prepare_data", {}).get("max_edge", FolderSettings.model_fields["max_edge"].default)
+    seen, sizes, preflight = look(request.images, request.labels, request.masks)
+    classes = seen.table.classes
+    config = make_config(name, request.images, request.labels, request.masks, classes, preset, backbone)
+    if not preflight.problems:
+        if recipe:
+            config["runs"][name] = merge(config["runs"][name], fitted(recipe, sizes))
+        load_run(name, config["runs"])
+    notes = [*remarks(seen), *_odd(seen, preflight)]
+    return Prepared(seen, sizes, preflight.problems, notes, config, max_edge)
+
+
+def write_config(target: Path, name: str, config: dict[str, Any]) -> None:
+    """Writes the configuration as YAML."""
+    write_atomically(target, f"# Every setting: wsss describe\n{_yaml(name, config)}")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What both `wsss init` and `wsss run` ask for."""
     parser.add_argument("images", type=Path, help="folder of images, with its subfolders")
     parser.add_argument("--labels", type=Path, required=True, help="CSV: image,labels or a 0/1 column a class")
     parser.add_argument("--masks", type=Path, help="folder of masks of some images; used only to measure")
-    parser.add_argument("--name", default="photos", help="name of the run (default: photos)")
-    parser.add_argument("--preset", nargs="+", default=["photos"], help="recipes of workflow/presets (default: photos)")
+    parser.add_argument(
+        "--preset", nargs="+", default=[PRESET], help=f"recipes of workflow/presets (default: {PRESET})"
+    )
     parser.add_argument("--weights", type=Path, help="local ImageNet weights of the preset's network: no download")
     parser.add_argument(
         "--network-options", nargs="+", default=[], metavar="KEY=VALUE", help="how the weights want the network built"
     )
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add_arguments(parser)
+    parser.add_argument("--name", default="photos", help="name of the run (default: photos)")
     parser.add_argument("--config", type=Path, help="file to write (default: NAME.yaml)")
     parser.add_argument("--force", action="store_true", help="replace the file")
     args = parser.parse_args()
@@ -210,30 +287,21 @@ def init(args: argparse.Namespace) -> int:
     target = args.config or Path(f"{args.name}.yaml")
     if target.exists() and not args.force:
         raise ValueError(f"{target} exists; choose another --name or --config, or --force")
-    if not re.fullmatch(r"[\w.+-]+", args.name):
-        raise ValueError(f"--name '{args.name}'; accepted: letters, digits and . _ + -")
-    backbone = backbone_settings(args.weights, args.network_options)
-    presets = PRESETS if PRESETS.is_dir() else Path(__file__).parents[3] / PRESETS
-    recipe = yaml.safe_load((presets / f"{PHOTOS}.yaml").read_text()) if args.preset == [PHOTOS] else {}
-    max_edge = recipe.get("prepare_data", {}).get("max_edge", FolderSettings.model_fields["max_edge"].default)
-    seen, sizes, preflight = look(args.images, args.labels, args.masks)
-    problems = preflight.problems
     if target.suffix.lower() not in (".yaml", ".yml"):
         raise ValueError(f"--config {target}: accepted is the name of a .yaml file")
     refuse_sources([target], [args.labels, *filter(None, [args.weights])])
-    if seen.found:
-        print("\n".join(describe(seen, sizes, max_edge)))
-        print("\n".join(f"note: {line}" for line in [*remarks(seen), *_odd(seen, preflight)]))
-    for problem in problems[:SHOWN]:
+    found = prepare(
+        Request(args.images, args.labels, args.masks, args.name, args.preset, args.weights, args.network_options)
+    )
+    if found.seen.found:
+        print("\n".join(describe(found.seen, found.sizes, found.max_edge)))
+        print("\n".join(f"note: {line}" for line in found.notes))
+    for problem in found.problems[:SHOWN]:
         print(f"problem: {problem}", file=sys.stderr)
-    if problems:
-        print(f"{len(problems)} problem(s) to mend first; nothing is written", file=sys.stderr)
+    if found.problems:
+        print(f"{len(found.problems)} problem(s) to mend first; nothing is written", file=sys.stderr)
         return 2
-    config = make_config(args.name, args.images, args.labels, args.masks, seen.table.classes, args.preset, backbone)
-    if recipe:
-        config["runs"][args.name] = merge(config["runs"][args.name], fitted(recipe, sizes))
-    load_run(args.name, config["runs"], presets)
-    write_atomically(target, f"# Written by wsss.cli.init. Every setting: wsss describe\n{_yaml(args.name, config)}")
+    write_config(target, args.name, found.config)
     print(f"\n{target} is ready. Next:\n  snakemake --cores all --configfile {target} -- results/{args.name}/miou.csv")
     return 0
 

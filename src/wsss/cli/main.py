@@ -9,6 +9,7 @@ from wsss import __version__
 from wsss.config.messages import nearest
 
 COMMANDS = {
+    "run": "your images and labels to masks, a model and a report, in one command",
     "init": "looks at your images and labels, and writes a configuration",
     "predict": "masks of new images by a run's model",
     "export": "a run's model as ONNX",

@@ -65,7 +65,7 @@ def read_status(results: Path) -> list[StepStatus]:
     names = _planned_names(results) or _linked_names(results)
     found = []
     for folder in sorted((results / "stages").glob("*/*/")):
-        jobs = list(_jobs(folder))
+        jobs = list(read_jobs(folder))
         if jobs:
             found.append(StepStatus(folder.parent.name, folder, names.get(folder.resolve(), []), jobs))
     return sorted(found, key=lambda step: min(job.number("started") for job in step.jobs))
@@ -94,7 +94,8 @@ def _linked_names(results: Path) -> dict[Path, list[str]]:
     return names
 
 
-def _jobs(folder: Path) -> Iterator[Job]:
+def read_jobs(folder: Path) -> Iterator[Job]:
+    """The jobs of a step's folder, by their progress files."""
     for path in sorted((folder / "progress").glob("*.json")):
         try:
             content = json.loads(path.read_text())

@@ -14,7 +14,9 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from wsss.config.messages import nearest
 from wsss.config.run import Execution, Run
 
-PRESETS = Path("workflow/presets")
+WORKFLOW = (Path(__file__).parents[1] / "workflow").resolve()
+"""Snakefile, rules, presets and profiles; the package holds them, in a clone by a link."""
+PRESETS = WORKFLOW / "presets"
 _TOP_LEVEL = ("runs", "execution", "compare", "tables")
 _MOVED = {
     "execution": "is one top-level section of the configuration now, for all runs: execution: {…}",

@@ -1,0 +1,240 @@
+"""From photographs and labels to masks, a model and a report in one command, which goes on where it was stopped.
+
+    wsss run photos/ --labels labels.csv
+
+Looks at the images, writes a configuration (NAME.yaml, yours to edit), runs the workflow with one bar over all of it,
+and says what to open. Snakemake's own words go to results/NAME/run.log.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import yaml
+from rich.console import Console
+
+from wsss.cli.errors import plain_ending
+from wsss.cli.init import Request, add_arguments, prepare, write_config
+from wsss.cli.labels import export
+from wsss.cli.watch import Part, Watch, bar, finished, rounded
+from wsss.config.loading import WORKFLOW, load_execution
+from wsss.plan.estimate import predicted_seconds
+from wsss.plan.notes import note, noted
+from wsss.plan.run import Plan, missing_inputs, plan_runs
+from wsss.report.precision import mean_average_precision
+from wsss.runtime.process import Terminated
+from wsss.runtime.progress import duration
+
+WORDS = {
+    "prepare_data": "opening every image",
+    "compute_features": "looking at every image",
+    "train_classifier": "learning the labels",
+    "infer_cam": "finding where they are",
+    "train_affinity": "learning what belongs together",
+    "refine_cam": "spreading the maps",
+    "make_pseudo_labels": "drawing pseudo-labels",
+    "train_segmentation": "training the model",
+    "segment": "trying the model",
+}
+"""Stage → what it does, for the bar."""
+SHARDED = {
+    "compute_features": 2,
+    "infer_cam": 2,
+    "make_affinity_labels": 1,
+    "refine_cam": 1,
+    "make_pseudo_labels": 1,
+    "segment": 1,
+}
+"""Stage → splits that it cuts into shards."""
+PATIENCE = 60
+"""Seconds that stopped stages have for their checkpoints."""
+
+
+def settle_config(request: Request, console: Console, *, force: bool) -> tuple[Path, np.ndarray]:
+    """The configuration of the run, written unless it is there, and the images' sizes (N, 2).
+
+    Raises:
+        ValueError: problems of the data, or a configuration that is there is of other data.
+    """
+    target = Path(f"{request.name}.yaml")
+    found = prepare(request)
+    if found.problems:
+        raise ValueError(f"{len(found.problems)} problem(s) to mend first, e.g. {found.problems[0]}")
+    if target.exists() and not force:
+        _require_same_data(target, request, found.config)
+        console.print(f"{target} is there and is used as it is (--force writes it anew)", highlight=False)
+    else:
+        write_config(target, request.name, found.config)
+    for line in found.summary:
+        console.print(line, highlight=False, markup=False)
+    return target, found.sizes
+
+
+def _require_same_data(target: Path, request: Request, config: dict) -> None:
+    there = (yaml.safe_load(target.read_text()) or {}).get("runs", {}).get(request.name)
+    if there is None:
+        raise ValueError(f"{target} has no run '{request.name}'; choose another --name, or --force to replace it")
+    mine, theirs = config["runs"][request.name]["prepare_data"], there.get("prepare_data", {})
+    for key in ("images", "labels", "masks"):
+        if mine.get(key) != theirs.get(key):
+            raise ValueError(
+                f"{target} says {key}: {theirs.get(key)}, the command {mine.get(key)}; edit it, choose another "
+                "--name, or --force to write it anew"
+            )
+
+
+def parts_to_do(plan: Plan, sizes: np.ndarray, shards: int, cores: int) -> list[Part]:
+    """The steps that have no finished results, with their predicted seconds."""
+    data = plan.settings.prepare_data
+    val = round(len(sizes) * getattr(data, "val_fraction", 0.2))
+    images = {"train": len(sizes) - val, "val": val}
+    edge = float(np.median(np.minimum(sizes.max(1), getattr(data, "max_edge", None) or np.inf)))
+    return [
+        Part(step, predicted_seconds(step, images, edge, cores), max(1, shards * SHARDED.get(step.stage, 0)))
+        for step in plan.steps
+        if not finished(step.folder)
+    ]
+
+
+def snakemake(config: Path, run: str, cores: int) -> list[str]:
+    """The command that makes a run's table and report."""
+    profile = str(WORKFLOW / "profiles" / "default")
+    command = [sys.executable, "-m", "snakemake", "--snakefile", str(WORKFLOW / "Snakefile")]
+    command += ["--workflow-profile", profile, "--configfile", str(config), "--cores", str(cores)]
+    return [*command, "--", f"results/{run}/miou.csv", f"results/{run}/report.html"]
+
+
+def work(command: list[str], log: Path, show: Callable[[], None]) -> int:
+    """Runs a command in a process group of its own until it ends; whatever stops us stops all of it first."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("w") as output:
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
+        )
+        try:
+            while process.poll() is None:
+                show()
+                time.sleep(0.5)
+        except BaseException:
+            _stop(process)
+            raise
+    return process.returncode
+
+
+def _stop(process: subprocess.Popen) -> None:
+    """Stages save what they have; a second signal, or no end of it, and they are killed."""
+    try:
+        os.killpg(process.pid, signal.SIGINT)
+        process.wait(PATIENCE)
+    except (Terminated, subprocess.TimeoutExpired):
+        os.killpg(process.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+
+
+def reason(log: Path) -> str:
+    """One line on why the workflow ended: what a stage said of its error, or Snakemake's last words."""
+    lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
+    if told := next((line for line in lines if re.match(r"\[[\w ]+\] error: ", line)), None):
+        return told
+    if any("cannot be locked" in line or "LockException" in line for line in lines):
+        return "another command works in this folder; if none does (one was killed), give --unlock once"
+    return lines[-1] if lines else "it said nothing"
+
+
+def export_labels(run: Path, key: str) -> Path:
+    """The pseudo-labels as PNG in the run's folder; those of other results stay, and lie beside them."""
+    folder = run / "pseudo-labels"
+    if folder.exists() and noted(folder) != key:
+        folder = run / f"pseudo-labels-{key[:6]}"
+    if not (folder.exists() and noted(folder) == key):
+        export(run / "make_pseudo_labels" / "train.h5", "png", folder)
+        note(folder, key)
+    return folder
+
+
+def ending(plan: Plan, console: Console) -> None:
+    """What came of it, and the three things to open."""
+    run = Path("results") / plan.run
+    key = next(step.key for step in plan.steps if step.label == "make_pseudo_labels")
+    labels = export_labels(run, key)
+    table = pd.read_csv(run / "miou.csv")
+    told = [
+        f"mIoU {row.miou:.1f} %: {row.stage} on {row.images} {row.split} images"
+        for row in table[table["stage"].isin(["pseudo_label", "segmentation"])].itertuples()
+    ]
+    if not told and (precision := mean_average_precision(run)) is not None:
+        told = [f"no masks to measure with; the classifier's mean average precision on val is {precision:.0f} %"]
+    told += [f"report         {run / 'report.html'}", f"pseudo-labels  {labels}"]
+    if (run / "model").is_dir():
+        told.append(f"model          wsss predict --run {run} NEW_IMAGES --out masks")
+    for line in told:
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(
+        prog="wsss run", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add_arguments(parser)
+    parser.add_argument("--name", help="name of the run (default: that of the images' folder)")
+    parser.add_argument("--out", type=Path, default=Path(), help="folder of NAME.yaml and results/ (default: here)")
+    parser.add_argument("--cores", type=int, default=len(os.sched_getaffinity(0)), help="CPU cores (default: all)")
+    parser.add_argument("--force", action="store_true", help="write NAME.yaml anew")
+    parser.add_argument("--unlock", action="store_true", help="first remove the lock that a killed command left")
+    args = parser.parse_args()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _raise)
+    try:
+        with plain_ending("run"):
+            _run(args, Console(stderr=True))
+    except Terminated as stop:
+        print("[run] stopped; the same command goes on where it was", file=sys.stderr)
+        sys.exit(stop.code)
+
+
+def _raise(number: int, _frame: object) -> None:
+    raise Terminated(128 + number)
+
+
+def _run(args: argparse.Namespace, console: Console) -> None:
+    name = args.name or re.sub(r"[^\w.+-]+", "-", args.images.resolve().name).strip("-.") or "photos"
+    request = Request(args.images, args.labels, args.masks, name, args.preset, args.weights, args.network_options)
+    if args.out != Path():
+        request = request.absolute()
+        args.out.mkdir(parents=True, exist_ok=True)
+        os.chdir(args.out)
+    config, sizes = settle_config(request, console, force=args.force)
+    content = yaml.safe_load(config.read_text())
+    plan = plan_runs(content)[name]
+    if problem := missing_inputs(plan):
+        raise ValueError(problem)
+    command = snakemake(config, name, args.cores)
+    if args.unlock:
+        subprocess.run([*command, "--unlock"], capture_output=True, check=False)
+    watch = Watch(parts_to_do(plan, sizes, load_execution(content).shards, args.cores))
+    if watch.parts:
+        left = rounded(watch.look()[1])
+        console.print(f"about {left} on {args.cores} cores; Ctrl-C stops it, the same command goes on", highlight=False)
+    begun, log = time.time(), Path("results") / name / "run.log"
+    with bar(console, watch, WORDS) as show:
+        status = work(command, log, show)
+    if status:
+        raise ValueError(f"{reason(log)} (all of it: {log})")
+    console.print(f"done in {duration(time.time() - begun)}", highlight=False)
+    ending(plan, console)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,146 @@
+"""`wsss run`: what it decides before Snakemake starts, how far it says it is, and one real run that is interrupted."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+from rich.console import Console
+
+from wsss.cli.init import Request
+from wsss.cli.run import parts_to_do, reason, settle_config
+from wsss.cli.watch import REPORT, Part, Watch, rounded
+from wsss.config.loading import PRESETS, WORKFLOW
+from wsss.data.sources.shapes.images import CLASS_NAMES, render
+from wsss.plan.run import plan_runs
+from wsss.runtime.labels import IGNORE
+from wsss.runtime.progress import Progress, job_file
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def own(tmp_path, monkeypatch):
+    """28 generated images below photos/, and labels.csv; the working directory is their folder."""
+    monkeypatch.chdir(tmp_path)
+    Path("photos").mkdir()
+    rows = ["image,labels"]
+    for i in range(28):
+        image, mask = render(7, i)
+        Image.fromarray(image).save(f"photos/{i}.png")
+        rows.append(f"{i}," + " ".join(CLASS_NAMES[c - 1] for c in np.unique(mask) if c not in (0, IGNORE)))
+    Path("labels.csv").write_text("\n".join(rows))
+    return tmp_path
+
+
+def request(**changes):
+    given = {"masks": None, "name": "photos", "preset": ["shapes"], "weights": None, "options": []} | changes
+    return Request(Path("photos"), Path("labels.csv"), **given)
+
+
+def test_the_package_brings_the_workflow():
+    assert (WORKFLOW / "Snakefile").is_file() and (WORKFLOW / "rules" / "common.smk").is_file()
+    assert (PRESETS / "photos.yaml").is_file()
+    included = re.findall(r'include: f"\{WORKFLOW\}/rules/(\w+)\.smk"', (WORKFLOW / "Snakefile").read_text())
+    assert sorted(included) == sorted(p.stem for p in (WORKFLOW / "rules").glob("*.smk"))
+
+
+def test_a_configuration_that_is_there_is_kept_unless_it_is_of_other_data(own):
+    quiet = Console(file=io.StringIO())
+    target, sizes = settle_config(request(), quiet, force=False)
+    assert sizes.shape == (28, 2) and target == Path("photos.yaml")
+    edited = yaml.safe_load(target.read_text())
+    edited["runs"]["photos"]["choose_threshold"] = 0.3
+    target.write_text(yaml.safe_dump(edited))
+    settle_config(request(), quiet, force=False)
+    assert yaml.safe_load(target.read_text()) == edited
+    edited["runs"]["photos"]["prepare_data"]["images"] = "others"
+    target.write_text(yaml.safe_dump(edited))
+    with pytest.raises(ValueError, match=r"photos\.yaml says images: others, the command photos"):
+        settle_config(request(), quiet, force=False)
+    settle_config(request(), quiet, force=True)
+    assert yaml.safe_load(target.read_text())["runs"]["photos"]["choose_threshold"] == "auto"
+
+
+def test_every_step_is_to_do_at_first_and_has_a_time(own):
+    target, sizes = settle_config(request(), Console(file=io.StringIO()), force=False)
+    plan = plan_runs(yaml.safe_load(target.read_text()))["photos"]
+    parts = parts_to_do(plan, sizes, shards=2, cores=2)
+    assert [part.step for part in parts] == list(plan.steps)
+    assert all(part.seconds > 0 for part in parts)
+    assert {part.step.stage: part.jobs for part in parts}["infer_cam"] == 4
+
+
+def test_the_bar_counts_what_the_progress_files_tell(tmp_path):
+    steps = [SimpleNamespace(folder=tmp_path / name, label=name) for name in ("a", "b")]
+    watch = Watch([Part(steps[0], 30.0, 1), Part(steps[1], 60.0, 2)])
+    assert watch.look()[0] == 0 and watch.look()[1] == pytest.approx(90 + REPORT)
+    with job_file(tmp_path / "a" / "progress" / "log.json", "a", None):
+        Progress(10, "steps").update(5)
+        share, left, running = watch.look()
+        assert share == pytest.approx(15 / (90 + REPORT)) and running == ["a"] and left < 90 + REPORT
+    with job_file(tmp_path / "b" / "progress" / "train-0-of-2.json", "b", None):
+        pass
+    assert watch.look()[0] == pytest.approx(60 / (90 + REPORT))  # a is done, and one of b's two jobs
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(3, "5 s"), (61, "1 min"), (905, "15 min"), (8000, "2 h 10 min")])
+def test_a_guess_of_a_time_is_round(seconds, text):
+    assert rounded(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("log", "text"),
+    [
+        ("a\n[segment] error: no room\nWorkflowError\n", "[segment] error: no room"),
+        ("LockException:\nError: Directory cannot be locked.\n", "give --unlock once"),
+        ("", "it said nothing"),
+    ],
+)
+def test_why_it_ended_is_one_line(tmp_path, log, text):
+    (tmp_path / "run.log").write_text(log)
+    assert text in reason(tmp_path / "run.log")
+
+
+def command() -> list[str]:
+    return [sys.executable, "-m", "wsss.cli.run", "photos", "--labels", "labels.csv", "--preset", "shapes"]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_an_interrupted_run_goes_on_and_ends_with_three_things(own):
+    target, _ = settle_config(request(), Console(file=io.StringIO()), force=False)
+    config = yaml.safe_load(target.read_text())
+    for stage in ("train_classifier", "train_affinity", "train_segmentation"):
+        config["runs"]["photos"][stage] = {"training": {"epochs": 2, "batch_size": 8}}
+    target.write_text(yaml.safe_dump(config | {"execution": {"shards": 1, "device": "cpu"}}))
+    process = subprocess.Popen(command(), stderr=subprocess.PIPE, text=True, env=os.environ | {"COLUMNS": "80"})
+    while not list(own.glob("results/stages/train_classifier/*/progress/*.json")):
+        assert process.poll() is None
+        time.sleep(0.2)
+    process.send_signal(signal.SIGINT)
+    told = process.communicate(timeout=90)[1]
+    assert process.returncode == 130 and told.splitlines()[-1].startswith("[run] stopped")
+    assert "Traceback" not in told and "Error" not in told
+    done = subprocess.run(command(), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    for line in (
+        "report         results/photos/report.html",
+        "pseudo-labels  results/photos/pseudo-labels",
+        "wsss predict",
+    ):
+        assert line in done.stderr
+    assert len(list(own.glob("results/photos/pseudo-labels/*.png"))) > 20
+    assert json.loads((own / "results/photos/run.json").read_text())["run"] == "photos"
