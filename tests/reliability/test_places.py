@@ -159,3 +159,20 @@ def test_export_from_anywhere(elsewhere, monkeypatch):
     monkeypatch.setattr("sys.argv", ["export", "--run", "../p/results/tiny", "--onnx", "a.onnx"])
     export.main()
     assert Path("a.onnx").is_file()
+
+
+def test_names_that_are_no_text_are_masked_or_listed(tmp_path, monkeypatch):
+    from wsss.cli import predict
+
+    save_network(tmp_path / "model.safetensors")
+    monkeypatch.chdir(tmp_path)
+    Path("p").mkdir()
+    for name in (b"p/a\xff.png", b"p/n\nl.png"):
+        picture(1).save("x.png")
+        Path("x.png").rename(os.fsdecode(name))
+    Path(os.fsdecode(b"p/b\xff.png")).write_bytes(b"junk")
+    monkeypatch.setattr("sys.argv", ["predict", "p", "--model", "model.safetensors", "--out", "m", "--device", "cpu"])
+    with pytest.raises(SystemExit) as end:
+        predict.main()
+    assert end.value.code not in (0, 2) and Path(os.fsdecode(b"m/a\xff.png")).is_file()
+    assert b"p/b\\udcff.png,p/b\\udcff.png: not a readable image" in Path("m/failed.csv").read_bytes()

@@ -228,7 +228,7 @@ def _legend(class_names: list[str], palette: np.ndarray) -> list[list[object]]:
 def _write_csv(path: Path, header: Sequence[str], rows: list[list[object]]) -> None:
     buffer = io.StringIO()
     csv.writer(buffer, lineterminator="\n").writerows([header, *rows])
-    write_atomically(path, buffer.getvalue())
+    write_atomically(path, buffer.getvalue().encode(errors="backslashreplace"))  # names may be no UTF-8
 
 
 def main() -> None:

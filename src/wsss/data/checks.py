@@ -319,9 +319,12 @@ def check_rows(class_names: Sequence[str], rows: Sequence[dict[str, str]]) -> li
     class_names: background first.
 
     Raises:
-        ValueError: class names that cannot be told apart, an empty split, or no training image with a label.
+        ValueError: class names or ids that cannot be told apart, an empty split, or no training image with a label.
     """
     checked_classes("data set", class_names[1:])
+    for image_id, count in Counter(row["image_id"] for row in rows).items():
+        if reason := "is there twice" if count > 1 else id_problem(image_id):
+            raise ValueError(f"image id {image_id!r} {reason}")
     for split in ("train", "val"):
         if not any(row["split"] == split for row in rows):
             raise ValueError(f"split '{split}' is empty; both train and val need images")

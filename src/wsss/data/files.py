@@ -35,7 +35,7 @@ def files_below(folder: Path, name: str = "", suffixes: Sequence[str] = SUFFIXES
 
 def unread(folder: Path) -> str | None:
     """One line on the photographs below a folder whose format is not read; None where there are none."""
-    found = [path for _, path in files_below(folder, suffixes=UNREAD)]
+    found = sorted(path for _, path in files_below(folder, suffixes=UNREAD))
     if not found:
         return None
     kinds = Counter(path.suffix.lower() for path in found).most_common()
