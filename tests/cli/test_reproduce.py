@@ -27,7 +27,7 @@ def test_every_system_says_all_of_it_before_any_work(name, capsys):
     said = capsys.readouterr().out
     for heading in ("Data", "Weights", "Steps", "Rows of miou.csv", "Different from what was published"):
         assert f"\n{heading}" in said
-    assert "estimated and not measured" in said and "It cannot start yet: " in said
+    assert "estimated and not measured" in said and "about 0.0 h" not in said and "It cannot start yet: " in said
     assert all(f" {miou:g} " in said for miou, _ in systems()[name].results.values())
     assert command[:3] == ["snakemake", "--cores", "2"] and f"results/{name}/miou.csv" in command
     config = Path(command[command.index("--configfile") + 1])
@@ -38,7 +38,8 @@ def test_weights_are_said_to_be_there_or_where_they_come_from(tmp_path, capsys):
     reproduce.reproduce("seam", [], "all", PRESETS)
     said = capsys.readouterr().out
     assert "NOT THERE (ResNet-38 (Wu 2019), ImageNet" in said and "get it by hand: github.com/itijyou/ademxapp" in said
-    assert "train_segmentation.backbone: resnet101.tv_in1k, which timm downloads" in said
+    reproduce.reproduce("irn", [], "all", PRESETS)
+    assert "train_classifier.backbone: irn_resnet50.tv_in1k, which timm downloads" in capsys.readouterr().out
     (tmp_path / "net.pth").write_bytes(b"weights")
     reproduce.reproduce("seam", ["train_classifier.backbone.checkpoint=net.pth"], "all", PRESETS)
     assert "train_classifier.backbone.checkpoint: net.pth, there" in capsys.readouterr().out

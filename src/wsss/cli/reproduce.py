@@ -99,7 +99,7 @@ def _weight(file: OutsideFile) -> str:
 
 
 def _steps(plan: Plan, entry: System) -> Iterator[str]:
-    found = list(forecast(plan, entry))
+    found = list(forecast(plan, entry.dataset))
     for step in found:
         hours = [f"{step.gpu_hours:.1f} h" if step.gpu_hours >= 0.05 else "", _cores(step.core_hours)]
         parts = [step.what, "about " + " and ".join(filter(None, hours)) if any(hours) else ""]

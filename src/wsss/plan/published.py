@@ -40,11 +40,7 @@ class Difference:
 
 @dataclass(frozen=True)
 class System:
-    """A published system.
-
-    presets: what makes a run of it. results: row of miou.csv → (mIoU in percent, source). work: what
-    `wsss.plan.forecast` reckons with.
-    """
+    """A published system. presets: what makes a run of it. results: row of miou.csv → (mIoU in percent, source)."""
 
     name: str
     of: str
@@ -53,7 +49,6 @@ class System:
     values: Mapping[str, Any]
     beyond: tuple[Any, ...]
     results: Mapping[str, tuple[float, str]]
-    work: Mapping[str, Any]
 
     def run(self, presets: Path = PRESETS) -> Run:
         """Its run as the presets say it, on its data set at the default place."""
@@ -85,7 +80,6 @@ def systems() -> dict[str, System]:
             entry["values"],
             tuple(entry.get("beyond", ())),
             {row: tuple(result) for row, result in entry.get("results", {}).items()},
-            entry["work"],
         )
         for name, entry in content()["systems"].items()
     }
