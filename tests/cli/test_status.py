@@ -13,6 +13,7 @@ import pytest
 from rich.console import Console
 
 from wsss.cli.status import read_status, render
+from wsss.config.hints import making
 from wsss.runtime.progress import Progress, job_file
 
 
@@ -84,7 +85,28 @@ def test_a_silent_job_of_another_machine_is_taken_for_dead(tmp_path):
 
 
 def test_nothing_yet_says_what_to_do(tmp_path):
-    assert "start one with: snakemake" in text(tmp_path)
+    results = tmp_path / "results"
+    assert "start one with: wsss run" in text(results)
+    (tmp_path / "birds.yaml").write_text("runs: {birds: {preset: shapes}}")
+    (tmp_path / "other.yaml").write_text("a: b")
+    assert "snakemake --cores all --configfile birds.yaml -- results/birds/miou.csv" in text(results)
+    assert making(results / "new") == "snakemake --cores all -- results/new/miou.csv"
+
+
+def test_eighty_columns_are_enough(tmp_path):
+    labels = ("make_affinity_labels", "train_segmentation-upper_bound", "make_pseudo_labels-cam_crf")
+    for i, label in enumerate(labels):
+        folder = tmp_path / "results" / "stages" / label.split("-")[0] / (f"{i}a" * 8)
+        run_job(folder, 12345, 12000 + i)
+        for run in ("birds", "photographs"):
+            (tmp_path / "results" / run).mkdir(exist_ok=True)
+            (tmp_path / "results" / run / label).symlink_to(folder)
+    console = Console(width=80, record=True, file=io.StringIO())
+    console.print(render(tmp_path / "results", 80))
+    shown = console.export_text()
+    assert max(map(len, shown.splitlines())) <= 80 and "…" not in shown
+    for word in ("make_affinity_labels", "train_segmentation", "birds", "photographs", "12000/12345", "took"):
+        assert word in shown, shown
 
 
 def test_markup_in_names_is_text(tmp_path):

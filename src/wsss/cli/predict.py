@@ -29,6 +29,7 @@ from torch import nn
 
 from wsss.cli.errors import plain_ending
 from wsss.cli.inputs import TABLES, check_out, find_images, products
+from wsss.config.hints import making
 from wsss.config.messages import nearest
 from wsss.config.sections import CRF
 from wsss.config.stages import Segment
@@ -123,7 +124,7 @@ def load_run(run: Path, device: torch.device, tile: int) -> Predictor:
         if (run / network / "model.safetensors").is_file() and (run / segment / "config.yaml").is_file():
             break
     else:
-        raise ValueError(f"{run}: no trained model there; make it with: snakemake --cores 8 {run}/miou.csv")
+        raise ValueError(f"{run}: no trained model there; make it with: {making(run)}")
     settings = Segment.model_validate(yaml.safe_load((run / segment / "config.yaml").read_text()))
     data = yaml.safe_load((run / "prepare_data" / "config.yaml").read_text())
     return _predictor(run / network / "model.safetensors", settings, data.get("max_edge"), device, tile)

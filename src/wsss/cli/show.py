@@ -7,10 +7,12 @@ import json
 from pathlib import Path
 
 import pandas as pd
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
 from wsss.cli.errors import plain_ending
+from wsss.config.hints import making
 from wsss.report.precision import mean_average_precision
 
 _COLUMNS = {
@@ -20,7 +22,7 @@ _COLUMNS = {
     "miou": "mIoU %",
     "m_fn": "m_FN",
     "m_fp": "m_FP",
-    "pixel_accuracy": "pixel acc. %",
+    "pixel_accuracy": "pixels %",
     "images": "images",
 }
 
@@ -32,11 +34,11 @@ def show(run: Path, console: Console) -> None:
         ValueError: the run has no table yet.
     """
     if not (run / "miou.csv").is_file():
-        raise ValueError(f"{run}: no miou.csv there; make it with: snakemake --cores 8 {run}/miou.csv")
+        raise ValueError(f"{run}: no miou.csv there; make it with: {making(run)}")
     frame = pd.read_csv(run / "miou.csv")
-    table = Table(title=f"{run}/miou.csv", title_justify="left")
+    table = Table(title=f"{run}/miou.csv", title_justify="left", box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     for name in _COLUMNS.values():
-        table.add_column(name, justify="left" if name in ("stage", "split") else "right")
+        table.add_column(name, justify="left" if name in ("stage", "split") else "right", overflow="fold")
     for _, row in frame.iterrows():
         table.add_row(*(_text(row, name) for name in _COLUMNS))
     console.print(table)

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
 from rich.console import Console, Group
 from rich.live import Live
 from rich.progress_bar import ProgressBar
@@ -20,7 +19,7 @@ from rich.table import Table
 from rich.text import Text
 
 from wsss.cli.errors import plain_ending
-from wsss.config.loading import ConfigError
+from wsss.config.hints import configurations, making
 from wsss.plan.run import STAGES, plan_runs
 from wsss.runtime.progress import duration
 
@@ -62,7 +61,7 @@ class StepStatus:
 
 def read_status(results: Path) -> list[StepStatus]:
     """The steps under `results`, those that changed last at the end."""
-    names = _planned_names(results) or _linked_names(results)
+    names = _linked_names(results) | _planned_names(results)
     found = []
     for folder in sorted((results / "stages").glob("*/*/")):
         jobs = list(read_jobs(folder))
@@ -72,16 +71,16 @@ def read_status(results: Path) -> list[StepStatus]:
 
 
 def _planned_names(results: Path) -> dict[Path, list[str]]:
-    """Stage folder → `run/label` of the runs in the config.yaml beside `results`, finished or not."""
+    """Stage folder → `run/label` of the runs in the configurations beside `results`, finished or not."""
     names: dict[Path, list[str]] = {}
-    try:
-        plans = plan_runs(yaml.safe_load((results.parent / "config.yaml").read_text()))
-    except (OSError, ConfigError, yaml.YAMLError):
-        return names
-    for plan in plans.values():
-        for step in plan.steps:
-            folder = results / step.folder.relative_to(STAGES.parent)
-            names.setdefault(folder.resolve(), []).append(f"{plan.run}/{step.label}")
+    for _, content in configurations(results.resolve().parent):
+        try:
+            for plan in plan_runs(content).values():
+                for step in plan.steps:
+                    folder = results / step.folder.relative_to(STAGES.parent)
+                    names.setdefault(folder.resolve(), []).append(f"{plan.run}/{step.label}")
+        except (OSError, ValueError):  # of data that is not there, or a mistake that the run itself tells
+            continue
     return names
 
 
@@ -122,37 +121,62 @@ def _state(content: dict[str, Any]) -> str:
 _COLOURS = {"running": "cyan", "done": "green", "stopped": "yellow", "failed": "red", "died": "red"}
 
 
-def status_table(steps: list[StepStatus], results: Path) -> Table:
-    """One line a step; the numbers of its jobs added up."""
+WIDE = 130
+"""Characters of a terminal that has room for every column; a narrower one shows what matters most."""
+_WHOLE = 20
+"""Characters of the longest stage's name."""
+_NARROW = ("step", "run", "state", "", "done", "left")
+
+
+def status_table(steps: list[StepStatus], results: Path, width: int = WIDE) -> Table:
+    """One line a step; the numbers of its jobs added up. width: characters of the terminal."""
     table = Table(title=f"{results}, {time.strftime('%H:%M:%S')}", title_justify="left", box=None, pad_edge=False)
-    for name in ("step", "run", "state", "", "done"):
-        table.add_column(name)
-    for name in ("speed", "left", "loss", "GPU memory"):
-        table.add_column(name, justify="right")
-    table.add_column("log", overflow="fold")
+    columns = _COLUMNS if width >= WIDE else _NARROW
+    for name in columns:
+        table.add_column(
+            name, justify=_JUSTIFY.get(name, "left"), overflow="fold", min_width=_WHOLE if name == "step" else None
+        )
     for step in steps:
-        table.add_row(*_cells(step))
+        cells = _cells(step, bar=16 if width >= WIDE else 6)
+        table.add_row(*(cells[name] for name in columns))
     return table
 
 
-def _cells(step: StepStatus) -> list[Any]:
+_COLUMNS = ("step", "run", "state", "", "done", "speed", "left", "loss", "GPU memory", "log")
+_JUSTIFY = {"speed": "right", "left": "right", "loss": "right", "GPU memory": "right"}
+
+
+def _logs(steps: list[StepStatus]) -> Iterator[Text]:
+    """Where the logs of steps at work or in trouble lie, for a table that has no room for them."""
+    for step in steps:
+        if step.state != "done":
+            yield Text(f"{_label(step)}: {_last(step).content['log'] or 'no log'}", overflow="fold")
+
+
+def _last(step: StepStatus) -> Job:
+    """The job that tells most: one in trouble, else the latest."""
+    return max(step.jobs, key=lambda job: (job.state in ("failed", "died"), job.number("updated")))
+
+
+def _cells(step: StepStatus, bar: int) -> dict[str, Any]:
+    """Column → what it shows. bar: its characters."""
     running = [job for job in step.jobs if job.state == "running"]
     done, total = sum(job.number("done") for job in step.jobs), sum(job.number("total") for job in step.jobs)
     unit = next((job.content["unit"] for job in step.jobs if "unit" in job.content), "")
-    last = max(step.jobs, key=lambda job: (job.state in ("failed", "died"), job.number("updated")))
+    last = _last(step)
     runs = dict.fromkeys(name.split("/")[0] for name in step.names)
-    return [
-        Text(_label(step)),
-        Text(", ".join(runs) or "–"),
-        Text(_state_text(step, running), style=_COLOURS[step.state]),
-        ProgressBar(total=max(total, 1), completed=done, width=16),
-        f"{done:.0f}/{total:.0f} {unit}" if total else "",
-        _speed(running),
-        duration(max(job.number("eta_seconds") for job in running)) if running and total else _took(step),
-        _loss(last),
-        f"{max(job.number('gpu_mib') for job in step.jobs):.0f} MiB" if "gpu_mib" in last.content else "",
-        Text(str(last.content["log"] or "")),
-    ]
+    return {
+        "step": Text(_label(step)),
+        "run": Text(", ".join(runs) or "–"),
+        "state": Text(_state_text(step, running), style=_COLOURS[step.state]),
+        "": ProgressBar(total=max(total, 1), completed=done, width=bar),
+        "done": f"{done:.0f}/{total:.0f} {unit}" if total else "",
+        "speed": _speed(running),
+        "left": duration(max(job.number("eta_seconds") for job in running)) if running and total else _took(step),
+        "loss": _loss(last),
+        "GPU memory": f"{max(job.number('gpu_mib') for job in step.jobs):.0f} MiB" if "gpu_mib" in last.content else "",
+        "log": Text(str(last.content["log"] or "")),
+    }
 
 
 def _label(step: StepStatus) -> str:
@@ -162,7 +186,7 @@ def _label(step: StepStatus) -> str:
 
 
 def _state_text(step: StepStatus, running: list[Job]) -> str:
-    jobs = f" ({len(running)} of {len(step.jobs)} jobs)" if running and len(step.jobs) > 1 else ""
+    jobs = f" ({len(running)}/{len(step.jobs)} jobs)" if running and len(step.jobs) > 1 else ""
     return f"{step.state}{jobs}"
 
 
@@ -184,14 +208,20 @@ def _loss(job: Job) -> str:
     return f"{sum(losses.values()):.4g}" if losses else ""
 
 
-def render(results: Path) -> Group | Table:
-    """The table, or what to do where there is nothing yet."""
+def render(results: Path, width: int = WIDE) -> Group:
+    """The table, or what to do where there is nothing yet. width: characters of the terminal."""
     steps = read_status(results)
     if not steps:
-        return Group(
-            Text(f"No stage has begun under {results}; start one with: snakemake --cores 8 results/<run>/miou.csv")
-        )
-    return status_table(steps, results)
+        return Group(Text(f"No stage has begun under {results}; start one with: {_start(results)}"))
+    table = status_table(steps, results, width)
+    return Group(table) if width >= WIDE else Group(table, *_logs(steps))
+
+
+def _start(results: Path) -> str:
+    """The command of the first run that is configured beside `results`."""
+    for _, content in configurations(results.resolve().parent):
+        return making(results / next(iter(content["runs"]), "RUN"))
+    return "wsss run IMAGES --labels LABELS.csv"
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -208,15 +238,15 @@ def main(arguments: list[str] | None = None) -> None:
 
 def _show(args: argparse.Namespace, console: Console) -> None:
     if args.once or not console.is_terminal:
-        console.print(render(args.results))
+        console.print(render(args.results, console.width))
         return
     try:
-        with Live(render(args.results), console=console, screen=True, auto_refresh=False) as live:
+        with Live(render(args.results, console.width), console=console, screen=True, auto_refresh=False) as live:
             while True:
                 time.sleep(args.every)
-                live.update(render(args.results), refresh=True)
+                live.update(render(args.results, console.width), refresh=True)
     except KeyboardInterrupt:
-        console.print(render(args.results))
+        console.print(render(args.results, console.width))
 
 
 if __name__ == "__main__":

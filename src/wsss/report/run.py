@@ -13,6 +13,7 @@ import pandas as pd
 import yaml
 from pydantic import TypeAdapter, ValidationError
 
+from wsss.config.hints import making
 from wsss.config.stages import SECTIONS
 from wsss.data.dataset import Dataset
 
@@ -85,7 +86,7 @@ class RunResults:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         if not (folder / "run.json").is_file():
-            raise ValueError(f"{folder}: no run.json there; make it with: snakemake --cores 8 {folder}/miou.csv")
+            raise ValueError(f"{folder}: no run.json there; make it with: {making(folder)}")
         outline = json.loads((folder / "run.json").read_text(encoding="utf-8"))
         self.name: str = outline["run"]
         self.published: dict[str, dict[str, Any]] = outline["published"]

@@ -1,0 +1,34 @@
+"""The command that makes what is missing, for hints: with the configuration that knows the run."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+DEFAULT = "config.yaml"
+"""The configuration that Snakemake reads where none is named."""
+
+
+def configurations(project: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """Each file of a project's folder that defines runs, with its content; `config.yaml` first."""
+    files = sorted(project.glob("*.yaml"), key=lambda path: (path.name != DEFAULT, path.name))
+    for path in files:
+        try:
+            content = yaml.safe_load(path.read_text())
+        except (OSError, UnicodeDecodeError, yaml.YAMLError):
+            continue
+        if isinstance(content, dict) and isinstance(content.get("runs"), dict):
+            yield path, content
+
+
+def making(run: Path, product: str = "miou.csv") -> str:
+    """`snakemake … results/{run}/{product}`, to be given in the project's folder; run: its folder of results."""
+    project = run.parent.parent
+    known = next((path for path, content in configurations(project) if run.name in content["runs"]), None)
+    option = f"--configfile {shlex.quote(known.name)} " if known and known.name != DEFAULT else ""
+    target = shlex.quote(f"{run.parent.name}/{run.name}/{product}")
+    return f"snakemake --cores all {option}-- {target}"
