@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: setup demo kit kit-seam test test-slow soak lint format bench help
+.PHONY: setup demo kit kit-seam kit-vit kit-toco kit-acr kit-psa kit-irn test test-slow soak lint format bench help
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -25,11 +25,19 @@ demo: $(STAMP)  ## image labels to a trained model on the generated data set, wi
 
 kit: $(STAMP)  ## the pipeline on 1000 real photographs: make kit KIT=/path/to/voc-kit
 kit-seam: $(STAMP)  ## SEAM instead of CAM on them, as far as the pseudo-labels: make kit-seam KIT=/path/to/voc-kit
-kit kit-seam:
-	@test -d "$(KIT)/VOC2012" || { echo "make $@ KIT=DIR: DIR must hold VOC2012/, labels.csv and the MobileNetV2 weights; found '$(KIT)'"; exit 2; }
+kit-vit: $(STAMP)  ## seeds of a DeiT-tiny, without a loss of its own: make kit-vit KIT=/path/to/voc-kit
+kit-toco: $(STAMP)  ## ToCo's preset on it, without PTC, and without PTC and CTC: make kit-toco KIT=/path/to/voc-kit
+kit-acr: $(STAMP)  ## ACR's preset on it, and without consistency: make kit-acr KIT=/path/to/voc-kit
+kit-psa: $(STAMP)  ## PSA's preset on the MobileNetV2: make kit-psa KIT=/path/to/voc-kit
+kit-irn: $(STAMP)  ## IRN's preset on the MobileNetV2: make kit-irn KIT=/path/to/voc-kit
+KIT_RUNS = $@
+kit-toco: KIT_RUNS = kit-toco kit-toco-without-ptc kit-toco-without
+kit-acr: KIT_RUNS = kit-acr kit-acr-without
+kit kit-seam kit-vit kit-toco kit-acr kit-psa kit-irn:
+	@test -d "$(KIT)/VOC2012" || { echo "make $@ KIT=DIR: DIR must hold VOC2012/, labels.csv and the weights; found '$(KIT)'"; exit 2; }
 	mkdir -p results && sed 's#KIT/#$(KIT)/#' benchmarks/kit.yaml > results/kit.yaml
-	$(BIN)/snakemake --cores all --quiet rules host progress reason --configfile results/kit.yaml -- results/$@/miou.csv
-	$(BIN)/wsss show results/$@
+	$(BIN)/snakemake --cores all --quiet rules host progress reason --configfile results/kit.yaml -- $(KIT_RUNS:%=results/%/miou.csv)
+	for run in $(KIT_RUNS); do $(BIN)/wsss show results/$$run; done
 
 bench: $(STAMP)  ## every stage's kernel against the published algorithm written plainly (about 15 minutes; KIT=… optional)
 	WSSS_KIT=$(if $(KIT),$(abspath $(KIT))) $(BIN)/python -m benchmarks
