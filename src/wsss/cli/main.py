@@ -17,6 +17,7 @@ COMMANDS = {
     "status": "every running and finished stage of every run",
     "show": "a run's table",
     "compare": "runs side by side on one page",
+    "masks": "mask proposals, such as SAM's, as one file for make_pseudo_labels.masks",
     "labels": "label maps in other tools' formats",
     "clean": "stage folders that no run refers to, with their sizes",
     "describe": "every setting with its type, default and meaning",

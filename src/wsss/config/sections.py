@@ -205,3 +205,26 @@ class PAR(Section):
 
     dilations: list[PositiveInt] = Field([1, 2, 4, 8, 12, 24], min_length=1, description="pixels")
     iterations: PositiveInt = 10
+
+
+class Proposals(Section):
+    """Class-agnostic masks, such as SAM's, that labels are made of."""
+
+    file: OutsideFile = Field(description="HDF5 file of `wsss masks`")
+    merge: Literal["sepl", "fma"] = Field(
+        "sepl",
+        description="sepl: masks that lie mostly in a class of the labels join it (Chen 2023); fma: every mask takes "
+        "the class of its mean score, without labels (Yang & Gong 2024)",
+    )
+    rule: Literal["imp2", "imp", "max_iou"] = Field("imp2", description="sepl: which masks join; published imp2")
+    power: PositiveFloat = Field(
+        0.6, description="fma: background is (1 − max)^this; VOC 0.6, from a segmentation network 0.7, COCO 0.3 to 1"
+    )
+    pooling: Literal["relu_mean", "mean", "stretched_mean"] = Field(
+        "relu_mean", description="fma: a mask's score; published relu_mean"
+    )
+
+    def words(self) -> str:
+        if self.merge == "sepl":
+            return f"mask proposals join the labels (SEPL, {self.rule})"
+        return "mask proposals take the class of their mean score (FMA)"

@@ -10,7 +10,7 @@ from pydantic import Field, PositiveFloat, model_validator
 from wsss.config.common import Fraction, Section, Untrained, UsesFeatures, in_words
 from wsss.config.outside import OutsideFile
 from wsss.config.registry import METHODS, REFINEMENTS, SOURCES
-from wsss.config.sections import CRF, PAR, Backbone, Training
+from wsss.config.sections import CRF, PAR, Backbone, Proposals, Training
 from wsss.config.views import CamViews, ScoreViews, Views
 
 PrepareData = SOURCES.union()
@@ -121,22 +121,38 @@ class MakePseudoLabels(Section):
         exclude_if=lambda share: share is None,
         description="pixels whose highest share is below this are ignored (255); CLIP-ES 0.95",
     )
+    masks: Proposals | None = Field(
+        None,
+        exclude_if=lambda masks: masks is None,
+        description="labels are made of whole mask proposals, after the CRF; images without any keep their labels",
+    )
+
+    @model_validator(mode="after")
+    def _masks_of_labels_or_of_scores(self) -> MakePseudoLabels:
+        if self.masks is not None and self.masks.merge == "fma" and (self.crf or self.par or self.confidence):
+            raise ValueError("masks.merge fma reads the scores themselves: set crf, par and confidence to null")
+        return self
 
     def words(self) -> str:
         parts = [*(["PAR"] if self.par else []), *([self.crf.words()] if self.crf else [])]
+        parts += [self.masks.words()] if self.masks else []
         return "; ".join(parts) or "the highest score wins"
 
 
 class TrainSegmentation(Section):
     """A segmentation network on the pseudo-labels."""
 
-    architecture: Literal["DeepLabV3Plus", "DeepLabV3", "FPN", "Unet", "PSPNet", "LargeFOV", "DeepLabV2"] = Field(
+    architecture: Literal[
+        "DeepLabV3Plus", "DeepLabV3", "FPN", "Unet", "PSPNet", "LargeFOV", "DeepLabV2", "TokenDecoder"
+    ] = Field(
         "DeepLabV3Plus",
         description="of segmentation_models_pytorch, on a timm CNN; on any backbone: LargeFOV, DeepLab v1 as SEAM "
-        "retrained it; DeepLabV2, its four dilated convolutions added",
+        "retrained it; DeepLabV2, its four dilated convolutions added; on a frozen transformer: TokenDecoder, WeCLIP's",
     )
     options: dict[str, Any] = Field(
-        {}, description="further arguments of segmentation_models_pytorch, or of wsss.segmentation.dilated"
+        {},
+        description="further arguments of segmentation_models_pytorch, of wsss.segmentation.dilated, or of TokenDecoder: "
+        "blocks (all but the last), width 256, layers 3, heads 8",
     )
     backbone: Backbone = Backbone(name="resnet101", output_stride=16)
     init: Literal["backbone", "classifier"] = Field(

@@ -153,7 +153,8 @@ class _Builder:
     def _labels_are_cam_crf(self) -> bool:
         """Whether the pseudo-labels are CAM + CRF itself, which every run with masks measures."""
         settings = self.run.make_pseudo_labels
-        return settings.crf is not None and settings.par is None and self.run.refine_cam is None
+        more = settings.par is not None or settings.masks is not None
+        return settings.crf is not None and not more and self.run.refine_cam is None
 
     def _refined(self) -> Step:
         run = self.run

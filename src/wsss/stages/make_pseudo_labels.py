@@ -1,7 +1,8 @@
-"""Scores to labels: background, optional PAR and DenseCRF, the highest score wins."""
+"""Scores to labels: background, optional PAR and DenseCRF, the highest score wins, or whole mask proposals do."""
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,11 @@ from wsss.config.stages import MakePseudoLabels
 from wsss.data.dataset import Dataset
 from wsss.measure.scoremaps import with_background
 from wsss.refine.base import crf_device
+from wsss.refine.proposals.merge import merged
+from wsss.refine.proposals.store import MaskStore
 from wsss.refine.pseudo_labels import pseudo_labels
 from wsss.runtime.devices import claim_device
+from wsss.runtime.progress import log
 from wsss.stages.common import read_threshold, stage_parser, stage_session
 from wsss.stages.shards import Shard, shard_arguments, shard_of
 from wsss.store.maps import LabelWriter, open_scores
@@ -33,11 +37,19 @@ def make_pseudo_labels(
     attributes = {name: str(value) for name, value in (threshold or {}).items()}
     writer = LabelWriter(file, **about, attributes=attributes, resume=shard.resume)
     value = threshold["threshold"] if threshold else None
-    with open_scores(scores, dataset.class_names) as store, writer as out:
+    proposals = MaskStore(settings.masks.file.path) if settings.masks else nullcontext()
+    without = 0
+    with open_scores(scores, dataset.class_names) as store, proposals as masks, writer as out:
         for group, images in shard.images(dataset, out):
             maps = [with_background(store[record.image_id], value, settings.background_power) for record in group]
-            for record, label in zip(group, pseudo_labels(images, maps, settings, device), strict=True):
+            labels = pseudo_labels(images, maps, settings, device)
+            for record, label, found in zip(group, labels, maps, strict=True):
+                if masks is not None:
+                    own = masks.get(record.image_id, record.size)
+                    label, without = merged(label, found, own, settings.masks), without + (own is None)
                 out.add(record.image_id, label)
+    if without:
+        log.warning("%s: no masks of %d image(s), which keep their labels", settings.masks.file, without)
 
 
 def main() -> None:

@@ -14,8 +14,8 @@ from pycocotools import mask as coco
 from wsss.refine.proposals.masks import Masks
 
 
-def read_proposals(path: Path, size: tuple[int, int]) -> Masks:
-    """Masks of an image of `size` (H, W), from a JSON file of run lengths or from a folder of PNGs.
+def read_proposals(path: Path, size: tuple[int, int] | None = None) -> Masks:
+    """Masks of an image of `size` (H, W), or of that of the first mask, from a JSON file or a folder of PNGs.
 
     A JSON file is a list of masks, or an object with the list under `annotations`. A mask is an object with
     `segmentation` {size, counts}, counts compressed (text) or not (numbers), and perhaps `level_idx`, 0 to 2.
@@ -35,13 +35,13 @@ def read_proposals(path: Path, size: tuple[int, int]) -> Masks:
     return _from_items(items, size, path)
 
 
-def _from_items(items: list[Any], size: tuple[int, int], path: Path) -> Masks:
+def _from_items(items: list[Any], size: tuple[int, int] | None, path: Path) -> Masks:
     parts, levels = [], []
     for index, item in enumerate(items):
         runs = item.get("segmentation") if isinstance(item, Mapping) else None
         if not (isinstance(runs, Mapping) and {"size", "counts"} <= runs.keys()):
             raise ValueError(f"{path}: mask {index} has no segmentation with size and counts")
-        _require_size(tuple(runs["size"]), size, f"{path}: mask {index}")
+        size = _same_size(tuple(runs["size"]), size, f"{path}: mask {index}")
         counts = runs["counts"]
         if isinstance(counts, str):
             dense = coco.decode({"size": list(size), "counts": counts.encode()})
@@ -49,24 +49,28 @@ def _from_items(items: list[Any], size: tuple[int, int], path: Path) -> Masks:
         else:
             parts.append(Masks.from_counts(size, [counts]))
         levels.append(int(item.get("level_idx", 0)))
+    if size is None:
+        raise ValueError(f"{path}: no masks, so no size of its image")
     return _joined(parts, size, levels)
 
 
-def _from_pngs(folder: Path, size: tuple[int, int]) -> Masks:
+def _from_pngs(folder: Path, size: tuple[int, int] | None) -> Masks:
     parts = []
     for file in sorted(folder.glob("*.png")):
         with Image.open(file) as image:
             pixels = np.asarray(image.convert("L"))
-        _require_size(pixels.shape, size, str(file))
+        size = _same_size(pixels.shape, size, str(file))
         parts.append(Masks.from_dense(pixels[None]))
     if not parts:
         raise ValueError(f"{folder}: no PNG files")
     return _joined(parts, size, [0] * len(parts))
 
 
-def _require_size(found: tuple[int, ...], size: tuple[int, int], what: str) -> None:
-    if tuple(found) != tuple(size):
+def _same_size(found: tuple[int, ...], size: tuple[int, int] | None, what: str) -> tuple[int, int]:
+    """The size of a mask; ValueError where it is another than that of the image, or of the masks before."""
+    if size is not None and tuple(found) != tuple(size):
         raise ValueError(f"{what} is {found[0]} × {found[1]}; its image is {size[0]} × {size[1]} (height × width)")
+    return found
 
 
 def _joined(parts: list[Masks], size: tuple[int, int], levels: list[int]) -> Masks:
@@ -75,3 +79,19 @@ def _joined(parts: list[Masks], size: tuple[int, int], levels: list[int]) -> Mas
     owner = np.concatenate([empty, *(np.full(len(p.starts), i) for i, p in enumerate(parts))]).astype(np.int64)
     starts, ends = (np.concatenate([empty, *(getattr(p, name) for p in parts)]) for name in ("starts", "ends"))
     return Masks(tuple(size), starts, ends, owner, len(parts), np.asarray(levels, np.int64))
+
+
+def find_proposals(folder: Path) -> dict[str, Path]:
+    """Image id → its JSON file or its folder of PNGs; ids are the paths below `folder`, without `.json`.
+
+    Raises:
+        ValueError: not a folder, or nothing of the kind in it.
+    """
+    if not folder.is_dir():
+        raise ValueError(f"{folder}: no such folder; accepted is one with a JSON file or a folder of PNGs an image")
+    found = {p.relative_to(folder).with_suffix("").as_posix(): p for p in sorted(folder.rglob("*.json"))}
+    found |= {p.relative_to(folder).as_posix(): p for p in sorted({png.parent for png in folder.rglob("*.png")})}
+    found.pop(".", None)
+    if not found:
+        raise ValueError(f"{folder}: holds neither JSON files nor folders of PNGs, one an image")
+    return dict(sorted(found.items()))

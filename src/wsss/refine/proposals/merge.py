@@ -1,0 +1,26 @@
+"""Labels made of whole proposals, by the rule that a run names."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from wsss.config.sections import Proposals
+from wsss.refine.proposals.fma import fma_merge
+from wsss.refine.proposals.masks import Masks
+from wsss.refine.proposals.sepl import sepl_merge
+from wsss.store.maps import ScoreMap
+
+
+def merged(label: np.ndarray, maps: ScoreMap, masks: Masks | None, settings: Proposals) -> np.ndarray:
+    """(H, W) uint8 class ids. label: without proposals, which it stays where there are none (None).
+
+    maps: the scores (k, H, W) that the label comes from; a background among them is not used.
+    """
+    if masks is None:
+        return label
+    if settings.merge == "sepl":
+        return sepl_merge(label, masks, settings.rule)
+    present = np.asarray(maps.classes) > 0
+    return fma_merge(
+        maps.scores[present], np.asarray(maps.classes)[present], masks, settings.power, settings.pooling
+    ).label

@@ -1,0 +1,130 @@
+"""Proposals of many images in one HDF5 file, as runs of pixels, with access by image id.
+
+Layout; `n` images with `M` masks and `R` runs in all, in the order in which they were added:
+
+    attrs         format = "wsss-masks", version = 1
+    ids           (n,) UTF-8
+    sizes         (n, 2) int32: H, W
+    mask_offsets  (n + 1,) int64: masks of image i are mask_offsets[i] … mask_offsets[i + 1] − 1
+    level         (M,) uint8: 0 sub-part, 1 part, 2 whole
+    run_offsets   (M + 1,) int64: runs of mask m are run_offsets[m] … run_offsets[m + 1] − 1
+    starts, ends  (R,) uint32: pixels in COCO's order (columns from left to right), ends excluded
+
+Filters are HDF5's own, deflate and Fletcher32. Equal masks in equal order give equal bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import h5py
+import numpy as np
+
+from wsss.refine.proposals.masks import Masks
+from wsss.runtime.files import write_atomically
+
+FORMAT, VERSION = "wsss-masks", 1
+_FILTERS = {"compression": "gzip", "compression_opts": 4, "fletcher32": True}
+_TYPES = {"sizes": np.int32, "mask_offsets": np.int64, "level": np.uint8, "run_offsets": np.int64}
+_TYPES |= {"starts": np.uint32, "ends": np.uint32}
+
+
+def write_masks(path: Path, images: Iterable[tuple[str, Masks]]) -> int:
+    """Writes (image id, masks) one after another, whole or not at all; how many images."""
+    count = 0
+
+    def write(temporary: Path) -> None:
+        nonlocal count
+        with h5py.File(temporary, "w", libver=("v110", "v110"), locking="best-effort") as file:
+            count = _fill(file, images)
+
+    write_atomically(path, write)
+    return count
+
+
+def _fill(file: h5py.File, images: Iterable[tuple[str, Masks]]) -> int:
+    file.attrs["format"], file.attrs["version"] = FORMAT, VERSION
+    for name, kind in _TYPES.items():
+        shape = (2,) if name == "sizes" else ()
+        first = int(name.endswith("offsets"))  # offsets begin with 0
+        more = {"maxshape": (None, *shape), "chunks": (4096, *shape), "track_times": False}
+        file.create_dataset(name, (first, *shape), kind, **more, **_FILTERS)
+    ids = []
+    for image_id, masks in images:
+        ids.append(image_id)
+        runs = np.cumsum(np.bincount(masks.owner, minlength=masks.count)) + len(file["starts"])
+        _append(file["sizes"], [masks.size])
+        _append(file["run_offsets"], runs)
+        _append(file["level"], masks.level)
+        _append(file["mask_offsets"], [len(file["level"])])
+        _append(file["starts"], masks.starts)
+        _append(file["ends"], masks.ends)
+    file.create_dataset("ids", data=np.array(ids, dtype=h5py.string_dtype()), track_times=False)
+    return len(ids)
+
+
+def _append(table: h5py.Dataset, rows: Iterable) -> None:
+    rows = np.asarray(rows)
+    table.resize(len(table) + len(rows), 0)
+    table[len(table) - len(rows) :] = rows
+
+
+class MaskStore:
+    """Reads a file of `write_masks`: `with MaskStore(path) as store: store.get(image_id)`.
+
+    Raises:
+        ValueError: no such file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __enter__(self) -> Self:
+        try:
+            self._file = h5py.File(self.path, "r", locking="best-effort")
+        except OSError as error:
+            raise ValueError(f"{self.path}: no file of masks ({str(error).splitlines()[0]})") from None
+        if (self._file.attrs.get("format"), self._file.attrs.get("version")) != (FORMAT, VERSION):
+            self._file.close()
+            raise ValueError(f"{self.path}: holds no masks of version {VERSION}; `wsss masks` writes them")
+        self._rows = {image_id: row for row, image_id in enumerate(self._file["ids"].asstr()[:])}
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: BaseException | TracebackType | None) -> None:
+        self._file.close()
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def get(self, image_id: str, size: tuple[int, int]) -> Masks | None:
+        """An image's masks; None where the file has none of it.
+
+        Raises:
+            ValueError: they are of another size (H, W), or damaged.
+        """
+        row = self._rows.get(image_id)
+        if row is None:
+            return None
+        try:
+            found = self._read(row)
+        except (KeyError, OSError, RuntimeError, ValueError) as error:
+            raise ValueError(f"{self.path}: image '{image_id}' is damaged ({str(error).splitlines()[0]})") from None
+        if found.size != tuple(size):
+            raise ValueError(
+                f"{self.path}: masks of image '{image_id}' are {found.size[0]} × {found.size[1]}; the image is "
+                f"{size[0]} × {size[1]} (height × width)"
+            )
+        return found
+
+    def _read(self, row: int) -> Masks:
+        file = self._file
+        first, last = file["mask_offsets"][row : row + 2].tolist()
+        bounds = file["run_offsets"][first : last + 1]
+        runs = slice(int(bounds[0]), int(bounds[-1]))
+        starts, ends = (file[name][runs].astype(np.int64) for name in ("starts", "ends"))
+        owner = np.repeat(np.arange(last - first), np.diff(bounds))
+        size = tuple(file["sizes"][row].tolist())
+        return Masks(size, starts, ends, owner, last - first, file["level"][first:last].astype(np.int64))
