@@ -23,6 +23,7 @@ from wsss.cli.errors import plain_ending
 from wsss.runtime.files import write_atomically
 from wsss.runtime.progress import log
 from wsss.runtime.targets import refuse_sources
+from wsss.segmentation.frozen import FrozenTokens
 from wsss.segmentation.load import load_segmentation
 
 SIZES = ((1, 256, 320), (2, 97, 130), (1, 33, 500))
@@ -53,6 +54,11 @@ def export_onnx(model_file: Path, target: Path) -> list[dict[str, float]]:
         ValueError: not a segmentation network, or the exported one differs.
     """
     model = load_segmentation(model_file)
+    if isinstance(model, FrozenTokens):
+        raise ValueError(
+            f"{model_file}: positions of a transformer follow each image's size, which an ONNX graph for any size "
+            "cannot compute; use wsss predict or load_segmentation"
+        )
     network = Exportable(model).eval()
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "model.onnx"

@@ -151,7 +151,7 @@ class TrainSegmentation(Section):
     )
     options: dict[str, Any] = Field(
         {},
-        description="further arguments of segmentation_models_pytorch, of wsss.segmentation.dilated, or of TokenDecoder: "
+        description="further arguments of segmentation_models_pytorch, of wsss.segmentation.dilated; of TokenDecoder: "
         "blocks (all but the last), width 256, layers 3, heads 8",
     )
     backbone: Backbone = Backbone(name="resnet101", output_stride=16)

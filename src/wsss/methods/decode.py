@@ -10,7 +10,7 @@ from torch import nn
 from wsss.methods.base import DecodesMasks
 from wsss.methods.load import load_classifier
 from wsss.segmentation.load import load_segmentation
-from wsss.segmentation.network import SegmentationNet
+from wsss.segmentation.network import Segmenter
 from wsss.store.models import read_about
 
 
@@ -25,7 +25,7 @@ class EndToEnd(nn.Module):
         return self.method.segment_logits(images)
 
 
-def load_segmenter(path: Path) -> SegmentationNet | EndToEnd:
+def load_segmenter(path: Path) -> Segmenter | EndToEnd:
     """What a model file decodes masks with: a segmentation network, or a single-stage method.
 
     Raises:

@@ -69,7 +69,7 @@ def _segmentation(run: Run, trained: Backbone, processes: int) -> None:
             backbone.freeze(settings.training.freeze_stages)
         model = build_segmentation(settings, len(NAMES), backbone)
     if settings.training.freeze_batch_norm:
-        freeze_batch_norm(model.net.encoder)
+        freeze_batch_norm(model.encoder)
     _show(model, model, settings.training, processes)
 
 

@@ -11,6 +11,7 @@ from wsss.backbones.build import build_backbone
 from wsss.backbones.checkpoints import load_strictly
 from wsss.config.stages import TrainSegmentation
 from wsss.segmentation.dilated import DECODERS
+from wsss.segmentation.frozen import FrozenTokens
 from wsss.segmentation.network import BackboneNet, SegmentationNet, Segmenter
 from wsss.store.models import read_model
 
@@ -28,20 +29,20 @@ def load_segmentation(path: Path | str) -> Segmenter:
 def build_segmentation(settings: TrainSegmentation, num_classes: int, backbone: Backbone | None = None) -> Segmenter:
     """The segmentation network of a settings section; its encoder copies `backbone`, and what is frozen of it."""
     source = settings.backbone
-    if settings.architecture in DECODERS:
+    if settings.architecture == "TokenDecoder":
+        model: Segmenter = FrozenTokens.build(build_backbone(source, weights=False), num_classes, settings.options)
+    elif settings.architecture in DECODERS:
         trunk = build_backbone(source, weights=False)
         model = BackboneNet(trunk, _decoder(settings, trunk.channels, num_classes), num_classes)
-        if backbone is not None:
-            model.load_encoder(backbone)
-        return model
-    model = SegmentationNet(
-        settings.architecture,
-        source.name,
-        num_classes,
-        output_stride=source.output_stride,
-        encoder_options=source.options,
-        options=settings.options,
-    )
+    else:
+        model = SegmentationNet(
+            settings.architecture,
+            source.name,
+            num_classes,
+            output_stride=source.output_stride,
+            encoder_options=source.options,
+            options=settings.options,
+        )
     if backbone is not None:
         model.load_encoder(backbone)
     return model

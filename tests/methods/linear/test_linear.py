@@ -72,7 +72,7 @@ def test_the_number_of_shards_changes_no_byte(made, tmp_path):
 
 
 def test_features_come_back_by_scale_and_stage(made):
-    root, run, dataset, backbone = made
+    root, _run, dataset, backbone = made
     record = dataset.split("val")[0]
     with FeatureStore(root / "features" / "val.h5") as store:
         assert store.stage(record.image_id, 2.0, "final").shape == (1, backbone.channels, 6, 8)
@@ -82,7 +82,7 @@ def test_features_come_back_by_scale_and_stage(made):
 
 
 def test_the_loss_falls_and_the_training_is_deterministic(made, trained):
-    root, run, dataset, _ = made
+    root, _run, dataset, _ = made
     store, records = FeatureFiles(root / "features").open("train"), dataset.split("train")
     again = load_classifier(root / "classifier" / "model.safetensors")
     torch.nn.init.zeros_(again.classifier.weight)

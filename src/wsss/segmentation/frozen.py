@@ -1,0 +1,80 @@
+"""A trained decoder on the tokens of a frozen transformer (WeCLIP's decoder, Zhang et al. 2024, §3.2, for any ViT)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Self
+
+import torch
+from torch import Tensor
+
+from wsss.backbones.base import Backbone
+from wsss.backbones.tokens import TransformerBackbone
+from wsss.runtime.tensors import resize
+from wsss.segmentation.network import Segmenter
+from wsss.segmentation.token_decoder import TokenHead
+
+
+class FrozenTokens(Segmenter):
+    """`TokenHead` on a transformer that is not trained, keeps no gradient, and stays in eval mode.
+
+    Args:
+        backbone: a ViT, CLIP or DINO. blocks: whose outputs are read; None: all but the last (published).
+        width, layers, heads: of the decoder.
+
+    Raises:
+        ValueError: a backbone without tokens, or blocks that it lacks.
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        num_classes: int,
+        *,
+        blocks: Sequence[int] | None = None,
+        width: int = 256,
+        layers: int = 3,
+        heads: int = 8,
+    ) -> None:
+        super().__init__()
+        if not isinstance(backbone, TransformerBackbone):
+            given = type(backbone).__name__
+            raise ValueError(f"TokenDecoder reads a transformer's tokens (vit_*, deit_*, CLIP, DINO); got a {given}")
+        if not blocks and blocks is not None:
+            raise ValueError("blocks is empty; name at least one, or null for all but the last")
+        self.blocks = list(range(max(backbone.depth - 1, 1))) if blocks is None else list(blocks)
+        if wrong := [b for b in self.blocks if not -backbone.depth <= b < backbone.depth]:
+            raise ValueError(f"blocks {wrong} do not exist; this transformer has {backbone.depth}")
+        if width % heads:
+            raise ValueError(f"width {width} is no multiple of heads {heads}")
+        self.encoder = backbone.requires_grad_(False).eval()
+        self.head = TokenHead(len(self.blocks), backbone.channels, num_classes, width, layers, heads)
+        self.mean, self.std = backbone.mean, backbone.std
+        self.class_names = [str(i) for i in range(num_classes)]
+
+    @classmethod
+    def build(cls, backbone: Backbone, num_classes: int, options: Mapping[str, Any]) -> Self:
+        """With the options of a settings section; ValueError for those that it does not know."""
+        known = ("blocks", "width", "layers", "heads")
+        if unknown := sorted(set(options) - set(known)):
+            raise ValueError(f"TokenDecoder takes the options {', '.join(known)}; given are {', '.join(unknown)}")
+        return cls(backbone, num_classes, **options)
+
+    def load_encoder(self, backbone: Backbone) -> None:
+        try:
+            self.encoder.load_state_dict(backbone.state_dict())
+        except RuntimeError as error:
+            raise ValueError(
+                "segmentation and classifier need the same backbone for init: classifier "
+                f"({' '.join(str(error).split())[:200]})"
+            ) from None
+
+    def train(self, mode: bool = True) -> Self:
+        super().train(mode)
+        self.encoder.eval()
+        return self
+
+    def forward(self, images: Tensor) -> Tensor:
+        with torch.no_grad():
+            tokens = self.encoder.tokens(images, blocks=self.blocks)
+        return resize(self.head([tokens.block_map(b) for b in self.blocks]), images.shape[-2:], align_corners=False)
