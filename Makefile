@@ -42,6 +42,14 @@ kit kit-seam kit-vit kit-toco kit-acr kit-psa kit-irn:
 bench: $(STAMP)  ## every stage's kernel against the published algorithm written plainly (about 15 minutes; KIT=… optional)
 	WSSS_KIT=$(if $(KIT),$(abspath $(KIT))) $(BIN)/python -m benchmarks
 
+.PHONY: kit-frozen
+kit-frozen: $(STAMP)  ## a frozen network instead of trained ones, in minutes: make kit-frozen KIT=/path/to/voc-kit
+	@test -d "$(KIT)/VOC2012" || { echo "make $@ KIT=DIR: DIR must hold VOC2012/ and labels.csv; found '$(KIT)'"; exit 2; }
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --editable '.[offline]'
+	mkdir -p results && sed 's#KIT/#$(KIT)/#' benchmarks/kit-frozen.yaml > results/kit-frozen.yaml
+	$(BIN)/snakemake --cores all --quiet rules host progress reason --configfile results/kit-frozen.yaml -- results/$@/miou.csv results/$@/report.html
+	$(BIN)/wsss show results/$@
+
 lint: $(STAMP)  ## ruff, snakefmt and the import contracts
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .

@@ -5,6 +5,7 @@ rule segment_shard:
     input:
         data=upstream("segment", "data", "index.csv"),
         model=upstream("segment", "model", "model.safetensors"),
+        features=upstream("segment", "features", "{split}.h5"),
     output:
         plain=temp(ROOT + "/segment/{key}/shards/{split}/{shard}-of-{n}.h5"),
         crf=temp(ROOT + "/segment/{key}/shards/{split}_crf/{shard}-of-{n}.h5"),
@@ -21,9 +22,10 @@ rule segment_shard:
         data=subpath(input.data, parent=True),
         out=ROOT + "/segment/{key}",
         device=EXECUTION.device,
+        features=lambda wildcards, input: folder_option("--features", input.get("features")),
     shell:
         "python -m wsss.stages.segment --config {params.config:q} --manifest {params.manifest:q}"
-        " --data {params.data:q} --model {input.model:q} --out {params.out:q} --log {log:q} --threads {threads}"
+        " --data {params.data:q} {params.features} --model {input.model:q} --out {params.out:q} --log {log:q} --threads {threads}"
         " --device {params.device:q} --split {wildcards.split:q} --shard {wildcards.shard:q} --of {wildcards.n:q}"
         " --file {output.plain:q} --crf-file {output.crf:q}"
 

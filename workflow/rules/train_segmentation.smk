@@ -6,6 +6,7 @@ rule train_segmentation:
         data=upstream("train_segmentation", "data", "index.csv"),
         classifier=upstream("train_segmentation", "classifier", "model.safetensors"),
         labels=upstream("train_segmentation", "labels", "train.h5"),
+        features=upstream("train_segmentation", "features", "train.h5"),
     output:
         model=ROOT + "/train_segmentation/{key}/model.safetensors",
         history=ROOT + "/train_segmentation/{key}/history.csv",
@@ -22,10 +23,11 @@ rule train_segmentation:
         data=subpath(input.data, parent=True),
         out=subpath(output.model, parent=True),
         device=EXECUTION.device,
+        features=lambda wildcards, input: folder_option("--features", input.get("features")),
         options=lambda wildcards, input: " ".join(
             option(f"--{role}", input.get(role)) for role in ("classifier", "labels")
         ),
     shell:
         "{LAUNCHER} wsss.stages.train_segmentation --config {params.config:q} --manifest {params.manifest:q}"
-        " --data {params.data:q} {params.options} --out {params.out:q} --log {log:q} --threads {threads}"
+        " --data {params.data:q} {params.features} {params.options} --out {params.out:q} --log {log:q} --threads {threads}"
         " --device {params.device:q} {TRAINING_FLAGS}"

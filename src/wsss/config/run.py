@@ -73,6 +73,9 @@ class Run(Section):
     upper_bound: bool = Field(
         False, description="also train the segmentation network on the masks; miou.csv gains the row upper_bound"
     )
+    measure_cam_crf: bool = Field(
+        True, description="miou.csv has the row cam_crf where there are masks, which takes a CRF an image"
+    )
     segment: Segment = Segment()
     segment_end_to_end: Segment | None = Field(
         None, description="masks straight from a single-stage method; null: as in segment"
@@ -97,12 +100,20 @@ class Run(Section):
     @model_validator(mode="after")
     def _features_for_those_who_use_them(self) -> Run:
         computed = self.compute_features
-        parts = {"train_classifier.method": self.train_classifier.method, "refine_cam": self.refine_cam}
+        parts = {
+            "train_classifier.method": self.train_classifier.method,
+            "refine_cam": self.refine_cam,
+            "train_segmentation": self.train_segmentation,
+        }
         users = [name for name, part in parts.items() if isinstance(part, UsesFeatures) and part.uses_features]
         if users and computed is None:
             raise ValueError(f"{users[0]} uses features of a frozen network; set compute_features: {{backbone: …}}")
-        if "train_classifier.method" in users and computed.backbone != self.train_classifier.backbone:
-            raise ValueError("train_classifier.backbone is not that of compute_features; make them the same")
+        for name, section in (
+            ("train_classifier.method", self.train_classifier),
+            ("train_segmentation", self.train_segmentation),
+        ):
+            if name in users and computed.backbone != section.backbone:
+                raise ValueError(f"{name.split('.')[0]}.backbone is not that of compute_features; make them the same")
         return self
 
     @model_validator(mode="after")

@@ -139,20 +139,26 @@ class MakePseudoLabels(Section):
         return "; ".join(parts) or "the highest score wins"
 
 
-class TrainSegmentation(Section):
+class TrainSegmentation(Section, UsesFeatures):
     """A segmentation network on the pseudo-labels."""
 
     architecture: Literal[
-        "DeepLabV3Plus", "DeepLabV3", "FPN", "Unet", "PSPNet", "LargeFOV", "DeepLabV2", "TokenDecoder"
+        "DeepLabV3Plus", "DeepLabV3", "FPN", "Unet", "PSPNet", "LargeFOV", "DeepLabV2", "TokenDecoder", "FeatureDecoder"
     ] = Field(
         "DeepLabV3Plus",
         description="of segmentation_models_pytorch, on a timm CNN; on any backbone: LargeFOV, DeepLab v1 as SEAM "
-        "retrained it; DeepLabV2, its four dilated convolutions added; on a frozen transformer: TokenDecoder, WeCLIP's",
+        "retrained it; DeepLabV2, its four dilated convolutions added; on frozen transformers: TokenDecoder, WeCLIP's; "
+        "on stored features of a frozen network: FeatureDecoder, convolutions",
     )
     options: dict[str, Any] = Field(
         {},
         description="further arguments of segmentation_models_pytorch, of wsss.segmentation.dilated; of TokenDecoder: "
-        "blocks (all but the last), width 256, layers 3, heads 8",
+        "blocks (all but the last), width 256, layers 3, heads 8; of FeatureDecoder: width 128, dropout 0.1",
+    )
+    stages: list[int | Literal["final"]] | None = Field(
+        None,
+        exclude_if=lambda stages: stages is None,
+        description="FeatureDecoder: which of compute_features.stages it sees",
     )
     backbone: Backbone = Backbone(name="resnet101", output_stride=16)
     init: Literal["backbone", "classifier"] = Field(
@@ -163,6 +169,16 @@ class TrainSegmentation(Section):
     )
     training: Training = Training()
     rng_seed: int = Field(0, ge=0, description="of weights, batches and augmentation; by default the run's")
+
+    @model_validator(mode="after")
+    def _stages_of_a_decoder(self) -> TrainSegmentation:
+        if self.uses_features != (self.stages is not None) or (self.uses_features and self.init == "classifier"):
+            raise ValueError("stages and architecture FeatureDecoder belong together, with init: backbone")
+        return self
+
+    @property
+    def uses_features(self) -> bool:
+        return self.architecture == "FeatureDecoder"
 
     def words(self) -> str:
         start = "the classifier's backbone" if self.init == "classifier" else self.backbone.words()

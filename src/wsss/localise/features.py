@@ -12,6 +12,7 @@ from torch import Tensor
 
 from wsss.backbones.base import Backbone
 from wsss.backbones.folding import fold_batch_norm
+from wsss.backbones.stages import wanted_stages
 from wsss.config.stages import ComputeFeatures
 from wsss.localise.views import scaled_views
 from wsss.runtime.tensors import AMP_TYPES
@@ -43,17 +44,6 @@ def feature_maps(
             parts = [wanted_stages(backbone, part, settings.stages) for part in view.split(size)]
         found += [torch.cat(stage).float() for stage in zip(*parts, strict=True)]
     return found
-
-
-def wanted_stages(backbone: Backbone, images: Tensor, stages: Sequence[int | str]) -> list[Tensor]:
-    """Stage outputs of normalised images (B, 3, H, W); `final` is what the network gives its classifier."""
-    final, pyramid = backbone.features_and_pyramid(images.contiguous(memory_format=torch.channels_last))
-    return [final if stage == "final" else pyramid[stage] for stage in stages]
-
-
-def stage_channels(backbone: Backbone, stage: int | str) -> int:
-    """Channels of a stage's output."""
-    return backbone.channels if stage == "final" else backbone.pyramid_channels[stage]
 
 
 def per_image(maps: Sequence[Tensor], count: int) -> list[list[np.ndarray]]:

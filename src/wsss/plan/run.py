@@ -119,7 +119,7 @@ class _Builder:
             self.row("cam", split, self.cams, f"{split}.h5")
         if self._labels_are_cam_crf():
             cam_crf = self.labels = self._labels("", self.cams, run.make_pseudo_labels)
-        elif run.prepare_data.has_masks:  # what is only measured is not worth its time without masks
+        elif run.prepare_data.has_masks and run.measure_cam_crf:  # without masks it is not worth its time
             power = run.make_pseudo_labels.background_power
             plain = MakePseudoLabels(crf=run.make_pseudo_labels.crf or CRF(), background_power=power)
             cam_crf = self._labels("cam_crf", self.cams, plain)
@@ -199,8 +199,9 @@ class _Builder:
             upstream["labels"] = self.labels
         if settings.init == "classifier":
             upstream["classifier"] = self.classifier
+        upstream |= self._features(settings)
         model = self.add("train_segmentation", settings, label, upstream=upstream, modules=self.method_code)
-        upstream = {"data": self.data, "model": model}
+        upstream = {"data": self.data, "model": model} | self._features(settings)
         masks = self.add("segment", self.run.segment, label, upstream=upstream)
         self.row(row, "val", masks, "val.h5")
         if self.run.segment.crf is not None:

@@ -23,6 +23,8 @@ from wsss.config.views import ScoreViews
 from wsss.localise.inference import view_maps
 from wsss.localise.views import scaled_views
 from wsss.runtime.tensors import resize
+from wsss.segmentation.stored_decoder import FrozenNet, stages_of
+from wsss.store.features import FeatureStore
 
 Size = tuple[int, int]
 Pair = Callable[[Tensor, Tensor], Tensor]
@@ -76,6 +78,22 @@ def view_scores(model: nn.Module, images: np.ndarray, settings: ScoreViews, devi
     views = scaled_views(images, settings, model.mean, model.std, device)
     maps = view_maps(views, lambda view, _rows: model(view), settings.amp)
     return fused_scores(maps, images.shape[1:3], settings.flip, RULES[settings.fusion])
+
+
+@torch.inference_mode()
+def stored_scores(model: FrozenNet, store: FeatureStore, image_id: str, size: Size, settings: ScoreViews) -> Tensor:
+    """As `view_scores`, (1, C, h, w), of an image's stored features.
+
+    Raises:
+        ValueError: the settings ask for views whose features were not computed.
+    """
+    device, maps = next(model.parameters()).device, []
+    for scale in settings.scales:
+        found = [torch.from_numpy(m).to(device) for m in stages_of(store, image_id, scale, model.stages)]
+        if settings.flip and len(found[0]) == 1:
+            raise ValueError("segment.flip: true needs features of mirrors; set compute_features.flip to true")
+        maps.append(model.decoder(found if settings.flip else [m[:1] for m in found]))
+    return fused_scores(maps, size, settings.flip, RULES[settings.fusion])
 
 
 def probabilities(scores: Tensor, size: Size, settings: ScoreViews) -> Tensor:

@@ -13,6 +13,7 @@ from wsss.config.stages import TrainSegmentation
 from wsss.segmentation.dilated import DECODERS
 from wsss.segmentation.frozen import FrozenTokens
 from wsss.segmentation.network import BackboneNet, SegmentationNet, Segmenter
+from wsss.segmentation.stored_decoder import FrozenNet
 from wsss.store.models import read_model
 
 
@@ -29,6 +30,9 @@ def load_segmentation(path: Path | str) -> Segmenter:
 def build_segmentation(settings: TrainSegmentation, num_classes: int, backbone: Backbone | None = None) -> Segmenter:
     """The segmentation network of a settings section; its encoder copies `backbone`, and what is frozen of it."""
     source = settings.backbone
+    if settings.uses_features:
+        frozen = backbone or build_backbone(source, weights=False)
+        return FrozenNet(frozen, settings.stages, num_classes, settings.options)
     if settings.architecture == "TokenDecoder":
         model: Segmenter = FrozenTokens.build(build_backbone(source, weights=False), num_classes, settings.options)
     elif settings.architecture in DECODERS:

@@ -16,17 +16,28 @@ from wsss.localise.inference import WriteBehind
 from wsss.methods.decode import load_segmenter
 from wsss.refine.base import crf_device
 from wsss.runtime.devices import claim_device
-from wsss.segmentation.fusion import probabilities, view_scores
+from wsss.segmentation.fusion import probabilities, stored_scores, view_scores
 from wsss.segmentation.inference import crf_labels
 from wsss.stages.common import stage_parser, stage_session
 from wsss.stages.shards import Shard, shard_arguments, shard_of
+from wsss.store.features import FeatureFiles, FeatureStore
 from wsss.store.maps import LabelWriter
 
 
 def segment(
-    settings: Segment, dataset: Dataset, model: nn.Module, files: Sequence[Path], *, shard: Shard, device: torch.device
+    settings: Segment,
+    dataset: Dataset,
+    model: nn.Module,
+    files: Sequence[Path],
+    *,
+    shard: Shard,
+    device: torch.device,
+    features: FeatureStore | None = None,
 ) -> None:
-    """Writes the predictions of `shard` to the first of `files`, and those after the CRF to the second."""
+    """Writes the predictions of `shard` to the first of `files`, and those after the CRF to the second.
+
+    features: of a frozen network, which then need not see the photographs; None: it does.
+    """
     model = model.to(device).to(memory_format=torch.channels_last)
     about = {"class_names": dataset.class_names, "palette": dataset.palette, "resume": shard.resume}
     writers = [LabelWriter(path, **about) for path in files]
@@ -35,7 +46,11 @@ def segment(
         plain, *refined = (stack.enter_context(writer) for writer in writers)
         behind = stack.enter_context(WriteBehind())
         for group, images in shard.images(dataset, *writers):
-            shares = probabilities(view_scores(model, images, settings, device), group[0].size, settings)
+            if features is None:
+                scores = view_scores(model, images, settings, device)
+            else:
+                scores = torch.cat([stored_scores(model, features, r.image_id, r.size, settings) for r in group])
+            shares = probabilities(scores, group[0].size, settings)
             _add_group(behind, plain, group, shares.argmax(1).byte().cpu().numpy())
             for out in refined:
                 _add_group(behind, out, group, crf_labels(images, shares.cpu().numpy(), settings.crf, refine_on))
@@ -52,13 +67,17 @@ def main() -> None:
     shard_arguments(parser)
     parser.add_argument("--model", type=Path, required=True, help="model.safetensors to decode with")
     parser.add_argument("--crf-file", type=Path, help="HDF5 file for the labels after the CRF")
+    parser.add_argument("--features", type=Path, help="folder of compute_features, for FeatureDecoder")
     args = parser.parse_args()
-    with stage_session("segment", args, Segment, data=args.data, model=args.model) as settings:
+    inputs = {role: getattr(args, role) for role in ("data", "model", "features")}
+    with stage_session("segment", args, Segment, **inputs) as settings:
+        features = FeatureFiles(args.features).open(args.split) if args.features else None
         files = [args.file, *([args.crf_file] if args.crf_file and settings.crf else [])]
         if args.crf_file and not settings.crf:
             args.crf_file.touch()  # the workflow expects a file in any case, and nothing reads it
         model, device = load_segmenter(args.model), claim_device(args.device)
-        segment(settings, Dataset(args.data), model, files, shard=shard_of(args), device=device)
+        about = {"shard": shard_of(args), "device": device, "features": features}
+        segment(settings, Dataset(args.data), model, files, **about)
 
 
 if __name__ == "__main__":

@@ -116,7 +116,7 @@ def train(
         model=model,
         losses=lambda item, step: step_losses(_move(item, place.device, settings.channels_last), step),
         optimizer=build_optimizer(model, head, settings.optimizer),
-        schedule=make_schedule(settings.schedule.name, planned, **_schedule_parameters(settings.schedule)),
+        schedule=make_schedule(settings.schedule.name, planned, **schedule_parameters(settings.schedule)),
         steps=steps,
         state=place.state,
         identity=place.identity,
@@ -195,6 +195,7 @@ def _move(item: tuple[Any, Tensor], device: torch.device, channels_last: bool) -
     return batch, targets.to(device, non_blocking=True)
 
 
-def _schedule_parameters(settings: sections.Schedule) -> dict[str, float]:
+def schedule_parameters(settings: sections.Schedule) -> dict[str, float]:
+    """What a schedule takes of its section."""
     names = {"poly": ("power",), "warmup_poly": ("power", "warmup_steps", "warmup_ratio")}
     return {name: getattr(settings, name) for name in names.get(settings.name, ())}

@@ -12,9 +12,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from wsss.backbones.base import Backbone
+from wsss.backbones.stages import stage_channels, wanted_stages
 from wsss.data.batch import Batch
 from wsss.data.dataset import Record
-from wsss.localise.features import stage_channels, wanted_stages
 from wsss.methods.base import Method
 from wsss.methods.linear.settings import Settings
 from wsss.store.features import FeatureStore

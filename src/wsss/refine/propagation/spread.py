@@ -10,8 +10,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from wsss.backbones.build import classifier_backbone
+from wsss.backbones.stages import wanted_stages
 from wsss.config.views import CamViews
-from wsss.localise.features import frozen, wanted_stages
+from wsss.localise.features import frozen
 from wsss.localise.seeds import power_background, with_background
 from wsss.localise.views import scaled_views
 from wsss.refine.base import Models

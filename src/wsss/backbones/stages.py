@@ -1,0 +1,21 @@
+"""Outputs of a backbone by name: those of its stages, and what it gives its own classifier."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from wsss.backbones.base import Backbone
+
+
+def wanted_stages(backbone: Backbone, images: Tensor, stages: Sequence[int | str]) -> list[Tensor]:
+    """Stage outputs of normalised images (B, 3, H, W); `final` is what the network gives its classifier."""
+    final, pyramid = backbone.features_and_pyramid(images.contiguous(memory_format=torch.channels_last))
+    return [final if stage == "final" else pyramid[stage] for stage in stages]
+
+
+def stage_channels(backbone: Backbone, stage: int | str) -> int:
+    """Channels of a stage's output."""
+    return backbone.channels if stage == "final" else backbone.pyramid_channels[stage]

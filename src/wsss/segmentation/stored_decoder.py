@@ -1,0 +1,116 @@
+"""A small decoder on features of a frozen network: it learns in a minute, as the network itself is seen once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from wsss.backbones.base import Backbone
+from wsss.backbones.stages import stage_channels, wanted_stages
+from wsss.runtime.tensors import resize
+from wsss.segmentation.network import BackboneNet
+from wsss.store.features import FeatureStore
+
+
+class FeatureDecoder(nn.Module):
+    """Feature maps of several stages → class logits on the finest of their grids.
+
+    Dropout, 1×1 to `width` (of all stages together), 3×3, 3×3 dilated, 1×1.
+
+    Args:
+        channels: of the stages. num_classes: C, background included. dropout: of whole channels.
+    """
+
+    def __init__(self, channels: Sequence[int], num_classes: int, width: int = 128, dropout: float = 0.1) -> None:
+        super().__init__()
+        for i, count in enumerate(channels):
+            self.register_buffer(f"mean{i}", torch.zeros(count))
+            self.register_buffer(f"std{i}", torch.ones(count))
+        self.dropout = nn.Dropout2d(dropout)
+        self.project = nn.ModuleList(nn.Conv2d(count, width, 1) for count in channels)
+        self.near = nn.Conv2d(width, width, 3, padding=1)
+        self.far = nn.Conv2d(width, width, 3, padding=3, dilation=3)
+        self.classify = nn.Conv2d(width, num_classes, 1)
+
+    def standardise_by(self, samples: Iterable[Sequence[Tensor]]) -> None:
+        """Takes over mean and deviation of each stage's channels from samples of its maps (n, D, h, w)."""
+        columns = zip(*([m.float().transpose(0, 1).flatten(1) for m in maps] for maps in samples), strict=True)
+        for i, parts in enumerate(columns):
+            std, mean = torch.std_mean(torch.cat(parts, 1), dim=1)
+            getattr(self, f"mean{i}").copy_(mean)
+            getattr(self, f"std{i}").copy_(std.clamp(min=1e-3))
+
+    def forward(self, maps: Sequence[Tensor]) -> Tensor:
+        """Logits (B, C, h, w) of the stages' maps (B, D, h_s, w_s)."""
+        grid = max((tuple(found.shape[-2:]) for found in maps), key=lambda size: size[0] * size[1])
+        total = torch.zeros((), device=maps[0].device)
+        for i, (project, found) in enumerate(zip(self.project, maps, strict=True)):
+            mean, std = (getattr(self, f"{name}{i}")[:, None, None] for name in ("mean", "std"))
+            cells = project(self.dropout((found.float() - mean) / std))
+            total = total + (cells if tuple(cells.shape[-2:]) == grid else resize(cells, grid, align_corners=False))
+        return self.classify(F.relu(self.far(F.relu(self.near(F.relu(total))))))
+
+
+class FrozenNet(BackboneNet):
+    """A frozen backbone and a `FeatureDecoder`: normalised images (B, 3, H, W) → logits (B, C, H, W).
+
+    stages: outputs of the backbone, as in compute_features. options: of the decoder.
+    """
+
+    def __init__(
+        self, backbone: Backbone, stages: Sequence[int | str], num_classes: int, options: dict[str, Any]
+    ) -> None:
+        decoder = FeatureDecoder([stage_channels(backbone, stage) for stage in stages], num_classes, **options)
+        super().__init__(backbone.requires_grad_(False), decoder, num_classes)
+        self.stages = list(stages)
+
+    def forward(self, images: Tensor) -> Tensor:
+        self.encoder.eval()
+        logits = self.decoder(wanted_stages(self.encoder, images, self.stages))
+        return resize(logits, images.shape[-2:], align_corners=False)
+
+
+def area_target(label: Tensor, num_classes: int, grid: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    """Shares (C, h, w) of each cell's labelled area, and that area's share of the cell (h, w), of labels (H, W)."""
+    known = label < num_classes
+    classes = F.one_hot(torch.where(known, label, 0).long(), num_classes).movedim(-1, 0) * known
+    area = F.adaptive_avg_pool2d(torch.cat([classes, known[None]]).float(), grid)
+    return area[:-1] / area[-1].clamp(min=1e-6), area[-1]
+
+
+def area_loss(decoder: FeatureDecoder, items: Sequence[tuple[list[Tensor], Tensor]]) -> Tensor:
+    """Cross-entropy to the shares of each cell's area, a mean over the labelled area of all images.
+
+    items: maps (1, D, h_s, w_s) of the stages and labels (H, W) uint8, an image each.
+    """
+    total, count = [], []
+    for maps, label in items:
+        scores = decoder(maps)[0]
+        target, weight = area_target(label, len(scores), tuple(scores.shape[-2:]))
+        total.append(-((target * scores.log_softmax(0)).sum(0) * weight).sum())
+        count.append(weight.sum())
+    return torch.stack(total).sum() / torch.stack(count).sum().clamp(min=1)
+
+
+def mirrored(items: Iterator[tuple[list[Tensor], Tensor]], flip: bool) -> Iterator[tuple[list[Tensor], Tensor]]:
+    """The items, left and right exchanged if `flip`."""
+    for maps, label in items:
+        yield ([m.flip(-1) for m in maps], label.flip(-1)) if flip else (maps, label)
+
+
+def stages_of(store: FeatureStore, image_id: str, scale: float, stages: list[int | str]) -> list[np.ndarray]:
+    """The maps (n, D, h, w) of some of the stored stages.
+
+    Raises:
+        ValueError: features of that scale or stage were not computed.
+    """
+    missing = [stage for stage in stages if stage not in store.stages]
+    if missing:
+        raise ValueError(f"stages {missing} are wanted; compute_features.stages has {store.stages}")
+    found = dict(zip(store.stages, store.view(image_id, scale), strict=True))
+    return [found[stage] for stage in stages]
