@@ -86,3 +86,11 @@ def test_section_from_text_or_file(tmp_path):
     assert load_section(CRF, str(file)) == load_section(CRF, '{"steps": 7}')
     with pytest.raises(ConfigError, match=r"--config\.stepz: unknown key"):
         load_section(CRF, '{"stepz": 7}')
+
+
+def test_a_preset_may_stand_on_others(tmp_path):
+    (tmp_path / "low.yaml").write_text("prepare_data: {dataset: shapes, train: 5, val: 3}\nsegment: {scales: [1, 2]}\n")
+    (tmp_path / "high.yaml").write_text("preset: low\nprepare_data: {train: 7}\n")
+    run = load_run("r", {"r": {"preset": "high", "segment": {"flip": False}}}, tmp_path)
+    assert (run.prepare_data.train, run.prepare_data.val) == (7, 3)
+    assert run.segment.scales == [1, 2] and not run.segment.flip

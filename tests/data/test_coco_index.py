@@ -249,3 +249,12 @@ def test_equal_names_in_different_folders_are_two_images(root):
     edit(root, "val2014", images=images)
     rows = index(root)[2][-2:]
     assert [(row["image_id"], row["labels"]) for row in rows] == [("val2014/x/a", "person;car"), ("val2014/y/a", "")]
+
+
+def test_images_without_objects_and_beside_the_list_are_left_out(root):
+    (root / "part.txt").write_text("000000000004.jpg\n")
+    _, _, rows = index(root, unlabelled="drop", val_list=root / "part.txt")
+    assert [(row["split"], bool(row["labels"])) for row in rows] == [("train", True), ("train", True), ("val", True)]
+    (root / "part.txt").write_text("000000000009\n")
+    with pytest.raises(ValueError, match=r"part\.txt: 1 image\(s\) are not in .*000000000009"):
+        index(root, val_list=root / "part.txt")

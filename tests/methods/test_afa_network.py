@@ -120,3 +120,12 @@ def test_errors_say_what_is_accepted():
         method(background=(0.6, 0.3))
     with pytest.raises(ValueError, match="warm-up"):
         settings(warmup_steps=9, refined_steps=3)
+
+
+def test_energy_and_propagated_pairs_are_settings():
+    plain, net = method(), method(energy_weight=0.01, refined_pairs=True)
+    assert net(batch(), 0)["energy"] == 0
+    net.load_state_dict(plain.state_dict())
+    before, late = plain.eval()(batch(), 20), net.eval()(batch(), 20)
+    assert late["energy"] < 0 and "energy" not in before
+    assert late["segmentation"] == before["segmentation"] and late["affinity"] != before["affinity"]

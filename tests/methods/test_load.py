@@ -118,7 +118,7 @@ def test_a_checkpoint_of_another_network_lists_what_does_not_fit(tmp_path):
             "output_stride 16 given; 'resnet38' keeps its own",
         ),
         ({"name": "cam"}, {"name": "resnet38", "options": {"a": 1}}, "resnet38 takes the option batch_norm_momentum"),
-        ({"name": "cam"}, {"name": "no_such_net", "pretrained": False}, "timm cannot build backbone 'no_such_net'"),
+        ({"name": "cam"}, {"name": "no_such_net", "pretrained": False}, "backbone 'no_such_net' is not known to timm"),
     ],
 )
 def test_what_does_not_fit_together_is_refused(method, backbone, line):

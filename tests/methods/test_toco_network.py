@@ -236,3 +236,8 @@ def test_a_step_in_half_precision_is_close_to_full_precision():
         assert half[name].item() == pytest.approx(full[name].item(), rel=0.1), name
     sum(half.values()).backward()
     assert all(p.grad.isfinite().all() for p in model.parameters() if p.grad is not None)
+
+
+def test_terms_start_at_their_own_steps():
+    model = tiny(starts={"seg": 1, "energy": 3, "ptc": 2, "ctc": 2})
+    assert model.starts == {"cls": 0, "cls_aux": 0, "ptc": 2, "ctc": 2, "seg": 1, "energy": 3}

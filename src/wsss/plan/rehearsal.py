@@ -54,8 +54,9 @@ def _classifier(run: Run, processes: int) -> Method:
 def _affinity(run: Run, backbone: Backbone, processes: int) -> None:
     settings = run.train_affinity
     training = settings.load()(settings)
+    own = getattr(settings, "backbone", None)
     with torch.device("meta"):
-        model = training.build(backbone)
+        model = training.build(build_backbone(own, weights=False) if own else backbone)
     if settings.checkpoint is None:
         training.head_parameters(model)
         _show(model, model, settings.training, processes)
