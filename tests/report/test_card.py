@@ -41,7 +41,14 @@ def run(tmp_path):
 def test_a_card_without_masks_says_so(run):
     write_model_folder(run)
     card = (run / "model" / "model_card.md").read_text()
-    for text in ("FPN on resnet18", "Not measured", "3, ids from 0: background, cat, dog", "torch: 9.9", "IJCV"):
+    for text in (
+        "FPN on resnet18",
+        "Not measured",
+        "licence: apache-2.0",
+        "3, ids from 0: background, cat, dog",
+        "torch: 9.9",
+        "IJCV",
+    ):
         assert text in card
     assert (run / "model" / "model.safetensors").read_bytes() == b"weights"
 

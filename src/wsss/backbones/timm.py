@@ -23,12 +23,20 @@ def create_network(name: str, arguments: dict[str, Any], *, pretrained: bool, ch
     require_known(name)
     if checkpoint_path and "num_classes" not in arguments:
         arguments = _head_of(name, checkpoint_path) | arguments
+    if pretrained:
+        log.info("weights of %s are timm's; licence: %s", name, licence_of(name))
     try:
         return timm.create_model(name, pretrained=pretrained, checkpoint_path=checkpoint_path, **arguments)
     except (RuntimeError, TypeError) as error:
         given = textwrap.shorten(str(arguments), 400, placeholder=" …")  # a stem among them is a whole network
         reason = textwrap.shorten(str(error), 400, placeholder=" …")
         raise ValueError(f"timm cannot build backbone '{name}' with {given}: {reason}") from error
+
+
+def licence_of(name: str) -> str:
+    """The licence of timm's weights, as timm states it."""
+    config = timm.get_pretrained_cfg(name, allow_unregistered=True)
+    return (config.license if config else None) or "not stated by timm"
 
 
 def _head_of(name: str, checkpoint: str) -> dict[str, int]:

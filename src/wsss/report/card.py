@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import yaml
 
+from wsss.config.sections import Backbone
 from wsss.report.precision import mean_average_precision
 from wsss.runtime.files import write_atomically
 
@@ -47,6 +49,7 @@ def model_card(run: Path) -> str:
         f"## Classes\n{len(classes)}, ids from 0: {', '.join(classes)}. 255 is never predicted.",
         "## Quality\n" + _quality(table) + _labels_alone(run),
         (run / "prepare_data" / "data_card.md").read_text().replace("# Data", "## Data", 1).strip(),
+        "## Weights that it started from\n" + _weights(run),
         "## Recipe\n" + _recipe(run),
         "## Versions\n" + "\n".join(f"- {name}: {version}" for name, version in versions.items()),
         "## Limits\nMasks are as good as the labels and the data above; other cameras, scenes and classes need a check "
@@ -72,6 +75,26 @@ def _labels_alone(run: Path) -> str:
     """How well the classifier behind the masks tells the classes apart: known even without masks."""
     precision = mean_average_precision(run)
     return "" if precision is None else f"\n\nMean average precision of the classifier on val: {precision:.1f} %"
+
+
+def _weights(run: Path) -> str:
+    """Each pretrained network of the run's stages, and the licence of its weights."""
+    found: dict[str, None] = {}
+    for link in ("compute_features", "train_classifier", "train_segmentation"):
+        file = run / link / "config.yaml"
+        if file.is_file():
+            found |= dict.fromkeys(_origins(Backbone.model_validate(yaml.safe_load(file.read_text())["backbone"])))
+    return "\n".join(f"- {line}" for line in found) or "None: every network was trained from scratch."
+
+
+def _origins(backbone: Backbone) -> Iterator[str]:
+    if backbone.checkpoint is not None:
+        known = backbone.checkpoint.known
+        yield f"{backbone.name}: {backbone.checkpoint}; licence: {known.licence if known else 'as its publisher says'}"
+    elif backbone.weights is not None or backbone.pretrained:
+        from wsss.backbones.timm import licence_of  # a second's import
+
+        yield f"{backbone.name}: timm's; licence: {licence_of(backbone.name)}"
 
 
 def _recipe(run: Path) -> str:
