@@ -47,6 +47,14 @@ if workflow.dag_settings is not None:
     )
 
 
+rule which_result:
+    default_target: True
+    input:
+        lambda wildcards: sys.exit(
+            f"which result? snakemake --cores 8 results/RUN/miou.csv; runs: {', '.join(PLANS)}"
+        ),
+
+
 include: f"{WORKFLOW}/rules/common.smk"
 include: f"{WORKFLOW}/rules/check_run.smk"
 include: f"{WORKFLOW}/rules/prepare_data.smk"

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import yaml
 
-from wsss.cli.errors import plain_ending
 from wsss.cli.status import read_status
 from wsss.plan.run import STAGES, plan_runs
 from wsss.plan.tables import plan_tables
+from wsss.runtime.ending import plain_ending
 
 
 def planned(config: Path) -> set[Path]:

@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from wsss.cli.errors import plain_ending
 from wsss.plan.notes import note
 from wsss.report.charts import LineChart, line_chart
 from wsss.report.gallery import Gallery, View, build_gallery
 from wsss.report.page import render
 from wsss.report.run import RunResults, is_bound, title
+from wsss.runtime.ending import plain_ending
 from wsss.runtime.files import write_atomically
 from wsss.runtime.progress import duration, log
 from wsss.runtime.targets import refuse_sources

@@ -10,9 +10,9 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from wsss.cli.errors import plain_ending
 from wsss.config.loading import models_in
 from wsss.config.run import Run
+from wsss.runtime.ending import plain_ending
 
 
 def settings(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, str, str, str]]:

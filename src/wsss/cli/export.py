@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from wsss.cli.errors import plain_ending
+from wsss.runtime.ending import plain_ending
 from wsss.runtime.files import write_atomically
 from wsss.runtime.progress import log
 from wsss.runtime.targets import refuse_sources

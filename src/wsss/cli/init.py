@@ -18,13 +18,13 @@ from typing import Any
 import numpy as np
 import yaml
 
-from wsss.cli.errors import plain_ending
 from wsss.config.loading import PRESETS, load_run, merge
 from wsss.config.run import Run
 from wsss.data.checks import Preflight, Problem
 from wsss.data.dataset import image_size
 from wsss.data.sources.folder.index import Survey, entries_of, survey
 from wsss.data.sources.folder.settings import Settings as FolderSettings
+from wsss.runtime.ending import plain_ending
 from wsss.runtime.files import write_atomically
 from wsss.runtime.targets import refuse_sources
 

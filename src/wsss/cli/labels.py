@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from wsss.cli.errors import plain_ending
 from wsss.config.registry import FORMATS
+from wsss.runtime.ending import plain_ending
 from wsss.store.maps import open_labels
 
 

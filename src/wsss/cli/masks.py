@@ -11,10 +11,10 @@ import argparse
 from collections.abc import Iterator
 from pathlib import Path
 
-from wsss.cli.errors import plain_ending
 from wsss.refine.proposals.masks import Masks
 from wsss.refine.proposals.readers import find_proposals, read_proposals
 from wsss.refine.proposals.store import write_masks
+from wsss.runtime.ending import plain_ending
 from wsss.runtime.targets import refuse_inside, refuse_sources
 
 

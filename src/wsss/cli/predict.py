@@ -11,7 +11,6 @@ that cannot be read is passed over, listed in `failed.csv`, and makes the exit s
 from __future__ import annotations
 
 import argparse
-import csv
 import io
 import logging
 import sys
@@ -23,13 +22,12 @@ from typing import Any
 
 import numpy as np
 import torch
-import yaml
 from PIL import Image
 from torch import nn
 
-from wsss.cli.errors import plain_ending
 from wsss.cli.inputs import TABLES, check_out, find_images, products
 from wsss.config.hints import making
+from wsss.config.loading import load_section
 from wsss.config.messages import nearest
 from wsss.config.sections import CRF
 from wsss.config.stages import Segment
@@ -38,9 +36,12 @@ from wsss.data.files import unread
 from wsss.data.palette import voc_palette
 from wsss.data.shrink import shrunk
 from wsss.methods.decode import load_segmenter
+from wsss.runtime.cells import csv_text
 from wsss.runtime.devices import resolve_device
+from wsss.runtime.ending import plain_ending
 from wsss.runtime.files import write_atomically
 from wsss.runtime.progress import Progress, log
+from wsss.runtime.records import read_record
 from wsss.segmentation.fusion import probabilities, view_scores
 from wsss.segmentation.inference import crf_labels
 from wsss.segmentation.tiling import enlarged, enlarged_labels, tiled_probabilities
@@ -124,9 +125,14 @@ def load_run(run: Path, device: torch.device, tile: int) -> Predictor:
         if (run / network / "model.safetensors").is_file() and (run / segment / "config.yaml").is_file():
             break
     else:
+        if (run / "miou.csv").is_file():
+            raise ValueError(
+                f"{run}: is finished, and trains no network that decodes masks; set train_segmentation, or a method "
+                "that decodes (e.g. toco)"
+            )
         raise ValueError(f"{run}: no trained model there; make it with: {making(run)}")
-    settings = Segment.model_validate(yaml.safe_load((run / segment / "config.yaml").read_text()))
-    data = yaml.safe_load((run / "prepare_data" / "config.yaml").read_text())
+    settings = load_section(Segment, str(run / segment / "config.yaml"))
+    data = read_record(run / "prepare_data" / "config.yaml", dataset=str)
     return _predictor(run / network / "model.safetensors", settings, data.get("max_edge"), device, tile)
 
 
@@ -227,9 +233,8 @@ def _legend(class_names: list[str], palette: np.ndarray) -> list[list[object]]:
 
 
 def _write_csv(path: Path, header: Sequence[str], rows: list[list[object]]) -> None:
-    buffer = io.StringIO()
-    csv.writer(buffer, lineterminator="\n").writerows([header, *rows])
-    write_atomically(path, buffer.getvalue().encode(errors="backslashreplace"))  # names may be no UTF-8
+    # names may be no UTF-8
+    write_atomically(path, csv_text([header, *rows]).encode(errors="backslashreplace"))
 
 
 def main() -> None:

@@ -13,7 +13,6 @@ from typing import Any
 
 import yaml
 
-from wsss.cli.errors import plain_ending
 from wsss.config.loading import PRESETS, load_run, merge
 from wsss.config.outside import BY_HAND, OutsideFile
 from wsss.config.sections import Backbone
@@ -21,6 +20,7 @@ from wsss.config.weights import known_weights
 from wsss.plan.forecast import forecast, gpu
 from wsss.plan.published import NO_SETTING, System, as_text, cited, system, systems, tables
 from wsss.plan.run import Plan, missing_inputs, plan_run
+from wsss.runtime.ending import plain_ending
 from wsss.runtime.files import write_atomically
 
 CONFIGS = Path("results/reproduce")

@@ -23,7 +23,6 @@ import pandas as pd
 import yaml
 from rich.console import Console
 
-from wsss.cli.errors import plain_ending
 from wsss.cli.init import Request, add_arguments, prepare, write_config
 from wsss.cli.labels import export
 from wsss.cli.watch import Part, Watch, bar, finished, rounded
@@ -32,6 +31,7 @@ from wsss.plan.estimate import predicted_seconds
 from wsss.plan.notes import note, noted
 from wsss.plan.run import Plan, missing_inputs, plan_runs
 from wsss.report.precision import mean_average_precision
+from wsss.runtime.ending import plain_ending
 from wsss.runtime.process import Terminated
 from wsss.runtime.progress import duration
 

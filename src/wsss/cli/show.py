@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 
 import pandas as pd
@@ -11,9 +10,10 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from wsss.cli.errors import plain_ending
 from wsss.config.hints import making
 from wsss.report.precision import mean_average_precision
+from wsss.runtime.ending import plain_ending
+from wsss.runtime.records import read_record, read_table
 
 _COLUMNS = {
     "stage": "stage",
@@ -35,7 +35,7 @@ def show(run: Path, console: Console) -> None:
     """
     if not (run / "miou.csv").is_file():
         raise ValueError(f"{run}: no miou.csv there; make it with: {making(run)}")
-    frame = pd.read_csv(run / "miou.csv")
+    frame = read_table(run / "miou.csv", *_COLUMNS, "threshold_source")
     table = Table(title=f"{run}/miou.csv", title_justify="left", box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     for name in _COLUMNS.values():
         table.add_column(name, justify="left" if name in ("stage", "split") else "right", overflow="fold")
@@ -57,7 +57,7 @@ def show(run: Path, console: Console) -> None:
         console.print(
             f"{run / 'report.html'}: open it in a browser: tables, curves and every stage's masks", highlight=False
         )
-    summary = json.loads((run / "evaluate" / "summary.json").read_text())
+    summary = read_record(run / "evaluate" / "summary.json")
     if "share_of_upper_bound" in summary:
         share = summary["share_of_upper_bound"]
         console.print(f"Image labels alone reach {share:.1f} % of the mIoU that full masks give the same network.")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import platform
 import time
@@ -18,10 +17,11 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from wsss.cli.errors import plain_ending
 from wsss.config.hints import configurations, making
 from wsss.plan.run import STAGES, plan_runs
+from wsss.runtime.ending import plain_ending
 from wsss.runtime.progress import duration
+from wsss.runtime.records import read_record
 
 SILENT_SECONDS = 300
 """A job on another machine that says nothing for so long is taken for dead."""
@@ -97,10 +97,24 @@ def read_jobs(folder: Path) -> Iterator[Job]:
     """The jobs of a step's folder, by their progress files."""
     for path in sorted((folder / "progress").glob("*.json")):
         try:
-            content = json.loads(path.read_text())
+            content = read_record(path, state=str, host=str, pid=int, started=_NUMBER, updated=_NUMBER)
         except (OSError, ValueError):
-            continue  # removed while it was read
-        yield Job(path.stem, _state(content), content)
+            continue  # removed while it was read, or cut short by a full disk
+        if content["state"] in _COLOURS and _is_sound(content):
+            yield Job(path.stem, _state(content), content)
+
+
+_NUMBER = (int, float)
+_NUMBERS = ("done", "total", "per_second", "eta_seconds", "gpu_mib")
+
+
+def _is_sound(content: dict[str, Any]) -> bool:
+    """Whether the numbers of a progress file are numbers."""
+    given = [content[name] for name in _NUMBERS if content.get(name) is not None]
+    losses = content.get("losses") or {}
+    texts = [content.get(name) or "" for name in ("unit", "rate_unit", "log", "stage")]
+    numbers = [*given, *losses.values()] if isinstance(losses, dict) else [None]
+    return all(isinstance(n, _NUMBER) for n in numbers) and all(isinstance(text, str) for text in texts)
 
 
 def _state(content: dict[str, Any]) -> str:
@@ -113,7 +127,7 @@ def _state(content: dict[str, Any]) -> str:
         os.kill(content["pid"], 0)
     except ProcessLookupError:
         return "died"
-    except PermissionError:
+    except (PermissionError, OverflowError):
         pass
     return "running"
 

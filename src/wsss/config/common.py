@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from importlib import import_module
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Range = Annotated[list[float], Field(min_length=2, max_length=2)]
 Weight = Annotated[float, Field(ge=0)]
-Scales = Annotated[list[PositiveFloat], Field(min_length=1)]
+Scale = Annotated[float, Field(gt=0, le=64)]
+Scales = Annotated[list[Scale], Field(min_length=1)]
+Count = Annotated[int, Field(ge=1, le=100_000)]
+"""Of rounds, workers, images at a time, pixels along an edge."""
+LARGEST, LARGEST_SEED = 10**8, 2**63 - 1
+"""Of any number in a section; a larger one is a slip that would be noticed after hours, or never."""
 
 
 def in_words(value: Any) -> str:
@@ -21,7 +27,15 @@ def in_words(value: Any) -> str:
 class Section(BaseModel):
     """A group of settings; an unknown key is an error."""
 
-    model_config = ConfigDict(extra="forbid", protected_namespaces=())
+    model_config = ConfigDict(extra="forbid", protected_namespaces=(), allow_inf_nan=False)
+
+    @model_validator(mode="after")
+    def _within_bounds(self) -> Self:
+        for name, value in self:
+            largest = LARGEST_SEED if name.endswith("seed") else LARGEST
+            if wrong := next((n for n in _numbers(value) if not abs(n) <= largest), None):
+                raise ValueError(f"{name}: {wrong:.4g}; accepted are numbers up to {largest:.4g}")
+        return self
 
     def words(self) -> str:
         """One line on what the settings do, for people who know the methods and not this configuration.
@@ -30,6 +44,17 @@ class Section(BaseModel):
         """
         plain = {name: value for name, value in self if isinstance(value, str | int | float)}
         return ", ".join(f"{name.replace('_', ' ')} {in_words(value)}" for name, value in plain.items())
+
+
+def _numbers(value: Any) -> Iterator[int | float]:
+    """The numbers in a setting, in lists and mappings as well; sections below check their own."""
+    if isinstance(value, int | float):
+        yield value
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from _numbers(item)
+    elif isinstance(value, dict):
+        yield from _numbers(list(value.values()))
 
 
 class Component(Section):

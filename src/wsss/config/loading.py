@@ -44,6 +44,8 @@ def all_runs(config: Mapping[str, Any]) -> dict[str, Any]:
     if not isinstance(runs, Mapping) or not runs:
         raise ConfigError("runs: a mapping of run names to settings is needed, e.g. runs: {shapes: {preset: shapes}}")
     for name in runs:
+        if not isinstance(name, str):
+            raise ConfigError(f"runs: to YAML the name {name} is no text; write it in quotes, e.g. '{name}'")
         if not re.fullmatch(r"[\w.+-]+", str(name)) or str(name) in ("stages", "tables", ".", ".."):
             raise ConfigError(f"runs.{name}: letters, digits and . _ + - make a run's name; not stages, tables")
     return dict(runs)
@@ -52,7 +54,9 @@ def all_runs(config: Mapping[str, Any]) -> dict[str, Any]:
 def compared_runs(config: Mapping[str, Any]) -> list[str]:
     """The runs that `compare` names: a list, or names joined by commas."""
     names = config.get("compare") or []
-    return names.split(",") if isinstance(names, str) else list(names)
+    if not isinstance(names, str | list):
+        raise ConfigError(f"compare: {names}; accepted are names of runs, joined by commas or as a list")
+    return names.split(",") if isinstance(names, str) else list(map(str, names))
 
 
 def load_run(name: str, runs: Mapping[str, Any], presets: Path = PRESETS) -> Run:
@@ -63,6 +67,10 @@ def load_run(name: str, runs: Mapping[str, Any], presets: Path = PRESETS) -> Run
     """
     if name not in runs:
         raise ConfigError(f"no run '{name}' in config.yaml{nearest(name, runs)}; runs: {', '.join(runs)}")
+    if not isinstance(runs[name] or {}, Mapping):
+        raise ConfigError(
+            f"runs.{name}: a mapping of settings is needed, e.g. {{preset: shapes}}; found {runs[name]!r}"
+        )
     own = dict(runs[name] or {})
     settings = _layered(own, name, presets)
     try:
@@ -122,7 +130,7 @@ def _layered(settings: Mapping[str, Any], run: str, presets: Path) -> dict[str, 
     """Settings on top of the presets that they name, which may name others in turn."""
     layers = settings.get("preset", [])
     base: dict[str, Any] = {}
-    for preset in [layers] if isinstance(layers, str) else layers:
+    for preset in map(str, layers if isinstance(layers, list) else [layers]):
         base = merge(base, _layered(_read_preset(preset, run, presets), run, presets))
     return merge(base, {key: value for key, value in settings.items() if key != "preset"})
 

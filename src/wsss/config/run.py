@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, PositiveFloat, model_validator
 
 from wsss.config.common import Decodes, Section, UsesFeatures
 from wsss.config.registry import REFINEMENTS
@@ -30,9 +30,11 @@ class Execution(Section):
     """How to compute; nothing here changes a result."""
 
     device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto, cpu, cuda or cuda:N")
-    shards: PositiveInt = Field(4, description="jobs that an inference or CRF stage is cut into")
-    workers: int | None = Field(None, ge=0, description="loader processes of a training; null: by the machine")
-    processes: PositiveInt = Field(1, description="processes of a training on one machine, each on a GPU of its own")
+    shards: int = Field(4, ge=1, le=10_000, description="jobs that an inference or CRF stage is cut into")
+    workers: int | None = Field(None, ge=0, le=1024, description="loader processes of a training; null: by the machine")
+    processes: int = Field(
+        1, ge=1, le=1024, description="processes of a training on one machine, each on a GPU of its own"
+    )
     recompute_activations: bool = Field(
         False, description="in trainings keep few activations and compute them twice: less memory, a third more time"
     )

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
-from wsss.config.common import Fraction, Range, Section, in_words
+from wsss.config.common import Count, Fraction, Range, Section, in_words
 from wsss.config.outside import OutsideFile
 
 
@@ -129,7 +129,7 @@ class Augmentation(Section):
     colour_jitter: Jitter | None = Field(
         None, description="brightness, contrast, saturation, hue: half-widths of their ranges"
     )
-    crop: PositiveInt = Field(512, description="pixels; square, at random, padded where the image is smaller")
+    crop: Count = Field(512, description="pixels; square, at random, padded where the image is smaller")
     padding: Literal["mean", "black"] = Field(
         "mean",
         description="mean: 0 after the normalisation (SEAM, PSA, IRN, ACR); black: before (AffinityNet, AFA, ToCo)",
@@ -143,9 +143,9 @@ class Augmentation(Section):
 class Training(Section):
     """The training loop."""
 
-    epochs: PositiveFloat = 5
-    batch_size: PositiveInt = Field(16, description="images of a step, over all processes")
-    accumulate: PositiveInt = Field(
+    epochs: float = Field(5, gt=0, le=100_000, description="passes over the training images")
+    batch_size: Count = Field(16, description="images of a step, over all processes")
+    accumulate: Count = Field(
         1,
         exclude_if=lambda parts: parts == 1,
         description="parts that a step's images are computed in, to save memory; BatchNorm that is trained sees one "
@@ -189,7 +189,7 @@ class CRF(Section):
     bilateral_sxy: PositiveFloat = Field(80, description="pixels")
     bilateral_srgb: PositiveFloat = Field(13, description="grey values of 0..255")
     bilateral_weight: float = Field(10, ge=0)
-    steps: PositiveInt = Field(10, description="mean-field iterations")
+    steps: Count = Field(10, description="mean-field iterations")
     backend: Literal["auto", "pydensecrf", "torch"] = "auto"
 
     def words(self) -> str:
@@ -203,8 +203,8 @@ class CRF(Section):
 class PAR(Section):
     """Pixel-adaptive refinement (Ru 2022, AFA eq. 7-9)."""
 
-    dilations: list[PositiveInt] = Field([1, 2, 4, 8, 12, 24], min_length=1, description="pixels")
-    iterations: PositiveInt = 10
+    dilations: list[Count] = Field([1, 2, 4, 8, 12, 24], min_length=1, description="pixels")
+    iterations: Count = 10
 
 
 class Proposals(Section):

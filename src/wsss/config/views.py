@@ -7,21 +7,21 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, model_validator
 
-from wsss.config.common import Section, in_words
+from wsss.config.common import Count, Scale, Section, in_words
 
 
 class Views(Section):
     """Scaled and mirrored views of an image."""
 
-    scales: list[PositiveFloat] = Field([1.0], min_length=1, description="side lengths relative to the geometry's size")
+    scales: list[Scale] = Field([1.0], min_length=1, description="side lengths relative to the geometry's size")
     flip: bool = Field(True, description="each view has its mirror beside it")
     geometry: Literal["own", "longest_edge", "squeeze"] = Field(
         "own",
         description="size of scale 1: the image's own; its longest edge `edge` pixels; or edge × edge, of any shape",
     )
-    edge: PositiveInt | None = Field(None, description="pixels, of longest_edge and squeeze")
+    edge: Count | None = Field(None, description="pixels, of longest_edge and squeeze")
     resampling: Literal["antialiased-bilinear", "tensor-bilinear", "pillow-bicubic", "opencv-bilinear"] = Field(
         "antialiased-bilinear",
         description="who computes a view: torchvision on 8-bit values; F.interpolate on the normalised image, without "
@@ -54,7 +54,7 @@ class CamViews(Views):
         description="cam: the method's own maps; aux: those of its auxiliary classifier (ToCo); the others take the "
         "gradients of its scores (CNNs)",
     )
-    scales: list[PositiveFloat] = Field(
+    scales: list[Scale] = Field(
         [1.0, 0.5, 1.5, 2.0], min_length=1, description="side lengths relative to the geometry's size"
     )
     relu: Literal["view", "fused"] = Field(
@@ -79,7 +79,7 @@ class CamViews(Views):
 class ScoreViews(Views):
     """How class scores are decoded over views, and fused."""
 
-    scales: list[PositiveFloat] = Field(
+    scales: list[Scale] = Field(
         [0.5, 0.75, 1.0, 1.25, 1.5], min_length=1, description="side lengths relative to the geometry's size"
     )
     fusion: Literal["mean", "max", "logits", "afa", "toco", "toco_coco"] = Field(

@@ -7,8 +7,6 @@ A problem of one image (cut short, missing, a mask of another size …) stops th
 
 from __future__ import annotations
 
-import csv
-import io
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -22,6 +20,7 @@ from PIL import Image, UnidentifiedImageError
 from wsss.data.images import EXACT, FORMATS, MAX_PIXELS, Seen, Unfit, inspect, read_mask
 from wsss.data.names import checked_classes, id_problem
 from wsss.data.text import Text, read_text
+from wsss.runtime.cells import csv_text
 from wsss.runtime.files import write_atomically
 from wsss.runtime.progress import log
 
@@ -215,11 +214,9 @@ class Preflight:
         if not problems:
             (self.out / name).unlink(missing_ok=True)
             return
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(["image_id", *COLUMNS])
-        writer.writerows([p.image_id, p.file, p.problem, p.advice] for p in problems)
-        write_atomically(self.out / name, text.getvalue().encode(errors="backslashreplace"))
+        rows = ([p.image_id, p.file, p.problem, p.advice] for p in problems)
+        text = csv_text([["image_id", *COLUMNS], *rows])
+        write_atomically(self.out / name, text.encode(errors="backslashreplace"))
 
 
 def _table(problems: Sequence[Problem]) -> str:

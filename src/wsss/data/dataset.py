@@ -11,7 +11,6 @@ exist: the folder of the table, the working directory of old, that of today.
 from __future__ import annotations
 
 import csv
-import io
 import json
 import os
 from collections.abc import Callable
@@ -23,7 +22,9 @@ from pathlib import Path
 import numpy as np
 
 from wsss.data.images import image_size, read_image, read_mask
+from wsss.runtime.cells import csv_text, unescaped
 from wsss.runtime.files import write_atomically
+from wsss.runtime.records import read_record
 
 __all__ = ["COLUMNS", "Dataset", "Record", "image_size", "read_image", "read_mask", "write_index"]
 COLUMNS = ("image_id", "image", "mask", "labels", "split", "measured", "height", "width")
@@ -59,11 +60,7 @@ class Dataset:
     @cached_property
     def _info(self) -> dict:
         path = self.folder / "dataset.json"
-        try:
-            info = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise ValueError(f"{path}: damaged ({error}); delete its folder to make it again") from None
-        return info
+        return read_record(path, name=str, class_names=list, palette=list)
 
     @property
     def name(self) -> str:
@@ -87,7 +84,8 @@ class Dataset:
         with path.open(newline="", encoding="utf-8") as file:
             reader = csv.DictReader(file)
             try:
-                return [self._record(row, position) for row in reader]
+                rows = ({name: unescaped(cell) for name, cell in row.items()} for row in reader)
+                return [self._record(row, position) for row in rows]
             except (KeyError, TypeError, AttributeError, ValueError) as error:
                 line = f"{path} line {reader.line_num}"
                 raise ValueError(f"{line}: damaged ({error!r}); delete its folder to make it again") from None
@@ -165,8 +163,5 @@ def write_index(
     if any(not path.is_absolute() and not (folder / path).exists() for path in paths):
         info["root"] = os.path.relpath(Path(), folder)
     write_atomically(folder / "dataset.json", json.dumps(info, indent=1, ensure_ascii=False))
-    text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    write_atomically(folder / "index.csv", text.getvalue())
+    text = csv_text([COLUMNS, *([row[name] for name in COLUMNS] for row in rows)])
+    write_atomically(folder / "index.csv", text)

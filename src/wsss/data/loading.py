@@ -7,6 +7,9 @@ number of loader processes, and nothing about the loader has to be saved.
 
 from __future__ import annotations
 
+import logging
+import re
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +26,12 @@ from wsss.runtime import distributed
 from wsss.runtime.seeds import derive_seed
 from wsss.store.maps import open_labels
 
+SHARED_MEMORY = Path("/dev/shm")
+"""Where loader processes put the batches that they have made."""
+AHEAD = 2
+"""Batches that each of them makes ahead: PyTorch's own number."""
+_LOADER = re.compile(r"DataLoader worker|shared memory|shm|No space left|unable to (write|open|mmap)", re.I)
+log = logging.getLogger("wsss")
 CACHE_BYTES = 2 * 1024**3
 """Decoded images and their labels are kept in memory up to this size in each loader process."""
 
@@ -122,15 +131,39 @@ def batches(
     With each batch come its label maps (B, h, w) (empty for classifiers).
     """
     sampler = StepSampler(first, steps, batch_size, parts, distributed.processes(), distributed.rank())
+    if workers and len(sampler) and not _fits_shared_memory(samples, next(iter(sampler)), workers):
+        log.warning(
+            "%s is too small for batches of %d loader process(es); goes on without, as execution.workers: 0 does (in a "
+            "container, give it more: --shm-size=1g)",
+            SHARED_MEMORY,
+            workers,
+        )
+        workers = 0
     loader = data.DataLoader(
         samples,
         batch_sampler=sampler,
         num_workers=workers,
+        prefetch_factor=AHEAD if workers else None,
         pin_memory=torch.cuda.is_available(),
         multiprocessing_context="fork" if workers else None,
     )
-    for images, labels, boxes, targets, views in loader:
-        yield Batch(images, labels, boxes, views), targets
+    try:
+        for images, labels, boxes, targets, views in loader:
+            yield Batch(images, labels, boxes, views), targets
+    except RuntimeError as error:
+        if not workers or not _LOADER.search(str(error)):
+            raise
+        reason = str(error).strip().splitlines()[-1]
+        raise ValueError(f"a loader process ended ({reason}); set execution.workers: 0, or fewer") from error
+
+
+def _fits_shared_memory(samples: Samples, first: Sequence[int], workers: int) -> bool:
+    """Whether the batches that loader processes hold ready fit where they pass them on."""
+    size = len(first) * sum(part.nbytes for part in samples[first[0]] if isinstance(part, Tensor))
+    try:
+        return shutil.disk_usage(SHARED_MEMORY).free > (AHEAD * workers + 1) * size
+    except OSError:
+        return True  # not a system that passes them on there
 
 
 def mask_reader(record: Record) -> np.ndarray:

@@ -16,7 +16,7 @@ from wsss.localise.samples import write_sample_cams
 from wsss.measure.iou import average_precision
 from wsss.methods.base import Method
 from wsss.methods.load import build_method
-from wsss.runtime.files import write_atomically
+from wsss.runtime.files import write_csv
 from wsss.runtime.progress import log
 from wsss.runtime.seeds import derive_seed
 from wsss.store.features import FeatureFiles
@@ -82,5 +82,4 @@ def measure(model: Method, dataset: Dataset, place: Place, features: FeatureFile
         mean = table["average_precision"].mean()
         table.loc[len(table)] = ["mean", len(records), mean]
         log.info("mean average precision on val: %.1f %%", mean)
-    text = table.to_csv(index=False, float_format="%.2f", lineterminator="\n")
-    write_atomically(place.out / "average_precision.csv", text)
+    write_csv(table, place.out / "average_precision.csv", digits=2)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ import yaml
 from wsss.config.sections import Backbone
 from wsss.report.precision import mean_average_precision
 from wsss.runtime.files import write_atomically
+from wsss.runtime.records import read_record, read_table
 
 _USE = """```python
 from wsss import load_segmentation
@@ -36,10 +36,10 @@ def write_model_folder(run: Path) -> None:
 
 def model_card(run: Path) -> str:
     """Markdown on the network of a run whose stages are linked in its folder."""
-    classes = json.loads((run / "prepare_data" / "dataset.json").read_text())["class_names"]
-    settings = yaml.safe_load((run / "train_segmentation" / "config.yaml").read_text())
-    versions = json.loads((run / "train_segmentation" / "versions.json").read_text())
-    table = pd.read_csv(run / "miou.csv")
+    classes = read_record(run / "prepare_data" / "dataset.json", class_names=list)["class_names"]
+    settings = read_record(run / "train_segmentation" / "config.yaml", labels=str, architecture=str, backbone=dict)
+    versions = read_record(run / "train_segmentation" / "versions.json")
+    table = read_table(run / "miou.csv", "stage", "split", "miou")
     weak = settings["labels"] == "pseudo_labels"
     sections = [
         f"# {settings['architecture']} on {settings['backbone']['name']}: run `{run.name}`",
@@ -103,7 +103,7 @@ def _recipe(run: Path) -> str:
     for link in sorted(path for path in run.iterdir() if path.is_symlink()):
         file = link / "config.yaml"
         if file.is_file() and link.name != "evaluate":
-            stages[link.name] = yaml.safe_load(file.read_text())
+            stages[link.name] = read_record(file)
     return f"```yaml\n{yaml.safe_dump(stages, sort_keys=True, allow_unicode=True)}```"
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from wsss.report.gallery import View, build_gallery
 from wsss.report.page import render
 from wsss.report.run import RunResults, Step, is_bound, title
 from wsss.runtime.progress import duration
+from wsss.runtime.records import read_record
 
 _SECTIONS = {
     "summary": "Summary",
@@ -127,7 +127,7 @@ def cards(run: RunResults, rows: list[dict[str, Any]]) -> list[dict[str, str]]:
             paper = f"; {published['miou']:.1f} published" if published else ""
             note = f"mIoU on {row['images']} {row['split']} images{paper}"
             found.append({"name": row["title"], "value": f"{row['miou']:.1f}", "unit": "%", "note": note})
-    share = json.loads((run.evaluation.folder / "summary.json").read_text()).get("share_of_upper_bound")
+    share = read_record(run.evaluation.folder / "summary.json").get("share_of_upper_bound")
     if share is not None:
         found.append({"name": "Reached", "value": f"{share:.1f}", "unit": "%", "note": "of full supervision's mIoU"})
     seconds = sum(step.seconds for step in run.steps.values())
@@ -207,5 +207,5 @@ def _versions(run: RunResults) -> str:
     path = run.steps["train_classifier"].folder / "versions.json"
     if not path.is_file():
         return ""
-    versions = yaml.safe_load(path.read_text())
+    versions = read_record(path)
     return ", ".join(f"{name} {versions[name]}" for name in ("torch", "timm", "numpy", "python") if name in versions)

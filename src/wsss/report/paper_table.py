@@ -13,6 +13,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 
 from wsss.runtime.files import write_atomically
+from wsss.runtime.records import read_table
 
 COLUMNS = ["table", "entry", "published", "measured", "threshold", "m_fn", "m_fp", "images"]
 
@@ -25,7 +26,7 @@ def make_table(entries: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     """
     lines = []
     for entry in entries:
-        rows = pd.read_csv(entry["miou"])
+        rows = read_table(Path(entry["miou"]), "stage", "split", "miou", "threshold", "m_fn", "m_fp", "images")
         found = rows[(rows["stage"] == entry["stage"]) & (rows["split"] == "train")]
         if found.empty:
             raise ValueError(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -10,12 +9,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import yaml
 from pydantic import TypeAdapter, ValidationError
 
 from wsss.config.hints import making
 from wsss.config.stages import SECTIONS
 from wsss.data.dataset import Dataset
+from wsss.runtime.records import AGAIN, read_record, read_table, require_keys
 
 
 @dataclass(frozen=True)
@@ -31,7 +30,7 @@ class Step:
     def config(self) -> dict[str, Any]:
         """The settings it ran with."""
         path = self.folder / "config.yaml"
-        return yaml.safe_load(path.read_text(encoding="utf-8")) or {} if path.is_file() else {}
+        return read_record(path) if path.is_file() else {}
 
     @property
     def words(self) -> str:
@@ -44,7 +43,8 @@ class Step:
     @property
     def jobs(self) -> list[dict[str, Any]]:
         """What is known of the time and device of each of its jobs."""
-        return [json.loads(path.read_text()) for path in sorted((self.folder / "timing").glob("*.json"))]
+        files = sorted((self.folder / "timing").glob("*.json"))
+        return [read_record(path, seconds=(int, float), device=str) for path in files]
 
     @property
     def seconds(self) -> float:
@@ -55,7 +55,7 @@ class Step:
     def history(self) -> pd.DataFrame | None:
         """Losses and learning rates of a training, one row a step."""
         path = self.folder / "history.csv"
-        return pd.read_csv(path) if path.is_file() else None
+        return read_table(path, "lr") if path.is_file() else None
 
 
 @dataclass(frozen=True)
@@ -87,9 +87,13 @@ class RunResults:
         self.folder = folder
         if not (folder / "run.json").is_file():
             raise ValueError(f"{folder}: no run.json there; make it with: {making(folder)}")
-        outline = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+        outline = read_record(folder / "run.json", run=str, published=dict, steps=list)
         self.name: str = outline["run"]
         self.published: dict[str, dict[str, Any]] = outline["published"]
+        for step in outline["steps"]:
+            require_keys(folder / "run.json", step, label=str, stage=str, upstream=dict)
+        if lacking := {"prepare_data", "evaluate"} - {step["label"] for step in outline["steps"]}:
+            raise ValueError(f"{folder / 'run.json'}: damaged (there is no step {sorted(lacking)[0]}); {AGAIN}")
         self.steps = {
             step["label"]: Step(step["label"], step["stage"], folder / step["label"], step["upstream"])
             for step in outline["steps"]
@@ -106,12 +110,12 @@ class RunResults:
     @cached_property
     def table(self) -> pd.DataFrame:
         """miou.csv; empty where there are no masks."""
-        return pd.read_csv(self.folder / "miou.csv")
+        return read_table(self.folder / "miou.csv", "stage", "split", "miou")
 
     @cached_property
     def curves(self) -> pd.DataFrame:
         """mIoU, m_FN and m_FP over thresholds."""
-        return pd.read_csv(self.evaluation.folder / "curve.csv")
+        return read_table(self.evaluation.folder / "curve.csv", "stage", "split", "threshold", "miou")
 
     @cached_property
     def confusions(self) -> dict[str, np.ndarray]:
@@ -135,7 +139,7 @@ class RunResults:
         label = self.evaluation.upstream.get("threshold")
         if label is None:
             return None
-        return json.loads((self.steps[label].folder / "threshold.json").read_text())["threshold"]
+        return read_record(self.steps[label].folder / "threshold.json", threshold=(int, float))["threshold"]
 
     def final(self, split: str) -> str | None:
         """The row that the run is for: the last one of the split that is no upper bound."""

@@ -11,6 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from wsss.runtime.cells import frame_text
+
 _ROOM = 120
 """Bytes of a file's name that its temporary file bears; file systems allow 255, and hosts' names are long."""
 
@@ -79,4 +81,4 @@ def write_error(path: Path, error: Exception) -> Exception:
 
 def write_csv(frame: Any, path: Path, digits: int = 4) -> None:
     """A pandas table as CSV, without its index; numbers with so many digits behind the point."""
-    write_atomically(path, frame.to_csv(index=False, float_format=f"%.{digits}f", lineterminator="\n"))
+    write_atomically(path, frame_text(frame, digits))

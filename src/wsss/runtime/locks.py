@@ -22,6 +22,12 @@ def try_lock(file: IO | int) -> bool:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
+    except OSError as error:
+        where = getattr(file, "name", "results")
+        raise OSError(
+            f"{where}: its file system has no locks ({error.strerror}); put results on one that has (for NFS, mount it "
+            "without nolock)"
+        ) from None
     return True
 
 

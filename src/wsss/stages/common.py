@@ -21,9 +21,11 @@ import yaml
 from wsss.config.loading import load_section
 from wsss.plan.inputs import check_inputs, manifest_of
 from wsss.plan.manifest import Manifest
+from wsss.runtime.ending import plain_ending
 from wsss.runtime.files import remove_leftovers, write_atomically
 from wsss.runtime.process import Terminated, limit_threads, processes, rank
 from wsss.runtime.progress import job_file
+from wsss.runtime.records import AGAIN, read_record
 
 log = logging.getLogger("wsss")
 
@@ -93,11 +95,8 @@ def _settings(
 def plain_errors() -> Iterator[None]:
     """What a person can mend is one line and exit status 2; anything else a traceback in the log and status 1."""
     try:
-        yield
-    except (ValueError, OSError) as error:
-        log.debug("details", exc_info=True)
-        log.error("error: %s", " ".join(str(error).split()))
-        sys.exit(2)
+        with plain_ending():
+            yield
     except Exception:
         log.exception("failed")
         sys.exit(1)
@@ -131,11 +130,10 @@ def read_threshold(path: Path) -> dict[str, Any]:
     Raises:
         ValueError: the file is damaged.
     """
-    try:
-        chosen = json.loads(path.read_text())
-        return {"threshold": float(chosen["threshold"]), "source": str(chosen["source"])}
-    except (ValueError, TypeError, KeyError):
-        raise ValueError(f"{path}: not a threshold; remove the file to choose it again") from None
+    chosen = read_record(path, threshold=(int, float), source=str)
+    if not 0 <= chosen["threshold"] <= 1:
+        raise ValueError(f"{path}: damaged (threshold {chosen['threshold']}; accepted are 0 to 1); {AGAIN}")
+    return {"threshold": float(chosen["threshold"]), "source": chosen["source"]}
 
 
 def _start_log(stage: str, path: Path | None) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from wsss.plan.notes import note
 from wsss.report.paper_table import make_table, plot_scales
-from wsss.runtime.files import write_atomically
+from wsss.runtime.files import write_csv
 from wsss.stages.common import plain_errors
 
 
@@ -24,9 +24,8 @@ def main() -> None:
     with plain_errors():
         frame = make_table(json.loads(args.entries))
     figure = frame[frame["table"].str.startswith("Figure")]
-    rounded = {"index": False, "float_format": "%.4f", "lineterminator": "\n"}
-    write_atomically(args.table, frame.drop(figure.index).to_csv(**rounded))
-    write_atomically(args.figure, figure.drop(columns=["published"]).to_csv(**rounded))
+    write_csv(frame.drop(figure.index), args.table)
+    write_csv(figure.drop(columns=["published"]), args.figure)
     plot_scales(figure, args.figure.with_suffix(".png"))
     note(args.table, args.made_of)
     print(frame.drop(figure.index).to_string(index=False, float_format="%.2f", na_rep="-"), file=sys.stderr)

@@ -116,7 +116,7 @@ def write_file(path: Path, header: Header, records: Iterable[tuple[str, Record]]
 
     def write(temporary: Path) -> None:
         # A fixed range of file format versions: another HDF5 release must not change the bytes.
-        with h5py.File(temporary, "w", libver=("v110", "v110"), locking="best-effort") as file:
+        with h5py.File(temporary, "w", libver=("v110", "v110"), locking=False) as file:
             _fill(file, header, records)
 
     write_atomically(path, write)

@@ -238,9 +238,14 @@ class MapStore(Mapping[str, T], Generic[T]):
         if not self.path.exists():
             raise FileNotFoundError(f"{self.path}: no such file")
         try:
-            return h5py.File(self.path, "r", locking="best-effort")
+            return h5py.File(self.path, "r", locking=False)
         except OSError as e:
             reason = str(e).splitlines()[0]
+            if "unable to lock file" in reason:  # HDF5_USE_FILE_LOCKING in the environment goes before `locking`
+                raise ValueError(
+                    f"{self.path}: cannot be locked ({reason}); its file system has no locks: "
+                    "unset HDF5_USE_FILE_LOCKING, or set it to FALSE"
+                ) from None
             raise ValueError(f"{self.path}: not a complete HDF5 file ({reason})") from None
 
     def _handle(self) -> h5py.File:
@@ -422,7 +427,7 @@ def open_any(path: PathLike, class_names: Sequence[str] | None = None) -> LabelS
 def kind_of(path: PathLike) -> str | None:
     """The format that a file says it has; None if it cannot be told."""
     if h5py.is_hdf5(path):
-        with suppress(OSError, KeyError, RuntimeError), h5py.File(path, "r", locking="best-effort") as f:
+        with suppress(OSError, KeyError, RuntimeError), h5py.File(path, "r", locking=False) as f:
             return f.attrs.get("format")
     return None
 

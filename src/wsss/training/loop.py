@@ -8,8 +8,6 @@ Processes of one training take the same decisions at the same step; only the fir
 
 from __future__ import annotations
 
-import csv
-import io
 import os
 import signal
 import time
@@ -24,6 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from wsss.runtime import distributed
+from wsss.runtime.cells import csv_text
 from wsss.runtime.files import write_atomically
 from wsss.runtime.locks import lock
 from wsss.runtime.process import Terminated
@@ -251,8 +250,5 @@ def _signals_noted() -> Iterator[list[int]]:
 
 def write_history(history: dict[str, list[float]], path: Path) -> None:
     """The losses and learning rates of every step as CSV."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["step", *history])
-    writer.writerows(zip(range(len(history["lr"])), *history.values(), strict=True))
-    write_atomically(path, text.getvalue())
+    rows = zip(range(len(history["lr"])), *history.values(), strict=True)
+    write_atomically(path, csv_text([["step", *history], *rows]))

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Literal, Self
 
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import Field, model_validator
 
-from wsss.config.common import Component, Decodes, Fraction, Scales, Weight
+from wsss.config.common import Component, Count, Decodes, Fraction, Scales, Weight
 
 
 class Settings(Component, Decodes):
@@ -14,12 +14,12 @@ class Settings(Component, Decodes):
 
     implementation = "wsss.methods.afa.network:AFA"
     name: Literal["afa"]
-    decoder_width: PositiveInt = Field(256, description="channels of the SegFormer decoder")
+    decoder_width: Count = Field(256, description="channels of the SegFormer decoder")
     attention_blocks: list[int] = Field([-2, -1], min_length=1, description="last-stage blocks that make the affinity")
     freeze_norms: bool = Field(True, description="LayerNorms are not trained (as published); false from scratch")
     scales: Scales = Field([1.0, 0.5, 1.5], description="of the CAMs that make the labels")
     background: tuple[Fraction, Fraction] = Field((0.35, 0.55), description="low and high background score (§4.1)")
-    radius: PositiveInt = Field(8, description="cells; pairs farther apart (Chebyshev) are not compared")
+    radius: Count = Field(8, description="cells; pairs farther apart (Chebyshev) are not compared")
     warmup_steps: int = Field(2000, ge=0, description="steps with the classification loss alone")
     refined_steps: int = Field(6000, ge=0, description="first step whose labels are propagated by the affinity")
     refined_pairs: bool = Field(
@@ -30,11 +30,11 @@ class Settings(Component, Decodes):
     energy_weight: Weight = Field(
         0.0, description="factor of the dense energy of the segmentation; 0.01 in the training of the published 66.0"
     )
-    counted_images: PositiveInt | None = Field(
+    counted_images: Count | None = Field(
         None, description="images over which L_seg and L_aff count pixels and pairs; null: all of a step"
     )
-    dilations: list[PositiveInt] = Field([1, 2, 4, 8, 12, 24], min_length=1, description="of PAR, pixels at ½ size")
-    iterations: PositiveInt = Field(10, description="of PAR")
+    dilations: list[Count] = Field([1, 2, 4, 8, 12, 24], min_length=1, description="of PAR, pixels at ½ size")
+    iterations: Count = Field(10, description="of PAR")
 
     @model_validator(mode="after")
     def _in_order(self) -> Self:

@@ -41,7 +41,7 @@ class Settings(Component, Untrained):
     backgrounds: Phrases = Field(BACKGROUNDS, description="phrases of what is no class (published: 25 for VOC)")
     temperature: PositiveFloat = Field(0.01, description="of the softmax over cosines; CLIP's own is 0.01")
     affinity_blocks: int = Field(8, ge=0, description="last blocks whose attention spreads the maps; 0: none (§3.3)")
-    affinity_power: int = Field(1, ge=0, description="maps are spread 2^this times")
+    affinity_power: int = Field(1, ge=0, le=10, description="maps are spread 2^this times")
     box_threshold: Fraction | None = Field(
         0.4, description="maps spread from inside the boxes of what exceeds this × their maximum; COCO 0.7; null: all"
     )

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, PositiveFloat, model_validator
 
-from wsss.config.common import Component, Decodes, Fraction, Scales, Weight
+from wsss.config.common import Component, Count, Decodes, Fraction, Scales, Weight
 
 Term = Literal["cls", "cls_aux", "ptc", "ctc", "seg", "energy"]
 
@@ -20,11 +20,11 @@ class Settings(Component, Decodes):
     cam_scales: Scales = Field([1.0, 0.5, 1.5], description="of the CAMs that supervise")
     low_threshold: Fraction = Field(0.25, description="CAMs up to here are background")
     high_threshold: Fraction = Field(0.7, description="CAMs from here on are a class")
-    local_crops: PositiveInt = Field(8, description="mined crops an image (§3.3)")
-    crop_size: PositiveInt = Field(96, description="side of a mined crop, pixels")
+    local_crops: Count = Field(8, description="mined crops an image (§3.3)")
+    crop_size: Count = Field(96, description="side of a mined crop, pixels")
     temperature: PositiveFloat = Field(0.5, description="of the class-token contrast (eq. 5)")
     momentum: Fraction = Field(0.9, description="of the teacher head's moving average")
-    projection: Annotated[list[PositiveInt], Field(min_length=3, max_length=3)] = Field(
+    projection: Annotated[list[Count], Field(min_length=3, max_length=3)] = Field(
         [2048, 256, 1024], description="hidden, bottleneck and output width of the projection heads"
     )
     starts: dict[Term, Annotated[int, Field(ge=0)]] = Field(
@@ -33,7 +33,7 @@ class Settings(Component, Decodes):
     aux_labels_until: int = Field(
         0, ge=0, description="before this step the decoder's labels come from the auxiliary CAM (its COCO training)"
     )
-    counted_images: PositiveInt | None = Field(
+    counted_images: Count | None = Field(
         None, description="images over which ptc and seg count pairs and pixels; null: all of a step"
     )
     freeze_positions: bool = Field(True, description="position embedding as it is (published); false from scratch")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic import Field, PositiveFloat
 
-from wsss.config.common import Component, in_words
+from wsss.config.common import Component, Count, in_words
 from wsss.config.outside import OutsideFile
 from wsss.config.sections import CRF, Backbone
 from wsss.config.sections import Training as TrainingSection
@@ -19,7 +19,7 @@ class Settings(Component):
     method: Literal["affinitynet"]
     alpha: PositiveFloat = Field(6, description="background (1 − max CAM)^α before the walk")
     beta: PositiveFloat = Field(8, description="exponent of the affinities in the transition matrix")
-    steps: PositiveInt = Field(64, description="steps of the walk (a power of two in the papers)")
+    steps: Count = Field(64, description="steps of the walk (a power of two in the papers)")
     inner_pairs: bool = Field(
         False, description="walk from cells that have all neighbours in the image only, as PSA's and SEAM's code does"
     )
@@ -40,7 +40,7 @@ class Training(Component):
     stride: Literal[4, 8, 16] = Field(8, description="pixels per cell of the affinity grid")
     radius: Annotated[int, Field(ge=2)] = Field(5, description="cells; pairs closer than this are compared")
     inner_pairs: bool = Field(False, description="train on cells that have all neighbours in the crop only, as PSA ran")
-    channels: Annotated[list[PositiveInt], Field(min_length=1)] = Field(
+    channels: Annotated[list[Count], Field(min_length=1)] = Field(
         [64, 128, 256], description="features taken from each of the last stages; three in the paper"
     )
     checkpoint: OutsideFile | None = Field(None, description="published AffinityNet of PSA or SEAM, used as it is")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic import Field, PositiveFloat
 
-from wsss.config.common import Component, Fraction, in_words
+from wsss.config.common import Component, Count, Fraction, in_words
 from wsss.config.outside import OutsideFile
 from wsss.config.sections import CRF, Backbone
 from wsss.config.sections import Training as TrainingSection
@@ -19,7 +19,7 @@ class Settings(Component):
     method: Literal["irnet"]
     radius: Annotated[int, Field(ge=2)] = Field(5, description="cells; how far one step reaches")
     beta: PositiveFloat = Field(10, description="exponent of the affinities in the transition matrix")
-    steps: PositiveInt = Field(256, description="steps of the walk (a power of two in the papers)")
+    steps: Count = Field(256, description="steps of the walk (a power of two in the papers)")
     threshold: Fraction = Field(0.25, description="background score after the walk")
     start: Literal["full", "strided"] = Field(
         "full",

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic import Field, PositiveFloat
 
-from wsss.config.common import Component, UsesFeatures, in_words
+from wsss.config.common import Component, Count, UsesFeatures, in_words
 
 
 class Settings(Component, UsesFeatures):
@@ -26,7 +26,7 @@ class Settings(Component, UsesFeatures):
         "its classifier",
     )
     scale: PositiveFloat = Field(1.5, description="of the image that the features are taken from")
-    neighbours: PositiveInt = Field(50, description="cells; the most similar ones of a cell are its neighbours")
+    neighbours: Count = Field(50, description="cells; the most similar ones of a cell are its neighbours")
     power: PositiveFloat = Field(3.0, description="exponent of the cosine similarity (published 3)")
     distance: float = Field(0.01, ge=0, description="similarity falls by exp(−distance · pixels) (published 0.01)")
     alpha: Annotated[float, Field(ge=0, lt=1)] = Field(

@@ -1,0 +1,55 @@
+"""Cells of CSV files: what a spreadsheet would take for a formula is written behind an apostrophe, and read without."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_ACTS = re.compile(r"'*[=+\-@\t\r]")
+_HIDDEN = re.compile(r"'+[=+\-@\t\r]")
+
+
+def escaped(cell: Any) -> Any:
+    """A text that would act gets an apostrophe, and so does one that looks as if it had one; numbers stay."""
+    if not isinstance(cell, str) or not _ACTS.match(cell) or (cell[0] != "'" and _is_number(cell)):
+        return cell
+    return f"'{cell}"
+
+
+def unescaped(cell: Any) -> Any:
+    """The inverse of `escaped`."""
+    return cell[1:] if isinstance(cell, str) and _HIDDEN.match(cell) else cell
+
+
+def _is_number(text: str) -> bool:
+    return re.fullmatch(r"[+-]?\d+(\.\d*)?([eE][+-]?\d+)?", text) is not None
+
+
+def csv_text(rows: Iterable[Sequence[Any]]) -> str:
+    """Rows, the header first, as the text of a CSV file."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([escaped(cell) for cell in row] for row in rows)
+    return text.getvalue()
+
+
+def frame_text(frame: pd.DataFrame, digits: int = 4) -> str:
+    """A pandas table as the text of a CSV file, without its index; numbers with so many digits behind the point."""
+    safe = _mapped(frame, escaped)
+    return safe.to_csv(index=False, float_format=f"%.{digits}f", lineterminator="\n")
+
+
+def unescaped_frame(frame: pd.DataFrame) -> pd.DataFrame:
+    """The table that `frame_text` wrote."""
+    return _mapped(frame, unescaped)
+
+
+def _mapped(frame: pd.DataFrame, change: Any) -> pd.DataFrame:
+    texts = [name for name in frame.columns if frame[name].dtype.kind not in "biuf"]
+    changed = frame.assign(**{name: frame[name].map(change) for name in texts}) if texts else frame
+    return changed.rename(columns=change)

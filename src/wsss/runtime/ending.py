@@ -1,0 +1,38 @@
+"""How every program ends: what a person can mend is one line and exit status 2, and a closed pipe is nothing."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import yaml
+
+log = logging.getLogger("wsss")
+
+
+@contextmanager
+def plain_ending(command: str = "") -> Iterator[None]:
+    """Around the work of a command; errors that are nobody's to mend pass through.
+
+    command: goes before the message, unless the log says whose it is.
+    """
+    try:
+        yield
+        sys.stdout.flush()
+    except BrokenPipeError:  # of `wsss describe | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(128 + signal.SIGPIPE)
+    except KeyboardInterrupt:
+        sys.exit(128 + signal.SIGINT)
+    except (ValueError, OSError, yaml.YAMLError) as error:
+        text = f"error: {' '.join(str(error).split())}"
+        if command or not log.handlers:
+            print(f"[{command}] {text}" if command else text, file=sys.stderr)
+        else:
+            log.debug("details", exc_info=True)
+            log.error("%s", text)
+        sys.exit(2)

@@ -1,0 +1,62 @@
+"""Reads the small files that results consist of; what is damaged or lacks a key is one line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from wsss.runtime.cells import unescaped_frame
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+AGAIN = "delete its folder to make it again"
+_NOT_READ = (ValueError, RecursionError, yaml.YAMLError)
+
+
+def read_record(path: Path, **keys: type | tuple[type, ...]) -> dict[str, Any]:
+    """The mapping in a JSON file, or in a YAML file by its suffix. keys: that it must have → their types.
+
+    Raises:
+        ValueError: it is damaged, or lacks a key.
+        OSError: it cannot be opened.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+        content = yaml.safe_load(text) if path.suffix in (".yaml", ".yml") else json.loads(text)
+    except _NOT_READ as error:
+        reason = str(error).partition("\n")[0] or type(error).__name__
+        raise ValueError(f"{path}: damaged ({reason}); {AGAIN}") from None
+    return require_keys(path, {} if content is None else content, **keys)
+
+
+def require_keys(where: Path | str, content: Any, **keys: type | tuple[type, ...]) -> dict[str, Any]:
+    """The content, if it is a mapping with these keys; ValueError, of one line, if not."""
+    if not isinstance(content, dict):
+        raise ValueError(f"{where}: damaged (holds no mapping); {AGAIN}")
+    for name, kind in keys.items():
+        if name not in content or not isinstance(content[name], kind):
+            found = f"'{name}' is {content[name]!r:.40}" if name in content else f"there is no '{name}'"
+            raise ValueError(f"{where}: damaged ({found}); {AGAIN}")
+    return content
+
+
+def read_table(path: Path, *columns: str) -> pd.DataFrame:
+    """The CSV as a table, which must have these columns.
+
+    Raises:
+        ValueError: it is damaged, or lacks a column.
+        OSError: it cannot be opened.
+    """
+    import pandas as pd
+
+    try:
+        table = pd.read_csv(path)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path}: damaged ({str(error).partition(chr(10))[0]}); {AGAIN}") from None
+    if missing := next((name for name in columns if name not in table), None):
+        raise ValueError(f"{path}: damaged (there is no column '{missing}'); {AGAIN}")
+    return unescaped_frame(table)

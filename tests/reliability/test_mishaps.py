@@ -1,0 +1,240 @@
+"""Mishaps around the work: names that YAML reads otherwise, numbers without bounds, results that lack a key,
+systems without locks or shared memory, and text that a spreadsheet would run."""
+
+from __future__ import annotations
+
+import csv
+import errno
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import NoneType
+from typing import Annotated, Any, get_args, get_origin
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+import yaml
+from pydantic import BaseModel
+from rich.console import Console
+
+from small_data import picture
+from wsss.cli.predict import load_run as predictor
+from wsss.cli.show import show
+from wsss.cli.status import render
+from wsss.config.common import LARGEST
+from wsss.config.loading import ConfigError, all_runs, load_execution, load_run, merge, models_in
+from wsss.config.run import Execution, Run
+from wsss.config.sections import Augmentation
+from wsss.data import loading
+from wsss.data.augment import Augment
+from wsss.data.dataset import Dataset, Record, write_index
+from wsss.report.run import RunResults
+from wsss.runtime.cells import csv_text, escaped, frame_text, unescaped
+from wsss.runtime.locks import alone_in
+from wsss.runtime.records import read_record, read_table
+from wsss.store import maps
+
+PRESETS = Path(__file__).parents[2] / "workflow" / "presets"
+
+
+@pytest.mark.parametrize("name", ["2020", "on", "no", "1.5", "2020-01-01", "null", "0x10"])
+def test_names_that_are_no_text_to_yaml(name):
+    with pytest.raises(ConfigError, match=r"runs: to YAML the name .* is no text; write it in quotes") as raised:
+        all_runs(yaml.safe_load(f"runs: {{{name}: {{preset: shapes}}}}"))
+    assert "\n" not in str(raised.value)
+    assert all_runs(yaml.safe_load(f"runs: {{'{name}': {{preset: shapes}}}}"))
+
+
+@pytest.mark.parametrize("run", ["shapes", 3, ["shapes"], True])
+def test_a_run_that_is_no_mapping(run):
+    with pytest.raises(ConfigError, match=r"runs\.x: a mapping of settings is needed"):
+        load_run("x", {"x": run}, PRESETS)
+
+
+def numbers(model: type[BaseModel], prefix: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """The path of every number below a section that is there without a choice."""
+    for name, field in model.model_fields.items():
+        inner = models_in(field.annotation)
+        if len(inner) == 1:
+            yield from numbers(inner[0], (*prefix, name))
+        elif not inner and set(plain_types(field.annotation)) <= {int, float, NoneType}:
+            yield (*prefix, name)
+
+
+def plain_types(annotation: Any) -> Iterator[Any]:
+    if get_origin(annotation) is Annotated:
+        yield from plain_types(get_args(annotation)[0])
+    elif get_args(annotation):
+        for member in get_args(annotation):
+            yield from plain_types(member)
+    else:
+        yield annotation
+
+
+def nested(path: tuple[str, ...], value: Any) -> Any:
+    return {path[0]: nested(path[1:], value)} if path else value
+
+
+RUN_NUMBERS = [path for path in numbers(Run) if path[0] not in ("train_affinity", "published", "compute_features")]
+
+
+@pytest.mark.parametrize("value", [float("inf"), float("nan"), 1e300, -(10**12)])
+def test_every_number_of_a_run_has_bounds(value):
+    base = yaml.safe_load((PRESETS / "shapes.yaml").read_text())
+    assert len(RUN_NUMBERS) > 50
+    for path in RUN_NUMBERS:
+        with pytest.raises(ConfigError) as raised:
+            load_run("x", {"x": merge(base, nested(path, value))}, PRESETS)
+        assert all(path[-1] in line for line in str(raised.value).splitlines()), path
+
+
+@pytest.mark.parametrize("path", list(numbers(Execution)))
+@pytest.mark.parametrize("value", [float("inf"), 10**9, -1])
+def test_every_number_of_the_execution_has_bounds(path, value):
+    with pytest.raises(ConfigError, match=rf"execution(\.{path[0]})?: "):
+        load_execution({"execution": nested(path, value)})
+
+
+def test_numbers_in_lists_have_bounds_as_well():
+    views = {"infer_cam": {"scales": [1.0, 10.0 * LARGEST]}}
+    with pytest.raises(ConfigError, match=r"x\.infer_cam\.scales\.1: input should be less than"):
+        load_run("x", {"x": {"preset": "shapes"} | views}, PRESETS)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"state": 3}', '{"state": "done"}', "\0\0", "9" * 5000])
+def test_status_passes_over_a_progress_file_that_says_nothing(text, tmp_path):
+    folder = tmp_path / "results" / "stages" / "infer_cam" / "0123456789abcdef" / "progress"
+    folder.mkdir(parents=True)
+    (folder / "a.json").write_text(text)
+    Console(file=open(os.devnull, "w")).print(render(tmp_path / "results"))  # noqa: SIM115, PTH123
+
+
+def test_a_pipe_that_is_closed_early_is_no_error():
+    command = f"{sys.executable} -m wsss.cli.describe | head -1"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
+    assert done.stderr == "" and done.returncode == 0
+
+
+STEPS = [{"label": name, "stage": name, "folder": ".", "upstream": {}} for name in ("prepare_data", "evaluate")]
+OUTLINE = {"run": "x", "published": {}, "steps": STEPS}
+
+
+@pytest.mark.parametrize("key", OUTLINE)
+def test_a_key_that_a_result_lacks_is_one_line(key, tmp_path):
+    (tmp_path / "run.json").write_text(json.dumps({k: v for k, v in OUTLINE.items() if k != key}))
+    with pytest.raises(ValueError, match=rf"run\.json: damaged \(there is no '{key}'\); delete"):
+        RunResults(tmp_path)
+
+
+def test_a_column_that_a_table_lacks_is_one_line(tmp_path):
+    (tmp_path / "miou.csv").write_text("stage,split\ncam,train\n")
+    with pytest.raises(ValueError, match=r"miou\.csv: damaged \(there is no column 'threshold'\)"):
+        show(tmp_path, Console(quiet=True))
+
+
+def test_a_finished_run_without_a_network_is_not_told_to_finish(tmp_path):
+    (tmp_path / "miou.csv").write_text("stage\n")
+    with pytest.raises(ValueError, match="is finished, and trains no network that decodes masks"):
+        predictor(tmp_path, torch.device("cpu"), 512)
+    (tmp_path / "miou.csv").unlink()
+    with pytest.raises(ValueError, match="make it with: snakemake"):
+        predictor(tmp_path, torch.device("cpu"), 512)
+
+
+def test_a_file_system_without_locks_is_named(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    with (
+        pytest.raises(OSError, match=r"\.lock: its file system has no locks \(No locks available\)"),
+        alone_in(tmp_path),
+    ):
+        pass
+
+
+def test_a_store_that_cannot_be_locked_is_not_called_damaged(tmp_path, monkeypatch):
+    with maps.LabelWriter(tmp_path / "x.h5", class_names=["a"], palette=np.zeros((1, 3), np.uint8)) as out:
+        out.add("i", np.zeros((4, 4), np.uint8))
+
+    def refuse(*_, **__):
+        raise OSError("Unable to synchronously open file (unable to lock file, errno = 37, error message = 'No locks')")
+
+    monkeypatch.setattr(maps.h5py, "File", refuse)
+    with pytest.raises(ValueError, match=r"x\.h5: cannot be locked .* set it to FALSE"):
+        maps.open_labels(tmp_path / "x.h5")
+
+
+@pytest.fixture
+def samples(tmp_path):
+    picture(1, (20, 24)).save(tmp_path / "a.png")
+    record = Record("a", tmp_path / "a.png", None, np.ones(2, np.float32), "train", False, (20, 24))
+    return loading.Samples([record], Augment(Augmentation(crop=16), (0.5,) * 3, (0.2,) * 3), rng_seed=5)
+
+
+def test_a_small_shared_memory_is_gone_without(samples, monkeypatch, caplog):
+    whole = [batch.images for batch, _ in loading.batches(samples, 0, 3, 2, 0)]
+    monkeypatch.setattr(loading.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 1000}))
+    found = [batch.images for batch, _ in loading.batches(samples, 0, 3, 2, 2)]
+    assert all(torch.equal(a, b) for a, b in zip(whole, found, strict=True))
+    assert "/dev/shm is too small for batches of 2 loader process(es)" in caplog.text
+
+
+def test_a_loader_that_dies_says_what_to_set(samples, monkeypatch):
+    def die(*_, **__):
+        raise RuntimeError("DataLoader worker (pid 1) is killed by signal: Bus error.")
+        yield
+
+    monkeypatch.setattr(loading.data, "DataLoader", die)
+    with pytest.raises(ValueError, match=r"a loader process ended .*; set execution\.workers: 0"):
+        next(loading.batches(samples, 0, 3, 2, 1))
+
+
+ACTING = ["=1+1", "+x", "-cat", "@a", "\tx", "\rx", "'=x", "''@y", "'a", "a=b", "", "-1", "-1.5e3", "'-1"]
+
+
+@pytest.mark.parametrize("cell", ACTING)
+def test_what_a_spreadsheet_would_run_is_written_behind_an_apostrophe(cell):
+    written = escaped(cell)
+    assert unescaped(written) == cell
+    assert written == cell or written == f"'{cell}"
+    assert written[:1] not in tuple("=@\t\r") and (written[:1] not in ("+", "-") or float(written))
+
+
+def test_tables_give_back_what_was_written(tmp_path):
+    frame = pd.DataFrame({"class": ACTING[:5], "=sum": [-1.5, 2, 3, 4, 5], "n": range(5)})
+    (tmp_path / "x.csv").write_text(frame_text(frame))
+    cells = [cell for row in csv.reader((tmp_path / "x.csv").open(newline="")) for cell in row]
+    assert not [cell for cell in cells if cell[:1] in tuple("=+@\t\r") or (cell[:1] == "-" and not float(cell))]
+    pd.testing.assert_frame_equal(read_table(tmp_path / "x.csv"), frame, check_dtype=False)
+
+
+def test_the_index_holds_any_id_and_gives_it_back(tmp_path):
+    ids = ["=1+1", "-a", "@b", "'+c", "d"]
+    names = ["background", "=cat", "-dog"]
+    rows = []
+    for number, image_id in enumerate(ids):
+        picture(number).save(tmp_path / f"{image_id}.png")
+        split = "val" if number > 3 else "train"
+        values = (image_id, f"{image_id}.png", "", "=cat;-dog", split, "0")
+        rows.append(dict(zip(("image_id", "image", "mask", "labels", "split", "measured"), values, strict=True)))
+    write_index(tmp_path, "x", names, np.zeros((3, 3), np.uint8), rows)
+    text = (tmp_path / "index.csv").read_text()
+    assert "\n=" not in text and ",=" not in text and "\n-" not in text
+    found = Dataset(tmp_path).records
+    assert [r.image_id for r in found] == ids and all(r.image.is_file() and r.labels.all() for r in found)
+
+
+def test_records_are_mappings_of_the_right_types(tmp_path):
+    for text in ("", "[1]", "3", '{"a": "x"}', "{", "[" * 100_000):
+        (tmp_path / "x.json").write_text(text)
+        with pytest.raises(ValueError, match=r"x\.json: damaged \(.*\); delete") as raised:
+            read_record(tmp_path / "x.json", a=int)
+        assert "\n" not in str(raised.value)
+    (tmp_path / "x.csv").write_text(csv_text([["a", "b"], [1, "=2"]]))
+    assert read_table(tmp_path / "x.csv", "a").b[0] == "=2"
