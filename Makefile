@@ -65,7 +65,7 @@ test: lint  ## lint and the default test run (under 10 minutes)
 	$(BIN)/python -m pytest
 
 test-slow: $(STAMP)  ## the tests marked slow
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -m slow -rs
 
 N ?= 100
 soak: $(STAMP)  ## kill a tiny run N times, at random moments of every stage, and compare the results: make soak N=100
