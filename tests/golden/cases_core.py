@@ -27,7 +27,7 @@ def evaluation(inputs: Arrays, meta: dict[str, Any]) -> Arrays:
     c = meta["params"]["num_cls"]
     truths = numbered(inputs, "gt_")
     matrix = sum(confusion(t, p, c) for t, p in zip(truths, numbered(inputs, "pred_"), strict=True))
-    curve = ThresholdCurve(c)
+    curve = ThresholdCurve(c, int(meta["params"]["thresholds"].rpartition("..")[2]) + 1)  # i/100 for i in 0..59
     cams = zip(truths, numbered(inputs, "cam_keys_"), numbered(inputs, "cam_"), strict=True)
     for truth, keys, cam in cams:
         curve.update(truth, keys + 1, cam.astype(np.float32))

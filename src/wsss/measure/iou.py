@@ -134,15 +134,15 @@ def _mean(values: np.ndarray) -> float:
 
 
 class ThresholdCurve:
-    """Confusion matrices of argmax over {α, A_k} for every α in THRESHOLDS; ties go to the background.
+    """Confusion matrices of argmax over {α, A_k} for the first `steps` α of THRESHOLDS; ties go to the background.
 
     One pass counts pixels by (true class, best class, number of thresholds below its score). That is exact,
     and curves of shards add up (`a + b`). Scores are compared in float32, as published.
     """
 
-    def __init__(self, num_classes: int) -> None:
-        self.num_classes = num_classes
-        self.counts = np.zeros((num_classes, num_classes, len(THRESHOLDS) + 1), dtype=np.int64)
+    def __init__(self, num_classes: int, steps: int = len(THRESHOLDS)) -> None:
+        self.num_classes, self.steps = num_classes, steps
+        self.counts = np.zeros((num_classes, num_classes, steps + 1), dtype=np.int64)
 
     def update(self, truth: np.ndarray, classes: np.ndarray, scores: np.ndarray) -> None:
         """Add an image: truth (H, W); foreground class ids (k,) in 1..C−1; their scores (k, H, W)."""
@@ -154,10 +154,10 @@ class ThresholdCurve:
             raise ValueError(f"class ids {ids}, accepted are different ids of 1..{last}")
         order = np.argsort(classes)  # of equal scores the lowest class id wins
         best, winner = _highest(np.asarray(scores, dtype=np.float32), order, truth.shape)
-        k, levels = max(1, len(classes)), len(THRESHOLDS) + 1
+        k, levels = max(1, len(classes)), self.steps + 1
         truth = _bytes(truth)
         rows = _columns(self.num_classes).take(truth)
-        cells = (rows * k + winner.ravel()) * levels + _thresholds_below(best.ravel())
+        cells = (rows * k + winner.ravel()) * levels + np.minimum(_thresholds_below(best.ravel()), self.steps)
         table = np.bincount(cells, minlength=(self.num_classes + 2) * k * levels).reshape(-1, k, levels)
         if table[-1].any():
             raise _unknown_class(truth, self.num_classes, "truth")
@@ -167,7 +167,7 @@ class ThresholdCurve:
         """Confusion matrices (thresholds, C, C + 1)."""
         from_above = np.cumsum(self.counts[..., ::-1], axis=2)[..., ::-1]
         foreground = np.moveaxis(from_above[..., 1:], 2, 0)  # pixels whose best class beats threshold i
-        out = np.zeros((len(THRESHOLDS), self.num_classes, self.num_classes + 1), dtype=np.int64)
+        out = np.zeros((self.steps, self.num_classes, self.num_classes + 1), dtype=np.int64)
         out[:, :, :-1] = foreground
         out[:, :, 0] = self.counts.sum((1, 2)) - foreground.sum(2)
         return out
@@ -176,7 +176,7 @@ class ThresholdCurve:
         """Curve of both sets of images."""
         if other.num_classes != self.num_classes:
             raise ValueError(f"cannot add curves of {self.num_classes} and {other.num_classes} classes")
-        total = ThresholdCurve(self.num_classes)
+        total = ThresholdCurve(self.num_classes, self.steps)
         total.counts = self.counts + other.counts
         return total
 
