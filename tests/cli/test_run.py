@@ -19,11 +19,13 @@ import yaml
 from PIL import Image
 from rich.console import Console
 
+from servers import serving
 from wsss.cli.init import Request
 from wsss.cli.run import parts_to_do, reason, settle_config
 from wsss.cli.watch import REPORT, Part, Watch, rounded
 from wsss.config.loading import PRESETS, WORKFLOW
 from wsss.data.sources.shapes.images import CLASS_NAMES, render
+from wsss.plan.connection import answers
 from wsss.plan.run import plan_runs
 from wsss.runtime.labels import IGNORE
 from wsss.runtime.progress import Progress, job_file
@@ -112,6 +114,23 @@ def test_a_guess_of_a_time_is_round(seconds, text):
 def test_why_it_ended_is_one_line(tmp_path, log, text):
     (tmp_path / "run.log").write_text(log)
     assert text in reason(tmp_path / "run.log")
+
+
+def test_without_a_connection_there_is_one_line_in_time(own):
+    place = {"HF_ENDPOINT": "https://nowhere.invalid", "HF_HOME": str(own / "cache"), "no_proxy": "*"}
+    given = [sys.executable, "-m", "wsss.cli.run", "photos", "--labels", "labels.csv"]
+    began = time.monotonic()
+    done = subprocess.run(given, capture_output=True, text=True, env=os.environ | place, check=False)
+    assert done.returncode == 2
+    assert time.monotonic() - began < 60  # most of it the start on a busy machine
+    line = done.stderr.splitlines()[-1]
+    assert "no connection to https://nowhere.invalid" in line and "--weights" in line and "wsss[offline]" in line
+
+
+def test_an_address_answers_in_time_or_not():
+    with serving({}) as server:
+        assert answers(server.url, 4.0)
+    assert not answers("http://127.0.0.1:9", 4.0)
 
 
 def command() -> list[str]:

@@ -27,6 +27,7 @@ from wsss.cli.init import Request, add_arguments, prepare, write_config
 from wsss.cli.labels import export
 from wsss.cli.watch import Part, Watch, bar, finished, rounded
 from wsss.config.loading import WORKFLOW, load_execution
+from wsss.plan.connection import unreachable_weights
 from wsss.plan.estimate import predicted_seconds
 from wsss.plan.notes import note, noted
 from wsss.plan.run import Plan, missing_inputs, plan_runs
@@ -224,6 +225,8 @@ def _run(args: argparse.Namespace, console: Console) -> None:
     if args.unlock:
         subprocess.run([*command, "--unlock"], capture_output=True, check=False)
     watch = Watch(parts_to_do(plan, sizes, load_execution(content).shards, args.cores))
+    if problem := unreachable_weights([part.step for part in watch.parts]):
+        raise ValueError(problem)
     if watch.parts:
         left = rounded(watch.look()[1])
         console.print(f"about {left} on {args.cores} cores; Ctrl-C stops it, the same command goes on", highlight=False)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from wsss.data.formats.coco.settings import Settings
+from wsss.data.formats.regions import classes_in
 from wsss.runtime.files import write_atomically
 from wsss.store.maps import LabelStore
 
@@ -20,9 +21,8 @@ def write(_settings: Settings, store: LabelStore, out: Path) -> int:
         label = store[image_id]
         height, width = label.shape
         images.append({"id": number, "file_name": image_id, "height": height, "width": width})
-        for c in np.unique(label).tolist():
-            if 0 < c < len(store.class_names):
-                annotations.append(_region(label == c, len(annotations) + 1, number, c))
+        for c, _, mask in classes_in(label, store.class_names):
+            annotations.append(_region(mask, len(annotations) + 1, number, c))
     categories = [{"id": c, "name": name} for c, name in enumerate(store.class_names) if c > 0]
     content = {"images": images, "annotations": annotations, "categories": categories}
     write_atomically(out / "instances.json", json.dumps(content, ensure_ascii=False))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from wsss.config.common import Component
 
@@ -11,4 +11,5 @@ class Settings(Component):
     """Palette PNGs, one an image, as VOC's masks are: pixel values are class ids, 255 is void."""
 
     implementation = "wsss.data.formats.png.write:write"
+    reader: ClassVar[str] = "wsss.data.formats.png.read:read"
     format: Literal["png"]

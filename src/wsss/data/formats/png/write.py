@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path, PurePosixPath
+from collections.abc import Mapping
+from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from wsss.data.formats.png.settings import Settings
+from wsss.data.formats.regions import places
 from wsss.runtime.files import write_atomically
-from wsss.runtime.targets import refuse_sources, unique_places
 from wsss.store.maps import LabelStore
 
 VOID = (224, 224, 192)
@@ -22,16 +23,16 @@ def write(_settings: Settings, store: LabelStore, out: Path) -> int:
     Raises:
         ValueError: an id would leave the folder, or two ids one file, or a name is too long.
     """
+    return write_masks(store, store.palette, out)
+
+
+def write_masks(labels: Mapping[str, np.ndarray], colours: np.ndarray, out: Path) -> int:
+    """`write` for any label maps (H, W) uint8 by image id; colours: (C, 3) uint8."""
     palette = np.full((256, 3), 0, np.uint8)
-    palette[: len(store.palette)] = store.palette
+    palette[: len(colours)] = colours
     palette[255] = VOID
-    unique_places({image_id: [PurePosixPath(f"{image_id}.png")] for image_id in store})
-    refuse_sources((out / f"{image_id}.png" for image_id in store), ())
-    for image_id in store:
-        path = out / f"{image_id}.png"
-        if not path.resolve().is_relative_to(out.resolve()):
-            raise ValueError(f"image id '{image_id}' would be written outside {out}")
-        mask = Image.fromarray(store[image_id])
+    for image_id, path in places(labels, out, ".png").items():
+        mask = Image.fromarray(labels[image_id])
         mask.putpalette(palette.tobytes())
         write_atomically(path, lambda temporary, mask=mask: mask.save(temporary, "PNG", optimize=True))
-    return len(store)
+    return len(labels)

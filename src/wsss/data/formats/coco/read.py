@@ -1,0 +1,56 @@
+"""Reads COCO's instances files."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from wsss.data.files import SUFFIXES
+from wsss.data.formats.coco.settings import Settings
+from wsss.data.formats.regions import canvas, class_id, filled
+
+
+def read(_settings: Settings, source: Path, class_names: Sequence[str]) -> Iterator[tuple[str, np.ndarray]]:
+    """(image id, label (H, W) uint8) of every image of a JSON file, or of instances.json in a folder; smaller on top.
+
+    Raises:
+        ValueError: not such a file, a class that is not known, or a region that does not fit its image.
+    """
+    path = source / "instances.json" if source.is_dir() else source
+    try:
+        content = json.loads(path.read_text())
+        names = {category["id"]: category["name"] for category in content["categories"]}
+        regions = defaultdict(list)
+        for annotation in content["annotations"]:
+            regions[annotation["image_id"]].append(annotation)
+        for image in content["images"]:
+            where = f"{path}, image '{image['file_name']}'"
+            label = canvas((int(image["height"]), int(image["width"])), where)
+            for region in sorted(regions[image["id"]], key=lambda r: -float(r.get("area", 0))):
+                c = class_id(names[region["category_id"]], class_names, where)
+                label[_mask(region["segmentation"], label.shape, where)] = c
+            name = image["file_name"]
+            yield name.removesuffix(next((s for s in SUFFIXES if name.lower().endswith(s)), "")), label
+    except (KeyError, TypeError, json.JSONDecodeError) as error:
+        raise ValueError(f"{path}: not a file of COCO's instances ({type(error).__name__}: {error})") from None
+
+
+def _mask(segmentation: Any, size: tuple[int, int], where: str) -> np.ndarray:
+    """(H, W) bool of polygons or of runs, counted or compressed."""
+    if isinstance(segmentation, list):
+        parts = [filled(np.reshape(part, (-1, 2)).tolist(), size) for part in segmentation if len(part) >= 6]
+        return np.any([np.zeros(size, bool), *parts], axis=0)
+    from pycocotools import mask as rle
+
+    if tuple(segmentation["size"]) != size:
+        raise ValueError(f"{where}: a region of size {segmentation['size']}, but the image is {list(size)}")
+    if isinstance(counts := segmentation["counts"], list):
+        if sum(counts) != size[0] * size[1] or min(counts, default=0) < 0:
+            raise ValueError(f"{where}: the runs of a region do not fill the image")
+        return np.repeat(np.arange(len(counts)) % 2 == 1, counts).reshape(size, order="F")
+    return rle.decode({"size": list(size), "counts": counts.encode()}).astype(bool)

@@ -1,0 +1,62 @@
+"""Reads CVAT's XML for images."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+
+from wsss.data.files import SUFFIXES
+from wsss.data.formats.cvat.settings import Settings
+from wsss.data.formats.regions import canvas, class_id, filled
+
+SHAPES = ("mask", "polygon", "box")
+
+
+def read(_settings: Settings, source: Path, class_names: Sequence[str]) -> Iterator[tuple[str, np.ndarray]]:
+    """(image id, label (H, W) uint8) of every image of an XML file, or of annotations.xml in a folder.
+
+    Raises:
+        ValueError: not such a file, a class that is not known, or a shape that has no area.
+    """
+    path = source / "annotations.xml" if source.is_dir() else source
+    data = path.read_bytes()
+    if b"<!DOCTYPE" in data or b"<!ENTITY" in data:
+        raise ValueError(f"{path}: declares entities, which CVAT does not")
+    try:
+        root = ElementTree.fromstring(data)
+    except ElementTree.ParseError as error:
+        raise ValueError(f"{path}: not XML ({error})") from None
+    for image in root.iter("image"):
+        name = image.get("name", "")
+        where = f"{path}, image '{name}'"
+        try:
+            label = canvas((int(image.attrib["height"]), int(image.attrib["width"])), where)
+            shapes = sorted((s for s in image if s.tag != "tag"), key=lambda shape: int(shape.get("z_order", 0)))
+            for shape in shapes:
+                _paint(label, shape, class_id(shape.attrib["label"], class_names, where), where)
+        except KeyError as error:
+            raise ValueError(f"{where}: lacks {error}") from None
+        yield name.removesuffix(next((s for s in SUFFIXES if name.lower().endswith(s)), "")), label
+
+
+def _paint(label: np.ndarray, shape: ElementTree.Element, c: int, where: str) -> None:
+    number = {key: float(shape.attrib[key]) for key in ("xtl", "ytl", "xbr", "ybr") if key in shape.attrib}
+    if shape.tag == "mask":
+        left, top, width, height = (int(float(shape.attrib[key])) for key in ("left", "top", "width", "height"))
+        runs = [int(run) for run in shape.attrib["rle"].split(",")]
+        window = label[max(top, 0) : top + height, max(left, 0) : left + width]
+        if window.shape != (height, width) or sum(runs) != height * width or min(runs) < 0:
+            raise ValueError(f"{where}: a mask of '{shape.attrib['label']}' does not fit its box or the image")
+        inside = np.repeat(np.arange(len(runs)) % 2 == 1, runs).reshape(height, width)
+        window[inside] = c
+    elif shape.tag == "polygon":
+        points = [tuple(float(v) for v in point.split(",")) for point in shape.attrib["points"].split(";")]
+        label[filled(points, label.shape)] = c
+    elif shape.tag == "box":
+        x0, y0, x1, y1 = number.values()
+        label[filled([(x0, y0), (x1, y0), (x1, y1), (x0, y1)], label.shape)] = c
+    else:
+        raise ValueError(f"{where}: a shape <{shape.tag}>; accepted are {', '.join(SHAPES)}")

@@ -1,0 +1,47 @@
+"""Writes label maps as CVAT's XML for images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+
+from wsss.data.formats.cvat.settings import Settings
+from wsss.data.formats.regions import boxed, classes_in
+from wsss.runtime.files import write_atomically
+from wsss.store.maps import LabelStore
+
+
+def write(_settings: Settings, store: LabelStore, out: Path) -> int:
+    """Writes `out/annotations.xml`; returns how many images it holds."""
+    root = ElementTree.Element("annotations")
+    ElementTree.SubElement(root, "version").text = "1.1"
+    for number, image_id in enumerate(store):
+        label = store[image_id]
+        height, width = label.shape
+        about = {"id": str(number), "name": image_id, "width": str(width), "height": str(height)}
+        image = ElementTree.SubElement(root, "image", about)
+        for _, name, mask in classes_in(label, store.class_names):
+            ElementTree.SubElement(image, "mask", _attributes(name, mask))
+    text = ElementTree.tostring(root, encoding="unicode")
+    write_atomically(out / "annotations.xml", f'<?xml version="1.0" encoding="utf-8"?>\n{text}\n')
+    return len(store)
+
+
+def _attributes(name: str, mask: np.ndarray) -> dict[str, str]:
+    """Runs of a mask row by row inside its box: how many pixels outside it, inside it, outside it …"""
+    top, left, inside = boxed(mask)
+    flat = np.concatenate([[False], inside.ravel()])
+    changes = np.flatnonzero(flat[1:] != flat[:-1])
+    runs = np.diff(np.concatenate([[0], changes, [inside.size]]))
+    height, width = inside.shape
+    place = {"left": left, "top": top, "width": width, "height": height}
+    return {
+        "label": name,
+        "source": "auto",
+        "occluded": "0",
+        "rle": ", ".join(map(str, runs.tolist())),
+        **{key: str(value) for key, value in place.items()},
+        "z_order": "0",
+    }

@@ -1,0 +1,1 @@
+"""labelme's JSON files: one an image, with a mask a class."""

@@ -1,0 +1,54 @@
+"""Reads labelme's JSON."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import io
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from wsss.data.files import files_below
+from wsss.data.formats.labelme.settings import Settings
+from wsss.data.formats.regions import canvas, class_id, filled
+
+
+def read(_settings: Settings, source: Path, class_names: Sequence[str]) -> Iterator[tuple[str, np.ndarray]]:
+    """(image id, label (H, W) uint8) of every JSON below a folder; later shapes lie on top.
+
+    Raises:
+        ValueError: a file that is none of labelme's, a class that is not known, or a shape that has no area.
+    """
+    for name, path in files_below(source, suffixes=(".json",)):
+        try:
+            content = json.loads(path.read_text())
+            label = canvas((int(content["imageHeight"]), int(content["imageWidth"])), str(path))
+            for shape in content["shapes"]:
+                _paint(label, shape, class_id(shape["label"], class_names, str(path)), str(path))
+        except (KeyError, TypeError, IndexError, json.JSONDecodeError, binascii.Error) as error:
+            raise ValueError(f"{path}: not a file of labelme ({type(error).__name__}: {error})") from None
+        yield name[: -len(".json")], label
+
+
+def _paint(label: np.ndarray, shape: dict[str, Any], c: int, where: str) -> None:
+    kind, points = shape.get("shape_type", "polygon"), shape["points"]
+    if kind == "mask":
+        left, top = (round(value) for value in points[0])
+        with Image.open(io.BytesIO(base64.b64decode(shape["mask"])), formats=("PNG",)) as image:
+            inside = np.array(image.convert("L")) > 0
+        window = label[top : top + inside.shape[0], left : left + inside.shape[1]]
+        if min(top, left) < 0 or window.shape != inside.shape:
+            raise ValueError(f"{where}: a mask of '{shape['label']}' lies outside the image")
+        window[inside] = c
+    elif kind == "polygon":
+        label[filled(points, label.shape)] = c
+    elif kind == "rectangle":
+        (x0, y0), (x1, y1) = points
+        label[filled([(x0, y0), (x1, y0), (x1, y1), (x0, y1)], label.shape)] = c
+    else:
+        raise ValueError(f"{where}: a shape of type '{kind}'; accepted are mask, polygon and rectangle")

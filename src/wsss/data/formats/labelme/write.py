@@ -1,0 +1,55 @@
+"""Writes label maps as labelme's JSON."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from wsss.data.formats.labelme.settings import Settings
+from wsss.data.formats.regions import boxed, classes_in, places
+from wsss.runtime.files import write_atomically
+from wsss.store.maps import LabelStore
+
+VERSION = "5.5.0"
+"""Of labelme's files."""
+
+
+def write(_settings: Settings, store: LabelStore, out: Path) -> int:
+    """Writes `out/{image_id}.json` for every image; returns how many. Put the files beside the images (.jpg)."""
+    for image_id, file in places(store, out, ".json").items():
+        label = store[image_id]
+        content = {
+            "version": VERSION,
+            "flags": {},
+            "shapes": [_shape(name, mask) for _, name, mask in classes_in(label, store.class_names)],
+            "imagePath": f"{file.stem}.jpg",
+            "imageData": None,
+            "imageHeight": label.shape[0],
+            "imageWidth": label.shape[1],
+        }
+        write_atomically(file, json.dumps(content, ensure_ascii=False))
+    return len(store)
+
+
+def _shape(name: str, mask: np.ndarray) -> dict[str, Any]:
+    """A shape of type mask: the corners of its box, both inside, and a PNG of 0 and 1."""
+    top, left, inside = boxed(mask)
+    buffer = io.BytesIO()
+    Image.fromarray(inside).save(buffer, "PNG")
+    corners = [[left, top], [left + inside.shape[1] - 1, top + inside.shape[0] - 1]]
+    encoded = base64.b64encode(buffer.getvalue()).decode()
+    return {
+        "label": name,
+        "points": corners,
+        "group_id": None,
+        "description": "",
+        "shape_type": "mask",
+        "flags": {},
+        "mask": encoded,
+    }

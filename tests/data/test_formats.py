@@ -1,0 +1,148 @@
+"""Label maps to other tools' files and back; what does not fit is one line."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image, ImageDraw
+from pycocotools.coco import COCO
+
+from wsss.cli.labels import bring, export
+from wsss.config.registry import FORMATS
+from wsss.data.palette import voc_palette
+from wsss.runtime.labels import IGNORE
+from wsss.store.maps import LabelWriter, open_labels
+
+CLASSES = ["background", "cat", "Hündin", "bus"]
+
+
+@pytest.fixture
+def labels(tmp_path):
+    """Three label maps, one of background alone and one with a hole, and the file that holds them."""
+    rng = np.random.default_rng(0)
+    maps = {
+        "day 1/a": rng.integers(0, 4, (13, 17)).astype(np.uint8),
+        "empty": np.zeros((5, 9), np.uint8),
+        "ring": np.pad(np.pad(np.zeros((3, 3), np.uint8), 4, constant_values=2), 3),
+    }
+    with LabelWriter(tmp_path / "labels.h5", class_names=CLASSES, palette=voc_palette()[:4]) as writer:
+        for image_id, label in maps.items():
+            writer.add(image_id, label)
+    return tmp_path / "labels.h5", maps
+
+
+READABLE = [name for name, module in FORMATS.modules.items() if hasattr(module.Settings, "reader")]
+
+
+@pytest.mark.parametrize("name", READABLE)
+def test_what_is_exported_comes_back(labels, tmp_path, name):
+    file, maps = labels
+    assert export(file, name, tmp_path / "out") == 3
+    assert bring(tmp_path / "out", name, CLASSES, tmp_path / "masks") == 3
+    for image_id, label in maps.items():
+        with Image.open(tmp_path / "masks" / f"{image_id}.png") as mask:
+            assert mask.mode == "P" and np.array_equal(np.array(mask), label)
+
+
+def test_void_is_background_to_tools_that_have_none(tmp_path):
+    label = np.array([[0, 1, IGNORE]], np.uint8)
+    with LabelWriter(tmp_path / "l.h5", class_names=CLASSES, palette=voc_palette()[:4]) as writer:
+        writer.add("a", label)
+    for name in READABLE:
+        export(tmp_path / "l.h5", name, tmp_path / name)
+        bring(tmp_path / name, name, CLASSES, tmp_path / f"{name}-masks")
+        with Image.open(tmp_path / f"{name}-masks" / "a.png") as mask:
+            assert np.array(mask).tolist() == ([[0, 1, IGNORE]] if name == "png" else [[0, 1, 0]])
+
+
+def test_pycocotools_reads_the_regions(labels, tmp_path):
+    file, maps = labels
+    export(file, "coco", tmp_path / "out")
+    coco = COCO(tmp_path / "out" / "instances.json")
+    made = np.zeros((13, 17), np.uint8)
+    for annotation in coco.loadAnns(coco.getAnnIds(imgIds=1)):
+        made[coco.annToMask(annotation) > 0] = annotation["category_id"]
+    assert np.array_equal(made, maps["day 1/a"])
+
+
+def test_yolo_polygons_cover_the_parts(labels, tmp_path):
+    file, _ = labels
+    export(file, "yolo", tmp_path / "out")
+    assert yaml.safe_load((tmp_path / "out/data.yaml").read_text())["names"] == {0: "cat", 1: "Hündin", 2: "bus"}
+    assert (tmp_path / "out/labels/empty.txt").read_text() == ""
+    (line,) = (tmp_path / "out/labels/ring.txt").read_text().splitlines()
+    values = np.array(line.split()[1:], float).reshape(-1, 2)
+    assert line.startswith("1 ") and values.min() >= 0 and values.max() <= 1
+    canvas = Image.new("L", (170, 170))
+    ImageDraw.Draw(canvas).polygon([(x, y) for x, y in (values * 170).tolist()], fill=1)
+    outer = np.pad(np.ones((11, 11), np.uint8), 3).repeat(10, 0).repeat(10, 1)  # the hole is filled
+    wrong = np.array(canvas) != outer
+    assert wrong.mean() < 0.02
+    with pytest.raises(ValueError, match="only written; read are coco, cvat, labelme, png"):
+        bring(tmp_path / "out", "yolo", CLASSES, tmp_path / "masks")
+
+
+def test_polygons_and_boxes_drawn_by_hand(tmp_path):
+    square = [[2, 1], [5, 1], [5, 3], [2, 3]]
+    expected = np.zeros((8, 10), np.uint8)
+    expected[1:4, 2:6] = 1
+    shapes = [{"label": "cat", "points": square, "shape_type": "polygon"}]
+    (tmp_path / "labelme").mkdir()
+    about = {"imageHeight": 8, "imageWidth": 10, "shapes": shapes}
+    (tmp_path / "labelme" / "a.json").write_text(json.dumps(about))
+    points = ";".join(f"{x},{y}" for x, y in square)
+    xml = f'<image name="a.jpg" width="10" height="8"><polygon label="cat" points="{points}"/></image>'
+    (tmp_path / "cvat.xml").write_text(f"<annotations>{xml}</annotations>")
+    region = {"image_id": 7, "category_id": 90, "segmentation": [np.ravel(square).tolist()], "area": 12}
+    image = {"id": 7, "file_name": "a.jpg", "height": 8, "width": 10}
+    content = {"images": [image], "annotations": [region], "categories": [{"id": 90, "name": "cat"}]}
+    (tmp_path / "coco.json").write_text(json.dumps(content))
+    for name, source in (("labelme", "labelme"), ("cvat", "cvat.xml"), ("coco", "coco.json")):
+        bring(tmp_path / source, name, CLASSES, tmp_path / f"{name}-masks")
+        with Image.open(tmp_path / f"{name}-masks" / "a.png") as mask:
+            assert np.array_equal(np.array(mask), expected), name
+
+
+@pytest.mark.parametrize(
+    ("name", "file", "text", "message"),
+    [
+        ("labelme", "a.json", "{", "not a file of labelme"),
+        ("labelme", "a.json", '{"imageHeight": 1e9, "imageWidth": 1e9, "shapes": []}', "pixels"),
+        (
+            "labelme",
+            "a.json",
+            '{"imageHeight": 4, "imageWidth": 4, "shapes": [{"label": "ca", "points": []}]}',
+            "no class 'ca'; did you mean 'cat'",
+        ),
+        ("cvat", "annotations.xml", "<a", "not XML"),
+        ("cvat", "annotations.xml", '<!DOCTYPE a [<!ENTITY b "c">]><annotations/>', "declares entities"),
+        (
+            "cvat",
+            "annotations.xml",
+            '<a><image name="i" width="4" height="4"><mask label="cat" rle="0, 99" left="0"'
+            ' top="0" width="2" height="2"/>'
+            "</image></a>",
+            "does not fit its box",
+        ),
+        ("coco", "instances.json", "[]", "not a file of COCO"),
+        ("png", "a.txt", "", "no annotated image"),
+    ],
+)
+def test_what_cannot_be_used_is_one_line(tmp_path, name, file, text, message):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / file).write_text(text)
+    with pytest.raises(ValueError, match=message) as caught:
+        bring(tmp_path / "in", name, CLASSES, tmp_path / "masks")
+    assert "\n" not in str(caught.value) and not (tmp_path / "masks").exists()
+
+
+def test_open_labels_is_untouched_by_an_export(labels, tmp_path):
+    file, maps = labels
+    before = file.read_bytes()
+    export(file, "cvat", tmp_path / "out")
+    with open_labels(file) as store:
+        assert set(store) == set(maps)
+    assert file.read_bytes() == before
