@@ -17,11 +17,14 @@ from wsss.report.run import RunResults, Step, is_bound, title
 from wsss.runtime.progress import duration
 from wsss.runtime.records import read_record
 
+FEW = 30
+"""Images below which a mIoU says little of other images."""
 _SECTIONS = {
     "summary": "Summary",
     "stages": "Stages",
     "gallery": "Images",
     "curves": "Curves",
+    "check": "Check",
     "classes": "Classes",
     "confusion": "Confusion",
     "steps": "Steps",
@@ -33,7 +36,8 @@ def report_page(run: RunResults, threads: int = 1) -> str:
     rows = table_rows(run)
     gallery = build_gallery(run.dataset, gallery_views(run), threads)
     headline = next((row["key"] for row in rows if row["headline"]), "")
-    left_out = set() if rows else {"classes", "confusion"}
+    checks = class_checks(run)
+    left_out = (set() if rows else {"classes", "confusion"}) | (set() if checks else {"check"})
     return render(
         "report.html",
         gallery,
@@ -43,6 +47,8 @@ def report_page(run: RunResults, threads: int = 1) -> str:
         cards=cards(run, rows),
         rows=rows,
         sources={row["source"] for row in rows},
+        checks=checks,
+        few=FEW,
         measured={row["split"]: row["images"] for row in rows},
         charts=charts(run, rows),
         class_names=run.dataset.class_names,
@@ -52,6 +58,24 @@ def report_page(run: RunResults, threads: int = 1) -> str:
         steps=[_step(step) for step in run.steps.values()],
         versions=_versions(run),
     )
+
+
+def class_checks(run: RunResults) -> list[dict[str, Any]]:
+    """What is known of each class without masks, from the quality sheet and the classifier's average precision."""
+    sheet, precision = run.folder / "quality" / "quality.csv", run.folder / "train_classifier" / "average_precision.csv"
+    if not sheet.is_file():
+        return []
+    scores = (
+        pd.read_csv(precision, keep_default_na=False, na_values=[""]).set_index("class")["average_precision"]
+        if precision.is_file()
+        else pd.Series()
+    )
+    found = []
+    for row in pd.read_csv(sheet, keep_default_na=False, na_values=[""]).to_dict("records"):
+        score = scores.get(row["class"])
+        known = {key: None if pd.isna(value) else value for key, value in row.items()}
+        found.append(known | {"precision": None if score is None or pd.isna(score) else float(score)})
+    return found
 
 
 def gallery_views(run: RunResults) -> list[View]:
@@ -131,10 +155,15 @@ def cards(run: RunResults, rows: list[dict[str, Any]]) -> list[dict[str, str]]:
     if share is not None:
         found.append({"name": "Reached", "value": f"{share:.1f}", "unit": "%", "note": "of full supervision's mIoU"})
     seconds = sum(step.seconds for step in run.steps.values())
-    value, unit = duration(seconds).split(" ", 1)
+    value, unit = _rounded(seconds).split(" ", 1)
     note = f"computing time of {len(run.steps)} steps on {', '.join(_devices(run.steps.values()))}"
     found.append({"name": "Time", "value": value, "unit": unit, "note": note})
     return found
+
+
+def _rounded(seconds: float) -> str:
+    """A time without needless seconds, e.g. `15 min`."""
+    return duration(seconds if seconds < 120 else 60 * round(seconds / 60)).removesuffix(" 00 s")
 
 
 def charts(run: RunResults, rows: list[dict[str, Any]]) -> list[LineChart]:

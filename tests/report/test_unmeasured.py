@@ -1,0 +1,35 @@
+"""What the report says where there are no masks, or few."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+
+from wsss.report.content import _rounded, class_checks
+
+QUALITY = """class,images,found,agreement,area_p10,area_median,area_p90,hint
+cat,11,90.91,82.44,10.00,20.00,30.00,
+null,6,0.00,0.00,0.00,0.00,0.00,"not found in 100 % of its images"
+"""
+
+
+def test_classes_are_told_by_the_quality_sheet_and_the_classifier(tmp_path):
+    run = SimpleNamespace(folder=tmp_path)
+    assert class_checks(run) == []
+    (tmp_path / "quality").mkdir()
+    (tmp_path / "quality" / "quality.csv").write_text(QUALITY)
+    (tmp_path / "train_classifier").mkdir()
+    (tmp_path / "train_classifier" / "average_precision.csv").write_text(
+        "class,images,average_precision\ncat,2,75.5\nnull,0,\nmean,2,75.5\n"
+    )
+    cat, other = class_checks(run)
+    assert (cat["class"], cat["found"], cat["precision"], cat["hint"]) == ("cat", 90.91, 75.5, None)
+    assert (other["class"], other["precision"], other["hint"]) == ("null", None, "not found in 100 % of its images")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(59, "59 s"), (100, "1 min 40 s"), (905, "15 min"), (7500, "2 h 05 min")]
+)
+def test_a_time_has_no_needless_seconds(seconds, text):
+    assert _rounded(seconds) == text
