@@ -51,10 +51,8 @@ def adapted(command: str) -> list[str]:
     words = shlex.split(command)
     if "wsss.cli.init" in words:
         words += ["--preset", "shapes"]
-    if words[0] == "snakemake":
-        place = ["-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "--directory", "."]
-        return [sys.executable, *place, *words[1:]]
-    return [sys.executable, *words[1:]] if words[0] == "python" else words
+    starts = {"python": [sys.executable], "wsss": [sys.executable, "-m", "wsss.cli.main"]}
+    return [*starts.get(words[0], words[:1]), *words[1:]]
 
 
 def shorten(file: Path) -> None:
@@ -89,5 +87,5 @@ def test_the_tutorial_runs_as_it_stands(own):
 
 def test_the_tutorial_has_every_step():
     text = "\n".join(commands())
-    for word in ("wsss.cli.init", "snakemake", "quality.csv", "wsss.cli.predict", "wsss.cli.export"):
+    for word in ("wsss.cli.init", "wsss run", "quality.csv", "wsss.cli.predict", "wsss.cli.export"):
         assert word in text
