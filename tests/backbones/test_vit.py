@@ -124,7 +124,7 @@ def test_tokens_behind_a_cnn_are_its_cells():
     cells = backbone.net.patch_embed(images)
     last = backbone.net.patch_embed.backbone(images)
     torch.testing.assert_close(cells, backbone.net.patch_embed.proj(last).movedim(1, -1))
-    with pytest.raises(ValueError, match="timm cannot build backbone 'no_such_cnn'"):
+    with pytest.raises(ValueError, match="backbone 'no_such_cnn' is not known to timm"):
         ViTBackbone("test_vit", stem={"name": "no_such_cnn"})
 
 
@@ -143,7 +143,7 @@ def test_what_timm_refuses_beside_a_stem_is_said_briefly():
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("no_such_net", "timm cannot build"),
+        ("no_such_net", "is not known to timm"),
         ("eva02_tiny_patch14_224", "is a Eva; accepted are"),
         ("vit_pwee_patch16_reg1_gap_256", "kind|class token"),
     ],

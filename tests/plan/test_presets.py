@@ -14,6 +14,7 @@ from wsss.plan.run import plan_run
 
 PRESETS = Path(__file__).parents[2] / "workflow" / "presets"
 BUILT = ["seam", "psa", "irn", "afa", "toco", "toco-dagger", "acr"]
+RETRAINED = ["seam", "psa", "irn", "acr"]
 SAME_NETWORKS = {"afa-coco": "afa", "toco-coco": "toco", "toco-dagger-coco": "toco-dagger", "acr-coco": "acr"}
 SYSTEMS = [*BUILT, *SAME_NETWORKS]
 LAYERS = {
@@ -53,6 +54,14 @@ def test_a_systems_networks_are_built_and_take_a_batch(preset):
     check_networks(run, 1, f"runs.{preset}")
     if run.train_affinity is not None:
         assert run.train_affinity.backbone is not None, "published systems start affinities from ImageNet"
+
+
+@pytest.mark.parametrize("preset", RETRAINED)
+def test_another_architecture_brings_its_own_options(preset):
+    """`deeplab` over a system whose own segmentation is another one, as the run `voc` has it."""
+    run = load_run("r", {"r": {"preset": [preset, "deeplab"], "prepare_data": {"dataset": "voc"}}}, PRESETS)
+    alone = load_run("r", {"r": {"preset": "deeplab", "prepare_data": {"dataset": "voc"}}}, PRESETS)
+    assert run.train_segmentation == alone.train_segmentation
 
 
 @pytest.mark.parametrize(("preset", "other"), SAME_NETWORKS.items())

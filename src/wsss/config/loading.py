@@ -113,11 +113,13 @@ def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     """`base` with `over` laid on top: mappings are merged, everything else is replaced.
 
     A mapping that names another `method` or `dataset` replaces its base whole, and so does a `method` of another
-    name: their settings differ.
+    name: their settings differ. Another `architecture` or `name` drops its base's `options` and `checkpoint`.
     """
     if any(isinstance(over.get(tag), str) and over[tag] != base.get(tag, over[tag]) for tag in ("method", "dataset")):
         return dict(over)
     merged = dict(base)
+    if any(tag in base and over.get(tag, base[tag]) != base[tag] for tag in ("architecture", "name")):
+        merged = {key: value for key, value in base.items() if key not in ("options", "checkpoint")}
     for key, value in over.items():
         both = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
         if both and key == "method" and value.get("name", merged[key].get("name")) != merged[key].get("name"):

@@ -89,7 +89,7 @@ def test_a_file_without_a_text_tower_says_what_to_name(tmp_path):
 
 
 def test_settings_refuse_a_training_and_a_template_without_a_place(checkpoint):
-    with pytest.raises(ValueError, match="trains nothing"):
+    with pytest.raises(ValueError, match="does not train its network"):
         TrainClassifier.model_validate({"method": {"name": "clip"}})
     with pytest.raises(ValueError, match="0 places"):
         TrainClassifier.model_validate({"method": {"name": "clip", "template": "a cat"}, "training": None})
