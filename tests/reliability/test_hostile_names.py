@@ -103,7 +103,8 @@ def test_rules_quote_whatever_they_put_into_a_command():
         "params.options",
         "params.labels",
         "params.affinity",
-    }  # made by option(), which quotes
+        "params.features",
+    }  # made by option() and folder_option(), which quote
     for path in (ROOT / "workflow" / "rules").glob("*.smk"):
         for command in re.findall(r"shell:\n((?:        .*\n?)+)", path.read_text()):
             found = set(re.findall(r"\{([\w.]+)\}", command)) - free - options

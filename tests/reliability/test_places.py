@@ -130,7 +130,7 @@ def elsewhere(tmp_path, monkeypatch):
     run = tmp_path / "p" / "results" / "tiny"
     for step, config in (
         ("segment", {"scales": [1.0]}),
-        ("prepare_data", {"max_edge": 64}),
+        ("prepare_data", {"dataset": "folder", "max_edge": 64}),
         ("train_segmentation", {}),
     ):
         stage = run.parent / "stages" / step / "key"

@@ -103,7 +103,7 @@ def test_a_changed_setting_reruns_what_follows_and_changing_it_back_trains_nothi
     assert project.table.read_bytes() == tiny.table.read_bytes()
 
 
-@pytest.mark.parametrize("shards", [3, 8])
+@pytest.mark.parametrize("shards", [3, pytest.param(8, marks=pytest.mark.slow)])
 def test_shards_change_no_byte(tiny, tmp_path, shards):
     run = tiny.folder / "results" / "tiny"
     files = [tmp_path / f"{i}.h5" for i in range(shards)]

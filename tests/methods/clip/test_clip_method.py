@@ -107,7 +107,7 @@ def write_proposals(path, count):
     ("presets", "labels"),
     [
         pytest.param(["clip-es"], {"confidence": 0.6}, marks=pytest.mark.slow),
-        (["clip-es", "sam-fma"], {"masks": {"file": "masks.h5"}}),
+        pytest.param(["clip-es", "sam-fma"], {"masks": {"file": "masks.h5"}}, marks=pytest.mark.slow),
     ],
 )
 def test_from_images_to_the_table(tmp_path, checkpoint, presets, labels):
