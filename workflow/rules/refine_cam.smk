@@ -24,7 +24,9 @@ rule refine_cam_shard:
         data=subpath(input.data, parent=True),
         out=ROOT + "/refine_cam/{key}",
         device=EXECUTION.device,
-        features=lambda wildcards, input: folder_option("--features", input.get("features")),
+        features=lambda wildcards, input: folder_option(
+            "--features", input.get("features")
+        ),
         affinity=lambda wildcards, input: option("--affinity", input.get("affinity")),
     shell:
         "python -m wsss.stages.refine_cam --config {params.config:q} --manifest {params.manifest:q}"

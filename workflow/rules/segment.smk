@@ -22,7 +22,9 @@ rule segment_shard:
         data=subpath(input.data, parent=True),
         out=ROOT + "/segment/{key}",
         device=EXECUTION.device,
-        features=lambda wildcards, input: folder_option("--features", input.get("features")),
+        features=lambda wildcards, input: folder_option(
+            "--features", input.get("features")
+        ),
     shell:
         "python -m wsss.stages.segment --config {params.config:q} --manifest {params.manifest:q}"
         " --data {params.data:q} {params.features} --model {input.model:q} --out {params.out:q} --log {log:q} --threads {threads}"

@@ -23,7 +23,9 @@ rule train_segmentation:
         data=subpath(input.data, parent=True),
         out=subpath(output.model, parent=True),
         device=EXECUTION.device,
-        features=lambda wildcards, input: folder_option("--features", input.get("features")),
+        features=lambda wildcards, input: folder_option(
+            "--features", input.get("features")
+        ),
         options=lambda wildcards, input: " ".join(
             option(f"--{role}", input.get(role)) for role in ("classifier", "labels")
         ),
