@@ -33,7 +33,7 @@ from wsss.plan.notes import note, noted
 from wsss.plan.run import Plan, missing_inputs, plan_runs
 from wsss.report.precision import mean_average_precision
 from wsss.runtime.ending import plain_ending
-from wsss.runtime.process import Terminated
+from wsss.runtime.process import Terminated, raise_on
 from wsss.runtime.progress import duration
 
 WORDS = {
@@ -195,18 +195,13 @@ def main() -> None:
     parser.add_argument("--force", action="store_true", help="write NAME.yaml anew")
     parser.add_argument("--unlock", action="store_true", help="first remove the lock that a killed command left")
     args = parser.parse_args()
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _raise)
+    raise_on((signal.SIGINT, signal.SIGTERM, signal.SIGHUP))
     try:
         with plain_ending("run"):
             _run(args, Console(stderr=True))
     except Terminated as stop:
         print("[run] stopped; the same command goes on where it was", file=sys.stderr)
         sys.exit(stop.code)
-
-
-def _raise(number: int, _frame: object) -> None:
-    raise Terminated(128 + number)
 
 
 def _run(args: argparse.Namespace, console: Console) -> None:

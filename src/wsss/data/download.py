@@ -135,7 +135,7 @@ def _continue(url: str, part: Path, answer_within: float | None) -> bool:
     start = part.stat().st_size if part.is_file() else 0
     request = urllib.request.Request(url, headers={"Range": f"bytes={start}-"} if start else {})
     try:
-        response = _answer(request, answer_within)
+        response = answer(request, answer_within)
     except urllib.error.HTTPError as error:
         if error.code == 416 and start:  # nothing left to send, or another file: the checksum tells
             return True
@@ -163,7 +163,7 @@ class _NoDowngrade(urllib.request.HTTPRedirectHandler):
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
-def _answer(request: urllib.request.Request, within: float | None) -> http.client.HTTPResponse:
+def answer(request: urllib.request.Request, within: float | None) -> http.client.HTTPResponse:
     """The server's answer; a look-up of its name that hangs cannot be stopped, so it is left behind after `within`.
 
     Raises:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from wsss.backbones.base import Backbone
-from wsss.backbones.folding import fold_batch_norm
+from wsss.backbones.folding import fastest
 from wsss.backbones.stages import wanted_stages
 from wsss.config.stages import ComputeFeatures
 from wsss.localise.views import scaled_views
@@ -24,9 +24,7 @@ HALF = 65504.0
 
 def frozen(backbone: Backbone, device: torch.device) -> Backbone:
     """The backbone on `device`, in the layout and with the folding that make it fastest."""
-    backbone = backbone.to(device).to(memory_format=torch.channels_last).eval().requires_grad_(False)
-    example = torch.linspace(0, 99, 3 * 128 * 128, device=device).sin().view(1, 3, 128, 128)
-    return fold_batch_norm(backbone, lambda network: network(example))
+    return fastest(backbone.requires_grad_(False), device, lambda network, images: network(images))
 
 
 @torch.inference_mode()

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from wsss.backbones.folding import fold_batch_norm
+from wsss.backbones.folding import fastest
 from wsss.config.views import CamViews, Views
 from wsss.data.dataset import Record, read_image
 from wsss.localise.base import Localises, LocalisesStored
@@ -110,9 +110,7 @@ def view_maps(views: Iterator[Tensor], maps: Callable[[Tensor, slice], Tensor], 
 
 def for_inference(model: Localises, device: torch.device) -> Localises:
     """The classifier on `device`, in the layout and with the folding that make its maps fastest."""
-    model = model.to(device).to(memory_format=torch.channels_last).eval()
-    example = torch.linspace(0, 99, 3 * 128 * 128, device=device).sin().view(1, 3, 128, 128)
-    return fold_batch_norm(model, lambda m: m.activation_maps(example))
+    return fastest(model, device, lambda network, images: network.activation_maps(images))
 
 
 class Cams(NamedTuple):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import threading
+import http.client
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
 from wsss.config.sections import Backbone
+from wsss.data.download import answer
 from wsss.plan.steps import Step
 from wsss.plan.weights import ANSWER_SECONDS
 
@@ -42,18 +43,10 @@ def _downloaded(steps: list[Step]) -> Iterator[str]:
 
 def answers(address: str, seconds: float) -> bool:
     """Whether anything answers at an address in time; the look-up of its name counts."""
-    heard = threading.Event()
-
-    def ask() -> None:
-        try:
-            urllib.request.urlopen(urllib.request.Request(address, method="HEAD"), timeout=seconds).close()
-        except urllib.error.HTTPError:
-            pass  # an answer, if not a friendly one
-        except (OSError, ValueError):
-            return
-        heard.set()
-
-    asking = threading.Thread(target=ask, daemon=True)
-    asking.start()
-    asking.join(seconds)
-    return heard.is_set()
+    try:
+        answer(urllib.request.Request(address, method="HEAD"), seconds).close()
+    except urllib.error.HTTPError:
+        return True  # an answer, if not a friendly one
+    except (OSError, ValueError, http.client.HTTPException):
+        return False
+    return True

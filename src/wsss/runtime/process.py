@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
+from collections.abc import Iterable
 
 
 def launched() -> bool:
@@ -22,7 +24,17 @@ def processes() -> int:
 
 
 class Terminated(SystemExit):
-    """Raised by SIGTERM and SIGINT; carries the shell's exit status for the signal."""
+    """Raised by a signal, as `raise_on` asks; carries the shell's exit status for it."""
+
+
+def raise_on(signals: Iterable[signal.Signals]) -> None:
+    """Makes each of the signals raise `Terminated`."""
+    for number in signals:
+        signal.signal(number, _raise_terminated)
+
+
+def _raise_terminated(number: int, _frame: object) -> None:
+    raise Terminated(128 + number)
 
 
 def limit_threads(threads: int) -> int:

@@ -23,7 +23,7 @@ from wsss.plan.inputs import check_inputs, manifest_of
 from wsss.plan.manifest import Manifest
 from wsss.runtime.ending import plain_ending
 from wsss.runtime.files import remove_leftovers, write_atomically
-from wsss.runtime.process import Terminated, limit_threads, processes, rank
+from wsss.runtime.process import Terminated, limit_threads, processes, raise_on, rank
 from wsss.runtime.progress import job_file
 from wsss.runtime.records import AGAIN, read_record
 
@@ -114,8 +114,7 @@ def _helper_session(args: argparse.Namespace) -> Iterator[None]:
 
 def _prepare_process(args: argparse.Namespace) -> int:
     """Signals raise `Terminated`; threads are shared with the other processes. Returns this one's."""
-    for signum in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(signum, _raise_terminated)
+    raise_on((signal.SIGTERM, signal.SIGINT))
     return limit_threads(max(1, args.threads // processes()))
 
 
@@ -174,10 +173,6 @@ class _LastLineFormatter(logging.Formatter):
 
     def formatException(self, ei: Any) -> str:
         return f"{ei[0].__name__}: {ei[1]} (traceback in the log file)"
-
-
-def _raise_terminated(signum: int, _frame: Any) -> None:
-    raise Terminated(128 + signum)
 
 
 def _config_text(config: str) -> str:
