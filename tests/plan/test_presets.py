@@ -64,6 +64,17 @@ def test_another_architecture_brings_its_own_options(preset):
     assert run.train_segmentation == alone.train_segmentation
 
 
+def test_another_network_keeps_options_of_its_family_and_no_weights():
+    def backbone(preset, **changed):
+        run = {"preset": preset, "prepare_data": {"dataset": "voc"}, "train_classifier": {"backbone": changed}}
+        return load_run("r", {"r": run}, PRESETS).train_classifier.backbone
+
+    assert backbone("toco", name="deit_tiny_patch16_224").options == {"incomplete_patches": "drop"}
+    assert backbone("toco-dagger").options["incomplete_patches"] == "drop"
+    assert backbone("toco", name="resnet50").options == {}
+    assert backbone("afa", name="mit_b2") == backbone("afa").model_copy(update={"name": "mit_b2", "checkpoint": None})
+
+
 @pytest.mark.parametrize(("preset", "other"), SAME_NETWORKS.items())
 def test_networks_on_coco_are_those_on_voc(preset, other):
     sections = [load(name).train_classifier for name in (preset, other)]

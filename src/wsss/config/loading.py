@@ -13,6 +13,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from wsss.config.messages import nearest
 from wsss.config.run import Execution, Run
+from wsss.config.sections import network_family
 
 WORKFLOW = (Path(__file__).parents[1] / "workflow").resolve()
 """Snakefile, rules, presets and profiles; the package holds them, in a clone by a link."""
@@ -113,13 +114,18 @@ def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     """`base` with `over` laid on top: mappings are merged, everything else is replaced.
 
     A mapping that names another `method` or `dataset` replaces its base whole, and so does a `method` of another
-    name: their settings differ. Another `architecture` or `name` drops its base's `options` and `checkpoint`.
+    name: their settings differ. Another `architecture` drops its base's `options`; another network drops its base's
+    `checkpoint`, and its `options` if it is of another family: those of a system's transformer hold for any.
     """
     if any(isinstance(over.get(tag), str) and over[tag] != base.get(tag, over[tag]) for tag in ("method", "dataset")):
         return dict(over)
-    merged = dict(base)
-    if any(tag in base and over.get(tag, base[tag]) != base[tag] for tag in ("architecture", "name")):
-        merged = {key: value for key, value in base.items() if key not in ("options", "checkpoint")}
+    dropped = set()
+    if over.get("architecture", base.get("architecture")) != base.get("architecture"):
+        dropped = {"options"}
+    elif "name" in base and over.get("name", base["name"]) != base["name"]:
+        same = network_family(str(over["name"])) == network_family(str(base["name"]))
+        dropped = {"checkpoint"} if same else {"checkpoint", "options"}
+    merged = {key: value for key, value in base.items() if key not in dropped}
     for key, value in over.items():
         both = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
         if both and key == "method" and value.get("name", merged[key].get("name")) != merged[key].get("name"):

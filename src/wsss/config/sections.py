@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
@@ -49,6 +50,15 @@ class Backbone(Section):
         stride = f", output stride {self.output_stride}" if self.output_stride else ""
         start = "" if self.pretrained or self.checkpoint else ", from scratch"
         return f"{self.name}{stride}{start}"
+
+
+def network_family(name: str) -> str:
+    """Networks whose `options` mean the same: `resnet38`, `mit`, `irn`, `transformer` (with tokens), `cnn`."""
+    if name == "resnet38":
+        return name
+    if name.startswith(("mit_b", "irn_")):
+        return name[:3]
+    return "transformer" if re.search(r"vit|deit|eva|dino", name) else "cnn"
 
 
 class Optimizer(Section):
