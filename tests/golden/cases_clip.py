@@ -11,7 +11,7 @@ from formula import formula_state_dict, meta_shapes
 from wsss.backbones.checkpoints import load_published
 from wsss.backbones.clip import CLIPBackbone
 from wsss.localise.seeds import confidence_labels, power_background, with_background
-from wsss.methods.clip.gradcam import encode, softmax_cam, stretch
+from wsss.methods.softmax_cam import encode, softmax_cam, stretch
 from wsss.refine.attention import box_masks, refine, spread, transition_matrix
 from wsss.runtime.tensors import resize
 

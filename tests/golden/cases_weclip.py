@@ -11,17 +11,17 @@ from formula import formula_state_dict, meta_shapes
 from wsss.backbones.checkpoints import load_published
 from wsss.backbones.rules import rename
 from wsss.methods.attention_affinity import affinity_labels, pair_counts, radius_mask
-from wsss.methods.clip.gradcam import stretch
+from wsss.methods.softmax_cam import stretch
 from wsss.methods.weclip.losses import (
-    RADIUS,
     confident_replaced,
     dice_loss,
+    loss_terms,
     pair_loss,
     segmentation_loss,
-    weclip_loss,
-    weclip_plus_loss,
 )
 from wsss.methods.weclip.refinement import decoder_shares, joint_features, refine_maps, select
+from wsss.methods.weclip.settings import Settings
+from wsss.methods.weclip.towers import Decoded
 from wsss.refine.attention import box_masks, spread, transition_matrix
 from wsss.runtime.tensors import resize
 from wsss.segmentation.token_decoder import TOKEN_HEAD_NAMES, TokenHead, cell_affinity
@@ -123,6 +123,15 @@ def _loss_and_gradients(name: str, loss, *leaves: torch.Tensor) -> Arrays:
     return found | {f"loss_{name}": value.detach().numpy()}
 
 
+_PLUS = {"backbone": {"name": "vit_small_patch14_dinov2"}, "masked_dice": False}
+RADIUS = Settings.model_fields["radius"].default
+
+
+def _total(decoded: Decoded, labels: torch.Tensor) -> torch.Tensor:
+    settings = Settings(name="weclip", second=None if decoded.second is None else _PLUS)
+    return sum(loss_terms(decoded, labels, settings).values())
+
+
 def weclip_losses(x: Arrays, meta: dict[str, Any]) -> Arrays:
     t = _tensors(x)
     logits, dino, features, labels = t["logits"], t["logits_dino"], t["fts"], t["label"]
@@ -138,11 +147,11 @@ def weclip_losses(x: Arrays, meta: dict[str, Any]) -> Arrays:
     }
     found |= _loss_and_gradients("seg", lambda a: segmentation_loss(a, labels), logits)
     found |= _loss_and_gradients("dice", lambda a: dice_loss(a, labels, masked=False), logits)
-    found |= _loss_and_gradients("aff", lambda f: pair_loss(f, labels), features)
-    found |= _loss_and_gradients("total_weclip", lambda a, f: weclip_loss(a, f, labels), logits, features)
+    found |= _loss_and_gradients("aff", lambda f: pair_loss(f, labels, RADIUS), features)
+    found |= _loss_and_gradients("total_weclip", lambda a, f: _total(Decoded(a, f), labels), logits, features)
     for name, given in (("total_plus", labels), ("total_plus_late", late)):
         found |= _loss_and_gradients(
-            name, lambda a, d, given=given: weclip_plus_loss(a, d, features, given, masked=False), logits, dino
+            name, lambda a, d, given=given: _total(Decoded(a, features, d), given), logits, dino
         )
     return found
 

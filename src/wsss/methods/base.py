@@ -42,7 +42,10 @@ class Method(nn.Module, ABC):
         return self.activation_maps(images)
 
     def present_maps(self, images: Tensor, labels: Tensor) -> Tensor:
-        """`activation_maps`, of which those of classes that no image has (labels (B, K)) may be left 0."""
+        """`activation_maps`, of which those of classes that no image has (labels (B, K)) may be left 0.
+
+        A method that names its classes may let present ones compete with each other alone.
+        """
         return self.activation_maps(images)
 
     @abstractmethod
@@ -72,7 +75,10 @@ class LearnsFromFeatures(LocalisesStored, Protocol):
 
 @runtime_checkable
 class NamesClasses(Protocol):
-    """A method that trains nothing and knows its classes by name; its settings are marked `Untrained`."""
+    """A method that knows its classes by name, as all that train nothing do (settings marked `Untrained`)."""
 
     def name_classes(self, class_names: Sequence[str], checkpoint: Path | None) -> None:
-        """Prepares for K classes; checkpoint: the backbone's own weights, where a file was named."""
+        """Prepares for K classes, before any training; checkpoint: the backbone's weights, where a file was named.
+
+        A model file needs no second call: what this reads from outside lies in it.
+        """

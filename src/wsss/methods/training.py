@@ -7,14 +7,13 @@ import pandas as pd
 import torch
 
 from wsss.backbones.build import freeze
-from wsss.config.common import Untrained
 from wsss.config.stages import TrainClassifier
 from wsss.data.dataset import Dataset
 from wsss.data.loading import Samples
 from wsss.localise.inference import class_scores, stored_class_scores
 from wsss.localise.samples import write_sample_cams
 from wsss.measure.iou import average_precision
-from wsss.methods.base import Method
+from wsss.methods.base import Method, NamesClasses
 from wsss.methods.load import build_method
 from wsss.runtime.files import write_csv
 from wsss.runtime.progress import log
@@ -34,7 +33,7 @@ def train_classifier(
     """
     torch.manual_seed(derive_seed(settings.rng_seed, "init"))
     model = build_method(settings, dataset.class_names)
-    if isinstance(settings.method, Untrained):
+    if isinstance(model, NamesClasses):
         checkpoint = settings.backbone.checkpoint
         model.name_classes(dataset.class_names[1:], checkpoint and checkpoint.path)
     if features is not None:

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from wsss.backbones.clip import CLIPBackbone
-from wsss.methods.clip.gradcam import encode, softmax_cam, text_of
+from wsss.methods.softmax_cam import encode, softmax_cam, text_of
 from wsss.refine.attention import box_masks, refine, spread, transition_matrix
 
 TINY = {"img_size": 32, "patch_size": 16, "embed_dim": 24, "depth": 3, "num_heads": 2}

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 
 from tiny import Project
+from tiny_clip import BACKBONE, save_clip
 from wsss.config.stages import TrainClassifier
 from wsss.config.views import CamViews
 from wsss.data.sources.shapes.images import image_id, render
@@ -19,9 +17,6 @@ from wsss.methods.load import build_method, load_classifier
 from wsss.refine.proposals.masks import Masks
 from wsss.refine.proposals.store import write_masks
 from wsss.store.models import save_model
-
-sys.path.insert(0, str(Path(__file__).parent))
-from tiny_clip import BACKBONE, save_clip
 
 NAMES = ["cat", "sitting dog"]
 

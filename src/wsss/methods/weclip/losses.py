@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from wsss.methods.attention_affinity import affinity_labels, affinity_loss
 from wsss.methods.shared import balanced_cross_entropy
+from wsss.methods.weclip.settings import Settings
+from wsss.methods.weclip.towers import Decoded
 from wsss.runtime.labels import IGNORE
 from wsss.runtime.tensors import resize
 from wsss.segmentation.token_decoder import cell_affinity
 
-RADIUS = 8
-AFFINITY_WEIGHT = 0.1
-MUTUAL_WEIGHT = 0.1
+
+def loss_terms(decoded: Decoded, labels: Tensor, settings: Settings) -> dict[str, Tensor]:
+    """Weighted scalar terms against labels (B, H, W): segmentation and affinity; of WeCLIP+ also mutual and dice."""
+    terms = {
+        "segmentation": segmentation_loss(decoded.logits, labels),
+        "affinity": settings.affinity_weight * pair_loss(decoded.features, labels, settings.radius),
+    }
+    if second := settings.second:
+        terms["mutual"] = second.mutual_weight * mutual_loss(decoded.clip, decoded.second, labels)
+        terms["dice"] = second.dice_weight * dice_loss(decoded.logits, labels, second.masked_dice)
+    return terms
 
 
 def segmentation_loss(logits: Tensor, labels: Tensor) -> Tensor:
@@ -21,10 +32,15 @@ def segmentation_loss(logits: Tensor, labels: Tensor) -> Tensor:
     return balanced_cross_entropy(_at_labels(logits, labels), labels)
 
 
-def pair_loss(features: Tensor, labels: Tensor) -> Tensor:
-    """Affinity loss of fused features (B, D, h, w) against labels (B, H, W), for cells at most 8 apart."""
-    stride = labels.shape[-1] // features.shape[-1]
-    return affinity_loss(cell_affinity(features), affinity_labels(labels, stride, RADIUS))
+def pair_loss(features: Tensor, labels: Tensor, radius: int) -> Tensor:
+    """Affinity loss of fused features (B, D, h, w) against labels (B, H, W), for cells at most `radius` apart."""
+    cells = F.interpolate(labels[:, None].float(), features.shape[-2:], mode="nearest")[:, 0]
+    return affinity_loss(cell_affinity(features), affinity_labels(cells, 1, radius))
+
+
+def mutual_loss(clip: Tensor, dino: Tensor, labels: Tensor) -> Tensor:
+    """Each tower's logits (B, C, h, w) against the labels that the other predicts, at the size of labels (B, H, W)."""
+    return segmentation_loss(clip, _labels_of(dino, labels)) + segmentation_loss(dino, _labels_of(clip, labels))
 
 
 def dice_loss(logits: Tensor, labels: Tensor, masked: bool = True, eps: float = 1e-7) -> Tensor:
@@ -41,19 +57,6 @@ def dice_loss(logits: Tensor, labels: Tensor, masked: bool = True, eps: float = 
         shares = shares * known[:, None]
     over = (0, 2, 3)
     return 1 - (2 * (shares * target).sum(over) / ((shares + target).sum(over) + eps)).mean()
-
-
-def weclip_loss(logits: Tensor, features: Tensor, labels: Tensor) -> Tensor:
-    """Segmentation and affinity loss of one tower."""
-    return segmentation_loss(logits, labels) + AFFINITY_WEIGHT * pair_loss(features, labels)
-
-
-def weclip_plus_loss(clip: Tensor, dino: Tensor, features: Tensor, labels: Tensor, masked: bool = True) -> Tensor:
-    """Losses of both towers' logits (B, C, h, w): of their mean, of each against the other's labels, affinity, dice."""
-    mean = (clip + dino) / 2
-    mutual = segmentation_loss(clip, _labels_of(dino, labels)) + segmentation_loss(dino, _labels_of(clip, labels))
-    single = segmentation_loss(mean, labels) + AFFINITY_WEIGHT * pair_loss(features, labels)
-    return single + MUTUAL_WEIGHT * mutual + dice_loss(mean, labels, masked)
 
 
 @torch.no_grad()

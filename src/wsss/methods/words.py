@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from wsss.backbones.checkpoints import load_strictly, read_state_dict, strip_prefix, unwrap
 from wsss.backbones.clip_checkpoints import openai_names
-from wsss.methods.clip.settings import SYNONYMS
+from wsss.config.words import SYNONYMS
 
 _PARTS = ("positional_embedding", "text_projection", "token_embedding.", "transformer.", "ln_final.")
 _HEAD_WIDTH = 64
@@ -92,7 +92,7 @@ def tower_of(path: Path | None, *, quick_gelu: bool) -> nn.Module:
     """
     if path is None:
         raise ValueError(
-            "method clip needs CLIP's text tower: name OpenAI's ViT-B-16.pt, which holds both towers, in "
+            "the method needs CLIP's text tower: name OpenAI's ViT-B-16.pt, which holds both towers, in "
             "backbone.checkpoint, or a file with the text tower in method.text_checkpoint"
         )
     return text_tower(read_state_dict(path), quick_gelu=quick_gelu, what=str(path))

@@ -1,0 +1,57 @@
+"""Settings of the method."""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from wsss.config.common import Component, Count, Decodes, Fraction, Section, Weight
+from wsss.config.sections import Backbone
+from wsss.config.words import Words
+
+
+class Second(Section):
+    """WeCLIP+'s second frozen tower, whose tokens the same decoder reads."""
+
+    backbone: Backbone = Field(description="a ViT or DINO; the batch is normalised anew if it wants it so")
+    blocks: list[int] = Field([-1], min_length=1, description="whose tokens its own MLPs read (published: the last)")
+    mutual_weight: Weight = Field(0.1, description="factor of each tower's loss against the other's prediction")
+    dice_weight: Weight = Field(1.0, description="factor of the dice loss of the mean logits")
+    masked_dice: bool = Field(
+        True, description="ignored pixels have no part in dice; false as in the published code, which counts them"
+    )
+    confident_steps: int = Field(18000, ge=0, description="first step whose labels give way to sure predictions")
+    confidence: Fraction = Field(0.75, description="probability above which a prediction becomes the label")
+
+
+class Settings(Component, Words, Decodes):
+    """WeCLIP (Zhang 2024) and WeCLIP+ (2025): a decoder on frozen towers refines CLIP's maps that it learns from."""
+
+    implementation = "wsss.methods.weclip.network:WeCLIP"
+    name: Literal["weclip"]
+    blocks: list[int] | None = Field(
+        None, min_length=1, description="whose tokens the decoder reads; null: all but the last (published)"
+    )
+    width: Count = Field(256, description="channels of the decoder")
+    layers: Count = Field(3, description="transformer blocks of the decoder")
+    heads: Count = Field(8, description="of a decoder's block")
+    affinity_blocks: Count = Field(6, description="last blocks whose attention the refinement chooses from; COCO 10")
+    early_blocks: Count = Field(8, description="last blocks whose mean attention it takes before refined_steps")
+    refined_steps: int = Field(15000, ge=0, description="first step whose labels the decoder's features refine")
+    difference: Literal["signed", "absolute"] = Field(
+        "signed", description="distance of attention and affinity: as in the published code, or as in the paper"
+    )
+    box_threshold: Fraction | None = Field(
+        0.4, description="maps spread from inside the boxes of what exceeds this × their maximum; COCO 0.7; null: all"
+    )
+    iterations: Count = Field(20, description="of PAR")
+    affinity_weight: Weight = Field(0.1, description="factor of the affinity loss")
+    radius: Count = Field(8, description="cells; pairs farther apart (Chebyshev) are not compared")
+    second: Second | None = Field(None, description="WeCLIP+: a second tower; null: CLIP alone")
+
+    @model_validator(mode="after")
+    def _heads_share_the_width(self) -> Self:
+        if self.width % self.heads:
+            raise ValueError(f"width {self.width} is no multiple of heads {self.heads}")
+        return self

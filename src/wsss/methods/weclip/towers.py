@@ -1,0 +1,127 @@
+"""What WeCLIP reads of its frozen towers, and what its decoder makes of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Self
+
+import torch
+from torch import Tensor, nn
+
+from wsss.backbones.build import build_backbone
+from wsss.backbones.clip import CLIPBackbone
+from wsss.backbones.tokens import Embedded, TransformerBackbone
+from wsss.methods.softmax_cam import patch_attention
+from wsss.methods.weclip.refinement import decoder_shares, joint_features
+from wsss.methods.weclip.settings import Second
+from wsss.runtime.tensors import resize
+from wsss.segmentation.token_decoder import TokenFuse
+
+
+@dataclass(frozen=True)
+class Seen:
+    """One pass through CLIP, without the last block.
+
+    tokens: of each block that was asked for, (B, D, h, w). last: enters the last block. attention: (B, N, N) of each
+    of the last blocks but the very last, mean over heads.
+    """
+
+    tokens: list[Tensor]
+    last: Embedded
+    attention: list[Tensor]
+
+
+@torch.no_grad()
+def look(backbone: CLIPBackbone, images: Tensor, blocks: Sequence[int], attention_blocks: int) -> Seen:
+    """All blocks but the last for normalised images (B, 3, H, W), the last one too if its tokens are asked for.
+
+    attention_blocks: how many of the last blocks are to give their attention, the very last among them.
+    """
+    wanted = [block % backbone.depth for block in blocks]
+    state, maps, end = backbone.embed(images), {}, backbone.depth - 1
+    found: list[Tensor] = []
+
+    def keep(_index: int, weights: Tensor) -> None:
+        found.append(patch_attention(weights, backbone.num_prefix).float())
+
+    for index in range(end):
+        late = index >= backbone.depth - attention_blocks
+        state = backbone.run(state, index, index + 1, keep if late else None)
+        if index in wanted:
+            maps[index] = backbone.as_map(state.x, state.grid)
+    if end in wanted:
+        maps[end] = backbone.as_map(backbone.run(state, end, end + 1).x, state.grid)
+    return Seen([maps[index] for index in wanted], state, found)
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """The decoder's logits (B, C, h, w) of CLIP's tokens, of the second tower's if there is one, and the features
+    (B, D, h, w) that the affinity is made of."""
+
+    clip: Tensor
+    features: Tensor
+    second: Tensor | None = None
+
+    @property
+    def logits(self) -> Tensor:
+        """(B, C, h, w), the mean of both towers'."""
+        return self.clip if self.second is None else (self.clip + self.second) / 2
+
+    @property
+    def shares(self) -> Tensor | None:
+        """(B, C, h, w), WeCLIP+'s weights of the maps."""
+        return None if self.second is None else decoder_shares(self.clip.float(), self.second.float())
+
+
+class SecondTower(nn.Module):
+    """WeCLIP+'s second frozen tower and the MLPs that fuse its tokens; random until `read_weights`."""
+
+    def __init__(self, settings: Second, width: int, mean: Sequence[float], std: Sequence[float]) -> None:
+        """width: of the fused features. mean, std: how the images are normalised that it is given."""
+        super().__init__()
+        self.settings, self.given = settings, (mean, std)
+        backbone = build_backbone(settings.backbone, weights=False)
+        if not isinstance(backbone, TransformerBackbone):
+            raise ValueError(f"method.second needs a transformer (vit_*, DINO); found is a {type(backbone).__name__}")
+        require_blocks(backbone, settings.blocks, "method.second.blocks")
+        self.encoder = backbone.requires_grad_(False)
+        self.fuse = TokenFuse(len(settings.blocks), backbone.channels, width)
+
+    def read_weights(self) -> None:
+        """The tower's published weights, as its settings name them."""
+        self.encoder = build_backbone(self.settings.backbone).requires_grad_(False)
+
+    def train(self, mode: bool = True) -> Self:
+        super().train(mode)
+        self.encoder.eval()
+        return self
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Fused features (B, width, h', w') of images (B, 3, H, W), normalised as CLIP's."""
+        with torch.no_grad():
+            tokens = self.encoder.tokens(self._normalised(images), blocks=self.settings.blocks)
+        return self.fuse([tokens.block_map(block) for block in self.settings.blocks])
+
+    def _normalised(self, images: Tensor) -> Tensor:
+        own = self.encoder.mean, self.encoder.std
+        if own == self.given:
+            return images
+        mean, std, own_mean, own_std = (images.new_tensor(row)[:, None, None] for row in (*self.given, *own))
+        return (images * std + mean - own_mean) / own_std
+
+
+def decode(features: Tensor, decoder: nn.Module, other: Tensor | None) -> Decoded:
+    """Both towers' fused features through one decoder; the second's logits on CLIP's grid."""
+    clip = decoder(features)
+    if other is None:
+        return Decoded(clip, features)
+    second = resize(decoder(other), tuple(clip.shape[-2:]), align_corners=False)
+    return Decoded(clip, joint_features(features, other), second)
+
+
+def require_blocks(backbone: TransformerBackbone, blocks: Sequence[int], what: str) -> None:
+    """Raises ValueError for blocks that a transformer lacks."""
+    if wrong := [block for block in blocks if not -backbone.depth <= block < backbone.depth]:
+        raise ValueError(f"{what}: {wrong} do not exist; this transformer has {backbone.depth} blocks")
