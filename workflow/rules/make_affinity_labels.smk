@@ -5,6 +5,7 @@ rule make_affinity_labels_shard:
     input:
         data=upstream("make_affinity_labels", "data", "index.csv"),
         scores=upstream("make_affinity_labels", "scores", "{split}.h5"),
+        features=upstream("make_affinity_labels", "features", "{split}.h5"),
     output:
         temp(ROOT + "/make_affinity_labels/{key}/shards/{split}/{shard}-of-{n}.h5"),
     log:
@@ -21,9 +22,12 @@ rule make_affinity_labels_shard:
         data=subpath(input.data, parent=True),
         out=ROOT + "/make_affinity_labels/{key}",
         device=EXECUTION.device,
+        features=lambda wildcards, input: folder_option(
+            "--features", input.get("features")
+        ),
     shell:
         "python -m wsss.stages.make_affinity_labels --config {params.config:q} --manifest {params.manifest:q}"
-        " --data {params.data:q} --scores {input.scores:q} --out {params.out:q} --log {log:q} --threads {threads} --device {params.device:q}"
+        " --data {params.data:q} {params.features} --scores {input.scores:q} --out {params.out:q} --log {log:q} --threads {threads} --device {params.device:q}"
         " --split {wildcards.split:q} --shard {wildcards.shard:q} --of {wildcards.n:q} --file {output:q}"
 
 

@@ -6,6 +6,7 @@ rule train_affinity:
         data=upstream("train_affinity", "data", "index.csv"),
         classifier=upstream("train_affinity", "classifier", "model.safetensors"),
         labels=upstream("train_affinity", "labels", "train.h5"),
+        features=upstream("train_affinity", "features", "train.h5"),
     output:
         model=ROOT + "/train_affinity/{key}/model.safetensors",
         history=ROOT + "/train_affinity/{key}/history.csv",
@@ -23,10 +24,13 @@ rule train_affinity:
         data=subpath(input.data, parent=True),
         out=subpath(output.model, parent=True),
         device=EXECUTION.device,
+        features=lambda wildcards, input: folder_option(
+            "--features", input.get("features")
+        ),
         options=lambda wildcards, input: " ".join(
             option(f"--{role}", input.get(role)) for role in ("classifier", "labels")
         ),
     shell:
         "{LAUNCHER} wsss.stages.train_affinity --config {params.config:q} --manifest {params.manifest:q}"
-        " --data {params.data:q} {params.options} --out {params.out:q} --log {log:q} --threads {threads}"
+        " --data {params.data:q} {params.options} {params.features} --out {params.out:q} --log {log:q} --threads {threads}"
         " --device {params.device:q} {TRAINING_FLAGS}"

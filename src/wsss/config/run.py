@@ -104,6 +104,8 @@ class Run(Section):
         computed = self.compute_features
         parts = {
             "train_classifier.method": self.train_classifier.method,
+            "make_affinity_labels": self.make_affinity_labels,
+            "train_affinity": self.train_affinity,
             "refine_cam": self.refine_cam,
             "train_segmentation": self.train_segmentation,
         }
@@ -145,7 +147,7 @@ class Run(Section):
                 raise ValueError(
                     f"{name}.method is {section.method}, but refine_cam.method {walk.method}; make them the same"
                 )
-        if self.make_affinity_labels is None and network.checkpoint is None:
+        if self.make_affinity_labels is None and getattr(network, "checkpoint", None) is None:
             self.make_affinity_labels = component.Labels(method=walk.method)
         return self
 

@@ -12,6 +12,7 @@ from torch import nn
 
 from wsss.backbones.base import Backbone
 from wsss.backbones.build import build_backbone, freeze, freeze_batch_norm
+from wsss.config.common import UsesFeatures
 from wsss.config.run import Run
 from wsss.config.sections import Training
 from wsss.methods.base import Method
@@ -33,7 +34,7 @@ def check_networks(run: Run, processes: int, where: str) -> None:
         warnings.simplefilter("ignore")
         with _named(f"{where}.train_classifier"):
             method = _classifier(run, processes)
-        if run.train_affinity is not None:
+        if run.train_affinity is not None and not isinstance(run.train_affinity, UsesFeatures):
             with _named(f"{where}.train_affinity"):
                 _affinity(run, method.backbone, processes)
         if run.train_segmentation is not None:

@@ -168,14 +168,14 @@ class _Builder:
 
     def _affinity(self) -> Step:
         run = self.run
-        upstream = {"data": self.data}
-        if run.train_affinity.backbone is None:
+        upstream = {"data": self.data} | self._features(run.train_affinity)
+        if "features" not in upstream and run.train_affinity.backbone is None:
             upstream["classifier"] = self.classifier
-        if run.train_affinity.checkpoint is None:
+        if run.make_affinity_labels is not None and getattr(run.train_affinity, "checkpoint", None) is None:
             upstream["labels"] = self.add(
                 "make_affinity_labels",
                 run.make_affinity_labels,
-                upstream={"data": self.data, "scores": self.cams},
+                upstream={"data": self.data, "scores": self.cams} | self._features(run.make_affinity_labels),
                 modules=_code(run.make_affinity_labels),
             )
         return self.add("train_affinity", run.train_affinity, upstream=upstream, modules=_code(run.train_affinity))

@@ -49,7 +49,7 @@ class Refines(Protocol):
 class RefinesStored(Protocol):
     """A refinement that needs no photograph where features of a frozen network are stored."""
 
-    def of_stored(self, store: FeatureStore, image_id: str, maps: Tensor) -> Tensor:
+    def of_stored(self, store: FeatureStore, record: Record, maps: Tensor) -> Tensor:
         """As `Refines`, of one image's maps (k, H, W)."""
 
 

@@ -12,19 +12,29 @@ from wsss.config.stages import TrainAffinity
 from wsss.data.dataset import Dataset
 from wsss.data.loading import Samples
 from wsss.runtime.seeds import derive_seed
+from wsss.store.features import FeatureFiles
 from wsss.store.models import save_model
 from wsss.training.loop import write_history
 from wsss.training.session import Place, make_augment, train
 
 
 def train_affinity(
-    settings: TrainAffinity, dataset: Dataset, classifier: Path | None, labels: Path | None, place: Place
+    settings: TrainAffinity,
+    dataset: Dataset,
+    classifier: Path | None,
+    labels: Path | None,
+    place: Place,
+    features: FeatureFiles | None = None,
 ) -> None:
     """Writes `model.safetensors` and `history.csv` to the place.
 
     classifier: whose backbone to start from; None if the settings have one of their own.
     labels: None if the settings name a checkpoint, which is taken as it is.
+    features: of a frozen network, for what learns from them instead of photographs.
     """
+    if features is not None:
+        _fit(settings, dataset, labels, place, features)
+        return
     torch.manual_seed(derive_seed(settings.rng_seed, "init"))
     if settings.backbone is None:
         backbone, backbone_settings = classifier_backbone(classifier)
@@ -45,4 +55,13 @@ def train_affinity(
         training.finish(model, records, place)
     built = {"affinity": settings.model_dump(mode="json"), "backbone": backbone_settings}
     if place.writes:
+        save_model(model, place.out / "model.safetensors", "affinity", built, dataset.class_names)
+
+
+def _fit(settings: TrainAffinity, dataset: Dataset, labels: Path, place: Place, features: FeatureFiles) -> None:
+    about = (dataset.split("train"), dataset.class_names, place.device)
+    model, losses = settings.load()(settings).fit(features.open("train"), labels, *about)
+    if place.writes:
+        write_history({"lr": [settings.lr] * len(losses), "loss": losses}, place.out / "history.csv")
+        built = {"affinity": settings.model_dump(mode="json")}
         save_model(model, place.out / "model.safetensors", "affinity", built, dataset.class_names)

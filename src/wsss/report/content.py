@@ -139,7 +139,9 @@ def intro(run: RunResults) -> str:
 
 def _affinity_name(run: RunResults) -> str:
     method = run.steps["train_affinity"].config.get("method", "affinitynet") if "train_affinity" in run.steps else ""
-    return {"affinitynet": "AffinityNet", "irnet": "IRNet", "irn": "IRNet"}.get(method, method or "a random walk")
+    return {"affinitynet": "AffinityNet", "irnet": "IRNet", "irn": "IRNet", "cell_labels": "a classifier of cells"}.get(
+        method, method or "a random walk"
+    )
 
 
 def cards(run: RunResults, rows: list[dict[str, Any]]) -> list[dict[str, str]]:

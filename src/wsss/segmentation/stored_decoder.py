@@ -78,9 +78,11 @@ class FrozenNet(BackboneNet):
 def area_target(label: Tensor, num_classes: int, grid: tuple[int, int]) -> tuple[Tensor, Tensor]:
     """Shares (C, h, w) of each cell's labelled area, and that area's share of the cell (h, w), of labels (H, W)."""
     known = label < num_classes
-    classes = F.one_hot(torch.where(known, label, 0).long(), num_classes).movedim(-1, 0) * known
-    area = F.adaptive_avg_pool2d(torch.cat([classes, known[None]]).float(), grid)
-    return area[:-1] / area[-1].clamp(min=1e-6), area[-1]
+    there = label[known].unique().long()
+    area = F.adaptive_avg_pool2d(torch.cat([label == there[:, None, None], known[None]]).float(), grid)
+    shares = area.new_zeros(num_classes, *grid)
+    shares[there] = area[:-1] / area[-1].clamp(min=1e-6)
+    return shares, area[-1]
 
 
 def area_loss(decoder: FeatureDecoder, items: Sequence[tuple[list[Tensor], Tensor]]) -> Tensor:

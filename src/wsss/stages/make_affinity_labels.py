@@ -10,19 +10,35 @@ from wsss.refine.base import Supervises
 from wsss.runtime.devices import claim_device
 from wsss.stages.common import stage_parser, stage_session
 from wsss.stages.shards import Shard, shard_arguments, shard_of
+from wsss.store.features import FeatureFiles, FeatureStore
 from wsss.store.maps import LabelWriter, ScoreWriter, open_scores
 
 
 def make_affinity_labels(
-    settings: MakeAffinityLabels, make: Supervises, dataset: Dataset, scores: Path, file: Path, *, shard: Shard
+    settings: MakeAffinityLabels,
+    make: Supervises,
+    dataset: Dataset,
+    scores: Path,
+    file: Path,
+    *,
+    shard: Shard,
+    features: FeatureStore | None = None,
 ) -> None:
-    """Writes the confident labels of `shard`, or the scores that they are made of, to `file`."""
+    """Writes the confident labels of `shard`, or the scores that they are made of, to `file`.
+
+    features: of a frozen network, for labels that are made of them; None: the labels are made of the photographs.
+    """
     about = {"class_names": dataset.class_names, "resume": shard.resume}
     kept = getattr(settings, "scores", False)
     writer = ScoreWriter(file, **about) if kept else LabelWriter(file, palette=dataset.palette, **about)
     with open_scores(scores, dataset.class_names) as cams, writer as out:
-        for group, images in shard.images(dataset, out):
-            labels = make(images, [cams[record.image_id] for record in group])
+        items = shard.images(dataset, out) if features is None else shard.without_images(dataset, out)
+        for group, images in items:
+            seeds = [cams[record.image_id] for record in group]
+            if features is None:
+                labels = make(images, seeds)
+            else:
+                labels = [make.of_stored(features, r.image_id, m) for r, m in zip(group, seeds, strict=True)]
             for record, label in zip(group, labels, strict=True):
                 out.add(record.image_id, *(label if kept else [label]))
 
@@ -32,11 +48,14 @@ def main() -> None:
     parser = stage_parser(__doc__)
     shard_arguments(parser)
     parser.add_argument("--scores", type=Path, required=True, help="CAMs of the split")
+    parser.add_argument("--features", type=Path, help="folder of compute_features, for labels that use them")
     args = parser.parse_args()
-    inputs = {"data": args.data, "scores": args.scores}
+    inputs = {role: getattr(args, role) for role in ("data", "scores", "features")}
     with stage_session("make_affinity_labels", args, MakeAffinityLabels, **inputs) as settings:
         make = settings.load()(settings, claim_device(args.device))
-        make_affinity_labels(settings, make, Dataset(args.data), args.scores, args.file, shard=shard_of(args))
+        features = FeatureFiles(args.features).open(args.split) if args.features else None
+        about = {"shard": shard_of(args), "features": features}
+        make_affinity_labels(settings, make, Dataset(args.data), args.scores, args.file, **about)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import repeat
 from pathlib import Path
 
 import numpy as np
@@ -36,16 +35,12 @@ def refine_cam(
     """
     writer = ScoreWriter(file, class_names=dataset.class_names, resume=shard.resume)
     with open_scores(scores, dataset.class_names) as cams, writer as store, WriteBehind() as behind:
-        items = (
-            shard.images(dataset, store)
-            if features is None
-            else zip(shard.groups(dataset, store), repeat(None), strict=False)
-        )
+        items = shard.images(dataset, store) if features is None else shard.without_images(dataset, store)
         for group, images in items:
             seeds = [cams[record.image_id] for record in group]
             maps = [torch.from_numpy(found.scores).to(device) for found in seeds]
             if images is None:
-                refined = [refine.of_stored(features, r.image_id, m) for r, m in zip(group, maps, strict=True)]
+                refined = [refine.of_stored(features, r, m) for r, m in zip(group, maps, strict=True)]
             else:
                 refined = refine(images, maps)
             for record, found, maps in zip(group, seeds, refined, strict=True):

@@ -33,6 +33,11 @@ class Shard:
             yield group, images
             progress.update(len(group))
 
+    def without_images(self, dataset: Dataset, *stores: Container[str]) -> Iterator[tuple[list[Record], None]]:
+        """As `images`, for those who read stored features instead."""
+        for group in self.groups(dataset, *stores):
+            yield group, None
+
     def groups(self, dataset: Dataset, *stores: Container[str]) -> Iterator[list[Record]]:
         """The same without the images."""
         todo, progress = self._pending(dataset, stores)

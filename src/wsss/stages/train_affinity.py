@@ -8,6 +8,7 @@ from wsss.config.stages import TrainAffinity
 from wsss.data.dataset import Dataset
 from wsss.refine.training import train_affinity
 from wsss.stages.common import stage_parser, stage_session
+from wsss.store.features import FeatureFiles
 from wsss.training.loop import state_lock
 from wsss.training.session import place_from, training_arguments
 
@@ -19,12 +20,14 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder of prepare_data")
     parser.add_argument("--classifier", type=Path, help="model.safetensors whose backbone to start from")
     parser.add_argument("--labels", type=Path, help="train.h5 of make_affinity_labels; not with a checkpoint")
+    parser.add_argument("--features", type=Path, help="folder of compute_features, for networks that learn from them")
     args = parser.parse_args()
-    inputs = {role: getattr(args, role) for role in ("data", "classifier", "labels")}
+    inputs = {role: getattr(args, role) for role in ("data", "classifier", "labels", "features")}
     with stage_session("train_affinity", args, TrainAffinity, **inputs) as settings:
         place = place_from(args)
         with state_lock(place.state):
-            train_affinity(settings, Dataset(args.data), args.classifier, args.labels, place)
+            features = args.features and FeatureFiles(args.features)
+            train_affinity(settings, Dataset(args.data), args.classifier, args.labels, place, features)
 
 
 if __name__ == "__main__":

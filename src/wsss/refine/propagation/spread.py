@@ -12,22 +12,48 @@ from torch import Tensor
 from wsss.backbones.build import classifier_backbone
 from wsss.backbones.stages import wanted_stages
 from wsss.config.views import CamViews
+from wsss.data.dataset import Record
 from wsss.localise.features import frozen
 from wsss.localise.seeds import power_background, with_background
 from wsss.localise.views import scaled_views
 from wsss.refine.base import Models
 from wsss.refine.propagation.graph import cell_centres, cell_graph
-from wsss.refine.propagation.settings import Settings
+from wsss.refine.propagation.settings import Settings, Spreading, StoredStages
 from wsss.refine.propagation.solve import propagate
 from wsss.runtime.tensors import max_normalise, resize
 from wsss.store.features import FeatureStore
 
 
+def aligned(stages: Sequence[Tensor]) -> list[Tensor]:
+    """Several stages' features (B, D, h, w) as float32, all on the coarsest of their grids."""
+    grid = min((tuple(found.shape[-2:]) for found in stages), key=lambda size: size[0] * size[1])
+    return [
+        found.float() if tuple(found.shape[-2:]) == grid else resize(found.float(), grid, align_corners=False)
+        for found in stages
+    ]
+
+
 def joined(stages: Sequence[Tensor]) -> Tensor:
     """Unit features (B, D, h, w) of several stages', on the coarsest of their grids; each stage counts alike."""
-    grid = min((tuple(found.shape[-2:]) for found in stages), key=lambda size: size[0] * size[1])
-    resized = [resize(found.float(), grid, align_corners=False) for found in stages]
-    return F.normalize(torch.cat([F.normalize(found, dim=1) for found in resized], 1), dim=1)
+    return F.normalize(torch.cat([F.normalize(found, dim=1) for found in aligned(stages)], 1), dim=1)
+
+
+def stored_stages(store: FeatureStore, image_id: str, chosen: StoredStages) -> list[Tensor]:
+    """The wanted stages' features (1, D, h_s, w_s) of an image, without its mirror."""
+    return [torch.from_numpy(store.stage(image_id, chosen.scale, stage)[:1]) for stage in chosen.stages]
+
+
+def spread(features: Tensor, scores: Tensor, height: int, chosen: Spreading) -> Tensor:
+    """Scores (C, h, w) float32, solved on the graph of one image's cells.
+
+    features: (D, h, w) of unit length. scores: (C, h, w). height: of the image in pixels.
+    """
+    grid = tuple(features.shape[1:])
+    nodes, centres = features.flatten(1).T.cpu().numpy(), cell_centres(grid, height / grid[0])
+    weights = {"neighbours": chosen.neighbours, "power": chosen.power, "distance": chosen.distance}
+    graph = cell_graph(nodes, centres, **weights)
+    solved = propagate(graph, scores.flatten(1).T.cpu().numpy(), alpha=chosen.alpha)
+    return torch.from_numpy(solved.T.astype(np.float32)).view(-1, *grid).to(scores.device)
 
 
 class Propagation:
@@ -48,21 +74,15 @@ class Propagation:
         views = scaled_views(images, one, backbone.mean, backbone.std, self.device)
         return joined(wanted_stages(backbone, next(iter(views)), self.settings.stages))
 
-    def of_stored(self, store: FeatureStore, image_id: str, maps: Tensor) -> Tensor:
+    def of_stored(self, store: FeatureStore, record: Record, maps: Tensor) -> Tensor:
         """As a call, of an image whose features are stored; of its mirror they are not needed."""
-        stages = (store.stage(image_id, self.settings.scale, stage) for stage in self.settings.stages)
-        return self.spread(joined([torch.from_numpy(found[:1]) for found in stages])[0], maps)
+        return self.spread(joined(stored_stages(store, record.image_id, self.settings))[0], maps)
 
     def spread(self, features: Tensor, maps: Tensor) -> Tensor:
         """Maps (1 + k, H, W), background first, of one image's features (D, h, w) and maps (k, H, W)."""
-        chosen, grid, size = self.settings, tuple(features.shape[1:]), tuple(maps.shape[1:])
+        chosen, size = self.settings, tuple(maps.shape[1:])
         if not len(maps):
             return with_background(maps, power_background(maps, chosen.background))
-        nodes = features.flatten(1).T.cpu().numpy()
-        centres = cell_centres(grid, size[0] / grid[0])
-        weights = {"neighbours": chosen.neighbours, "power": chosen.power, "distance": chosen.distance}
-        scores = F.adaptive_avg_pool2d(maps, grid).flatten(1).T.cpu().numpy()
-        solved = propagate(cell_graph(nodes, centres, **weights), scores, alpha=chosen.alpha)
-        cells = torch.from_numpy(solved.T.astype(np.float32)).view(-1, *grid).to(maps.device)
+        cells = spread(features, F.adaptive_avg_pool2d(maps, tuple(features.shape[1:])), size[0], chosen)
         found = max_normalise(resize(cells.clamp(min=0), size, align_corners=False))
         return with_background(found, power_background(found, chosen.background))

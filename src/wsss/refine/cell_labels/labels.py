@@ -1,0 +1,31 @@
+"""What teaches the cell classifier: class activation maps, propagated over the cells of their image."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from wsss.localise.seeds import power_background, with_background
+from wsss.refine.cell_labels.settings import Labels
+from wsss.refine.propagation.spread import joined, spread, stored_stages
+from wsss.runtime.tensors import max_normalise
+from wsss.store.features import FeatureStore
+from wsss.store.maps import ScoreMap
+
+
+class PropagatedMaps:
+    """Maps of an image's classes and of the background, on the grid of its stored features."""
+
+    def __init__(self, settings: Labels, device: torch.device) -> None:
+        self.settings, self.device = settings, device
+
+    def of_stored(self, store: FeatureStore, image_id: str, found: ScoreMap) -> ScoreMap:
+        """(1 + k, h, w) in [0, 1], background first, of an image's maps (k, H, W)."""
+        features = joined(stored_stages(store, image_id, self.settings))[0].to(self.device)
+        maps = torch.from_numpy(found.scores).to(self.device)
+        cells = F.adaptive_avg_pool2d(maps, tuple(features.shape[1:]))
+        if len(maps):
+            cells = max_normalise(spread(features, cells, maps.shape[1], self.settings).clamp(min=0))
+        whole = with_background(cells, power_background(cells, self.settings.background))
+        return ScoreMap(np.r_[0, found.classes], whole.cpu().numpy())

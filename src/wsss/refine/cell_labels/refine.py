@@ -1,0 +1,43 @@
+"""Maps of the cell classifier's probabilities, spread over the similar cells of their image."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from wsss.data.dataset import Record
+from wsss.refine.base import Models
+from wsss.refine.cell_labels.settings import Settings, Training
+from wsss.refine.cell_labels.training import stacked
+from wsss.refine.propagation.spread import joined, spread, stored_stages
+from wsss.runtime.tensors import resize
+from wsss.store.features import FeatureStore
+from wsss.store.models import read_model
+
+
+class CellLabels:
+    """Shares (1 + k, H, W) of the background and of an image's classes; the class activation maps are not used."""
+
+    def __init__(self, settings: Settings, models: Models, device: torch.device) -> None:
+        self.settings, self.device = settings, device
+        tensors, about, _ = read_model(models.affinity, "affinity")
+        self.training = Training.model_validate(about["affinity"])
+        self.weight, self.bias = tensors["weight"].to(device), tensors["bias"].to(device)
+
+    def __call__(self, images: np.ndarray, maps: Sequence[Tensor]) -> list[Tensor]:
+        raise ValueError("refine_cam.method cell_labels works on stored features: set compute_features")
+
+    def of_stored(self, store: FeatureStore, record: Record, maps: Tensor) -> Tensor:
+        """The shares, which sum to 1, of one image of size (H, W)."""
+        present = torch.from_numpy(np.r_[0, record.classes].astype(np.int64)).to(self.device)
+        features = joined(stored_stages(store, record.image_id, self.settings))[0].to(self.device)
+        cells = stacked(store, record.image_id, self.training).to(self.device)
+        shares = F.conv2d(cells, self.weight[present], self.bias[present]).softmax(0)
+        if shares.shape[1:] != features.shape[1:]:
+            shares = resize(shares, tuple(features.shape[1:]), align_corners=False)
+        solved = spread(features, shares, record.size[0], self.settings).clamp(min=0)
+        return F.normalize(resize(solved, record.size, align_corners=False), p=1, dim=0)
