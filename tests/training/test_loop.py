@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 
@@ -114,6 +115,22 @@ def test_state_of_another_identity_is_not_resumed(samples, tmp_path, undisturbed
     other = make_trainer(tmp_path / "undisturbed" / "state", identity="b", rng_seed=4)
     other.fit(source(samples))
     assert not same(other, undisturbed)
+
+
+def test_what_is_frozen_is_in_no_checkpoint(samples, tmp_path):
+    def trainer(state):
+        made = make_trainer(state)
+        made.model[0].requires_grad_(False)
+        return made
+
+    whole, cut = trainer(tmp_path / "whole"), trainer(tmp_path / "cut")
+    whole.fit(source(samples))
+    cut.fit(lambda first: itertools.islice(source(samples)(first), 4))
+    again = trainer(tmp_path / "cut")
+    again.fit(source(samples))
+    assert same(again, whole)
+    kept = torch.load(tmp_path / "cut" / "state.pt", weights_only=True)["model"]
+    assert {name.split(".")[0] for name in kept} == {"1", "4"}
 
 
 def test_a_loss_that_is_not_finite_stops_with_advice(samples, tmp_path):

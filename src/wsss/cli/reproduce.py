@@ -15,7 +15,7 @@ import yaml
 
 from wsss.config.loading import PRESETS, load_run, merge
 from wsss.config.outside import BY_HAND, OutsideFile
-from wsss.config.sections import Backbone
+from wsss.config.sections import backbones
 from wsss.config.weights import known_weights
 from wsss.plan.forecast import forecast, gpu
 from wsss.plan.published import NO_SETTING, System, as_text, cited, system, systems, tables
@@ -82,9 +82,9 @@ def _weights(plan: Plan) -> Iterator[str]:
     for step in plan.steps:
         for key, file in step.files.items():
             yield f"  {step.stage}.{key}: {_weight(file)}"
-        backbone: Any = getattr(step.settings, "backbone", None)
-        if isinstance(backbone, Backbone) and backbone.checkpoint is None and backbone.pretrained:
-            yield f"  {step.stage}.backbone: {backbone.name}, which timm downloads unless its cache has it"
+        for key, backbone in backbones(step.settings):
+            if backbone.checkpoint is None and backbone.pretrained:
+                yield f"  {step.stage}.{key}: {backbone.name}, which timm downloads unless its cache has it"
 
 
 def _weight(file: OutsideFile) -> str:

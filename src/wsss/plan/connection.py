@@ -8,7 +8,7 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
-from wsss.config.sections import Backbone
+from wsss.config.sections import backbones
 from wsss.data.download import answer
 from wsss.plan.steps import Step
 from wsss.plan.weights import ANSWER_SECONDS
@@ -33,12 +33,12 @@ def unreachable_weights(steps: list[Step]) -> str | None:
 
 def _downloaded(steps: list[Step]) -> Iterator[str]:
     for step in steps:
-        backbone = getattr(step.settings, "backbone", None)
-        starts_from_it = getattr(step.settings, "init", "backbone") == "backbone"
-        if not starts_from_it or not isinstance(backbone, Backbone) or backbone.name.startswith(OWN):
+        if getattr(step.settings, "init", "backbone") != "backbone":
             continue
-        if backbone.pretrained and backbone.checkpoint is None and backbone.weights is None:
-            yield backbone.name
+        for _, backbone in backbones(step.settings):
+            downloads = backbone.pretrained and backbone.checkpoint is None and backbone.weights is None
+            if downloads and not backbone.name.startswith(OWN):
+                yield backbone.name
 
 
 def answers(address: str, seconds: float) -> bool:

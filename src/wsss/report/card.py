@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -83,8 +83,18 @@ def _weights(run: Path) -> str:
     for link in ("compute_features", "train_classifier", "train_segmentation"):
         file = run / link / "config.yaml"
         if file.is_file():
-            found |= dict.fromkeys(_origins(Backbone.model_validate(yaml.safe_load(file.read_text())["backbone"])))
+            for backbone in _backbones(yaml.safe_load(file.read_text())):
+                found |= dict.fromkeys(_origins(backbone))
     return "\n".join(f"- {line}" for line in found) or "None: every network was trained from scratch."
+
+
+def _backbones(settings: Mapping[str, Any]) -> Iterator[Backbone]:
+    """Every network of a stage's settings, those inside its method too."""
+    for name, value in settings.items():
+        if name == "backbone" and value is not None:
+            yield Backbone.model_validate(value)
+        elif isinstance(value, Mapping):
+            yield from _backbones(value)
 
 
 def _origins(backbone: Backbone) -> Iterator[str]:

@@ -185,22 +185,29 @@ class Trainer:
                 path.replace(aside)
 
     def _content(self) -> dict[str, Any]:
-        """All that a training goes on from."""
+        """All that a training goes on from; what is frozen, the network has had since it was built."""
         return {
             "identity": self.identity,
             "threads": torch.get_num_threads(),
             "step": self.step,
-            "model": {name: value.detach().clone() for name, value in self.model.state_dict().items()},
+            "model": {name: value.detach().clone() for name, value in self._learned().items()},
             "history": self.history,
             "optimizer": self.optimizer.state_dict(),
             "scaler": self._scaler.state_dict(),
         }
 
+    def _learned(self) -> dict[str, Tensor]:
+        """The model's tensors without its frozen parameters."""
+        frozen = {name for name, parameter in self.model.named_parameters() if not parameter.requires_grad}
+        return {name: value for name, value in self.model.state_dict().items() if name not in frozen}
+
     def _resume(self, content: dict[str, Any]) -> None:
         if content["identity"] != self.identity:
             log.info("the saved state belongs to other inputs, code or settings; training starts afresh")
             return
-        self.model.load_state_dict(content["model"])
+        if content["model"].keys() != self._learned().keys():
+            raise ValueError("it holds another network")
+        self.model.load_state_dict(content["model"], strict=False)
         self.step, self.history = content["step"], content["history"]
         if self.step < self.steps:
             self.optimizer.load_state_dict(content["optimizer"])
