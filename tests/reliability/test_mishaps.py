@@ -27,7 +27,7 @@ from wsss.cli.predict import load_run as predictor
 from wsss.cli.show import show
 from wsss.cli.status import render
 from wsss.config.common import LARGEST
-from wsss.config.loading import ConfigError, all_runs, load_execution, load_run, merge, models_in
+from wsss.config.loading import ConfigError, all_runs, load_execution, load_run, merge, models_in, read_config
 from wsss.config.run import Execution, Run
 from wsss.config.sections import Augmentation
 from wsss.data import loading
@@ -240,3 +240,18 @@ def test_records_are_mappings_of_the_right_types(tmp_path):
         assert "\n" not in str(raised.value)
     (tmp_path / "x.csv").write_text(csv_text([["a", "b"], [1, "=2"]]))
     assert read_table(tmp_path / "x.csv", "a").b[0] == "=2"
+
+
+def test_presets_that_name_each_other_are_one_line(tmp_path):
+    (tmp_path / "a.yaml").write_text("preset: b\n")
+    (tmp_path / "b.yaml").write_text("preset: [a]\n")
+    with pytest.raises(ConfigError, match=r"^runs\.x\.preset: presets name each other in a circle: a → b → a$"):
+        load_run("x", {"x": {"preset": "a"}}, tmp_path)
+
+
+@pytest.mark.parametrize("content", [b"runs: [", b"\xff\xfe\0", b"- 1\n", b"[" * 3000])
+def test_a_configuration_that_cannot_be_read_is_one_line(tmp_path, content):
+    (tmp_path / "x.yaml").write_bytes(content)
+    with pytest.raises(ConfigError, match=r"x\.yaml: (not YAML|a mapping is needed)") as raised:
+        read_config(tmp_path / "x.yaml")
+    assert "\n" not in str(raised.value)

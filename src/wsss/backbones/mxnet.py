@@ -33,7 +33,8 @@ def read_mxnet_params(path: Path | str) -> dict[str, Tensor]:
         if magic != _LIST_MAGIC:
             raise ValueError(f"{path} is not an MXNet .params file: it starts with {magic:#x}, not 0x112")
         arrays = [reader.array() for _ in range(reader.count())]
-        names = [reader.bytes(reader.count()).decode() for _ in range(reader.count())]
+        names = [reader.bytes(reader.count()) for _ in range(reader.count())]
+        names = [name.decode(errors="replace") for name in names]
     if len(names) != len(arrays):
         raise ValueError(f"{path} holds {len(arrays)} arrays but {len(names)} names; named arrays are needed")
     return dict(zip(names, arrays, strict=True))

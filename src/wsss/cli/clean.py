@@ -7,9 +7,8 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-import yaml
-
 from wsss.cli.status import read_status
+from wsss.config.loading import read_config
 from wsss.plan.run import STAGES, plan_runs
 from wsss.plan.tables import plan_tables
 from wsss.runtime.ending import plain_ending
@@ -17,7 +16,7 @@ from wsss.runtime.ending import plain_ending
 
 def planned(config: Path) -> set[Path]:
     """The stage folders, relative to the results' parent, of every run and table of a configuration."""
-    content = yaml.safe_load(config.read_text()) or {}
+    content = read_config(config)
     plans = list(plan_runs(content).values())
     plans += [entry.plan for entries in plan_tables(content).values() for entry in entries]
     return {step.folder for plan in plans for step in plan.steps}

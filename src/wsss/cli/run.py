@@ -20,13 +20,12 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import yaml
 from rich.console import Console
 
 from wsss.cli.init import Request, add_arguments, prepare, write_config
 from wsss.cli.labels import export
 from wsss.cli.watch import Part, Watch, bar, finished, rounded
-from wsss.config.loading import WORKFLOW, load_execution
+from wsss.config.loading import WORKFLOW, all_runs, load_execution, read_config
 from wsss.plan.connection import unreachable_weights
 from wsss.plan.estimate import predicted_seconds
 from wsss.plan.notes import note, noted
@@ -82,7 +81,7 @@ def settle_config(request: Request, console: Console, *, force: bool) -> tuple[P
 
 
 def _require_same_data(target: Path, request: Request, config: dict) -> None:
-    there = (yaml.safe_load(target.read_text()) or {}).get("runs", {}).get(request.name)
+    there = all_runs(read_config(target)).get(request.name)
     if there is None:
         raise ValueError(f"{target} has no run '{request.name}'; choose another --name, or --force to replace it")
     mine, theirs = config["runs"][request.name]["prepare_data"], there.get("prepare_data", {})
@@ -212,7 +211,7 @@ def _run(args: argparse.Namespace, console: Console) -> None:
         args.out.mkdir(parents=True, exist_ok=True)
         os.chdir(args.out)
     config, sizes = settle_config(request, console, force=args.force)
-    content = yaml.safe_load(config.read_text())
+    content = read_config(config)
     plan = plan_runs(content)[name]
     if problem := missing_inputs(plan):
         raise ValueError(problem)

@@ -164,7 +164,7 @@ def _logs(steps: list[StepStatus]) -> Iterator[Text]:
     """Where the logs of steps at work or in trouble lie, for a table that has no room for them."""
     for step in steps:
         if step.state != "done":
-            yield Text(f"{_label(step)}: {_last(step).content['log'] or 'no log'}", overflow="fold")
+            yield Text(f"{_label(step)}: {_last(step).content.get('log') or 'no log'}", overflow="fold")
 
 
 def _last(step: StepStatus) -> Job:
@@ -189,7 +189,7 @@ def _cells(step: StepStatus, bar: int) -> dict[str, Any]:
         "left": duration(max(job.number("eta_seconds") for job in running)) if running and total else _took(step),
         "loss": _loss(last),
         "GPU memory": f"{max(job.number('gpu_mib') for job in step.jobs):.0f} MiB" if "gpu_mib" in last.content else "",
-        "log": Text(str(last.content["log"] or "")),
+        "log": Text(str(last.content.get("log") or "")),
     }
 
 
@@ -208,7 +208,7 @@ def _speed(running: list[Job]) -> str:
     counting = [job for job in running if "per_second" in job.content]
     if not counting:
         return ""
-    return f"{sum(job.number('per_second') for job in counting):.1f} {counting[0].content['rate_unit']}/s"
+    return f"{sum(job.number('per_second') for job in counting):.1f} {counting[0].content.get('rate_unit', 'images')}/s"
 
 
 def _took(step: StepStatus) -> str:

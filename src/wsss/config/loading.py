@@ -32,6 +32,22 @@ class ConfigError(ValueError):
     """A mistake in the configuration; the text is one line a finding."""
 
 
+def read_config(path: Path) -> dict[str, Any]:
+    """The content of a configuration file; an empty one has none.
+
+    Raises:
+        ConfigError: not YAML, or no mapping.
+        OSError: it cannot be opened.
+    """
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError, yaml.YAMLError) as error:
+        raise ConfigError(f"{path}: not YAML ({' '.join(str(error).split())})") from None
+    if not isinstance(content, dict | None):
+        raise ConfigError(f"{path}: a mapping is needed, e.g. runs: {{shapes: {{preset: shapes}}}}")
+    return content or {}
+
+
 def all_runs(config: Mapping[str, Any]) -> dict[str, Any]:
     """The `runs` section of a configuration file; beside it, `compare` may list runs for results/compare.html.
 
@@ -73,7 +89,7 @@ def load_run(name: str, runs: Mapping[str, Any], presets: Path = PRESETS) -> Run
             f"runs.{name}: a mapping of settings is needed, e.g. {{preset: shapes}}; found {runs[name]!r}"
         )
     own = dict(runs[name] or {})
-    settings = _layered(own, name, presets)
+    settings = _layered(own, name, presets, ())
     try:
         return Run.model_validate(settings)
     except ValidationError as error:
@@ -104,10 +120,10 @@ def load_section(section: Any, text: str) -> Any:
         path = Path(text)
         content = path.read_text() if not text.lstrip().startswith("{") and path.is_file() else text
         return TypeAdapter(section).validate_python(yaml.safe_load(content))
-    except yaml.YAMLError as error:
-        raise ConfigError(f"--config is not YAML: {str(error).splitlines()[0]}") from None
     except ValidationError as error:
         raise ConfigError("\n".join(_explain(error, "--config", section))) from None
+    except (UnicodeDecodeError, RecursionError, yaml.YAMLError) as error:
+        raise ConfigError(f"--config is not YAML: {str(error).splitlines()[0]}") from None
 
 
 def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
@@ -134,12 +150,14 @@ def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def _layered(settings: Mapping[str, Any], run: str, presets: Path) -> dict[str, Any]:
-    """Settings on top of the presets that they name, which may name others in turn."""
+def _layered(settings: Mapping[str, Any], run: str, presets: Path, chain: tuple[str, ...]) -> dict[str, Any]:
+    """Settings on top of the presets that they name, which may name others in turn; chain: what leads here."""
     layers = settings.get("preset", [])
     base: dict[str, Any] = {}
     for preset in map(str, layers if isinstance(layers, list) else [layers]):
-        base = merge(base, _layered(_read_preset(preset, run, presets), run, presets))
+        if preset in chain:
+            raise ConfigError(f"runs.{run}.preset: presets name each other in a circle: {' → '.join([*chain, preset])}")
+        base = merge(base, _layered(_read_preset(preset, run, presets), run, presets, (*chain, preset)))
     return merge(base, {key: value for key, value in settings.items() if key != "preset"})
 
 

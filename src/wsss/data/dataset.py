@@ -24,7 +24,7 @@ import numpy as np
 from wsss.data.images import image_size, read_image, read_mask
 from wsss.runtime.cells import csv_text, unescaped
 from wsss.runtime.files import write_atomically
-from wsss.runtime.records import read_record
+from wsss.runtime.records import AGAIN, read_record
 
 __all__ = ["COLUMNS", "Dataset", "Record", "image_size", "read_image", "read_mask", "write_index"]
 COLUMNS = ("image_id", "image", "mask", "labels", "split", "measured", "height", "width")
@@ -60,7 +60,11 @@ class Dataset:
     @cached_property
     def _info(self) -> dict:
         path = self.folder / "dataset.json"
-        return read_record(path, name=str, class_names=list, palette=list)
+        info = read_record(path, name=str, class_names=list, palette=list)
+        colours = [c for c in info["palette"] if isinstance(c, list) and len(c) == 3 and all(map(_is_level, c))]
+        if len(colours) != len(info["class_names"]) or not all(isinstance(n, str) for n in info["class_names"]):
+            raise ValueError(f"{path}: damaged (not a name and a colour for each class); {AGAIN}")
+        return info
 
     @property
     def name(self) -> str:
@@ -118,6 +122,10 @@ class Dataset:
     @cached_property
     def _path(self) -> Callable[[str], Path]:
         return _Places(self.folder, self._info.get("root"))
+
+
+def _is_level(value: object) -> bool:
+    return isinstance(value, int) and 0 <= value <= 255
 
 
 class _Places:

@@ -92,7 +92,10 @@ class RunResults:
         self.published: dict[str, dict[str, Any]] = outline["published"]
         for step in outline["steps"]:
             require_keys(folder / "run.json", step, label=str, stage=str, upstream=dict)
-        if lacking := {"prepare_data", "evaluate"} - {step["label"] for step in outline["steps"]}:
+        named = {step["label"] for step in outline["steps"]}
+        if strange := {label for step in outline["steps"] for label in map(str, step["upstream"].values())} - named:
+            raise ValueError(f"{folder / 'run.json'}: damaged (there is no step {min(strange)}); {AGAIN}")
+        if lacking := {"prepare_data", "evaluate"} - named:
             raise ValueError(f"{folder / 'run.json'}: damaged (there is no step {sorted(lacking)[0]}); {AGAIN}")
         self.steps = {
             step["label"]: Step(step["label"], step["stage"], folder / step["label"], step["upstream"])
@@ -120,16 +123,26 @@ class RunResults:
     @cached_property
     def confusions(self) -> dict[str, np.ndarray]:
         """`{stage}-{split}` → (C, C + 1) pixel counts."""
-        with np.load(self.evaluation.folder / "confusion.npz", allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
+        path = self.evaluation.folder / "confusion.npz"
+        try:
+            with np.load(path, allow_pickle=False) as archive:
+                return {name: archive[name] for name in archive.files}
+        except FileNotFoundError:
+            raise
+        except Exception as error:  # zipfile, zlib and numpy each raise their own
+            raise ValueError(f"{path}: damaged ({str(error).partition(chr(10))[0]}); {AGAIN}") from None
 
     @cached_property
     def layers(self) -> list[Layer]:
         """Maps of every measured stage, in the table's order, whether or not there were masks to measure with."""
         chosen = self._chosen_threshold()
         found = []
-        for row in self.evaluation.config["rows"]:
-            step = self.steps[self.evaluation.upstream[f"{row['stage']}-{row['split']}"]]
+        path = self.evaluation.folder / "config.yaml"
+        for row in require_keys(path, self.evaluation.config, rows=list)["rows"]:
+            require_keys(path, row, stage=str, split=str, file=str)
+            role = f"{row['stage']}-{row['split']}"
+            require_keys(self.folder / "run.json", self.evaluation.upstream, **{role: str})
+            step = self.steps[self.evaluation.upstream[role]]
             threshold = chosen if chosen is not None else row.get("threshold")
             found.append(Layer(row["stage"], row["split"], step.folder / row["file"], threshold))
         return found

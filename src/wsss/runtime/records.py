@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +44,26 @@ def require_keys(where: Path | str, content: Any, **keys: type | tuple[type, ...
             found = f"'{name}' is {content[name]!r:.40}" if name in content else f"there is no '{name}'"
             raise ValueError(f"{where}: damaged ({found}); {AGAIN}")
     return content
+
+
+@contextmanager
+def in_file(path: Path, what: str) -> Iterator[None]:
+    """Around the reading of another tool's file: whatever is wrong in it is one line that names the file.
+
+    what: it should be, e.g. `a file of labelme`.
+
+    Raises:
+        ValueError: anything was; what names the file already stays as it is.
+    """
+    try:
+        yield
+    except FileNotFoundError:
+        raise
+    except Exception as error:  # parsers, decoders and a wrong type each raise their own
+        if isinstance(error, ValueError) and str(error).startswith(str(path)):
+            raise
+        text = " ".join(f"{type(error).__name__}: {error}".split())
+        raise ValueError(f"{path}: not {what} ({text})") from None
 
 
 def read_table(path: Path, *columns: str) -> pd.DataFrame:

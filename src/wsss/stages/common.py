@@ -179,7 +179,7 @@ def _config_text(config: str) -> str:
     text = config if config.lstrip().startswith("{") else Path(config).read_text()
     try:
         return yaml.safe_dump(yaml.safe_load(text), sort_keys=False, allow_unicode=True)
-    except yaml.YAMLError as error:
+    except (RecursionError, yaml.YAMLError) as error:
         raise ValueError(f"--config is not YAML: {error}") from None
 
 

@@ -12,6 +12,7 @@ from PIL import Image
 from pycocotools import mask as coco
 
 from wsss.refine.proposals.masks import Masks
+from wsss.runtime.records import in_file
 
 
 def read_proposals(path: Path, size: tuple[int, int] | None = None) -> Masks:
@@ -25,14 +26,12 @@ def read_proposals(path: Path, size: tuple[int, int] | None = None) -> Masks:
     """
     if path.is_dir():
         return _from_pngs(path, size)
-    try:
-        content = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise ValueError(f"{path}: no readable JSON file of masks ({error})") from None
-    items = content.get("annotations") if isinstance(content, Mapping) else content
-    if not isinstance(items, list):
-        raise ValueError(f"{path}: neither a list of masks nor an object with one under annotations")
-    return _from_items(items, size, path)
+    with in_file(path, "a JSON file of masks"):
+        content = json.loads(path.read_text(encoding="utf-8"))
+        items = content.get("annotations") if isinstance(content, Mapping) else content
+        if not isinstance(items, list):
+            raise ValueError(f"{path}: neither a list of masks nor an object with one under annotations")
+        return _from_items(items, size, path)
 
 
 def _from_items(items: list[Any], size: tuple[int, int] | None, path: Path) -> Masks:

@@ -16,6 +16,7 @@ Filters are HDF5's own, deflate and Fletcher32. Equal masks in equal order give 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from hashlib import blake2b
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -62,8 +63,14 @@ def _fill(file: h5py.File, images: Iterable[tuple[str, Masks]]) -> int:
         _append(file["mask_offsets"], [len(file["level"])])
         _append(file["starts"], masks.starts)
         _append(file["ends"], masks.ends)
+    file.attrs["ids"] = _digest(ids)
     file.create_dataset("ids", data=np.array(ids, dtype=h5py.string_dtype()), track_times=False)
     return len(ids)
+
+
+def _digest(ids: list[str]) -> str:
+    """Of image ids; text has no checksum of HDF5's own."""
+    return blake2b("\0".join(ids).encode(errors="surrogateescape"), digest_size=16).hexdigest()
 
 
 def _append(table: h5py.Dataset, rows: Iterable) -> None:
@@ -87,10 +94,22 @@ class MaskStore:
             self._file = h5py.File(self.path, "r", locking="best-effort")
         except OSError as error:
             raise ValueError(f"{self.path}: no file of masks ({str(error).splitlines()[0]})") from None
-        if (self._file.attrs.get("format"), self._file.attrs.get("version")) != (FORMAT, VERSION):
+        try:
+            found = self._file.attrs.get("format"), self._file.attrs.get("version")
+        except (KeyError, OSError, RuntimeError, ValueError) as error:
+            self._file.close()
+            raise ValueError(f"{self.path}: damaged ({str(error).splitlines()[0]})") from None
+        if found != (FORMAT, VERSION):
             self._file.close()
             raise ValueError(f"{self.path}: holds no masks of version {VERSION}; `wsss masks` writes them")
-        self._rows = {image_id: row for row, image_id in enumerate(self._file["ids"].asstr()[:])}
+        try:
+            ids = self._file["ids"].asstr()[:].tolist()
+            if self._file.attrs.get("ids", _digest(ids)) != _digest(ids):
+                raise ValueError("image ids are not those that were written")
+        except (KeyError, OSError, RuntimeError, TypeError, ValueError) as error:
+            self._file.close()
+            raise ValueError(f"{self.path}: damaged ({str(error).splitlines()[0]})") from None
+        self._rows = {image_id: row for row, image_id in enumerate(ids)}
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: BaseException | TracebackType | None) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 from wsss.data.files import SUFFIXES
 from wsss.data.formats.coco.settings import Settings
 from wsss.data.formats.regions import canvas, class_id, filled
+from wsss.runtime.records import in_file
 
 
 def read(_settings: Settings, source: Path, class_names: Sequence[str]) -> Iterator[tuple[str, np.ndarray]]:
@@ -22,8 +23,8 @@ def read(_settings: Settings, source: Path, class_names: Sequence[str]) -> Itera
         ValueError: not such a file, a class that is not known, or a region that does not fit its image.
     """
     path = source / "instances.json" if source.is_dir() else source
-    try:
-        content = json.loads(path.read_text())
+    with in_file(path, "a file of COCO's instances"):
+        content = json.loads(path.read_text(encoding="utf-8"))
         names = {category["id"]: category["name"] for category in content["categories"]}
         regions = defaultdict(list)
         for annotation in content["annotations"]:
@@ -36,8 +37,6 @@ def read(_settings: Settings, source: Path, class_names: Sequence[str]) -> Itera
                 label[_mask(region["segmentation"], label.shape, where)] = c
             name = image["file_name"]
             yield name.removesuffix(next((s for s in SUFFIXES if name.lower().endswith(s)), "")), label
-    except (KeyError, TypeError, json.JSONDecodeError) as error:
-        raise ValueError(f"{path}: not a file of COCO's instances ({type(error).__name__}: {error})") from None
 
 
 def _mask(segmentation: Any, size: tuple[int, int], where: str) -> np.ndarray:

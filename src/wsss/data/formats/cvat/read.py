@@ -11,6 +11,7 @@ import numpy as np
 from wsss.data.files import SUFFIXES
 from wsss.data.formats.cvat.settings import Settings
 from wsss.data.formats.regions import canvas, class_id, filled
+from wsss.runtime.records import in_file
 
 SHAPES = ("mask", "polygon", "box")
 
@@ -25,20 +26,16 @@ def read(_settings: Settings, source: Path, class_names: Sequence[str]) -> Itera
     data = path.read_bytes()
     if b"<!DOCTYPE" in data or b"<!ENTITY" in data:
         raise ValueError(f"{path}: declares entities, which CVAT does not")
-    try:
+    with in_file(path, "XML"):
         root = ElementTree.fromstring(data)
-    except ElementTree.ParseError as error:
-        raise ValueError(f"{path}: not XML ({error})") from None
     for image in root.iter("image"):
         name = image.get("name", "")
         where = f"{path}, image '{name}'"
-        try:
+        with in_file(path, f"an image of CVAT, '{name}'"):
             label = canvas((int(image.attrib["height"]), int(image.attrib["width"])), where)
             shapes = sorted((s for s in image if s.tag != "tag"), key=lambda shape: int(shape.get("z_order", 0)))
             for shape in shapes:
                 _paint(label, shape, class_id(shape.attrib["label"], class_names, where), where)
-        except KeyError as error:
-            raise ValueError(f"{where}: lacks {error}") from None
         yield name.removesuffix(next((s for s in SUFFIXES if name.lower().endswith(s)), "")), label
 
 

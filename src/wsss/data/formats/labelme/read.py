@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import io
 import json
 from collections.abc import Iterator, Sequence
@@ -16,6 +15,7 @@ from PIL import Image
 from wsss.data.files import files_below
 from wsss.data.formats.labelme.settings import Settings
 from wsss.data.formats.regions import canvas, class_id, filled
+from wsss.runtime.records import in_file
 
 
 def read(_settings: Settings, source: Path, class_names: Sequence[str]) -> Iterator[tuple[str, np.ndarray]]:
@@ -25,13 +25,11 @@ def read(_settings: Settings, source: Path, class_names: Sequence[str]) -> Itera
         ValueError: a file that is none of labelme's, a class that is not known, or a shape that has no area.
     """
     for name, path in files_below(source, suffixes=(".json",)):
-        try:
-            content = json.loads(path.read_text())
+        with in_file(path, "a file of labelme"):
+            content = json.loads(path.read_text(encoding="utf-8"))
             label = canvas((int(content["imageHeight"]), int(content["imageWidth"])), str(path))
             for shape in content["shapes"]:
                 _paint(label, shape, class_id(shape["label"], class_names, str(path)), str(path))
-        except (KeyError, TypeError, IndexError, json.JSONDecodeError, binascii.Error) as error:
-            raise ValueError(f"{path}: not a file of labelme ({type(error).__name__}: {error})") from None
         yield name[: -len(".json")], label
 
 

@@ -1,0 +1,64 @@
+"""No damage to a file that the product reads is a traceback, other data, or more memory than the file is worth."""
+
+from __future__ import annotations
+
+import os
+import tracemalloc
+import warnings
+from typing import Any
+
+import numpy as np
+import pytest
+
+from readers import READERS, damaged
+from wsss.runtime.ending import plain_ending
+
+SLOW = int(os.environ.get("WSSS_FUZZ", "100"))
+"""Damages to each file in the slow test; 2000 take half an hour."""
+
+
+def outcome(read, path) -> tuple[str | None, Any, int]:
+    """The error's line or nothing, what was read, and the most bytes held meanwhile."""
+    tracemalloc.start()
+    try:
+        with plain_ending(), warnings.catch_warnings(action="ignore"):
+            return None, read(path), tracemalloc.get_traced_memory()[1]
+    except SystemExit as end:
+        assert end.code == 2
+        return str(end.__context__), None, tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+def attack(name, folder, count, seed, monkeypatch):
+    """Reads a file as it is, then damaged in `count` ways."""
+    reader = READERS[name]
+    monkeypatch.chdir(folder)
+    path = reader.write(folder)
+    data = path.read_bytes()
+    outcome(reader.read, path)  # imports what it needs
+    problem, honest, worth = outcome(reader.read, path)
+    assert problem is None, problem
+    rng = np.random.default_rng(seed)
+    for number in range(count):
+        spoilt = damaged(data, rng, text=reader.text)
+        path.write_bytes(spoilt)
+        problem, found, memory = outcome(reader.read, path)
+        what = f"damage {number} of seed {seed}: {spoilt[:300] if reader.text else len(spoilt)}"
+        assert memory <= 4 * worth + reader.slack, f"{what}: {memory} bytes"
+        if problem is None:
+            assert not reader.sealed or found == honest, f"{what}: read as other data"
+        else:
+            assert not reader.named or path.name in problem, f"{what}: the file is not named: {problem}"
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_a_damaged_file_is_read_as_it_was_or_refused_in_one_line(name, tmp_path, monkeypatch, capsys):
+    attack(name, tmp_path, 8, 0, monkeypatch)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("name", READERS)
+def test_many_damages_to_each_file(name, tmp_path, monkeypatch, capsys):
+    attack(name, tmp_path, SLOW, 1, monkeypatch)
