@@ -103,6 +103,14 @@ def test_the_same_seed_makes_the_same_file(made, tmp_path):
     assert files[0].read_bytes() == files[1].read_bytes() != other.read_bytes()
 
 
+def test_an_image_is_read_once_for_all_its_stages(made):
+    store = FeatureFiles(made[0] / "features").open("train")
+    first = store["i0"]
+    assert store["i0"] is first
+    np.testing.assert_array_equal(store["i1"].maps[0], made[2].stage("i1", 1.0, "final"))
+    assert store["i0"] is not first
+
+
 def test_labels_and_training_on_other_cells_are_refused(made, tmp_path):
     _, data, store = made
     with ScoreWriter(tmp_path / "other.h5", class_names=NAMES) as out:

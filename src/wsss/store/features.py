@@ -57,7 +57,7 @@ class FeatureWriter(MapWriter):
 
 
 class FeatureStore(MapStore[Features]):
-    """`store[image_id]` → Features; `view` and `stage` give those of a scale."""
+    """`store[image_id]` → Features; `view` and `stage` give those of a scale. It remembers the image read last."""
 
     _KIND = FEATURES
 
@@ -65,6 +65,13 @@ class FeatureStore(MapStore[Features]):
         super().__init__(path)
         self.scales: list[float] = json.loads(self.attributes["scales"])
         self.stages: list[int | str] = json.loads(self.attributes["stages"])
+        self._last: tuple[str, Features] | None = None
+
+    def __getitem__(self, image_id: str) -> Features:
+        last = self._last
+        if last is None or last[0] != image_id:
+            last = self._last = (image_id, super().__getitem__(image_id))
+        return last[1]
 
     def view(self, image_id: str, scale: float) -> list[np.ndarray]:
         """The stages' maps (n, D, h, w) at a scale.
