@@ -61,8 +61,8 @@ format: $(STAMP)  ## rewrite the sources in the house style
 	$(BIN)/ruff format .
 	$(BIN)/snakefmt Snakefile workflow
 
-test: lint  ## lint and the default test run (under 10 minutes)
-	$(BIN)/python -m pytest
+test: lint  ## lint and the default test run, on up to four cores
+	$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadgroup --no-loadscope-reorder
 
 test-slow: $(STAMP)  ## the tests marked slow
 	$(BIN)/python -m pytest -m slow -rs

@@ -1,13 +1,27 @@
-"""What all tests share: a run with little time begins no further long test."""
+"""What all tests share: a core each, and a run with little time begins no further long test."""
 
 from __future__ import annotations
 
 import os
 import time
+from collections.abc import Generator
 
 import pytest
 
 STARTED = time.monotonic()
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # tests side by side: a thread each
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A process for each file and one for all tests of the tiny run, which begins first."""
+    for item in items:
+        item.add_marker(
+            pytest.mark.xdist_group("tiny" if "tiny" in getattr(item, "fixturenames", ()) else item.path.name)
+        )
+    items.sort(key=lambda item: "tiny" not in getattr(item, "fixturenames", ()))
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -15,3 +29,11 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     seconds = os.environ.get("WSSS_SLOW_SECONDS")
     if seconds and item.get_closest_marker("slow") and time.monotonic() - STARTED > float(seconds):
         pytest.skip(f"no time left: {seconds} s for the tests marked slow have passed")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """What was printed travels between processes as text, also where it holds file names that are none."""
+    report = yield
+    report.sections = [(name, text.encode(errors="backslashreplace").decode()) for name, text in report.sections]
+    return report

@@ -28,7 +28,7 @@ def run_job(folder: Path, total: int, done: int, name: str = "log", **values: An
 
 
 def text(results: Path) -> str:
-    console = Console(width=220, record=True, file=io.StringIO())
+    console = Console(width=400, record=True, file=io.StringIO())
     console.print(render(results))
     return console.export_text()
 

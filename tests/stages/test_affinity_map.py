@@ -59,9 +59,9 @@ def test_writes_a_picture_and_the_numbers(command):
         ({"name": "cam"}, pixel(0, 0), "not a SEAM classifier"),
     ],
 )
-def test_a_mistake_is_one_line_and_leaves_no_file(command, caplog, tmp_path, method, where, message):
+def test_a_mistake_is_one_line_and_leaves_no_file(command, caplog, capsys, tmp_path, method, where, message):
     with pytest.raises(SystemExit) as stopped:
         command(method, *where)
     assert stopped.value.code == 2
-    assert [r.getMessage() for r in caplog.records if r.levelname == "ERROR" and message in r.getMessage()]
+    assert message in caplog.text + capsys.readouterr().err
     assert not list(tmp_path.glob("out*"))
