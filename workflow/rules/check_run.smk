@@ -18,7 +18,7 @@ def passed(run):
 
 # Alone on the machine, and before all else: what begins beside a check that fails would be waited for.
 CHECK_FIRST = 1000
-ALL_CORES = workflow.cores or 1
+ALL_CORES = workflow.resource_settings.cores or 1
 
 
 localrules:

@@ -111,7 +111,7 @@ def crf_gpu(stage):
 
 # The path to the pseudo-labels goes before what is only measured.
 WAITED_FOR = 1
-HALF_OF_THE_CORES = max(1, min(4, (workflow.cores or 8) // 2))
+HALF_OF_THE_CORES = max(1, min(4, (workflow.resource_settings.cores or 8) // 2))
 
 
 def training_threads(stage):
