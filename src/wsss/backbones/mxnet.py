@@ -48,7 +48,7 @@ class _Reader:
         self.left = path.stat().st_size
 
     def bytes(self, size: int) -> bytes:
-        if size > self.left:
+        if not 0 <= size <= self.left:
             raise ValueError(f"{self.path} is truncated: {size} bytes expected, {self.left} left")
         self.left -= size
         return self.file.read(size)
@@ -62,6 +62,8 @@ class _Reader:
     def array(self) -> Tensor:
         """Version word, [storage type], shape, device type and id, dtype, values in C order."""
         shape = self.shape()
+        if min(shape, default=1) < 1:
+            raise ValueError(f"{self.path} is damaged: an array of the shape {shape}")
         if not shape:
             raise ValueError(f"{self.path} holds an array without a shape, which no published network has")
         _, _, dtype = self.unpack("<iii")
