@@ -55,7 +55,7 @@ class Reader:
 
     read: all that the product learns of the file. sealed: it carries a checksum of all that is read.
     text: it is written by people or other tools, as text. named: an error names the file, not a key or a neighbour.
-    slack: bytes that a refusal or another, valid kind of the file may take.
+    slack: bytes that a refusal may take; for images, what the most pixels that are accepted take.
     """
 
     write: Callable[[Path], Path]
@@ -359,7 +359,7 @@ def _readers() -> dict[str, Reader]:
         "cache of contents": Reader(_contents, lambda p: Contents(p).digest([("a", p.parent / "data.bin")], "x")),
         "mask proposals as runs": Reader(_proposal_runs, _dense, text=True),
         "list for predict": Reader(_list, lambda path: find_images([str(path)]), text=True),
-        "palette mask": Reader(_palette_mask, lambda path: read_mask(path).tobytes(), slack=1 << 25),
+        "palette mask": Reader(_palette_mask, lambda path: read_mask(path).tobytes(), slack=1 << 31),
         "weights of MXNet": Reader(_mxnet, lambda path: _plain(read_state_dict(path))),
         "configuration": Reader(_config, _configured, text=True, named=False),
         "threshold": Reader(lambda f: _run("evaluate/threshold.json", f), read_threshold, text=True),
