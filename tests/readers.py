@@ -379,7 +379,7 @@ def _readers() -> dict[str, Reader]:
     for name, (kind, file, make) in SOURCE_FILES.items():
         text = not file.endswith((".jpg", ".png"))
         found[name] = Reader(
-            partial(_source, kind, file, make), partial(_indexed, kind), text=text, named=False, slack=1 << 25
+            partial(_source, kind, file, make), partial(_indexed, kind), text=text, named=False, slack=1 << 31
         )
     for name in READABLE:
         found[f"annotations of {name}"] = Reader(partial(_format, name), partial(_brought, name), text=name != "png")
