@@ -359,7 +359,7 @@ def _readers() -> dict[str, Reader]:
         "cache of contents": Reader(_contents, lambda p: Contents(p).digest([("a", p.parent / "data.bin")], "x")),
         "mask proposals as runs": Reader(_proposal_runs, _dense, text=True),
         "list for predict": Reader(_list, lambda path: find_images([str(path)]), text=True),
-        "palette mask": Reader(_palette_mask, lambda path: read_mask(path).tobytes(), slack=1 << 31),
+        "palette mask": Reader(_palette_mask, lambda path: read_mask(path).tobytes()),
         "weights of MXNet": Reader(_mxnet, lambda path: _plain(read_state_dict(path))),
         "configuration": Reader(_config, _configured, text=True, named=False),
         "threshold": Reader(lambda f: _run("evaluate/threshold.json", f), read_threshold, text=True),
@@ -378,9 +378,7 @@ def _readers() -> dict[str, Reader]:
         found[name] = Reader(partial(_csv, text), read_labels, text=True)
     for name, (kind, file, make) in SOURCE_FILES.items():
         text = not file.endswith((".jpg", ".png"))
-        found[name] = Reader(
-            partial(_source, kind, file, make), partial(_indexed, kind), text=text, named=False, slack=1 << 31
-        )
+        found[name] = Reader(partial(_source, kind, file, make), partial(_indexed, kind), text=text, named=False)
     for name in READABLE:
         found[f"annotations of {name}"] = Reader(partial(_format, name), partial(_brought, name), text=name != "png")
     for name in ("index.csv", "dataset.json"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -66,6 +67,11 @@ def readable(path: Path, what: str = "image") -> Iterator[None]:
         raise ValueError(f"{path}: not a readable {what} ({str(error) or type(error).__name__})") from error
 
 
+def _held(path: Path, formats: tuple[str, ...]) -> Image.Image:
+    """A file's image, read from its bytes: else a damaged length would make Pillow ask for gigabytes."""
+    return Image.open(io.BytesIO(path.read_bytes()), formats=formats)
+
+
 def image_size(path: Path) -> tuple[int, int]:
     """Height and width as `read_image` will give them, from the header alone.
 
@@ -82,7 +88,7 @@ def read_image(path: Path) -> np.ndarray:
     Raises:
         ValueError: the file is not a whole image.
     """
-    with readable(path), Image.open(path, formats=FORMATS) as image:
+    with readable(path), _held(path, FORMATS) as image:
         return _decoded(image, _is_deep(image))[0]
 
 
@@ -116,7 +122,7 @@ def inspect(path: Path, min_edge: int = 1) -> Seen:
         Unfit: several frames, too small, or pixels without a fixed range.
         Exception: whatever Pillow raises for a broken file.
     """
-    with Image.open(path, formats=FORMATS) as image:
+    with _held(path, FORMATS) as image:
         deep = _is_deep(image)  # before the search for EXIF loads a PNG
         size, turned = _size(image), _turned(image)
         if image.format != "MPO" and getattr(image, "n_frames", 1) > 1:
@@ -134,7 +140,7 @@ def read_mask(path: Path) -> np.ndarray:
     Raises:
         ValueError: the file is not a whole image, or has colours instead of class ids.
     """
-    with readable(path, "mask"), Image.open(path, formats=EXACT) as image:
+    with readable(path, "mask"), _held(path, EXACT) as image:
         if image.mode not in ("P", "L"):
             raise Unfit(f"mode {image.mode}", "a mask is a palette (P) or grey (L) image of class ids")
         return np.array(image)
