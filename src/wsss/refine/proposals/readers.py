@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -56,7 +57,7 @@ def _from_items(items: list[Any], size: tuple[int, int] | None, path: Path) -> M
 def _from_pngs(folder: Path, size: tuple[int, int] | None) -> Masks:
     parts = []
     for file in sorted(folder.glob("*.png")):
-        with Image.open(file) as image:
+        with Image.open(io.BytesIO(file.read_bytes()), formats=("PNG",)) as image:
             pixels = np.asarray(image.convert("L"))
         size = _same_size(pixels.shape, size, str(file))
         parts.append(Masks.from_dense(pixels[None]))
