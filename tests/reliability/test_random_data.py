@@ -21,8 +21,8 @@ from wsss.data.dataset import Dataset
 from wsss.data.prepare import prepare_data
 
 ODD = st.sampled_from(["a", "B", "7", " ", "ä", "é", "'", '"', "{", "}", "-", "%", "%s", "$x", "#", "~", "[", "]", "*"])
-NAMES = st.lists(ODD, min_size=1, max_size=5).map("".join).filter(str.strip)
-"""A line of blanks is no name in any list."""
+NAMES = st.lists(ODD, min_size=1, max_size=5).map("".join).filter(lambda name: name == name.strip() != "")
+"""Lists and tables do not tell a name from the same one with blanks at its ends."""
 FORMS = st.sampled_from(["NFC", "NFD"])
 ENCODINGS = {
     "UTF-8": lambda text: text.encode(),
@@ -119,4 +119,4 @@ def test_random_data_sets(source):
 @pytest.mark.slow
 @pytest.mark.parametrize("source", WRITE)
 def test_many_random_data_sets(source):
-    run(source, 150)
+    run(source, 60)
