@@ -13,9 +13,10 @@ from typing import Any
 
 import yaml
 
+from wsss.config.common import settings_below
 from wsss.config.loading import PRESETS, load_run, merge
 from wsss.config.outside import BY_HAND, OutsideFile
-from wsss.config.sections import backbones
+from wsss.config.sections import Backbone
 from wsss.config.weights import known_weights
 from wsss.plan.forecast import forecast, gpu
 from wsss.plan.published import NO_SETTING, System, as_text, cited, system, systems, tables
@@ -82,7 +83,7 @@ def _weights(plan: Plan) -> Iterator[str]:
     for step in plan.steps:
         for key, file in step.files.items():
             yield f"  {step.stage}.{key}: {_weight(file)}"
-        for key, backbone in backbones(step.settings):
+        for key, backbone in settings_below(step.settings, Backbone):
             if backbone.checkpoint is None and backbone.pretrained:
                 yield f"  {step.stage}.{key}: {backbone.name}, which timm downloads unless its cache has it"
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from importlib import import_module
-from typing import Annotated, Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+S = TypeVar("S", bound=BaseModel)
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Range = Annotated[list[float], Field(min_length=2, max_length=2)]
 Weight = Annotated[float, Field(ge=0)]
@@ -44,6 +45,16 @@ class Section(BaseModel):
         """
         plain = {name: value for name, value in self if isinstance(value, str | int | float)}
         return ", ".join(f"{name.replace('_', ' ')} {in_words(value)}" for name, value in plain.items())
+
+
+def settings_below(section: BaseModel, kind: type[S], prefix: str = "") -> Iterator[tuple[str, S]]:
+    """(dotted key, settings) of every section of a kind below a section."""
+    for name in type(section).model_fields:
+        value, key = getattr(section, name), f"{prefix}{name}"
+        if isinstance(value, kind):
+            yield key, value
+        elif isinstance(value, BaseModel):
+            yield from settings_below(value, kind, f"{key}.")
 
 
 def _numbers(value: Any) -> Iterator[int | float]:

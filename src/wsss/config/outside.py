@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, model_serializer, model_validator
+from pydantic import ConfigDict, Field, model_serializer, model_validator
 
 from wsss.config.common import Section
 from wsss.config.messages import nearest
@@ -99,13 +98,3 @@ def cached(sha256: str, name: str) -> Path:
     from platformdirs import user_cache_path
 
     return user_cache_path("wsss") / "weights" / sha256[:16] / (name or "weights")
-
-
-def outside_files(section: BaseModel, prefix: str = "") -> Iterator[tuple[str, OutsideFile]]:
-    """(dotted key, file) of every setting below a section that names a file."""
-    for name in type(section).model_fields:
-        value, key = getattr(section, name), f"{prefix}{name}"
-        if isinstance(value, OutsideFile):
-            yield key, value
-        elif isinstance(value, BaseModel):
-            yield from outside_files(value, f"{key}.")

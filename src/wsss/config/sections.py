@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from wsss.config.common import Count, Fraction, Range, Section, in_words
 from wsss.config.outside import OutsideFile
@@ -51,16 +50,6 @@ class Backbone(Section):
         stride = f", output stride {self.output_stride}" if self.output_stride else ""
         start = "" if self.pretrained or self.checkpoint else ", from scratch"
         return f"{self.name}{stride}{start}"
-
-
-def backbones(section: BaseModel, prefix: str = "") -> Iterator[tuple[str, Backbone]]:
-    """(dotted key, settings) of every network below a section."""
-    for name in type(section).model_fields:
-        value, key = getattr(section, name), f"{prefix}{name}"
-        if isinstance(value, Backbone):
-            yield key, value
-        elif isinstance(value, BaseModel):
-            yield from backbones(value, f"{key}.")
 
 
 def network_family(name: str) -> str:

@@ -8,7 +8,8 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
-from wsss.config.sections import backbones
+from wsss.config.common import settings_below
+from wsss.config.sections import Backbone
 from wsss.data.download import answer
 from wsss.plan.steps import Step
 from wsss.plan.weights import ANSWER_SECONDS
@@ -35,7 +36,7 @@ def _downloaded(steps: list[Step]) -> Iterator[str]:
     for step in steps:
         if getattr(step.settings, "init", "backbone") != "backbone":
             continue
-        for _, backbone in backbones(step.settings):
+        for _, backbone in settings_below(step.settings, Backbone):
             downloads = backbone.pretrained and backbone.checkpoint is None and backbone.weights is None
             if downloads and not backbone.name.startswith(OWN):
                 yield backbone.name

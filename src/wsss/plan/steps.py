@@ -16,7 +16,8 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from wsss.config.outside import OutsideFile, outside_files
+from wsss.config.common import settings_below
+from wsss.config.outside import OutsideFile
 from wsss.data.sources.base import Source
 from wsss.plan.code import code_digest
 from wsss.plan.inputs import identity_of
@@ -52,7 +53,7 @@ class Step:
     @functools.cached_property
     def files(self) -> dict[str, OutsideFile]:
         """Dotted key → the outside file that a setting names."""
-        return dict(outside_files(self.settings))
+        return dict(settings_below(self.settings, OutsideFile))
 
     @functools.cached_property
     def manifest(self) -> Manifest:

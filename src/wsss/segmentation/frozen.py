@@ -5,17 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
-import torch
 from torch import Tensor
 
 from wsss.backbones.base import Backbone
 from wsss.backbones.tokens import TransformerBackbone
 from wsss.runtime.tensors import resize
 from wsss.segmentation.network import Segmenter
-from wsss.segmentation.token_decoder import TokenHead
+from wsss.segmentation.token_decoder import OnFrozen, TokenHead, require_blocks
 
 
-class FrozenTokens(Segmenter):
+class FrozenTokens(OnFrozen, Segmenter):
     """`TokenHead` on a transformer that is not trained, keeps no gradient, and stays in eval mode.
 
     Args:
@@ -43,8 +42,7 @@ class FrozenTokens(Segmenter):
         if not blocks and blocks is not None:
             raise ValueError("blocks is empty; name at least one, or null for all but the last")
         self.blocks = list(range(max(backbone.depth - 1, 1))) if blocks is None else list(blocks)
-        if wrong := [b for b in self.blocks if not -backbone.depth <= b < backbone.depth]:
-            raise ValueError(f"blocks {wrong} do not exist; this transformer has {backbone.depth}")
+        require_blocks(backbone, self.blocks, "blocks")
         if width % heads:
             raise ValueError(f"width {width} is no multiple of heads {heads}")
         self.encoder = backbone.requires_grad_(False).eval()
@@ -69,12 +67,5 @@ class FrozenTokens(Segmenter):
                 f"({' '.join(str(error).split())[:200]})"
             ) from None
 
-    def train(self, mode: bool = True) -> Self:
-        super().train(mode)
-        self.encoder.eval()
-        return self
-
     def forward(self, images: Tensor) -> Tensor:
-        with torch.no_grad():
-            tokens = self.encoder.tokens(images, blocks=self.blocks)
-        return resize(self.head([tokens.block_map(b) for b in self.blocks]), images.shape[-2:], align_corners=False)
+        return resize(self.head(self.block_maps(images, self.blocks)), images.shape[-2:], align_corners=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Self
 
 import torch
 import torch.nn.functional as F
@@ -12,6 +13,30 @@ from torch import Tensor, nn
 
 from wsss.backbones.attention import block_with_attention
 from wsss.backbones.rules import Rules
+from wsss.backbones.tokens import TransformerBackbone
+
+
+class OnFrozen(nn.Module):
+    """A module with an `encoder` that is not trained, keeps no gradient, and stays in eval mode."""
+
+    encoder: TransformerBackbone
+
+    def train(self, mode: bool = True) -> Self:
+        super().train(mode)
+        self.encoder.eval()
+        return self
+
+    def block_maps(self, images: Tensor, blocks: Sequence[int]) -> list[Tensor]:
+        """The blocks' patch tokens, each (B, channels, h, w), of the encoder's normalised images (B, 3, H, W)."""
+        with torch.no_grad():
+            tokens = self.encoder.tokens(images, blocks=blocks)
+        return [tokens.block_map(block) for block in blocks]
+
+
+def require_blocks(backbone: TransformerBackbone, blocks: Sequence[int], what: str) -> None:
+    """Raises ValueError for blocks that a transformer lacks."""
+    if wrong := [block for block in blocks if not -backbone.depth <= block < backbone.depth]:
+        raise ValueError(f"{what} {wrong} do not exist; this transformer has {backbone.depth} blocks")
 
 
 class TokenFuse(nn.Module):

@@ -20,10 +20,10 @@ from wsss.methods.softmax_cam import softmax_cam, stretch
 from wsss.methods.weclip.losses import confident_replaced, loss_terms
 from wsss.methods.weclip.refinement import refine_maps, select
 from wsss.methods.weclip.settings import Settings
-from wsss.methods.weclip.towers import Decoded, SecondTower, Seen, decode, look, require_blocks
+from wsss.methods.weclip.towers import Decoded, SecondTower, Seen, decode, look
 from wsss.refine.par import par
 from wsss.runtime.tensors import resize
-from wsss.segmentation.token_decoder import TokenHead, cell_affinity
+from wsss.segmentation.token_decoder import TokenHead, cell_affinity, require_blocks
 
 
 class WeCLIP(OnCLIP):
@@ -39,7 +39,7 @@ class WeCLIP(OnCLIP):
         super().__init__(backbone, class_names, settings)
         depth = self.backbone.depth
         self.blocks = list(range(max(depth - 1, 1))) if settings.blocks is None else settings.blocks
-        require_blocks(self.backbone, self.blocks, "method.blocks")
+        require_blocks(self.backbone, self.blocks, "method.blocks:")
         self.attention_blocks = max(settings.affinity_blocks, settings.early_blocks)
         if self.attention_blocks > depth:
             raise ValueError(f"affinity_blocks or early_blocks is {self.attention_blocks}; CLIP has {depth} blocks")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Self
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +15,7 @@ from wsss.methods.softmax_cam import patch_attention
 from wsss.methods.weclip.refinement import decoder_shares, joint_features
 from wsss.methods.weclip.settings import Second
 from wsss.runtime.tensors import resize
-from wsss.segmentation.token_decoder import TokenFuse
+from wsss.segmentation.token_decoder import OnFrozen, TokenFuse, require_blocks
 
 
 @dataclass(frozen=True)
@@ -75,7 +74,7 @@ class Decoded:
         return None if self.second is None else decoder_shares(self.clip.float(), self.second.float())
 
 
-class SecondTower(nn.Module):
+class SecondTower(OnFrozen):
     """WeCLIP+'s second frozen tower and the MLPs that fuse its tokens; random until `read_weights`."""
 
     def __init__(self, settings: Second, width: int, mean: Sequence[float], std: Sequence[float]) -> None:
@@ -85,7 +84,7 @@ class SecondTower(nn.Module):
         backbone = build_backbone(settings.backbone, weights=False)
         if not isinstance(backbone, TransformerBackbone):
             raise ValueError(f"method.second needs a transformer (vit_*, DINO); found is a {type(backbone).__name__}")
-        require_blocks(backbone, settings.blocks, "method.second.blocks")
+        require_blocks(backbone, settings.blocks, "method.second.blocks:")
         self.encoder = backbone.requires_grad_(False)
         self.fuse = TokenFuse(len(settings.blocks), backbone.channels, width)
 
@@ -93,16 +92,9 @@ class SecondTower(nn.Module):
         """The tower's published weights, as its settings name them."""
         self.encoder = build_backbone(self.settings.backbone).requires_grad_(False)
 
-    def train(self, mode: bool = True) -> Self:
-        super().train(mode)
-        self.encoder.eval()
-        return self
-
     def forward(self, images: Tensor) -> Tensor:
         """Fused features (B, width, h', w') of images (B, 3, H, W), normalised as CLIP's."""
-        with torch.no_grad():
-            tokens = self.encoder.tokens(self._normalised(images), blocks=self.settings.blocks)
-        return self.fuse([tokens.block_map(block) for block in self.settings.blocks])
+        return self.fuse(self.block_maps(self._normalised(images), self.settings.blocks))
 
     def _normalised(self, images: Tensor) -> Tensor:
         own = self.encoder.mean, self.encoder.std
@@ -119,9 +111,3 @@ def decode(features: Tensor, decoder: nn.Module, other: Tensor | None) -> Decode
         return Decoded(clip, features)
     second = resize(decoder(other), tuple(clip.shape[-2:]), align_corners=False)
     return Decoded(clip, joint_features(features, other), second)
-
-
-def require_blocks(backbone: TransformerBackbone, blocks: Sequence[int], what: str) -> None:
-    """Raises ValueError for blocks that a transformer lacks."""
-    if wrong := [block for block in blocks if not -backbone.depth <= block < backbone.depth]:
-        raise ValueError(f"{what}: {wrong} do not exist; this transformer has {backbone.depth} blocks")
