@@ -37,7 +37,7 @@ def test_it_looks_reports_and_writes_a_config_that_is_valid(own, monkeypatch):
         "5 images with labels (.jpg), longest edge 40 to 44 px",
         "3 classes from labels.csv (names), 1.6 an image",
         "cat + dog: 3 images",
-        "note: 1 images have no row",
+        "note: 1 image(s) have no row",
         "note: 1 images bear no label",
         "note: class 'bus' has 1 images",
         "snakemake --cores all --configfile photos.yaml -- results/photos/miou.csv",

@@ -124,6 +124,7 @@ FORMS = {
     "Excel: semicolons": ("image;cat;dog\r\na.jpg;1;1\r\nb.jpg;1;0\r\n", CAT_DOG, ""),
     "Excel: empty columns": ("image,,labels,\na.jpg,,cat dog,\nb.jpg,,cat,\n", CAT_DOG, ""),
     "Excel: quoted header": ('"image";"labels"\n"a.jpg";"cat, dog"\n"b.jpg";"cat"\n', CAT_DOG, ""),
+    "blanks before quotes": ('image, labels\na.jpg, "cat, dog"\nb.jpg, "cat"\n', CAT_DOG, ""),
     "upper case": ("IMAGE,LABELS\na.jpg,cat dog\nb.jpg,cat\n", CAT_DOG, ""),
     "numbers as classes": (
         "image,label\na.jpg,0\nb.jpg,2\n",

@@ -57,6 +57,32 @@ def test_rows_of_other_files_are_refused(stage, tmp_path, monkeypatch, cell):
     refused.assert_refused("line 2: no image '.*' under|NUL bytes|line 2: the row names no image")
 
 
+BLANKS = {
+    "each as it is written": (["B", "B "], ["B", "B "], {"B": "cat", "B ": "dog"}),
+    "with suffixes": (["B", "B "], ["B.png", "B .png"], {"B": "cat", "B ": "dog"}),
+    "around a name that is there": (["B", "C"], ["  B ", "\u00a0C"], {"B": "cat", "C": "dog"}),
+    "lost around a name": ([" B", "C"], ["B", "C"], {" B": "cat", "C": "dog"}),
+    "one with blanks beside one without": (["B", " B"], [" B  ", " B"], {"B": "cat", " B": "dog"}),
+    "of two, neither": (["B ", " B"], ["B", " B"], r"line 2: 'B' may be ' B.png' or 'B .png'; write the path"),
+    "of none": (["B", "C"], ["   ", "C"], r"line 2: no image '   ' under"),
+}
+
+
+@pytest.mark.parametrize("case", BLANKS)
+def test_blanks_around_a_name_count_where_they_tell_images_apart(stage, tmp_path, case):
+    names, cells, found = BLANKS[case]
+    settings = write_folder(tmp_path / "data", ["cat", "dog"], names=names)
+    rows = [f"{cell},{split},{label}" for cell, split, label in zip(cells, ("train", "val"), "cd", strict=True)]
+    text = "image,split,labels\n" + "\n".join(rows).replace(",c", ",cat").replace(",d", ",dog") + "\n"
+    (tmp_path / "data" / "labels.csv").write_text(text)
+    done = stage("prepare_data", tmp_path / "out", config=settings)
+    if isinstance(found, str):
+        done.assert_refused(found)
+    else:
+        assert done.code == 0, done.text
+        assert {name: classes[0] for name, _, classes in table_of(tmp_path / "out")} == found
+
+
 @pytest.mark.parametrize("source", WRITE)
 def test_relative_settings_are_read_from_their_project(stage, tmp_path, monkeypatch, source):
     settings = WRITE[source](tmp_path / "p" / "data", CLASSES)

@@ -134,6 +134,7 @@ def test_class_names_are_refused_alike(stage, tmp_path, source, case):
         ["$(a)", "`a`", "it's", "%s"],
         ["a", "A", "~a", "-a"],
         ["a.jpg", "a.tif", "c", "b"],
+        ["B ", "B", " B", "  "],
     ],
 )
 def test_images_of_odd_names(stage, tmp_path, source, names):

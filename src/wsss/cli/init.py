@@ -68,10 +68,6 @@ def remarks(seen: Survey) -> Iterator[str]:
     """What a run can live with, but a person should know."""
     classes = seen.table.classes
     labels = seen.labels(classes)
-    if seen.unread:
-        yield seen.unread
-    if seen.unlabelled:
-        yield f"{len(seen.unlabelled)} images have no row in the CSV and are left out, e.g. {seen.unlabelled[0]}"
     empty = int((labels.sum(1) == 0).sum())
     if empty:
         yield f"{empty} images bear no label: they count as background only"

@@ -38,9 +38,13 @@ def _images_of(source: str) -> Iterator[tuple[Path, Path]]:
     if path.is_dir():
         yield from ((image, image.relative_to(path)) for image in list_images(path))
     elif path.suffix.lower() == ".txt" and path.is_file():
-        for _, line in read_text(path).lines():
-            beside = path.parent / line  # a list may be read from anywhere
-            yield (Path(line) if Path(line).exists() or not beside.exists() else beside), _below(Path(line))
+        for _, line in read_text(path).written():
+            meant = dict.fromkeys(filter(None, (line, line.strip())))
+            ways = [(Path(folder, name), name) for name in meant for folder in ("", path.parent)]  # read from anywhere
+            found = next(((way, name) for way, name in ways if _is_there(way)), None)
+            if found or line.strip():
+                image, name = found or (Path(line.strip()), line.strip())
+                yield image, _below(Path(name))
     elif path.is_file():
         yield path, Path(path.name)
     else:
@@ -49,6 +53,13 @@ def _images_of(source: str) -> Iterator[tuple[Path, Path]]:
         if not matches:
             raise ValueError(f"{source}: no such folder, image, pattern or list of images")
         yield from ((match, _below(match)) for match in matches)
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        return path.exists()
+    except (OSError, ValueError):  # a name that no file can have
+        return False
 
 
 def _below(path: Path) -> Path:

@@ -6,6 +6,7 @@ import os
 import unicodedata
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path, PurePath
 
 from wsss.data.checks import Problem
@@ -16,7 +17,7 @@ from wsss.data.names import fold
 class Matcher:
     """Finds the image that a cell means: by path, by path without suffix, by name, by name without suffix.
 
-    Case and Unicode form count where images differ in nothing else.
+    Case, Unicode form and blanks at the ends count where images differ in nothing else.
     root: folder of the images. relative: image → its path below the folder. beside: folder of the table.
     """
 
@@ -26,7 +27,7 @@ class Matcher:
         for path, below in relative.items():
             keys = (below.as_posix(), below.with_suffix("").as_posix(), below.name, below.stem)
             for table, key in zip(self.tables, keys, strict=True):
-                table[fold(key)].append((_composed(key), path))
+                table[_meant(key)].append((_composed(key), path))
         whole = (os.path.abspath(root), os.path.realpath(root))  # noqa: PTH100
         self.absolute = [f"{folder}/" for folder in dict.fromkeys(whole)]
         self.prefixes = [f"{root.as_posix()}/", *self.absolute, f"{root.name}/"]
@@ -37,22 +38,21 @@ class Matcher:
         Raises:
             ValueError: it may be one of several.
         """
-        for key in self._keys(name):
-            for table in self.tables:
-                hits = table.get(fold(key), [])
-                exact = [path for spelled, path in hits if spelled == key]
-                paths = exact if len(hits) > 1 and exact else [path for _, path in hits]
-                if len(paths) > 1 and len(set(map(os.path.realpath, paths))) > 1:
-                    first, second = (self.relative[path].as_posix() for path in paths[:2])
-                    raise ValueError(f"'{name}' may be '{first}' or '{second}'; write the path below {self.root}")
-                if paths:
-                    return paths[0]
-        return None
+        found = ((key, table.get(_meant(key), [])) for key in self._keys(name) for table in self.tables)
+        hits = [(key, paths) for key, paths in found if paths]
+        exact = ([path for spelled, path in paths if spelled == key] for key, paths in hits)
+        loose = ([path for _, path in paths] for _, paths in hits)
+        paths = next(filter(None, chain(exact, loose)), [])
+        if len(set(map(os.path.realpath, paths))) > 1:
+            first, second = (self.relative[path].as_posix() for path in paths[:2])
+            raise ValueError(f"'{name}' may be '{first}' or '{second}'; write the path below {self.root}")
+        return paths[0] if paths else None
 
     def _keys(self, name: str) -> Iterator[str]:
         """What the cell may say of a path below the folder, the plainest first; a backslash may be Windows' slash."""
         composed = _composed(name)
-        for spelled in dict.fromkeys((composed, composed.replace("\\", "/"))):
+        plain = composed.strip()
+        for spelled in filter(None, dict.fromkeys((composed, plain, plain.replace("\\", "/")))):
             yield from self._ways(spelled.removeprefix("./"))
 
     def _ways(self, name: str) -> Iterator[str]:
@@ -68,6 +68,11 @@ class Matcher:
 
 def _composed(name: str) -> str:
     return unicodedata.normalize("NFC", name)
+
+
+def _meant(key: str) -> str:
+    """What a path and what people write for it share."""
+    return fold(key).strip()
 
 
 def _without(name: str, prefixes: Sequence[str]) -> Iterator[str]:

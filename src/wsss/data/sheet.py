@@ -25,6 +25,7 @@ _COUNTERS = (*_INDEX, "id", "nr", "no", "#")
 class Sheet:
     """lines: (number in the file, cells) of the rows that hold something. image: column that names the images.
 
+    There are no blanks around cells but those of images, whose names may begin or end with some.
     remarks: what a person should know of how it was read.
     """
 
@@ -40,8 +41,8 @@ class Sheet:
         return next((lower.index(name) for name in names if name in lower), None)
 
     def cells(self, column: int) -> list[str]:
-        """A column's cells; rows that end before it have empty ones."""
-        return [cells[column] if column < len(cells) else "" for _, cells in self.lines]
+        """A column's cells without blanks around them; rows that end before it have empty ones."""
+        return [cells[column].strip() if column < len(cells) else "" for _, cells in self.lines]
 
     def drop(self, columns: Sequence[int]) -> None:
         """Takes columns out."""
@@ -64,7 +65,7 @@ def read_sheet(path: Path) -> Sheet:
     rows = _rows(path, text)
     if len(rows) < 2:
         raise ValueError(f"{path}: no rows below a header; {ACCEPTED}")
-    header = rows[0][1]
+    header = [cell.strip() for cell in rows[0][1]]
     while header and not header[-1]:  # trailing separators of spreadsheets
         header.pop()
     if any(cell.lower().endswith(SUFFIXES) for cell in header):
@@ -75,6 +76,8 @@ def read_sheet(path: Path) -> Sheet:
     if header and not header[0]:  # pandas' index holds the images
         header[0] = IMAGE_COLUMNS[0]
     sheet.image = sheet.column(IMAGE_COLUMNS) or 0
+    for _, cells in sheet.lines:
+        cells[:] = [cell if i == sheet.image else cell.strip() for i, cell in enumerate(cells)]
     doubled = sorted({name for name in header if header.count(name) > 1})
     if doubled or "" in header:
         raise ValueError(f"{path}: the header names a column {'twice: ' + doubled[0] if doubled else 'with nothing'}")
@@ -88,13 +91,14 @@ def _rows(path: Path, text: str) -> list[tuple[int, list[str]]]:
         separator, text = hint[1], text[hint.end() :]
     first = text.lstrip("\r\n").partition("\n")[0]
     separator = separator or max(",;\t", key=_outside_quotes(first).count)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
+    spaced = re.search(rf'{re.escape(separator)} +"', text) is not None  # before a quote, blanks are no part of a cell
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True, skipinitialspace=spaced)
     shift = 1 if hint else 0
     try:
-        rows = [(reader.line_num + shift, [cell.strip() for cell in cells]) for cells in reader]
+        rows = [(reader.line_num + shift, cells) for cells in reader]
     except csv.Error as error:
         raise ValueError(f"{path} line {reader.line_num + shift}: not a CSV row ({error})") from None
-    return [(line, cells) for line, cells in rows if any(cells)]
+    return [(line, cells) for line, cells in rows if any(map(str.strip, cells))]
 
 
 def _outside_quotes(line: str) -> str:

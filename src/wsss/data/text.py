@@ -27,8 +27,12 @@ class Text(NamedTuple):
 
     def lines(self) -> Iterator[tuple[int, str]]:
         """(number from 1, line without blanks around it) of the lines that hold something."""
-        stripped = (line.strip() for line in re.split(r"\r\n|\r|\n", self.text))
-        yield from ((number, line) for number, line in enumerate(stripped, start=1) if line)
+        yield from ((number, line.strip()) for number, line in self.written() if line.strip())
+
+    def written(self) -> Iterator[tuple[int, str]]:
+        """(number from 1, line as it is written) of the lines that are not empty; some may be blanks alone."""
+        lines = re.split(r"\r\n|\r|\n", self.text)
+        yield from ((number, line) for number, line in enumerate(lines, start=1) if line)
 
 
 def read_text(path: Path) -> Text:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import signal
 import sys
 from collections.abc import Iterator
@@ -29,10 +30,16 @@ def plain_ending(command: str = "") -> Iterator[None]:
     except KeyboardInterrupt:
         sys.exit(128 + signal.SIGINT)
     except (ValueError, OSError, yaml.YAMLError) as error:
-        text = f"error: {' '.join(str(error).split())}"
+        text = f"error: {one_line(error)}"
         if command or not log.handlers:
             print(f"[{command}] {text}" if command else text, file=sys.stderr)
         else:
             log.debug("details", exc_info=True)
             log.error("%s", text)
         sys.exit(2)
+
+
+def one_line(message: object) -> str:
+    """A message without line ends and characters that a terminal would act on; blanks of names stay."""
+    text = re.sub(r"\s*[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]\s*|\t", " ", str(message).strip())
+    return re.sub(r"[\x00-\x1f\x7f\x80-\x9f]", lambda found: f"\\x{ord(found[0]):02x}", text)

@@ -18,6 +18,7 @@ from PIL import Image
 
 from wsss.data.checks import Entry, Preflight
 from wsss.data.dataset import read_mask
+from wsss.data.matching import Matcher
 from wsss.data.names import checked_classes
 from wsss.data.palette import voc_palette
 from wsss.data.sources.base import Index
@@ -75,10 +76,7 @@ def coco_index(
     if unlabelled == "drop":
         train, val = (_kept(part, lambda i, part=part: bool(part.annotations.get(i))) for part in (train, val))
     if val_list is not None:
-        names = {PurePath(line).stem for _, line in read_text(val_list).lines()}
-        val = _kept(val, lambda i: PurePath(val.images[i]["file_name"]).stem in names)
-        if lost := names - {PurePath(image["file_name"]).stem for image in val.images.values()}:
-            raise ValueError(f"{val_list}: {len(lost)} image(s) are not in {files[val_part]}, e.g. {min(lost)}")
+        val = _listed(val, val_list, val_part, root / val_part)
     class_of = {category: i for i, category in enumerate(train.categories, start=1)}
     entries = {
         "train": _entries(root / train_part, train_part, train, preflight),
@@ -102,6 +100,31 @@ def coco_index(
 
 def _kept(instances: Instances, wanted: Callable[[Any], bool]) -> Instances:
     return replace(instances, images={i: image for i, image in instances.images.items() if wanted(i)})
+
+
+def _listed(instances: Instances, path: Path, part: str, folder: Path) -> Instances:
+    """The images that a list names, by path or by name, with or without suffix.
+
+    Raises:
+        ValueError: it names an image that is not there, or that may be one of several.
+    """
+    names = {i: PurePath(_below(image["file_name"], part)) for i, image in instances.images.items()}
+    match = Matcher(folder, {folder / name: name for name in names.values()}, path.parent)
+    listed, lost = set(), []
+    for number, line in read_text(path).written():
+        try:
+            found = match(line)
+        except ValueError as error:
+            raise ValueError(f"{path} line {number}: {error}") from None
+        if found is not None:
+            listed.add(found)
+        elif line.strip():
+            lost.append(line)
+    if lost:
+        raise ValueError(f"{path}: {len(lost)} image(s) are not in {instances.path}, e.g. {lost[0].strip()}")
+    if not listed:
+        raise ValueError(f"{path}: the image list is empty")
+    return _kept(instances, lambda i: folder / names[i] in listed)
 
 
 def _evenly(ids: list[Any], count: int) -> list[Any]:

@@ -77,7 +77,10 @@ def entries_of(seen: Survey, images: Path, masks: Path | None, preflight: Prefli
         ValueError: no row and no problem, or no mask that belongs to an image.
     """
     preflight.problems += seen.problems
-    preflight.notes += seen.table.remarks
+    preflight.notes += [*seen.table.remarks, *filter(None, [seen.unread])]
+    if seen.unlabelled:
+        found = f"{len(seen.unlabelled)} image(s) have no row in {seen.table.path} and are left out"
+        preflight.notes.append(f"{found}, e.g. {seen.unlabelled[0]}")
     if not seen.found and not seen.problems:
         raise ValueError(f"{seen.table.path}: no row belongs to an image under {images}")
     masks_of = _masks(images, masks, seen.found, preflight) if masks and seen.found else {}

@@ -134,7 +134,9 @@ def _class_names(root: Path, preflight: Preflight) -> list[str]:
     custom = root / "classes.txt"
     if not custom.is_file():
         return VOC_CLASSES
-    return checked_classes(custom, [name for _, name in preflight.read_text(custom).lines()])
+    lines = [line for _, line in preflight.read_text(custom).written()]
+    named = [number for number, line in enumerate(lines) if line.strip()]
+    return checked_classes(custom, lines[named[0] : named[-1] + 1] if named else [])  # a blank name between is one, too
 
 
 def _read_list(layout: Layout, path: Path, preflight: Preflight) -> list[Listed]:

@@ -40,7 +40,8 @@ class Layout:
 
     def listed(self, text: Text) -> list[Listed]:
         """The images of a list, in its order."""
-        return [self._listed(line) for _, line in text.lines()]
+        named = (line if self._images(line) is not None else line.strip() for _, line in text.written())
+        return [self._listed(line) for line in named if line]
 
     def image(self, image_id: str) -> Path:
         """An image's file; VOC's name where there is none."""
