@@ -6,6 +6,7 @@ import io
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,19 @@ def test_a_job_tells_how_far_it_is_and_how_it_ended(tmp_path):
     with pytest.raises(ValueError), job_file(path, "train_classifier", None):
         raise ValueError
     assert progress_of(folder)["state"] == "failed"
+
+
+def test_a_resumed_job_knows_the_time_of_the_processes_before(tmp_path):
+    path = tmp_path / "progress" / "log.json"
+    for expected in (0.0, 0.05):
+        with pytest.raises(ValueError), job_file(path, "segment", None) as before:
+            assert expected <= before < expected + 1
+            time.sleep(0.05)
+            raise ValueError
+    with job_file(path, "segment", None) as before:
+        assert before >= 0.1
+    with job_file(path, "segment", None) as before:
+        assert before == 0.0  # done: the next process begins again
 
 
 def test_jobs_of_a_step_are_added_up_and_named_by_their_run(tmp_path):

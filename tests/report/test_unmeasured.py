@@ -6,7 +6,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from wsss.report.content import _rounded, class_checks
+from wsss.report.content import class_checks
+from wsss.runtime.progress import rough_duration
 
 QUALITY = """class,images,found,agreement,area_p10,area_median,area_p90,hint
 cat,11,90.91,82.44,10.00,20.00,30.00,
@@ -32,4 +33,4 @@ def test_classes_are_told_by_the_quality_sheet_and_the_classifier(tmp_path):
     ("seconds", "text"), [(59, "59 s"), (100, "1 min 40 s"), (905, "15 min"), (7500, "2 h 05 min")]
 )
 def test_a_time_has_no_needless_seconds(seconds, text):
-    assert _rounded(seconds) == text
+    assert rough_duration(seconds) == text

@@ -15,7 +15,7 @@ from wsss.report.page import render
 from wsss.report.run import RunResults, is_bound, title
 from wsss.runtime.ending import plain_ending
 from wsss.runtime.files import write_atomically
-from wsss.runtime.progress import duration, log
+from wsss.runtime.progress import log, rough_duration
 from wsss.runtime.targets import refuse_sources
 
 _SECTIONS = {
@@ -76,23 +76,25 @@ def _row(run: RunResults, stages: Sequence[dict[str, Any]]) -> dict[str, Any]:
         "data": f"{run.dataset.name}, {count} images",
         "mious": [mious.get(stage["key"]) for stage in stages],
         "seconds": seconds,
-        "time": duration(seconds),
+        "time": rough_duration(seconds),
     }
 
 
 def setting_differences(runs: Sequence[RunResults]) -> list[tuple[str, list[str]]]:
-    """Settings whose values are not the same in all runs: name, and each run's value."""
-    flat = [
-        {
-            name: value
-            for step in run.steps.values()
-            if step.stage != "evaluate"
-            for name, value in _flat(step.label, step.config).items()
-        }
-        for run in runs
-    ]
-    names = dict.fromkeys(name for settings in flat for name in settings)
-    table = [(name, [settings.get(name, "–") for settings in flat]) for name in names]
+    """Settings whose values are not the same in all runs: name, and each run's value.
+
+    A step that some run has not is one row: what the others did there, in words.
+    """
+    steps = [{s.label: s for s in run.steps.values() if s.stage != "evaluate"} for run in runs]
+    table: list[tuple[str, list[str]]] = []
+    for label in dict.fromkeys(label for own in steps for label in own):
+        found = [own.get(label) for own in steps]
+        if None in found:
+            table.append((label, ["not run" if step is None else step.words or "run" for step in found]))
+            continue
+        flat = [_flat(label, step.config) for step in found]
+        names = dict.fromkeys(name for settings in flat for name in settings)
+        table += [(name, [settings.get(name, "–") for settings in flat]) for name in names]
     return [(name, values) for name, values in table if len(set(values)) > 1]
 
 

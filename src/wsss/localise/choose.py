@@ -42,8 +42,8 @@ def choose_oracle(dataset: Dataset, file: Path, workers: int = 1, highest: float
             f"data set '{dataset.name}' has no masks in split 'train' to choose a threshold with; "
             "set choose_threshold to auto, or to a number such as 0.25"
         )
-    curve = threshold_curve(dataset, file, "train", Progress(count, "images"), workers)
-    mious = [score(matrix).miou for matrix in curve.matrices()]
+    matrices, _ = threshold_curve(dataset, file, "train", Progress(count, "images"), workers)
+    mious = [score(matrix).miou for matrix in matrices]
     allowed = np.flatnonzero(highest + 1e-9 >= THRESHOLDS)
     best = max(allowed.tolist(), key=mious.__getitem__)
     log.info("threshold %.2f, mIoU %.2f %% on %d training masks", THRESHOLDS[best], 100 * mious[best], count)

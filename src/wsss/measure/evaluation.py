@@ -12,6 +12,7 @@ from typing import TypeVar
 import numpy as np
 
 from wsss.data.dataset import Dataset, Record, read_mask
+from wsss.measure.bootstrap import counts, grouped
 from wsss.measure.iou import ThresholdCurve, confusion
 from wsss.measure.scoremaps import winner, with_background
 from wsss.runtime.progress import Progress
@@ -29,52 +30,72 @@ def measured_records(dataset: Dataset, split: str) -> list[Record]:
 
 def threshold_curve(
     dataset: Dataset, file: Path, split: str, progress: Progress | None = None, workers: int = 1
-) -> ThresholdCurve:
-    """Confusion for every threshold of a score file's maps, which have no background of their own.
+) -> tuple[np.ndarray, np.ndarray]:
+    """Confusion matrices (T, C, C + 1) for every threshold of maps that have no background of their own.
 
-    workers: processes; the result does not depend on their number.
+    Beside them the counts of groups of images (G, T, 3, C), for the bootstrap. workers: processes; the result does not
+    depend on their number.
     """
     open_any(file, dataset.class_names).close()
-    curve = ThresholdCurve(len(dataset.class_names))
-    work = partial(_part_of_curve, file, len(dataset.class_names))
-    for part, count in _in_parts(work, measured_records(dataset, split), workers):
+    curve, groups = ThresholdCurve(len(dataset.class_names)), []
+    records = measured_records(dataset, split)
+    work = partial(_part_of_curve, file, len(dataset.class_names), len(records))
+    for (part, own), count in _in_parts(work, records, workers):
         curve += part
+        groups += own
         if progress:
             progress.update(count)
-    return curve
+    matrices = curve.matrices()
+    return matrices, np.array(groups).reshape(-1, len(matrices), 3, len(dataset.class_names))
 
 
 def pooled_confusion(
     dataset: Dataset, file: Path, split: str, threshold: float | None = None, workers: int = 1
-) -> np.ndarray:
+) -> tuple[np.ndarray, np.ndarray]:
     """Confusion matrix (C, C + 1) of a label file, or of a score file.
 
+    Beside it the counts of groups of images (G, 3, C), for the bootstrap.
     threshold: the constant background of maps that have none of their own; ties go to the background.
     workers: processes; the result does not depend on their number.
     """
     size = len(dataset.class_names)
     open_any(file, dataset.class_names).close()
-    work = partial(_part_of_confusion, file, size, threshold)
-    parts = _in_parts(work, measured_records(dataset, split), workers)
-    return sum((part for part, _ in parts), np.zeros((size, size + 1), np.int64))
+    records = measured_records(dataset, split)
+    work = partial(_part_of_confusion, file, size, threshold, len(records))
+    matrices = [group for part, _ in _in_parts(work, records, workers) for group in part]
+    matrices = np.array(matrices, np.int64).reshape(-1, size, size + 1)
+    return matrices.sum(0), counts(matrices)
 
 
-def _part_of_curve(file: Path, classes: int, records: Sequence[Record]) -> ThresholdCurve:
-    curve = ThresholdCurve(classes)
+def _part_of_curve(
+    file: Path, classes: int, total: int, records: Sequence[Record]
+) -> tuple[ThresholdCurve, list[np.ndarray]]:
+    """The curve of some of a split's `total` images, and the counts (T, 3, C) of groups of them."""
+    curve, groups = ThresholdCurve(classes), []
     with open_scores(file) as store:
-        for record in records:
-            curve.update(read_mask(record.mask), *store[record.image_id])
-    return curve
+        for group in grouped(records, total):
+            own = ThresholdCurve(classes)
+            for record in group:
+                own.update(read_mask(record.mask), *store[record.image_id])
+            curve += own
+            groups.append(counts(own.matrices()))
+    return curve, groups
 
 
-def _part_of_confusion(file: Path, classes: int, threshold: float | None, records: Sequence[Record]) -> np.ndarray:
-    total = np.zeros((classes, classes + 1), np.int64)
+def _part_of_confusion(
+    file: Path, classes: int, threshold: float | None, total: int, records: Sequence[Record]
+) -> list[np.ndarray]:
+    """Confusion matrices (C, C + 1) of groups of some of a split's `total` images."""
+    groups = []
     with open_store(file) as store:
-        for record in records:
-            found = store[record.image_id]
-            label = found if isinstance(store, LabelStore) else winner(with_background(found, threshold))
-            total += confusion(read_mask(record.mask), label, classes)
-    return total
+        for group in grouped(records, total):
+            matrix = np.zeros((classes, classes + 1), np.int64)
+            for record in group:
+                found = store[record.image_id]
+                label = found if isinstance(store, LabelStore) else winner(with_background(found, threshold))
+                matrix += confusion(read_mask(record.mask), label, classes)
+            groups.append(matrix)
+    return groups
 
 
 def _in_parts(

@@ -12,6 +12,7 @@ import pandas as pd
 
 from wsss.config.stages import Row
 from wsss.data.dataset import Dataset
+from wsss.measure.bootstrap import interval
 from wsss.measure.evaluation import has_background, measured_records, open_store, pooled_confusion, threshold_curve
 from wsss.measure.iou import THRESHOLDS, score
 from wsss.runtime.files import write_atomically, write_csv
@@ -28,6 +29,8 @@ def evaluate(
 ) -> None:
     """Writes `miou.csv`, `curve.csv`, `confusion.npz` and `summary.json` to `out`.
 
+    miou_low, miou_high: the middle 95 % of the mIoU over images drawn again; empty for a single image.
+
     folders: `{stage}-{split}` → the folder that holds the row's file.
     threshold: content of threshold.json, for maps without background of their own.
     """
@@ -38,8 +41,8 @@ def evaluate(
         if not measured_records(dataset, row.split):
             log.info("%s is not measured: data set '%s' has no masks there", name, dataset.name)
         else:
-            matrix, entry, curve = _measure(row, dataset, folders[name] / row.file, threshold, workers)
-            table.append(entry | _columns(matrix, dataset))
+            (matrix, groups), entry, curve = _measure(row, dataset, folders[name] / row.file, threshold, workers)
+            table.append(entry | _columns(matrix, groups, dataset))
             curves += curve
             matrices[name] = matrix
         progress.update()
@@ -54,8 +57,8 @@ def evaluate(
 
 def _measure(
     row: Row, dataset: Dataset, file: Path, chosen: dict[str, Any], workers: int
-) -> tuple[np.ndarray, dict[str, Any], list[dict[str, Any]]]:
-    """Confusion matrix, first columns, and the curve if the maps need a threshold."""
+) -> tuple[tuple[np.ndarray, np.ndarray], dict[str, Any], list[dict[str, Any]]]:
+    """Confusion matrix with counts of groups of images, first columns, and the curve if the maps need a threshold."""
     entry = {"stage": row.stage, "split": row.split, "threshold": None, "threshold_source": None}
     if has_background(file):
         with open_store(file) as store:
@@ -63,9 +66,8 @@ def _measure(
         if "threshold" in made_with:
             entry |= {"threshold": float(made_with["threshold"]), "threshold_source": made_with["source"]}
         return pooled_confusion(dataset, file, row.split, workers=workers), entry, []
-    curve = threshold_curve(dataset, file, row.split, workers=workers)
+    matrices, groups = threshold_curve(dataset, file, row.split, workers=workers)
     entry |= {"threshold": chosen["threshold"], "threshold_source": chosen["source"]}
-    matrices = curve.matrices()
     scores = [score(matrix) for matrix in matrices]
     points = [
         {"stage": row.stage, "split": row.split, "threshold": round(float(t), 4), **_percent(s)}
@@ -73,7 +75,7 @@ def _measure(
     ]
     on_curve = np.flatnonzero(np.isclose(THRESHOLDS, chosen["threshold"]))
     if on_curve.size:
-        return matrices[on_curve[0]], entry, points
+        return (matrices[on_curve[0]], groups[:, on_curve[0]]), entry, points
     return pooled_confusion(dataset, file, row.split, chosen["threshold"], workers), entry, points
 
 
@@ -81,10 +83,11 @@ def _percent(scores: Any) -> dict[str, float]:
     return {"miou": 100 * scores.miou, "m_fn": scores.m_fn, "m_fp": scores.m_fp}
 
 
-def _columns(matrix: np.ndarray, dataset: Dataset) -> dict[str, float]:
+def _columns(matrix: np.ndarray, groups: np.ndarray, dataset: Dataset) -> dict[str, float | None]:
     scores = score(matrix)
+    low, high = interval(groups) or (None, None)
     ious = {f"iou_{name}": 100 * iou for name, iou in zip(dataset.class_names, scores.iou, strict=True)}
-    return _percent(scores) | {"pixel_accuracy": 100 * scores.pixel_accuracy} | ious
+    return _percent(scores) | {"pixel_accuracy": 100 * scores.pixel_accuracy, "miou_low": low, "miou_high": high} | ious
 
 
 def _write_table(table: list[dict[str, Any]], dataset: Dataset, path: Path) -> None:
@@ -98,6 +101,8 @@ def _write_table(table: list[dict[str, Any]], dataset: Dataset, path: Path) -> N
         "m_fp",
         "pixel_accuracy",
         "images",
+        "miou_low",
+        "miou_high",
     ]
     columns = leading + [f"iou_{name}" for name in dataset.class_names]
     for entry in table:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,9 @@ import yaml
 from wsss.report.charts import LineChart, heatmap, line_chart
 from wsss.report.gallery import View, build_gallery
 from wsss.report.page import render
+from wsss.report.palette import bright_palette
 from wsss.report.run import RunResults, Step, is_bound, title
-from wsss.runtime.progress import duration
+from wsss.runtime.progress import duration, rough_duration
 from wsss.runtime.records import read_record
 
 FEW = 30
@@ -52,7 +54,7 @@ def report_page(run: RunResults, threads: int = 1) -> str:
         measured={row["split"]: row["images"] for row in rows},
         charts=charts(run, rows),
         class_names=run.dataset.class_names,
-        colours=[f"rgb({r},{g},{b})" for r, g, b in run.dataset.palette.tolist()],
+        colours=[f"rgb({r},{g},{b})" for r, g, b in bright_palette(len(run.dataset.class_names)).tolist()],
         heatmaps=_heatmaps(run),
         headline=headline,
         steps=[_step(step) for step in run.steps.values()],
@@ -103,6 +105,7 @@ def table_rows(run: RunResults) -> list[dict[str, Any]]:
                 "m_fp": row["m_fp"],
                 "pixel_accuracy": row["pixel_accuracy"],
                 "images": int(row["images"]),
+                "interval": interval_of(row),
                 "threshold": None if pd.isna(row["threshold"]) else row["threshold"],
                 "source": None if pd.isna(row["threshold"]) else row["threshold_source"],
                 "bound": is_bound(row["stage"]),
@@ -116,6 +119,12 @@ def table_rows(run: RunResults) -> list[dict[str, Any]]:
     if finals:
         finals[-1]["headline"] = True
     return rows
+
+
+def interval_of(row: Mapping[str, Any]) -> str:
+    """The range of a row's mIoU over images drawn again, e.g. `49.6 to 53.1`; nothing where it is not known."""
+    low, high = row.get("miou_low"), row.get("miou_high")
+    return "" if low is None or pd.isna(low) or pd.isna(high) else f"{low:.1f} to {high:.1f}"
 
 
 def intro(run: RunResults) -> str:
@@ -144,28 +153,33 @@ def _affinity_name(run: RunResults) -> str:
     )
 
 
-def cards(run: RunResults, rows: list[dict[str, Any]]) -> list[dict[str, str]]:
+def cards(run: RunResults, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The numbers at the top."""
-    found = []
+    found: list[dict[str, Any]] = []
     for row in rows:
         if row["final"] or (row["bound"] and row is [r for r in rows if r["bound"]][-1]):
             published = row["published"]
             paper = f"; {published['miou']:.1f} published" if published else ""
-            note = f"mIoU on {row['images']} {row['split']} images{paper}"
-            found.append({"name": row["title"], "value": f"{row['miou']:.1f}", "unit": "%", "note": note})
+            likely = f"; {row['interval']} likely" if row["interval"] else ""
+            note = f"mIoU on {row['images']} {row['split']} images{likely}{paper}"
+            few = row["images"] < FEW
+            found.append({"name": row["title"], "value": f"{row['miou']:.1f}", "unit": "%", "note": note, "few": few})
     share = read_record(run.evaluation.folder / "summary.json").get("share_of_upper_bound")
     if share is not None:
-        found.append({"name": "Reached", "value": f"{share:.1f}", "unit": "%", "note": "of full supervision's mIoU"})
+        found.append(
+            {
+                "name": "Reached",
+                "value": f"{share:.1f}",
+                "unit": "%",
+                "note": "of full supervision's mIoU",
+                "few": False,
+            }
+        )
     seconds = sum(step.seconds for step in run.steps.values())
-    value, unit = _rounded(seconds).split(" ", 1)
+    value, unit = rough_duration(seconds).split(" ", 1)
     note = f"computing time of {len(run.steps)} steps on {', '.join(_devices(run.steps.values()))}"
-    found.append({"name": "Time", "value": value, "unit": unit, "note": note})
+    found.append({"name": "Time", "value": value, "unit": unit, "note": note, "few": False})
     return found
-
-
-def _rounded(seconds: float) -> str:
-    """A time without needless seconds, e.g. `15 min`."""
-    return duration(seconds if seconds < 120 else 60 * round(seconds / 60)).removesuffix(" 00 s")
 
 
 def charts(run: RunResults, rows: list[dict[str, Any]]) -> list[LineChart]:
@@ -187,15 +201,27 @@ def charts(run: RunResults, rows: list[dict[str, Any]]) -> list[LineChart]:
 
 
 def threshold_charts(run: RunResults) -> list[LineChart]:
-    """mIoU over the background score, with the chosen point, for each split."""
+    """mIoU over the background score, with the chosen point and the best one, for each split."""
     made = []
     for (stage, split), curve in run.curves.groupby(["stage", "split"], sort=False):
         row = run.table[(run.table["stage"] == stage) & (run.table["split"] == split)].iloc[0]
         mark = (row["threshold"], row["miou"], f"chosen: {row['threshold']:.2f}, mIoU {row['miou']:.1f} %")
         name = f"{title(stage)} over the background score, {split}"
         series = {"mIoU": (curve["threshold"], curve["miou"])}
-        made.append(line_chart(name, "background score", "mIoU %", series, mark))
+        chart = line_chart(name, "background score", "mIoU %", series, mark)
+        made.append(dataclasses.replace(chart, note=best_on_curve(curve, row)))
     return made
+
+
+def best_on_curve(curve: pd.DataFrame, row: Mapping[str, Any]) -> str:
+    """The threshold with the best mIoU on the row's masks, what it would gain, and whether the curve ends there."""
+    best = curve.loc[curve["miou"].idxmax()]
+    gain = best["miou"] - row["miou"]
+    edge = ", at the edge" if best["threshold"] in (curve["threshold"].min(), curve["threshold"].max()) else ""
+    masks = f"{int(row['images'])} {row['split']} masks"
+    if gain < 0.05:
+        return f"the best on your {masks}{edge}"
+    return f"best on your {masks}: {best['threshold']:.2f}, + {gain:.1f}{edge}"
 
 
 def training_charts(step: Step) -> list[LineChart]:

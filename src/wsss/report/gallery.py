@@ -23,6 +23,7 @@ from wsss.data.dataset import Dataset, Record, read_image, read_mask
 from wsss.measure.evaluation import open_store
 from wsss.measure.iou import confusion
 from wsss.measure.scoremaps import winner, with_background
+from wsss.report.palette import bright_palette
 from wsss.runtime.progress import Progress
 from wsss.store.maps import LabelStore, ScoreMap, ScoreStore
 
@@ -126,7 +127,7 @@ def build_gallery(dataset: Dataset, views: Sequence[View], threads: int = 1, bud
             items.append(item)
             progress.update()
     chosen = choose(items, budget)
-    palette = dataset.palette.tolist()
+    palette = bright_palette(size).tolist()
     return Gallery(views, dataset.class_names, palette, chosen, len(candidates), len(records), edge)
 
 

@@ -28,7 +28,7 @@ class JobFile:
     """The JSON file that says how a job is doing; rewritten whole, read by `wsss status`.
 
     Keys: state (running, done, stopped or failed), stage, pid, host, log, started, updated (seconds since 1970),
-    and once work is counted those of `Progress`.
+    before (seconds that processes spent which were interrupted), and once work is counted those of `Progress`.
     """
 
     def __init__(self, path: Path, stage: str, log_file: Path | None) -> None:
@@ -39,6 +39,7 @@ class JobFile:
             "host": platform.node(),
             "log": str(log_file) if log_file else None,
             "started": time.time(),
+            "before": _spent(path),
         }
 
     def write(self, state: str = "running", **values: Any) -> None:
@@ -48,17 +49,30 @@ class JobFile:
             write_atomically(self.path, json.dumps(self.content))
 
 
+def _spent(path: Path) -> float:
+    """Seconds that a job's processes have spent on it so far, if it was never done."""
+    try:
+        last = json.loads(path.read_text(encoding="utf-8"))
+        unfinished = last["state"] != "done"
+        return max(0.0, last["before"] + last["updated"] - last["started"]) if unfinished else 0.0
+    except (OSError, ValueError, TypeError, KeyError):
+        return 0.0
+
+
 _current: JobFile | None = None
 
 
 @contextmanager
-def job_file(path: Path, stage: str, log_file: Path | None) -> Iterator[None]:
-    """Every `Progress` inside tells `path` how far it is; at the end the file says how the job ended."""
+def job_file(path: Path, stage: str, log_file: Path | None) -> Iterator[float]:
+    """Every `Progress` inside tells `path` how far it is; at the end the file says how the job ended.
+
+    Gives the seconds that interrupted processes spent on the job before.
+    """
     global _current
     job = _current = JobFile(path, stage, log_file)
     job.write()
     try:
-        yield
+        yield job.content["before"]
     except BaseException as error:
         job.write("stopped" if isinstance(error, Terminated) else "failed")
         raise
@@ -180,3 +194,8 @@ def duration(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
+
+
+def rough_duration(seconds: float) -> str:
+    """A time without needless seconds, e.g. `15 min`; `1 min 40 s` below two minutes."""
+    return duration(seconds if seconds < 120 else 60 * round(seconds / 60)).removesuffix(" 00 s")

@@ -68,12 +68,12 @@ def stage_session(stage: str, args: argparse.Namespace, section: Any, **inputs: 
         write_atomically(args.out / "config.yaml", _config_text(args.config))
         log.info("%s starts with %d thread(s): %s", stage, threads, args.out)
         try:
-            with job_file(args.out / "progress" / f"{_job(stage, args)}.json", stage, args.log):
+            with job_file(args.out / "progress" / f"{_job(stage, args)}.json", stage, args.log) as before:
                 yield settings
         except Terminated as signalled:
             log.warning("stopped by a signal; the same command resumes")
             raise signalled
-        _record(stage, args, started, manifest.code)
+        _record(stage, args, started, before, manifest.code)
         log.info("%s done in %.1f s", stage, time.time() - started)
 
 
@@ -183,8 +183,11 @@ def _config_text(config: str) -> str:
         raise ValueError(f"--config is not YAML: {error}") from None
 
 
-def _record(stage: str, args: argparse.Namespace, started: float, code: str) -> None:
-    """The software versions and the time that the results took, beside them."""
+def _record(stage: str, args: argparse.Namespace, started: float, before: float, code: str) -> None:
+    """The software versions and the time that the results took, beside them.
+
+    before: seconds of processes that were interrupted.
+    """
     versions = {"python": platform.python_version()}
     for name in _VERSIONS:
         try:
@@ -194,7 +197,7 @@ def _record(stage: str, args: argparse.Namespace, started: float, code: str) -> 
     write_atomically(args.out / "versions.json", json.dumps(versions | {"code": code}, indent=1))
     timing = {
         "stage": stage,
-        "seconds": round(time.time() - started, 2),
+        "seconds": round(before + time.time() - started, 2),
         "started": started,
         "device": _device(getattr(args, "device", "cpu")),
         "threads": args.threads,
