@@ -21,7 +21,7 @@ from rich.console import Console
 
 from servers import serving
 from wsss.cli.init import Request
-from wsss.cli.run import parts_to_do, reason, settle_config
+from wsss.cli.run import parts_to_do, reason, set_corrections, settle_config
 from wsss.cli.watch import REPORT, Part, Watch, rounded
 from wsss.config.loading import PRESETS, WORKFLOW
 from wsss.data.sources.shapes.images import CLASS_NAMES, render
@@ -74,6 +74,19 @@ def test_a_configuration_that_is_there_is_kept_unless_it_is_of_other_data(own):
         settle_config(request(), quiet, force=False)
     settle_config(request(), quiet, force=True)
     assert yaml.safe_load(target.read_text())["runs"]["photos"]["choose_threshold"] == "auto"
+
+
+def test_corrections_are_one_line_of_the_configuration(own):
+    target, _ = settle_config(request(), Console(file=io.StringIO()), force=False)
+    before = target.read_text()
+    set_corrections(target, "photos", Path("mended"))
+    assert plan_runs(yaml.safe_load(target.read_text()))["photos"].settings.corrections.masks.path == Path("mended")
+    set_corrections(target, "photos", Path("mended: 2"))
+    lines = target.read_text().splitlines()
+    assert [line for line in lines if line not in before] == ['    corrections: "mended: 2"']
+    target.write_text("runs: {photos: {preset: shapes}}")
+    with pytest.raises(ValueError, match="write 'corrections: \"mended\"' into run 'photos' yourself"):
+        set_corrections(target, "photos", Path("mended"))
 
 
 def test_every_step_is_to_do_at_first_and_has_a_time(own):

@@ -9,6 +9,7 @@ and says what to open. Snakemake's own words go to results/NAME/run.log.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import re
 import signal
@@ -20,10 +21,11 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import yaml
 from rich.console import Console
 
 from wsss.cli.init import Request, add_arguments, prepare, write_config
-from wsss.cli.labels import export
+from wsss.cli.labels import LABELS, export, labels_of
 from wsss.cli.watch import Part, Watch, bar, finished, rounded
 from wsss.config.loading import WORKFLOW, all_runs, load_execution, read_config
 from wsss.plan.connection import unreachable_weights
@@ -32,6 +34,7 @@ from wsss.plan.notes import note, noted
 from wsss.plan.run import Plan, missing_inputs, plan_runs
 from wsss.report.precision import mean_average_precision
 from wsss.runtime.ending import plain_ending
+from wsss.runtime.files import write_atomically
 from wsss.runtime.process import Terminated, raise_on
 from wsss.runtime.progress import duration
 
@@ -43,6 +46,7 @@ WORDS = {
     "train_affinity": "learning what belongs together",
     "refine_cam": "spreading the maps",
     "make_pseudo_labels": "drawing pseudo-labels",
+    "corrections": "taking your corrections",
     "train_segmentation": "training the model",
     "segment": "trying the model",
 }
@@ -91,6 +95,24 @@ def _require_same_data(target: Path, request: Request, config: dict) -> None:
                 f"{target} says {key}: {theirs.get(key)}, the command {mine.get(key)}; edit it, choose another "
                 "--name, or --force to write it anew"
             )
+
+
+def set_corrections(target: Path, name: str, folder: Path) -> None:
+    """Makes a configuration's run take the masks of a folder, and leaves every other line as it is.
+
+    Raises:
+        ValueError: the file is written so that this cannot be done by one line.
+    """
+    text = target.read_text(encoding="utf-8")
+    wanted = read_config(target)
+    wanted["runs"][name]["corrections"] = str(folder)
+    line = f"corrections: {json.dumps(str(folder), ensure_ascii=False)}"
+    plain = re.sub(r"(?m)^(    )corrections: [^{\n]*\n", "", text)
+    changed = re.sub(rf"(?m)^(  {re.escape(name)}:[^\S\n]*\n)", lambda found: f"{found[1]}    {line}\n", plain, count=1)
+    if yaml.safe_load(changed) != wanted:
+        raise ValueError(f"{target}: cannot be changed by --corrections; write '{line}' into run '{name}' yourself")
+    if changed != text:
+        write_atomically(target, changed)
 
 
 def parts_to_do(plan: Plan, sizes: np.ndarray, shards: int, cores: int) -> list[Part]:
@@ -158,7 +180,7 @@ def export_labels(run: Path, key: str) -> Path:
     if folder.exists() and noted(folder) != key:
         folder = run / f"pseudo-labels-{key[:6]}"
     if not (folder.exists() and noted(folder) == key):
-        export(run / "make_pseudo_labels" / "train.h5", "png", folder)
+        export(labels_of(run), "png", folder)
         note(folder, key)
     return folder
 
@@ -166,7 +188,7 @@ def export_labels(run: Path, key: str) -> Path:
 def ending(plan: Plan, console: Console) -> None:
     """What came of it, and the three things to open."""
     run = Path("results") / plan.run
-    key = next(step.key for step in plan.steps if step.label == "make_pseudo_labels")
+    key = next(step.key for step in reversed(plan.steps) if step.label in LABELS)
     labels = export_labels(run, key)
     table = pd.read_csv(run / "miou.csv")
     told = [
@@ -188,6 +210,7 @@ def main() -> None:
         prog="wsss run", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add_arguments(parser)
+    parser.add_argument("--corrections", type=Path, help="masks that you mended, of some images; NAME.yaml keeps it")
     parser.add_argument("--name", help="name of the run (default: that of the images' folder)")
     parser.add_argument("--out", type=Path, default=Path(), help="folder of NAME.yaml and results/ (default: here)")
     parser.add_argument("--cores", type=int, default=len(os.sched_getaffinity(0)), help="CPU cores (default: all)")
@@ -208,9 +231,12 @@ def _run(args: argparse.Namespace, console: Console) -> None:
     request = Request(args.images, args.labels, args.masks, name, args.preset, args.weights, args.network_options)
     if args.out != Path():
         request = request.absolute()
+        args.corrections = args.corrections and args.corrections.absolute()
         args.out.mkdir(parents=True, exist_ok=True)
         os.chdir(args.out)
     config, sizes = settle_config(request, console, force=args.force)
+    if args.corrections is not None:
+        set_corrections(config, name, args.corrections)
     content = read_config(config)
     plan = plan_runs(content)[name]
     if problem := missing_inputs(plan):

@@ -47,6 +47,7 @@ def show(run: Path, console: Console) -> None:
         console.print(f"The classifier's mean average precision on val: {precision:.1f} %", highlight=False)
     for label, content in (
         ("make_pseudo_labels", "pseudo-labels (train.h5)"),
+        ("corrections", "the same with your corrections (train.h5)"),
         ("train_segmentation", "the trained model (model.safetensors)"),
         ("segment", "its predictions (val.h5)"),
         ("evaluate", "threshold curves, per-class confusion"),

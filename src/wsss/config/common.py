@@ -47,8 +47,10 @@ class Section(BaseModel):
         return ", ".join(f"{name.replace('_', ' ')} {in_words(value)}" for name, value in plain.items())
 
 
-def settings_below(section: BaseModel, kind: type[S], prefix: str = "") -> Iterator[tuple[str, S]]:
-    """(dotted key, settings) of every section of a kind below a section."""
+def settings_below(
+    section: BaseModel, kind: type[S] | tuple[type[S], ...], prefix: str = ""
+) -> Iterator[tuple[str, S]]:
+    """(dotted key, settings) of every section of a kind, or of one of several, below a section."""
     for name in type(section).model_fields:
         value, key = getattr(section, name), f"{prefix}{name}"
         if isinstance(value, kind):

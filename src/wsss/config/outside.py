@@ -1,9 +1,10 @@
-"""Files that a setting names: a path, an address with its SHA-256, or a published file by its name."""
+"""What a setting names outside: a file by its path, its address with SHA-256 or a published name; or a folder."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 from urllib.parse import urlsplit
 
 from pydantic import ConfigDict, Field, model_serializer, model_validator
@@ -91,6 +92,43 @@ class OutsideFile(Section):
 
     def __str__(self) -> str:
         return self.url or (f"{PREFIX}{self.published}" if self.published else str(self.file))
+
+
+class OutsideFolder(Section):
+    """A folder, or a single file, whose content decides a result; its place does not. Written as its path."""
+
+    model_config = ConfigDict(frozen=True)
+    known: ClassVar[None] = None
+    address: ClassVar[None] = None
+    promised: ClassVar[None] = None
+
+    path: Path
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short_form(cls, given: Any) -> Any:
+        return {"path": given} if isinstance(given, str | Path) else given
+
+    @model_serializer
+    def _as_written(self) -> str:
+        return str(self.path)
+
+    def files(self) -> Iterator[tuple[str, Path]]:
+        """(name below the folder, file) of all that is not hidden, in the order of their names."""
+        if not self.path.is_dir():
+            yield self.path.name, self.path
+            return
+        for file in sorted(self.path.rglob("*")):
+            name = file.relative_to(self.path)
+            if file.is_file() and not any(part.startswith(".") for part in name.parts):
+                yield name.as_posix(), file
+
+    def __str__(self) -> str:
+        return str(self.path)
+
+
+OUTSIDE = (OutsideFile, OutsideFolder)
+"""Settings that name what lies outside."""
 
 
 def cached(sha256: str, name: str) -> Path:

@@ -11,6 +11,7 @@ from wsss.config.registry import REFINEMENTS
 from wsss.config.stages import (
     ChooseThreshold,
     ComputeFeatures,
+    Corrections,
     InferCam,
     MakeAffinityLabels,
     MakePseudoLabels,
@@ -71,6 +72,9 @@ class Run(Section):
     train_affinity: TrainAffinity | None = None
     refine_cam: RefineCam | None = None
     make_pseudo_labels: MakePseudoLabels = MakePseudoLabels()
+    corrections: Corrections | None = Field(
+        None, description="masks that a person mended, of some training images, instead of their pseudo-labels"
+    )
     train_segmentation: TrainSegmentation | None = TrainSegmentation()
     upper_bound: bool = Field(
         False, description="also train the segmentation network on the masks; miou.csv gains the row upper_bound"

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, PositiveFloat, model_validator
 
-from wsss.config.common import Fraction, Section, Untrained, UsesFeatures, in_words
-from wsss.config.outside import OutsideFile
-from wsss.config.registry import METHODS, REFINEMENTS, SOURCES
+from wsss.config.common import Count, Fraction, Section, Untrained, UsesFeatures, in_words
+from wsss.config.outside import OutsideFile, OutsideFolder
+from wsss.config.registry import FORMATS, METHODS, REFINEMENTS, SOURCES
 from wsss.config.sections import CRF, PAR, Backbone, Proposals, Training
 from wsss.config.views import CamViews, ScoreViews, Views
 
@@ -139,6 +140,47 @@ class MakePseudoLabels(Section):
         return "; ".join(parts) or "the highest score wins"
 
 
+class Corrections(Section):
+    """Masks that a person mended, of some training images: they take the place of these images' pseudo-labels."""
+
+    masks: OutsideFolder = Field(
+        description="folder (or file) of masks named like image ids; given alone, it may stand for the whole section"
+    )
+    format: str = Field(
+        "auto", description="png, coco, labelme, cvat …, as of `wsss labels import`; auto: by the files"
+    )
+    ids: OutsideFile | None = Field(
+        None,
+        exclude_if=lambda ids: ids is None,
+        description="CSV whose column image_id lists what was mended, as the gallery exports it; null: all there is",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _place_alone(cls, given: Any) -> Any:
+        return {"masks": given} if isinstance(given, str | Path) else given
+
+    @model_validator(mode="after")
+    def _format_that_is_read(self) -> Corrections:
+        if self.format != "auto" and self.format not in (names := readable_formats()):
+            raise ValueError(f"format '{self.format}'; accepted are auto, {', '.join(names)}")
+        return self
+
+    @property
+    def modules(self) -> tuple[str, ...]:
+        """The modules that read the format, which are loaded by name."""
+        names = readable_formats() if self.format == "auto" else [self.format]
+        return tuple(FORMATS[name].Settings.reader.partition(":")[0] for name in names)
+
+    def words(self) -> str:
+        return f"masks of {self.masks} take the place of pseudo-labels"
+
+
+def readable_formats() -> list[str]:
+    """The formats that can be read as well as written."""
+    return [name for name, module in FORMATS.modules.items() if hasattr(module.Settings, "reader")]
+
+
 class TrainSegmentation(Section, UsesFeatures):
     """A segmentation network on the pseudo-labels."""
 
@@ -166,6 +208,11 @@ class TrainSegmentation(Section, UsesFeatures):
     )
     labels: Literal["pseudo_labels", "ground_truth"] = Field(
         "pseudo_labels", description="ground_truth: full supervision instead"
+    )
+    correction_weight: Count = Field(
+        4,
+        exclude_if=lambda weight: weight == 4,
+        description="a corrected image is shown as often as so many others; 1: like any other",
     )
     training: Training = Training()
     rng_seed: int = Field(0, ge=0, description="of weights, batches and augmentation; by default the run's")
@@ -226,6 +273,7 @@ SECTIONS: Mapping[str, Any] = {
     "train_affinity": TrainAffinity,
     "refine_cam": RefineCam,
     "make_pseudo_labels": MakePseudoLabels,
+    "corrections": Corrections,
     "train_segmentation": TrainSegmentation,
     "segment": Segment,
     "quality": Quality,

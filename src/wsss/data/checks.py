@@ -129,7 +129,7 @@ class Preflight:
             for number, (entry, look) in enumerate(zip(entries, looks, strict=True), start=1):
                 self._note(entry, look)
                 self.done(number, len(entries))
-        self._check_meaning(entries)
+        self.check_meaning(entries)
 
     def _check_names(self, entries: Sequence[Entry]) -> None:
         """Every image has one id, which can be part of a path, and a file of its own."""
@@ -156,7 +156,7 @@ class Preflight:
         if look.depth is not None and look.depth < 16:
             self.shallow.append(entry.image_id)
 
-    def _check_meaning(self, entries: Sequence[Entry]) -> None:
+    def check_meaning(self, entries: Sequence[Entry]) -> None:
         """Masks of black and white are no masks of class ids: all objects would count as void."""
         if self.shown and not any(values - {0, 255} for values in self.shown.values()):
             white = next((e for e in entries if 255 in self.shown.get(e.image_id, ())), None)
@@ -198,7 +198,8 @@ class Preflight:
             images = len({p.image_id for p in self.problems})
             log.warning("%d image(s) are left out; %s lists them", images, self._name("skipped.csv"))
             return
-        more = f" (and {len(self.problems) - 1} more, listed in {self._name('problems.csv')})"
+        listed = f", listed in {self.out / 'problems.csv'}" if self.out else ""
+        more = f" (and {len(self.problems) - 1} more{listed})"
         hint = (
             "" if self.skip or not all(p.image_id for p in reasons) else "; on_bad_image: skip leaves such images out"
         )

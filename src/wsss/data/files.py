@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
@@ -50,6 +51,15 @@ def _leads_back(root: Path, top: str, name: str) -> bool:
         return False
     way = [Path(top), *(parent for parent in Path(top).parents if parent.is_relative_to(root))]
     return any(Path(os.path.realpath(folder)).is_relative_to(os.path.realpath(link)) for folder in way)
+
+
+def keys_of(file: Path) -> frozenset[str]:
+    """The keys of a JSON file's mapping; none where it is something else."""
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return frozenset()
+    return frozenset(content) if isinstance(content, dict) else frozenset()
 
 
 class Finder:

@@ -7,6 +7,7 @@ number of loader processes, and nothing about the loader has to be saved.
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 import shutil
@@ -21,10 +22,10 @@ from torch.utils import data
 
 from wsss.data.augment import Augment
 from wsss.data.batch import Batch
-from wsss.data.dataset import Record, read_image, read_mask
+from wsss.data.dataset import Dataset, Record, read_image, read_mask
 from wsss.runtime import distributed
 from wsss.runtime.seeds import derive_seed
-from wsss.store.maps import open_labels
+from wsss.store.maps import CORRECTED, open_labels
 
 SHARED_MEMORY = Path("/dev/shm")
 """Where loader processes put the batches that they have made."""
@@ -183,5 +184,22 @@ class StoredLabels:
     def __init__(self, path: Path, class_names: Sequence[str] | None = None) -> None:
         self.store = open_labels(path, class_names)
 
+    def weighted(self, records: Sequence[Record], weight: int) -> list[Record]:
+        """The records, and behind them those whose labels a person made, so that they are there `weight` times."""
+        corrected = frozenset(json.loads(self.store.attributes.get(CORRECTED, "[]")))
+        return [*records, *[r for r in records if r.image_id in corrected] * (weight - 1)]
+
     def __call__(self, record: Record) -> np.ndarray:
         return self.store[record.image_id]
+
+
+def labelled(dataset: Dataset, labels: Path | None, weight: int) -> tuple[list[Record], Callable[[Record], np.ndarray]]:
+    """The training images in the order that samples are drawn from, and what gives their label maps.
+
+    labels: pseudo-labels; None: the ground truth. weight: how often an image is there whose labels a person made.
+    """
+    records = dataset.split("train")
+    if labels is None:
+        return records, mask_reader
+    stored = StoredLabels(labels, dataset.class_names)
+    return stored.weighted(records, weight), stored

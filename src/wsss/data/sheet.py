@@ -11,6 +11,7 @@ from pathlib import Path
 
 from wsss.data.files import SUFFIXES
 from wsss.data.text import read_text
+from wsss.runtime.cells import unescaped
 
 ACCEPTED = "accepted: columns image,labels with class names, or image and one 0/1 column a class"
 IMAGE_COLUMNS = ("image", "file", "filename", "path", "image_id", "image_name", "file_name", "image_path", "filepath")
@@ -125,3 +126,16 @@ def _may_name(sheet: Sheet, column: int) -> bool:
 
 def _counts(cells: list[str]) -> bool:
     return all(re.fullmatch(r"\d+(\.0)?", cell) for cell in cells) and len(set(cells)) == len(cells)
+
+
+def read_ids(path: Path) -> list[str]:
+    """The image ids that a CSV lists in its column `image_id` (or `image`, `file` …), without repeats.
+
+    Raises:
+        ValueError: not such a table, or no id in it.
+    """
+    sheet = read_sheet(path)
+    ids = list(dict.fromkeys(filter(None, map(unescaped, sheet.cells(sheet.image)))))
+    if not ids:
+        raise ValueError(f"{path}: no image id in column '{sheet.header[sheet.image]}'")
+    return ids

@@ -6,11 +6,16 @@ import numpy as np
 from PIL import Image
 
 
+def shrunk_size(size: tuple[int, int], max_edge: int) -> tuple[int, int]:
+    """Height and width of an image, larger than `max_edge`, that was made smaller."""
+    factor = max_edge / max(size)
+    return max(1, round(size[0] * factor)), max(1, round(size[1] * factor))
+
+
 def shrunk(image: np.ndarray, max_edge: int | None) -> np.ndarray:
     """The image (H, W, 3), with a longest edge of at most `max_edge` pixels; the same way as prepare_data."""
     height, width = image.shape[:2]
     if max_edge is None or max(height, width) <= max_edge:
         return image
-    factor = max_edge / max(height, width)
-    size = (max(1, round(width * factor)), max(1, round(height * factor)))
-    return np.array(Image.fromarray(image).resize(size, Image.Resampling.BOX, reducing_gap=2.0))
+    size = shrunk_size((height, width), max_edge)
+    return np.array(Image.fromarray(image).resize(size[::-1], Image.Resampling.BOX, reducing_gap=2.0))

@@ -8,21 +8,24 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from wsss.config.run import Run
+from wsss.data.corrections import read_corrections
 from wsss.data.dataset import Dataset
 from wsss.plan.run import Plan
 
 
 @dataclass(frozen=True)
 class Check:
-    """A run's settings under its name. processes: that share a training's batch."""
+    """A run's settings under its name. processes: that share a training's batch; corrections: digest of the masks."""
 
     run: str
     settings: Run
     processes: int = 1
+    corrections: str = ""
 
     @classmethod
     def of(cls, plan: Plan, processes: int) -> Check:
-        return cls(plan.run, plan.settings, processes)
+        contents = (json.dumps(step.manifest.content) for step in plan.steps if step.stage == "corrections")
+        return cls(plan.run, plan.settings, processes, "".join(contents))
 
     @property
     def text(self) -> str:
@@ -32,7 +35,7 @@ class Check:
     @property
     def digest(self) -> str:
         """16 hex digits; equal for runs that need the same check."""
-        return hashlib.sha256(json.dumps([self.text, self.processes]).encode()).hexdigest()[:16]
+        return hashlib.sha256(json.dumps([self.text, self.processes, self.corrections]).encode()).hexdigest()[:16]
 
 
 def check_data(run: Run, folder: Path, where: str) -> None:
@@ -41,7 +44,8 @@ def check_data(run: Run, folder: Path, where: str) -> None:
     Raises:
         ValueError: masks that are needed are not there; names the setting below `where`.
     """
-    records = Dataset(folder).split("train")
+    dataset = Dataset(folder)
+    records = dataset.split("train")
     masks = sum(record.mask is not None for record in records)
     found = f"{masks} of the {len(records)} training images have one"
     if run.choose_threshold.policy == "oracle" and not masks:
@@ -50,3 +54,5 @@ def check_data(run: Run, folder: Path, where: str) -> None:
     if (run.upper_bound or supervised) and masks < len(records):
         key = "upper_bound: true" if run.upper_bound else "train_segmentation.labels: ground_truth"
         raise ValueError(f"{where}.{key} needs a mask for every training image, and {found}")
+    if run.corrections is not None:
+        read_corrections(run.corrections, dataset)

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from wsss.config.common import settings_below
-from wsss.config.outside import OutsideFile
+from wsss.config.outside import OUTSIDE, OutsideFile, OutsideFolder
 from wsss.config.registry import SOURCES
 from wsss.data.sources.base import Source
 from wsss.plan.code import code_digest
@@ -38,7 +38,7 @@ def check_inputs(manifest: Manifest, settings: BaseModel, inputs: Mapping[str, P
         raise ValueError(
             f"the files of data set '{settings.dataset}' changed since the run was planned; start it again"
         )
-    for key, file in settings_below(settings, OutsideFile):
+    for key, file in settings_below(settings, OUTSIDE):
         _require(file)
         if digest(file, contents, key) != manifest.content.get(key):
             raise ValueError(f"{file}: changed since the run was planned; start it again")
@@ -48,7 +48,7 @@ def manifest_of(stage: str, settings: BaseModel, inputs: Mapping[str, Path | Non
     """The manifest of a stage that is started by hand, of its inputs as they are now."""
     contents = Contents()
     content = {}
-    for key, file in settings_below(settings, OutsideFile):
+    for key, file in settings_below(settings, OUTSIDE):
         _require(file)
         content[key] = digest(file, contents, key)
     upstream: dict[str, str] = {}
@@ -65,8 +65,8 @@ def manifest_of(stage: str, settings: BaseModel, inputs: Mapping[str, Path | Non
     return Manifest(stage, settings.model_dump(mode="json"), code_digest(f"wsss.stages.{stage}"), upstream, content)
 
 
-def _require(file: OutsideFile) -> None:
-    """Raises ValueError for a weight file that cannot be had, or is not what was promised."""
+def _require(file: OutsideFile | OutsideFolder) -> None:
+    """Raises ValueError for a file that cannot be had, or is not what was promised."""
     if problem := obtain(file):
         raise ValueError(problem)
 

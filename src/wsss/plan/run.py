@@ -148,6 +148,10 @@ class _Builder:
             self.row("refined", "train", self.scores, "train.h5")
         if not self._labels_are_cam_crf():
             self.labels = self._labels("", self.scores, run.make_pseudo_labels)
+        if run.corrections is not None:
+            upstream = {"data": self.data, "labels": self.labels}
+            modules = run.corrections.modules
+            self.labels = self.add("corrections", run.corrections, upstream=upstream, modules=modules)
         self.row("pseudo_label", "train", self.labels, "train.h5")
 
     def _labels_are_cam_crf(self) -> bool:

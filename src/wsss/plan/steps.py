@@ -17,7 +17,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from wsss.config.common import settings_below
-from wsss.config.outside import OutsideFile
+from wsss.config.outside import OUTSIDE, OutsideFile, OutsideFolder
 from wsss.data.sources.base import Source
 from wsss.plan.code import code_digest
 from wsss.plan.inputs import identity_of
@@ -51,9 +51,9 @@ class Step:
         return self.settings.model_dump(mode="json")
 
     @functools.cached_property
-    def files(self) -> dict[str, OutsideFile]:
-        """Dotted key → the outside file that a setting names."""
-        return dict(settings_below(self.settings, OutsideFile))
+    def files(self) -> dict[str, OutsideFile | OutsideFolder]:
+        """Dotted key → the outside file or folder that a setting names."""
+        return dict(settings_below(self.settings, OUTSIDE))
 
     @functools.cached_property
     def manifest(self) -> Manifest:

@@ -1,8 +1,8 @@
-"""Weight files that settings name: there, as promised, or downloaded before any work starts."""
+"""Files and folders that settings name: there, as promised, or downloaded before any work starts."""
 
 from __future__ import annotations
 
-from wsss.config.outside import BY_HAND, OutsideFile
+from wsss.config.outside import BY_HAND, OutsideFile, OutsideFolder
 from wsss.data.download import Archive, DownloadError, fetch, file_digest
 from wsss.runtime.contents import Contents, digest_of
 from wsss.runtime.locks import alone_in
@@ -11,15 +11,19 @@ ANSWER_SECONDS = 4.0
 """An address that says nothing for so long is given up: a machine without network is told in one line."""
 
 
-def digest(file: OutsideFile, contents: Contents, what: str) -> str:
-    """16 hex digits of the file's content: those of the promised SHA-256, where there is one, file or no file."""
+def digest(file: OutsideFile | OutsideFolder, contents: Contents, what: str) -> str:
+    """16 hex digits of the content: those of the promised SHA-256, where there is one, file or no file."""
+    if isinstance(file, OutsideFolder):
+        return contents.digest(file.files(), what)
     if file.promised is not None:
         return digest_of("file", file.promised)
     return contents.digest([("file", file.path)], what)
 
 
-def obtain(file: OutsideFile) -> str | None:
-    """Sees to it that the file lies at `file.path`; else one line on what to do."""
+def obtain(file: OutsideFile | OutsideFolder) -> str | None:
+    """Sees to it that the file or folder lies at `file.path`; else one line on what to do."""
+    if isinstance(file, OutsideFolder):
+        return None if file.path.exists() else f"no folder or file '{file}'"
     if file.path.is_file():
         return _broken_promise(file)
     if file.address is None:

@@ -13,7 +13,7 @@ from torch import Tensor
 from wsss.backbones.build import build_backbone
 from wsss.config.stages import TrainSegmentation
 from wsss.data.dataset import Dataset
-from wsss.data.loading import StoredLabels, mask_reader
+from wsss.data.loading import labelled
 from wsss.runtime.seeds import derive_seed
 from wsss.segmentation.load import build_segmentation
 from wsss.segmentation.stored_decoder import FrozenNet, area_loss, mirrored, stages_of
@@ -38,8 +38,8 @@ def train_decoder(
     """
     torch.manual_seed(derive_seed(settings.rng_seed, "init"))
     model = build_segmentation(settings, len(dataset.class_names), build_backbone(settings.backbone))
-    records, training = dataset.split("train"), settings.training
-    label_of = StoredLabels(labels, dataset.class_names) if labels else mask_reader
+    training = settings.training
+    records, label_of = labelled(dataset, labels, settings.correction_weight)
     scale = min(store.scales, key=lambda scale: abs(scale - 1))
 
     def item(index: int) -> Item:

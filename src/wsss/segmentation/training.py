@@ -14,7 +14,7 @@ from wsss.backbones.base import Backbone
 from wsss.backbones.build import build_backbone, freeze_batch_norm
 from wsss.config.stages import TrainSegmentation
 from wsss.data.dataset import Dataset
-from wsss.data.loading import Samples, StoredLabels, mask_reader
+from wsss.data.loading import Samples, labelled
 from wsss.runtime import distributed
 from wsss.runtime.labels import IGNORE
 from wsss.runtime.seeds import derive_seed
@@ -52,8 +52,8 @@ def train_segmentation(
     if settings.training.freeze_batch_norm:
         freeze_batch_norm(model.encoder)
     augment = make_augment(settings.training.augment, model)
-    label_of = StoredLabels(labels, dataset.class_names) if labels else mask_reader
-    samples = Samples(dataset.split("train"), augment, settings.rng_seed, label_of)
+    records, label_of = labelled(dataset, labels, settings.correction_weight)
+    samples = Samples(records, augment, settings.rng_seed, label_of)
     train(
         model,
         model.head_parameters(),

@@ -42,6 +42,8 @@ from wsss.store.hdf5 import CHUNK, LEVEL, VERSION, Header, Record, checked, hash
 from wsss.store.journal import Journal, read_journal
 
 LABELS, SCORES, FEATURES = "wsss-labels", "wsss-scores", "wsss-features"
+CORRECTED = "corrected"
+"""Attribute of label files: a JSON list of the images whose maps a person made."""
 LEVELS = 255
 """Of scores between 0 and 1."""
 _TABLES = ("shapes", "offsets", "classes", "class_offsets", "lookup_hash", "lookup_row")
@@ -83,13 +85,18 @@ class MapWriter:
 
     def append_pixels(self, image_id: str, classes: Sequence[int], pixels: np.ndarray) -> None:
         """Appends maps (k, H, W) uint8 of k class ids, unless an earlier process did."""
+        if image_id not in self._earlier:
+            self.copy(image_id, make_record(classes, pixels, self._LEVEL))
+
+    def copy(self, image_id: str, record: Record) -> None:
+        """Appends a record as another file of this kind holds it, unless an earlier process did."""
         if image_id in self._earlier:
             return
         if image_id in self:
             raise ValueError(f"{self.path}: image id {image_id!r} was added twice")
         if "\0" in image_id:
             raise ValueError(f"{self.path}: image id {image_id!r} holds a NUL character")
-        self._journal.append(image_id, pixels.shape, make_record(classes, pixels, self._LEVEL).pack())
+        self._journal.append(image_id, record.shape, record.pack())
 
     def __enter__(self) -> Self:
         return self

@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from wsss.config.messages import nearest
+from wsss.data.files import files_below
 from wsss.data.images import MAX_PIXELS
 from wsss.runtime.targets import refuse_sources, unique_places
 
@@ -26,6 +27,21 @@ def places(image_ids: Iterable[str], out: Path, suffix: str) -> dict[str, Path]:
         if not file.resolve().is_relative_to(out.resolve()):
             raise ValueError(f"image id '{image_id}' would be written outside {out}")
     return files
+
+
+def annotation_file(source: Path, name: str) -> Path:
+    """The one file of a tool that annotates many images in one: `name` in a folder, or the only one of its suffix.
+
+    Raises:
+        ValueError: a folder holds none, or several.
+    """
+    if not source.is_dir() or (source / name).is_file():
+        return source / name if source.is_dir() else source
+    suffix = PurePath(name).suffix
+    found = [path for _, path in files_below(source, suffixes=(suffix,))]
+    if len(found) != 1:
+        raise ValueError(f"{source}: {len(found)} files *{suffix}, none of them {name}; name the file itself")
+    return found[0]
 
 
 def classes_in(label: np.ndarray, class_names: Sequence[str]) -> Iterator[tuple[int, str, np.ndarray]]:

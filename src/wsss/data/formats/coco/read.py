@@ -12,7 +12,7 @@ import numpy as np
 
 from wsss.data.files import SUFFIXES
 from wsss.data.formats.coco.settings import Settings
-from wsss.data.formats.regions import canvas, class_id, filled
+from wsss.data.formats.regions import annotation_file, canvas, class_id, filled
 from wsss.runtime.records import in_file
 
 
@@ -22,7 +22,7 @@ def read(_settings: Settings, source: Path, class_names: Sequence[str]) -> Itera
     Raises:
         ValueError: not such a file, a class that is not known, or a region that does not fit its image.
     """
-    path = source / "instances.json" if source.is_dir() else source
+    path = annotation_file(source, "instances.json")
     with in_file(path, "a file of COCO's instances"):
         content = json.loads(path.read_text(encoding="utf-8"))
         names = {category["id"]: category["name"] for category in content["categories"]}

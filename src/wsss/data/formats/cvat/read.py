@@ -10,7 +10,7 @@ import numpy as np
 
 from wsss.data.files import SUFFIXES
 from wsss.data.formats.cvat.settings import Settings
-from wsss.data.formats.regions import canvas, class_id, filled
+from wsss.data.formats.regions import annotation_file, canvas, class_id, filled
 from wsss.runtime.records import in_file
 
 SHAPES = ("mask", "polygon", "box")
@@ -22,7 +22,7 @@ def read(_settings: Settings, source: Path, class_names: Sequence[str]) -> Itera
     Raises:
         ValueError: not such a file, a class that is not known, or a shape that has no area.
     """
-    path = source / "annotations.xml" if source.is_dir() else source
+    path = annotation_file(source, "annotations.xml")
     data = path.read_bytes()
     if b"<!DOCTYPE" in data or b"<!ENTITY" in data:
         raise ValueError(f"{path}: declares entities, which CVAT does not")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import ClassVar, Literal
 
 from wsss.config.common import Component
+from wsss.data.files import files_below
 
 
 class Settings(Component):
@@ -13,3 +15,8 @@ class Settings(Component):
     implementation = "wsss.data.formats.cvat.write:write"
     reader: ClassVar[str] = "wsss.data.formats.cvat.read:read"
     format: Literal["cvat"]
+
+    @classmethod
+    def recognises(cls, source: Path) -> bool:
+        """Whether a folder or file holds such annotations."""
+        return source.suffix == ".xml" or (source.is_dir() and any(files_below(source, suffixes=(".xml",))))

@@ -1,0 +1,117 @@
+"""Masks that a person mended, checked against the data set before anything is computed with them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from wsss.config.messages import nearest
+from wsss.config.stages import Corrections
+from wsss.data.checks import Entry, Preflight
+from wsss.data.dataset import Dataset, Record
+from wsss.data.formats.reading import read_annotations
+from wsss.data.names import fold
+from wsss.data.sheet import read_ids
+from wsss.data.shrink import shrunk_size
+from wsss.runtime.labels import IGNORE
+from wsss.runtime.progress import log
+
+
+def read_corrections(settings: Corrections, dataset: Dataset) -> dict[str, np.ndarray]:
+    """Image id → mask (H, W) uint8 of class ids, of each corrected training image, in the table's order.
+
+    Masks of photographs that prepare_data shrank may be of the photograph's own size.
+
+    Raises:
+        ValueError: a mask of no image, of another size or with unknown classes; one line on the first problem.
+    """
+    source = settings.masks.path
+    given = read_annotations(source, settings.format, dataset.class_names)
+    if settings.ids is not None:
+        wanted = set(read_ids(settings.ids.path))
+        _require_all(wanted, given, settings)
+        given = {image_id: mask for image_id, mask in given.items() if image_id in wanted}
+    preflight, find = Preflight(), _Names(dataset)
+    found: dict[str, np.ndarray] = {}
+    for name, mask in given.items():
+        record, where = find(name), f"{source}, mask of '{name}'"
+        if record is None:
+            preflight.add(where, f"no image of the data set has this id{find.nearest(name)}", "name it like its image")
+        elif record.image_id in found:
+            preflight.add(where, f"image '{record.image_id}' has two masks", "leave one")
+        elif (fitted := _fitted(mask, record, dataset.folder)) is None:
+            height, width = record.size
+            preflight.add(where, f"size {mask.shape[::-1]}, but its image has {(width, height)}", "export it anew")
+        else:
+            found[record.image_id] = fitted
+    entries = [Entry(image_id, source, source) for image_id in found]
+    preflight.shown = {image_id: frozenset(np.unique(mask).tolist()) for image_id, mask in found.items()}
+    preflight.check_meaning(entries)
+    preflight.stop()
+    return _training_masks(found, dataset)
+
+
+def _require_all(wanted: set[str], given: Mapping[str, np.ndarray], settings: Corrections) -> None:
+    missing = sorted(wanted - set(given))
+    if missing:
+        more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+        raise ValueError(f"{settings.ids}: image '{missing[0]}'{more} has no mask in {settings.masks}")
+
+
+def _training_masks(found: Mapping[str, np.ndarray], dataset: Dataset) -> dict[str, np.ndarray]:
+    """Those that something is learned from; says what a person should know of the others."""
+    masks = {r.image_id: found[r.image_id] for r in dataset.split("train") if r.image_id in found}
+    if not masks:
+        raise ValueError("corrections: every mask is of a validation image, and nothing is learned from those")
+    if idle := sorted(set(found) - set(masks)):
+        log.warning("corrections: %d are of validation images, which nothing learns from, e.g. %s", len(idle), idle[0])
+    odd = [r.image_id for r in dataset.split("train") if r.image_id in masks and _unlabelled(masks[r.image_id], r)]
+    if odd:
+        log.warning("corrections: %d show classes that their labels lack, e.g. %s", len(odd), odd[0])
+    return masks
+
+
+def _unlabelled(mask: np.ndarray, record: Record) -> set[int]:
+    return set(np.unique(mask).tolist()) - {0, IGNORE, *record.classes.tolist()}
+
+
+def _fitted(mask: np.ndarray, record: Record, folder: Path) -> np.ndarray | None:
+    """The mask in its image's size; None if it is of another image, or of another version of it.
+
+    folder: of prepare_data, which holds the images that it made smaller.
+    """
+    if mask.shape == record.size:
+        return mask
+    edge = max(record.size)
+    larger = max(mask.shape) > edge and shrunk_size(mask.shape, edge) == record.size
+    if larger and record.image.is_relative_to(folder / "shrunk"):
+        return np.array(Image.fromarray(mask).resize(record.size[::-1], Image.Resampling.NEAREST))
+    return None
+
+
+class _Names:
+    """Finds the image of a name: as it is, in another case or Unicode form, or without the folders before it."""
+
+    def __init__(self, dataset: Dataset) -> None:
+        self.ids = {record.image_id: record for record in dataset.records}
+        self.tables: list[dict[str, list[Record]]] = [{}, {}]
+        for record in dataset.records:
+            for table, key in zip(self.tables, _keys(record.image_id), strict=True):
+                table.setdefault(key, []).append(record)
+
+    def __call__(self, name: str) -> Record | None:
+        """The record; None where there is none, or more than one."""
+        hits = [[self.ids[name]] if name in self.ids else []]
+        hits += [table.get(key, []) for table, key in zip(self.tables, _keys(name), strict=True)]
+        best = next(filter(None, hits), [])
+        return best[0] if len(best) == 1 else None
+
+    def nearest(self, name: str) -> str:
+        return nearest(name, self.ids)
+
+
+def _keys(name: str) -> tuple[str, str]:
+    return fold(name), fold(name.rpartition("/")[2])

@@ -1,0 +1,48 @@
+"""Label maps from any tool's annotations: the one reader of `wsss labels import` and of corrections."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib import import_module
+from pathlib import Path
+
+import numpy as np
+
+from wsss.config.registry import FORMATS
+from wsss.config.stages import readable_formats
+
+
+def read_annotations(source: Path, name: str, class_names: Sequence[str]) -> dict[str, np.ndarray]:
+    """Image id → label (H, W) uint8 of every annotated image of a folder or file.
+
+    name: of the format; auto: the one that the files are of. class_names: background first.
+
+    Raises:
+        ValueError: nothing there, a format that is only written or not told, or files that cannot be used.
+    """
+    if not source.exists():
+        raise ValueError(f"{source}: no such file or folder")
+    settings = FORMATS[recognised(source) if name == "auto" else name].Settings
+    if not hasattr(settings, "reader"):
+        raise ValueError(f"--format {name}: is only written; read are {', '.join(readable_formats())}")
+    module, _, function = settings.reader.partition(":")
+    chosen = settings(format=name if name != "auto" else recognised(source))
+    found = dict(getattr(import_module(module), function)(chosen, source, class_names))
+    if not found:
+        raise ValueError(f"{source}: no annotated image of format {chosen.format} in it")
+    return found
+
+
+def recognised(source: Path) -> str:
+    """The format that a folder or file is of; plain PNGs where no tool's files are beside them.
+
+    Raises:
+        ValueError: of none, or of several.
+    """
+    names = [name for name in readable_formats() if FORMATS[name].Settings.recognises(source)]
+    if len(names) > 1 and "png" in names:  # photographs lie beside a tool's files
+        names.remove("png")
+    if len(names) != 1:
+        found = f"files of {' and '.join(names)}" if names else "no file of a format that is read"
+        raise ValueError(f"{source}: {found}; say format: {', '.join(names or readable_formats())}")
+    return names[0]
