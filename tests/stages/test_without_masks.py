@@ -9,10 +9,10 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from wsss.config.stages import Row
+from wsss.config.stages import ChooseThreshold, Row
 from wsss.data.dataset import Dataset, write_index
 from wsss.data.palette import voc_palette
-from wsss.localise.choose import choose_auto, choose_oracle
+from wsss.localise.choose import choose_auto, choose_oracle, choose_threshold
 from wsss.measure.quality import quality
 from wsss.measure.table import evaluate
 from wsss.store.maps import LabelWriter, ScoreWriter
@@ -62,6 +62,16 @@ def test_oracle_takes_the_few_masks_there_are_and_warns(tmp_path, caplog):
     with caplog.at_level(logging.INFO, "wsss"):
         chosen = choose_oracle(make(tmp_path, 2), tmp_path / "train.h5")
     assert 0.1 < chosen < 0.7 and "2 masks are few" in caplog.text
+
+
+@pytest.mark.parametrize("highest", [0.0, 0.1, 0.99])
+def test_oracle_looks_no_further_than_the_highest(tmp_path, highest):
+    dataset, file = make(tmp_path, 6), tmp_path / "train.h5"
+    best = choose_oracle(dataset, file)
+    assert 0.1 < best <= 0.59  # background 0.1, object 0.7
+    settings = ChooseThreshold(policy="oracle", highest=highest)
+    found = choose_threshold(settings, dataset, file)
+    assert found == min(best, highest)  # the curve rises up to its best
 
 
 def test_oracle_without_masks_names_the_way_out(tmp_path):

@@ -7,17 +7,19 @@ import os
 import signal
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from PIL import Image
 from torch import nn
 
-from wsss.config.sections import Augmentation
+from wsss.config.sections import Augmentation, Optimizer, Schedule, Training
 from wsss.data.augment import Augment
 from wsss.data.dataset import Record
 from wsss.data.loading import Samples, batches
 from wsss.runtime.process import Terminated
 from wsss.training.loop import Trainer
+from wsss.training.session import Place, train
 
 STEPS = 12
 
@@ -109,6 +111,29 @@ def test_a_finished_training_is_not_repeated(samples, tmp_path, undisturbed):
     again = make_trainer(tmp_path / "undisturbed" / "state")
     again.fit(lambda first: pytest.fail("batches were asked for"))
     assert same(again, undisturbed)
+
+
+def test_stopping_early_takes_the_network_of_that_step_and_keeps_the_planned_schedule(samples, tmp_path):
+    """AFA tests its network of step 18 000 of 20 000: `stop_after` cuts a training, it does not shorten its plan."""
+    losses = lambda model, item, _step: {"cls": model(item[0].images).square().mean()}  # noqa: E731
+    planned = Training(epochs=2, batch_size=2, optimizer=Optimizer(lr=0.1), schedule=Schedule(name="poly", power=1.0))
+
+    def trained(stop_after):
+        torch.manual_seed(1)
+        model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(784, 3))
+        place = Place(tmp_path / str(stop_after), torch.device("cpu"), 0, 60, identity="a")
+        place.state.mkdir(parents=True)
+        settings = planned.model_copy(update={"stop_after": stop_after})
+        train(model, [], losses, samples, settings, 3, place)
+        return model.state_dict(), pd.read_csv(place.out / "history.csv")
+
+    whole, history = trained(None)
+    (weights, cut), (late, _) = trained(3), trained(100)
+    assert len(history) == 7 and len(cut) == 3  # 7 images, 2 epochs, batches of 2
+    pd.testing.assert_frame_equal(cut, history[:3])
+    assert cut["lr"].tolist() == pytest.approx([0.1, 0.1 * 6 / 7, 0.1 * 5 / 7])
+    assert not torch.equal(weights["0.weight"], whole["0.weight"])
+    assert torch.equal(late["0.weight"], whole["0.weight"])  # later than the last step: the last
 
 
 def test_state_of_another_identity_is_not_resumed(samples, tmp_path, undisturbed):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -14,6 +15,11 @@ from wsss.methods.base import Method
 from wsss.methods.cam.settings import Settings
 
 TOP_SHARE = 0.25
+_INITS = {
+    "kaiming": partial(nn.init.kaiming_normal_, nonlinearity="linear"),
+    "xavier": nn.init.xavier_uniform_,
+    "zeros": nn.init.zeros_,
+}
 
 
 class CAM(Method):
@@ -24,10 +30,7 @@ class CAM(Method):
         self.backbone, self.num_classes, self.pooling = backbone, len(class_names) - 1, settings.pooling
         self.dropout = nn.Dropout2d(settings.dropout)
         self.classifier = nn.Conv2d(backbone.channels, self.num_classes, 1, bias=False)
-        if settings.init == "xavier":
-            nn.init.xavier_uniform_(self.classifier.weight)
-        else:
-            nn.init.kaiming_normal_(self.classifier.weight, nonlinearity="linear")
+        _INITS[settings.init](self.classifier.weight)
 
     def forward(self, batch: Batch, step: int) -> dict[str, Tensor]:
         return {"cls": F.multilabel_soft_margin_loss(self.logits(batch.images), batch.labels)}

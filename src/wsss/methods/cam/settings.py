@@ -17,5 +17,9 @@ class Settings(Component):
     pooling: Literal["average", "max", "top_quarter"] = Field(
         "average", description="over positions; top_quarter averages the highest 25 % and learns from scratch"
     )
-    init: Literal["kaiming", "xavier"] = Field("kaiming", description="of the 1×1 convolution; PSA: xavier")
+    init: Literal["kaiming", "xavier", "zeros"] = Field(
+        "kaiming",
+        description="of the 1×1 convolution; PSA: xavier; zeros: for transformers, whose tokens are so long that "
+        "random weights take many steps to unlearn",
+    )
     dropout: Fraction = Field(0.0, description="of whole feature channels, before the classifier")
