@@ -21,7 +21,7 @@ from wsss.data.dataset import Record
 from wsss.localise.inference import WriteBehind, cam_group, for_inference, read_groups, size_groups
 from wsss.methods.cam.network import CAM
 from wsss.methods.cam.settings import Settings
-from wsss.store.maps import ScoreWriter
+from wsss.store.writers import ScoreWriter
 
 SCALES = (1.0, 0.5, 1.5, 2.0)
 

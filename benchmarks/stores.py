@@ -12,7 +12,8 @@ import numpy as np
 from benchmarks.inputs import CLASSES, cams_and_truth
 from benchmarks.measure import Case, Thunk
 from wsss.measure.iou import ThresholdCurve, score
-from wsss.store.maps import ScoreWriter, open_scores
+from wsss.store.maps import open_scores
+from wsss.store.writers import ScoreWriter
 
 NAMES = ["background", *(f"class {i}" for i in range(1, CLASSES + 1))]
 

@@ -41,8 +41,9 @@ from wsss.runtime.progress import JobFile
 from wsss.stages.common import read_threshold
 from wsss.store.features import FeatureStore, FeatureWriter
 from wsss.store.journal import Journal, read_journal
-from wsss.store.maps import LabelWriter, ScoreWriter, open_any
+from wsss.store.maps import open_any
 from wsss.store.models import read_model, save_model
+from wsss.store.writers import LabelWriter, ScoreWriter
 
 NAMES = ("background", "cat", "dog")
 SIZE = (30, 40)

@@ -19,7 +19,8 @@ from wsss.data.palette import voc_palette
 from wsss.plan.checks import Check
 from wsss.plan.run import missing_inputs, plan_runs
 from wsss.stages.corrections import correct
-from wsss.store.maps import LabelWriter, open_labels
+from wsss.store.maps import open_labels
+from wsss.store.writers import LabelWriter
 
 NAMES = ["background", "cat", "dog"]
 SIZE = (20, 30)

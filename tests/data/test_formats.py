@@ -14,7 +14,8 @@ from wsss.cli.labels import bring, export
 from wsss.config.registry import FORMATS
 from wsss.data.palette import voc_palette
 from wsss.runtime.labels import IGNORE
-from wsss.store.maps import LabelWriter, open_labels
+from wsss.store.maps import open_labels
+from wsss.store.writers import LabelWriter
 
 CLASSES = ["background", "cat", "Hündin", "bus"]
 

@@ -10,7 +10,7 @@ from wsss.data.dataset import Dataset, write_index
 from wsss.measure import bootstrap, evaluation
 from wsss.measure.bootstrap import counts, interval, resampled
 from wsss.measure.evaluation import pooled_confusion, threshold_curve
-from wsss.store.maps import LabelWriter, ScoreWriter
+from wsss.store.writers import LabelWriter, ScoreWriter
 
 NAMES = ["background", "cat", "dog"]
 PALETTE = np.array([[0, 0, 0], [128, 0, 0], [0, 128, 0]], np.uint8)

@@ -16,7 +16,8 @@ from wsss.refine.base import Models
 from wsss.refine.cell_labels.refine import CellLabels
 from wsss.refine.training import train_affinity
 from wsss.store.features import DIGEST, FeatureFiles, FeatureWriter
-from wsss.store.maps import ScoreMap, ScoreWriter, open_scores
+from wsss.store.maps import ScoreMap, open_scores
+from wsss.store.writers import ScoreWriter
 from wsss.training.session import Place
 
 CPU = torch.device("cpu")

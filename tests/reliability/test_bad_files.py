@@ -21,8 +21,8 @@ from wsss.config import run as schema
 from wsss.data.dataset import Dataset
 from wsss.data.download import extract
 from wsss.methods.load import build_method
-from wsss.store.maps import LabelWriter, ScoreWriter
 from wsss.store.models import read_model, save_model
+from wsss.store.writers import LabelWriter, ScoreWriter
 
 CLASSIFIER = {"method": {"name": "cam"}, "backbone": {"name": "test_resnet", "pretrained": False}}
 LABELS = {"par": None, "crf": None}

@@ -16,7 +16,8 @@ from safetensors.torch import save_file
 
 from small_data import make_folder
 from wsss.runtime.files import write_atomically
-from wsss.store.maps import LabelWriter, open_labels
+from wsss.store.maps import open_labels
+from wsss.store.writers import LabelWriter
 
 NAMES, PALETTE = ["background", "cat"], np.zeros((2, 3), np.uint8)
 NOISE = np.random.default_rng(0).integers(0, 2, (400, 400)).astype(np.uint8)

@@ -37,7 +37,8 @@ from wsss.report.run import RunResults
 from wsss.runtime.cells import csv_text, escaped, frame_text, unescaped
 from wsss.runtime.locks import alone_in
 from wsss.runtime.records import read_record, read_table
-from wsss.store import maps
+from wsss.store.maps import open_labels
+from wsss.store.writers import LabelWriter
 
 PRESETS = Path(__file__).parents[2] / "workflow" / "presets"
 
@@ -161,15 +162,15 @@ def test_a_file_system_without_locks_is_named(tmp_path, monkeypatch):
 
 
 def test_a_store_that_cannot_be_locked_is_not_called_damaged(tmp_path, monkeypatch):
-    with maps.LabelWriter(tmp_path / "x.h5", class_names=["a"], palette=np.zeros((1, 3), np.uint8)) as out:
+    with LabelWriter(tmp_path / "x.h5", class_names=["a"], palette=np.zeros((1, 3), np.uint8)) as out:
         out.add("i", np.zeros((4, 4), np.uint8))
 
     def refuse(*_, **__):
         raise OSError("Unable to synchronously open file (unable to lock file, errno = 37, error message = 'No locks')")
 
-    monkeypatch.setattr(maps.h5py, "File", refuse)
+    monkeypatch.setattr("h5py.File", refuse)
     with pytest.raises(ValueError, match=r"x\.h5: cannot be locked .* set it to FALSE"):
-        maps.open_labels(tmp_path / "x.h5")
+        open_labels(tmp_path / "x.h5")
 
 
 @pytest.fixture

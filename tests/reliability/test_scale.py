@@ -12,7 +12,8 @@ import pytest
 import yaml
 
 from tiny import Project, environment
-from wsss.store.maps import LabelWriter, ScoreWriter, open_labels, open_scores
+from wsss.store.maps import open_labels, open_scores
+from wsss.store.writers import LabelWriter, ScoreWriter
 
 IMAGES = 100_000
 SECONDS = 60.0

@@ -15,7 +15,7 @@ from wsss.store.maps import open_labels
 
 WRITE = """
 import sys, numpy as np
-from wsss.store.maps import LabelWriter
+from wsss.store.writers import LabelWriter
 with LabelWriter(sys.argv[1], class_names=["background"], palette=np.zeros((1, 3), np.uint8), resume="same") as out:
     for i in range(200):
         if str(i) not in out:

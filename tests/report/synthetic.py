@@ -15,7 +15,7 @@ from wsss.data.palette import voc_palette
 from wsss.measure.table import evaluate
 from wsss.runtime.labels import IGNORE
 from wsss.stages.collect import collect
-from wsss.store.maps import LabelWriter, ScoreWriter
+from wsss.store.writers import LabelWriter, ScoreWriter
 
 HOSTILE_CLASS = "<script>document.title='owned'</script>"
 CLASSES = ("background", HOSTILE_CLASS, "quo\"te'd & co", "猫", "кот")

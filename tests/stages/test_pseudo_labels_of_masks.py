@@ -16,7 +16,9 @@ from wsss.refine.proposals.masks import Masks
 from wsss.refine.proposals.store import write_masks
 from wsss.stages.make_pseudo_labels import make_pseudo_labels
 from wsss.stages.shards import Shard
-from wsss.store.maps import ScoreWriter, merge, open_labels
+from wsss.store.maps import open_labels
+from wsss.store.merging import merge
+from wsss.store.writers import ScoreWriter
 
 NAMES = ["background", "cat", "dog"]
 SIZES = [(20, 24), (16, 20), (20, 24), (24, 20), (16, 20)]

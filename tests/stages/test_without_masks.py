@@ -15,7 +15,7 @@ from wsss.data.palette import voc_palette
 from wsss.localise.choose import choose_auto, choose_oracle, choose_threshold
 from wsss.measure.quality import quality
 from wsss.measure.table import evaluate
-from wsss.store.maps import LabelWriter, ScoreWriter
+from wsss.store.writers import LabelWriter, ScoreWriter
 
 NAMES = ["background", "cat", "dog"]
 TRUTH = np.zeros((20, 20), np.uint8)

@@ -11,8 +11,10 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from wsss.store.maps import LabelWriter, ScoreWriter, merge, open_any, recover
+from wsss.store.maps import open_any
+from wsss.store.merging import merge
 from wsss.store.models import read_model, save_model
+from wsss.store.writers import LabelWriter, ScoreWriter, recover
 
 NAMES = ("background", "cat", "dog")
 PALETTE = np.array([[0, 0, 0], [128, 0, 0], [0, 128, 0]], np.uint8)

@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 from wsss.store.hdf5 import CHUNK, fletcher32
-from wsss.store.maps import LabelWriter, ScoreWriter, merge, open_labels, open_scores, recover
+from wsss.store.maps import open_labels, open_scores
+from wsss.store.merging import merge
+from wsss.store.writers import LabelWriter, ScoreWriter, recover
 
 NAMES = ("background", "cat", "dog")
 PALETTE = np.array([[0, 0, 0], [128, 0, 0], [0, 128, 0]], np.uint8)

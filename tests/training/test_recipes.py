@@ -10,7 +10,8 @@ from wsss.methods.shared import balanced_cross_entropy
 from wsss.refine.affinitynet.labels import StoredScores, pooled_scores, stacked
 from wsss.refine.affinitynet.network import pool_confident_labels
 from wsss.runtime import distributed
-from wsss.store.maps import ScoreMap, ScoreWriter
+from wsss.store.maps import ScoreMap
+from wsss.store.writers import ScoreWriter
 
 
 def test_groups_count_their_pixels_for_themselves():

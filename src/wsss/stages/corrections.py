@@ -10,7 +10,8 @@ from wsss.data.corrections import read_corrections
 from wsss.data.dataset import Dataset
 from wsss.runtime.progress import Progress, log
 from wsss.stages.common import stage_parser, stage_session
-from wsss.store.maps import CORRECTED, LabelWriter, open_labels
+from wsss.store.maps import CORRECTED, open_labels
+from wsss.store.writers import LabelWriter
 
 
 def correct(settings: Corrections, dataset: Dataset, labels: Path, out: Path) -> None:

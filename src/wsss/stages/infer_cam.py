@@ -18,7 +18,7 @@ from wsss.runtime.devices import claim_device
 from wsss.stages.common import stage_parser, stage_session
 from wsss.stages.shards import Shard, shard_arguments, shard_of
 from wsss.store.features import FeatureFiles, FeatureStore
-from wsss.store.maps import ScoreWriter
+from wsss.store.writers import ScoreWriter
 
 
 def infer_cam(

@@ -11,7 +11,8 @@ from wsss.runtime.devices import claim_device
 from wsss.stages.common import stage_parser, stage_session
 from wsss.stages.shards import Shard, shard_arguments, shard_of
 from wsss.store.features import FeatureFiles, FeatureStore
-from wsss.store.maps import LabelWriter, ScoreWriter, open_scores
+from wsss.store.maps import open_scores
+from wsss.store.writers import LabelWriter, ScoreWriter
 
 
 def make_affinity_labels(

@@ -19,7 +19,8 @@ from wsss.runtime.devices import claim_device
 from wsss.runtime.progress import log
 from wsss.stages.common import read_threshold, stage_parser, stage_session
 from wsss.stages.shards import Shard, shard_arguments, shard_of
-from wsss.store.maps import LabelWriter, open_scores
+from wsss.store.maps import open_scores
+from wsss.store.writers import LabelWriter
 
 
 def make_pseudo_labels(

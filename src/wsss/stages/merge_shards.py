@@ -8,7 +8,7 @@ from pathlib import Path
 from wsss.data.dataset import Dataset
 from wsss.stages.common import plain_errors
 from wsss.store.features import open_shard
-from wsss.store.maps import merge
+from wsss.store.merging import merge
 
 
 def main() -> None:

@@ -21,7 +21,7 @@ from wsss.segmentation.inference import crf_labels
 from wsss.stages.common import stage_parser, stage_session
 from wsss.stages.shards import Shard, shard_arguments, shard_of
 from wsss.store.features import FeatureFiles, FeatureStore
-from wsss.store.maps import LabelWriter
+from wsss.store.writers import LabelWriter
 
 
 def segment(

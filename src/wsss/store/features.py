@@ -16,7 +16,8 @@ from typing import NamedTuple
 import numpy as np
 
 from wsss.store.hdf5 import Header
-from wsss.store.maps import FEATURES, MapStore, MapWriter, PathLike, kind_of, open_any
+from wsss.store.maps import FEATURES, MapStore, PathLike, kind_of, open_any
+from wsss.store.writers import MapWriter
 
 DIGEST = 16
 """Bytes that stand for a photograph."""
@@ -32,7 +33,7 @@ class Features(NamedTuple):
 class FeatureWriter(MapWriter):
     """Writes the maps of images: `with FeatureWriter(path, scales, stages) as out: out.add(image_id, digest, maps)`.
 
-    resume: as for `wsss.store.maps.LabelWriter`.
+    resume: as for `wsss.store.writers.LabelWriter`.
     """
 
     _LEVEL = 0

@@ -28,18 +28,16 @@ import json
 import math
 import os
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
-from types import TracebackType
 from typing import Generic, NamedTuple, Self, TypeVar
 
 import h5py
 import numpy as np
 
-from wsss.runtime.labels import IGNORE
-from wsss.store.hdf5 import CHUNK, LEVEL, VERSION, Header, Record, checked, hash_id, make_record, write_file
-from wsss.store.journal import Journal, read_journal
+from wsss.store.checks import open_whole, require_all_chunks, require_own, require_small
+from wsss.store.hdf5 import CHUNK, VERSION, Header, Record, checked, hash_id
 
 LABELS, SCORES, FEATURES = "wsss-labels", "wsss-scores", "wsss-features"
 CORRECTED = "corrected"
@@ -65,128 +63,6 @@ class UnknownImage(KeyError, ValueError):
         return str(self.args[0])
 
 
-class MapWriter:
-    """Appends records to a journal beside `path`; the file itself is made when the context ends cleanly."""
-
-    _LEVEL = LEVEL
-
-    def __init__(self, path: PathLike, header: Header, resume: str | None) -> None:
-        self.path, self.header, self._keep = Path(path), header, resume is not None
-        head = header._asdict() | {"resume": resume}
-        self._journal = Journal(_journal_path(self.path), head, resume=self._keep)
-        self._earlier = frozenset(self._journal.entries)
-
-    def __contains__(self, image_id: object) -> bool:
-        """Whether the map of an image is in the file, from this process or from the one that it resumes."""
-        return image_id in self._journal.entries
-
-    def __len__(self) -> int:
-        return len(self._journal.entries)
-
-    def append_pixels(self, image_id: str, classes: Sequence[int], pixels: np.ndarray) -> None:
-        """Appends maps (k, H, W) uint8 of k class ids, unless an earlier process did."""
-        if image_id not in self._earlier:
-            self.copy(image_id, make_record(classes, pixels, self._LEVEL))
-
-    def copy(self, image_id: str, record: Record) -> None:
-        """Appends a record as another file of this kind holds it, unless an earlier process did."""
-        if image_id in self._earlier:
-            return
-        if image_id in self:
-            raise ValueError(f"{self.path}: image id {image_id!r} was added twice")
-        if "\0" in image_id:
-            raise ValueError(f"{self.path}: image id {image_id!r} holds a NUL character")
-        self._journal.append(image_id, record.shape, record.pack())
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, *_: BaseException | TracebackType | None) -> None:
-        try:
-            if kind is None:
-                write_file(self.path, self.header, _unpacked(self._journal.records()))
-        finally:
-            if kind is None or not self._keep:
-                self._journal.delete()
-            else:
-                self._journal.close()
-
-
-def _unpacked(entries: Iterable[tuple[str, tuple[int, int, int], bytes]]) -> Iterator[tuple[str, Record]]:
-    for image_id, shape, packed in entries:
-        yield image_id, Record.unpack(shape, packed)
-
-
-def _journal_path(path: Path) -> Path:
-    return path.with_name(f".{path.name}.part")
-
-
-class LabelWriter(MapWriter):
-    """Writes label maps: `with LabelWriter(path, class_names=…, palette=…) as out: out.add(image_id, label)`.
-
-    class_names: C names, background first. palette: (C, 3) uint8 RGB. attributes: kept with the data.
-    resume: any text that stands for all that the maps depend on. What an earlier process with the same text had
-    added before it was stopped is then in the file already (`image_id in out`) and need not be added again.
-    The file appears under `path` when the context ends, and not at all after an exception. After a kill, `recover`
-    makes it of the maps that had been added.
-    """
-
-    def __init__(
-        self,
-        path: PathLike,
-        *,
-        class_names: Sequence[str],
-        palette: np.ndarray,
-        attributes: Mapping[str, str] | None = None,
-        resume: str | None = None,
-    ) -> None:
-        palette = np.asarray(palette, dtype=np.uint8)
-        wanted = (len(class_names), 3)
-        if palette.shape != wanted:
-            raise ValueError(f"palette has shape {palette.shape}, expected {wanted}: a colour for each class")
-        super().__init__(path, Header(LABELS, tuple(class_names), palette.tolist(), dict(attributes or {})), resume)
-
-    def add(self, image_id: str, label: np.ndarray) -> None:
-        """Append a map (H, W) uint8 of class ids, 255 = ignore; ValueError for other ids, types or shapes."""
-        if label.ndim != 2 or label.dtype != np.uint8:
-            raise ValueError(f"{image_id}: label is {label.dtype} {label.shape}, expected uint8 (H, W)")
-        top, last = int(label.max(initial=0, where=label != IGNORE)), len(self.header.class_names) - 1
-        if top > last:
-            raise ValueError(f"{image_id}: class id {top}, accepted are 0..{last} and {IGNORE} for ignore")
-        self.append_pixels(image_id, (), label[None])
-
-
-class ScoreWriter(MapWriter):
-    """Writes the score maps of an image's present classes, quantised to 8 bits: the error is at most 1/510.
-
-    Use and arguments as for LabelWriter, without a palette.
-    """
-
-    def __init__(
-        self,
-        path: PathLike,
-        *,
-        class_names: Sequence[str],
-        attributes: Mapping[str, str] | None = None,
-        resume: str | None = None,
-    ) -> None:
-        super().__init__(path, Header(SCORES, tuple(class_names), None, dict(attributes or {})), resume)
-
-    def add(self, image_id: str, classes: np.ndarray, scores: np.ndarray) -> None:
-        """Append scores (k, H, W) of the class ids (k,), 0 = background; values are clipped to [0, 1]."""
-        classes, scores = np.asarray(classes), np.asarray(scores)
-        if scores.ndim != 3 or classes.shape != scores.shape[:1]:
-            given = f"classes {classes.shape} and scores {scores.shape}"
-            raise ValueError(f"{image_id}: {given}, expected (k,) and (k, H, W)")
-        ids, last = classes.tolist(), len(self.header.class_names) - 1
-        if len(set(ids)) != len(ids) or any(not 0 <= c <= last for c in ids):
-            raise ValueError(f"{image_id}: class ids {ids}, expected different ids of 0..{last}")
-        if np.isnan(scores).any():
-            raise ValueError(f"{image_id}: scores hold NaN")
-        levels = (np.clip(scores, 0, 1) * np.float32(LEVELS) + np.float32(0.5)).astype(np.uint8)
-        self.append_pixels(image_id, ids, levels)
-
-
 class MapStore(Mapping[str, T], Generic[T]):
     """Random access by image id; 36 bytes an image in memory; the file is opened anew in each process."""
 
@@ -201,7 +77,7 @@ class MapStore(Mapping[str, T], Generic[T]):
             raise ValueError(f"{self.path}: of another run or data set: {both}")
 
     def _load_header(self) -> None:
-        with self._open() as f:
+        with open_whole(self.path) as f:
             try:
                 found = f.attrs.get("format"), f.attrs.get("version")
             except (KeyError, OSError, RuntimeError, ValueError) as e:
@@ -216,15 +92,21 @@ class MapStore(Mapping[str, T], Generic[T]):
             except (KeyError, OSError, RuntimeError, TypeError, ValueError, IndexError, MemoryError) as e:
                 raise ValueError(f"{self.path}: damaged ({str(e).splitlines()[0]})") from None
 
+    @property
+    def header(self) -> Header:
+        """What the file says once, for all its maps."""
+        palette = None if self.palette is None else self.palette.tolist()
+        return Header(self._KIND, self.class_names, palette, self.attributes)
+
     def _load_tables(self, f: h5py.File) -> None:
         """Everything but the maps and the ids; KeyError, OSError or ValueError if it is damaged."""
         for name in f:
-            _require_own(f, name)
-        _require_small(f)
+            require_own(f, name)
+        require_small(f)
         self.class_names: tuple[str, ...] = tuple(f["class_names"].asstr()[:].tolist())
         self.palette: np.ndarray | None = f["palette"][:] if "palette" in f else None
         self.attributes: dict[str, str] = json.loads(f["attributes"].asstr()[()])
-        if _header(self).digest != f.attrs["digest"]:
+        if self.header.digest != f.attrs["digest"]:
             raise ValueError("class names, palette or attributes are not those that were written")
         self._length = len(f["ids"])
         for name in _TABLES:
@@ -241,24 +123,10 @@ class MapStore(Mapping[str, T], Generic[T]):
         if not fits or self._offsets[-1] != len(pixels) or self._class_offsets[-1] != len(self._classes):
             raise ValueError("its tables do not fit one another")
 
-    def _open(self) -> h5py.File:
-        if not self.path.exists():
-            raise FileNotFoundError(f"{self.path}: no such file")
-        try:
-            return h5py.File(self.path, "r", locking=False)
-        except OSError as e:
-            reason = str(e).splitlines()[0]
-            if "unable to lock file" in reason:  # HDF5_USE_FILE_LOCKING in the environment goes before `locking`
-                raise ValueError(
-                    f"{self.path}: cannot be locked ({reason}); its file system has no locks: "
-                    "unset HDF5_USE_FILE_LOCKING, or set it to FALSE"
-                ) from None
-            raise ValueError(f"{self.path}: not a complete HDF5 file ({reason})") from None
-
     def _handle(self) -> h5py.File:
         """The open file; a forked or unpickled copy must not share the parent's handle."""
         if self._pid != os.getpid():
-            self._file = self._open()
+            self._file = open_whole(self.path)
             try:
                 self._pixels, self._ids = self._file["pixels"], self._file["ids"]
             except (KeyError, OSError, RuntimeError) as e:
@@ -379,34 +247,6 @@ class ScoreStore(MapStore[ScoreMap]):
         return ScoreMap(self._classes_of(row), self._pixels_of(row, image_id) * np.float32(1 / LEVELS))
 
 
-def _require_own(f: h5py.File, name: str) -> None:
-    """Raises ValueError unless a name leads to a dataset whose bytes lie in this very file."""
-    if not isinstance(f.get(name, getlink=True), h5py.HardLink) or not isinstance(f[name], h5py.Dataset):
-        raise ValueError(f"'{name}' is no dataset of this file but a link or a group")
-    if f[name].is_virtual or f[name].external:
-        raise ValueError(f"'{name}' takes its values from other files")
-
-
-def _require_small(f: h5py.File) -> None:
-    """Raises ValueError unless what is read whole, without checksums, has the size and type that writers give it."""
-    if f["class_names"].ndim != 1 or len(f["class_names"]) > CHUNK or f["attributes"].shape != ():
-        raise ValueError("class names or attributes are of another shape")
-    if "palette" in f and (f["palette"].shape != (len(f["class_names"]), 3) or f["palette"].dtype != np.uint8):
-        raise ValueError("the palette is of another shape")
-    if f["ids"].ndim != 1 or f["pixels"].dtype != np.uint8:
-        raise ValueError("ids or pixels are of another shape or type")
-
-
-def require_all_chunks(dataset: h5py.Dataset) -> None:
-    """Raises ValueError unless every chunk was written: others would be read as zeros, of any amount."""
-    if not dataset.chunks or not dataset.fletcher32:
-        raise ValueError(f"'{dataset.name}' has no checksums")
-    if dataset.chunks[0] > CHUNK or dataset.ndim > 2 or dataset.shape[1:] not in ((), (3,)):
-        raise ValueError(f"'{dataset.name}' is of another shape")
-    if dataset.chunks[1:] != dataset.shape[1:] or dataset.id.get_num_chunks() != -(-len(dataset) // dataset.chunks[0]):
-        raise ValueError(f"'{dataset.name}' is not complete")
-
-
 def open_labels(path: PathLike, class_names: Sequence[str] | None = None) -> LabelStore:
     """Open a label file, which must be of these classes if they are given.
 
@@ -437,62 +277,3 @@ def kind_of(path: PathLike) -> str | None:
         with suppress(OSError, KeyError, RuntimeError), h5py.File(path, "r", locking=False) as f:
             return f.attrs.get("format")
     return None
-
-
-def _header(store: MapStore) -> Header:
-    palette = None if store.palette is None else store.palette.tolist()
-    return Header(store._KIND, store.class_names, palette, store.attributes)
-
-
-def _locate(stores: Sequence[MapStore]) -> dict[str, int]:
-    """Id → number of the store that holds it; ValueError if two do, or if their headers differ."""
-    where: dict[str, int] = {}
-    for i, store in enumerate(stores):
-        if _header(store) != _header(stores[0]):
-            both = f"{store.path} and {stores[0].path}"
-            raise ValueError(f"{both} differ in kind, class names, palette or attributes")
-        for image_id in store:
-            if image_id in where:
-                both = f"{stores[where[image_id]].path} and in {store.path}"
-                raise ValueError(f"image {image_id!r} is both in {both}")
-            where[image_id] = i
-    return where
-
-
-def merge(
-    paths: Sequence[PathLike],
-    out: PathLike,
-    order: Sequence[str],
-    open_store: Callable[[PathLike], MapStore] | None = None,
-) -> None:
-    """Join shards to one file with the ids in the given order, copying compressed records as they are.
-
-    The result depends on the content and the order alone, never on how the images were sharded. ValueError if
-    an id of `order` is in no shard, if a shard holds an id that is not in `order`, or if the headers differ.
-    open_store: opens a shard; None: label and score files.
-    """
-    if not paths:
-        raise ValueError("merge needs at least one shard, got none")
-    with ExitStack() as stack:
-        stores = [stack.enter_context((open_store or open_any)(p)) for p in paths]
-        where = _locate(stores)
-        missing, extra = set(order) - set(where), set(where) - set(order)
-        for problem, ids in (("in no shard", missing), ("in a shard but not in the order", extra)):
-            if ids:
-                raise ValueError(f"cannot merge to {out}: {len(ids)} images {problem}, first {min(ids)!r}")
-        if len(set(order)) != len(order):
-            raise ValueError(f"cannot merge to {out}: an id stands twice in the order")
-        records = ((image_id, stores[where[image_id]].record(image_id)) for image_id in order)
-        write_file(Path(out), _header(stores[0]), records)
-
-
-def recover(path: PathLike) -> int:
-    """Make the file `path` of what a killed writer had added; how many maps that are.
-
-    FileNotFoundError if no writer of `path` was killed. The writer may still resume: its journal stays.
-    """
-    head, records = read_journal(_journal_path(Path(path)))
-    head.pop("resume")
-    head["class_names"] = tuple(head["class_names"])
-    write_file(Path(path), Header(**head), _unpacked(records))
-    return len(records)

@@ -19,7 +19,8 @@ from wsss.stages.infer_cam import infer_cam
 from wsss.stages.refine_cam import refine_cam
 from wsss.stages.shards import Shard
 from wsss.store.features import FeatureFiles, FeatureStore, open_shard
-from wsss.store.maps import merge, open_scores
+from wsss.store.maps import open_scores
+from wsss.store.merging import merge
 from wsss.training.session import Place
 
 CPU = torch.device("cpu")

@@ -1,0 +1,59 @@
+"""What a file of maps must be before any of its bytes is taken for a map."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from wsss.store.hdf5 import CHUNK
+
+
+def open_whole(path: Path) -> h5py.File:
+    """An HDF5 file to read from, without a lock.
+
+    Raises:
+        FileNotFoundError: there is none.
+        ValueError: it is no complete HDF5 file, or cannot be locked where the environment demands a lock.
+    """
+    if not path.exists():
+        raise FileNotFoundError(f"{path}: no such file")
+    try:
+        return h5py.File(path, "r", locking=False)
+    except OSError as e:
+        reason = str(e).splitlines()[0]
+        if "unable to lock file" in reason:  # HDF5_USE_FILE_LOCKING in the environment goes before `locking`
+            raise ValueError(
+                f"{path}: cannot be locked ({reason}); its file system has no locks: "
+                "unset HDF5_USE_FILE_LOCKING, or set it to FALSE"
+            ) from None
+        raise ValueError(f"{path}: not a complete HDF5 file ({reason})") from None
+
+
+def require_own(f: h5py.File, name: str) -> None:
+    """Raises ValueError unless a name leads to a dataset whose bytes lie in this very file."""
+    if not isinstance(f.get(name, getlink=True), h5py.HardLink) or not isinstance(f[name], h5py.Dataset):
+        raise ValueError(f"'{name}' is no dataset of this file but a link or a group")
+    if f[name].is_virtual or f[name].external:
+        raise ValueError(f"'{name}' takes its values from other files")
+
+
+def require_small(f: h5py.File) -> None:
+    """Raises ValueError unless what is read whole, without checksums, has the size and type that writers give it."""
+    if f["class_names"].ndim != 1 or len(f["class_names"]) > CHUNK or f["attributes"].shape != ():
+        raise ValueError("class names or attributes are of another shape")
+    if "palette" in f and (f["palette"].shape != (len(f["class_names"]), 3) or f["palette"].dtype != np.uint8):
+        raise ValueError("the palette is of another shape")
+    if f["ids"].ndim != 1 or f["pixels"].dtype != np.uint8:
+        raise ValueError("ids or pixels are of another shape or type")
+
+
+def require_all_chunks(dataset: h5py.Dataset) -> None:
+    """Raises ValueError unless every chunk was written: others would be read as zeros, of any amount."""
+    if not dataset.chunks or not dataset.fletcher32:
+        raise ValueError(f"'{dataset.name}' has no checksums")
+    if dataset.chunks[0] > CHUNK or dataset.ndim > 2 or dataset.shape[1:] not in ((), (3,)):
+        raise ValueError(f"'{dataset.name}' is of another shape")
+    if dataset.chunks[1:] != dataset.shape[1:] or dataset.id.get_num_chunks() != -(-len(dataset) // dataset.chunks[0]):
+        raise ValueError(f"'{dataset.name}' is not complete")

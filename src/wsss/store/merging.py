@@ -1,0 +1,52 @@
+"""Joins the files of shards to one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+from wsss.store.hdf5 import write_file
+from wsss.store.maps import MapStore, PathLike, open_any
+
+
+def _locate(stores: Sequence[MapStore]) -> dict[str, int]:
+    """Id → number of the store that holds it; ValueError if two do, or if their headers differ."""
+    where: dict[str, int] = {}
+    for i, store in enumerate(stores):
+        if store.header != stores[0].header:
+            both = f"{store.path} and {stores[0].path}"
+            raise ValueError(f"{both} differ in kind, class names, palette or attributes")
+        for image_id in store:
+            if image_id in where:
+                both = f"{stores[where[image_id]].path} and in {store.path}"
+                raise ValueError(f"image {image_id!r} is both in {both}")
+            where[image_id] = i
+    return where
+
+
+def merge(
+    paths: Sequence[PathLike],
+    out: PathLike,
+    order: Sequence[str],
+    open_store: Callable[[PathLike], MapStore] | None = None,
+) -> None:
+    """Join shards to one file with the ids in the given order, copying compressed records as they are.
+
+    The result depends on the content and the order alone, never on how the images were sharded. ValueError if
+    an id of `order` is in no shard, if a shard holds an id that is not in `order`, or if the headers differ.
+    open_store: opens a shard; None: label and score files.
+    """
+    if not paths:
+        raise ValueError("merge needs at least one shard, got none")
+    with ExitStack() as stack:
+        stores = [stack.enter_context((open_store or open_any)(p)) for p in paths]
+        where = _locate(stores)
+        missing, extra = set(order) - set(where), set(where) - set(order)
+        for problem, ids in (("in no shard", missing), ("in a shard but not in the order", extra)):
+            if ids:
+                raise ValueError(f"cannot merge to {out}: {len(ids)} images {problem}, first {min(ids)!r}")
+        if len(set(order)) != len(order):
+            raise ValueError(f"cannot merge to {out}: an id stands twice in the order")
+        records = ((image_id, stores[where[image_id]].record(image_id)) for image_id in order)
+        write_file(Path(out), stores[0].header, records)
