@@ -154,6 +154,21 @@ def stored_cams(model: LocalisesStored, store: FeatureStore, record: Record, set
     return _fused(pairs, present, record.size, settings, grids)
 
 
+def cam_maker(
+    model: Localises, settings: CamViews, device: torch.device, features: FeatureStore | None
+) -> Callable[[Sequence[Record], np.ndarray | None], list[Cams]]:
+    """From a group and its images to its maps: `stored_cams` of features, or without them `cam_group` of images."""
+    if features is not None:
+        model = model.to(device)
+        return lambda group, _images: [stored_cams(model, features, record, settings) for record in group]
+    model = for_inference(model, device)
+
+    def of_images(group: Sequence[Record], images: np.ndarray) -> list[Cams]:
+        return cam_group(model, images, torch.from_numpy(np.stack([r.labels for r in group])), settings)
+
+    return of_images
+
+
 def _fused(pairs: list[Tensor], present: Tensor, size: tuple[int, int], settings: CamViews, grids: dict) -> Cams:
     full = fuse(pairs, present, size, settings.fusion, **grids)
     return Cams(full, fuse_strided(pairs, present, size, settings.fusion) if settings.strided else None)

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from wsss.config.views import ScoreViews
+from wsss.data.dataset import Record
 from wsss.localise.inference import view_maps
 from wsss.localise.views import scaled_views
 from wsss.runtime.tensors import resize
@@ -94,6 +95,20 @@ def stored_scores(model: FrozenNet, store: FeatureStore, image_id: str, size: Si
             raise ValueError("segment.flip: true needs features of mirrors; set compute_features.flip to true")
         maps.append(model.decoder(found if settings.flip else [m[:1] for m in found]))
     return fused_scores(maps, size, settings.flip, RULES[settings.fusion])
+
+
+def group_scores(
+    model: nn.Module,
+    group: Sequence[Record],
+    images: np.ndarray,
+    settings: ScoreViews,
+    device: torch.device,
+    features: FeatureStore | None,
+) -> Tensor:
+    """Fused scores (B, C, h, w) of images of one size: by `stored_scores` of features, else by `view_scores`."""
+    if features is None:
+        return view_scores(model, images, settings, device)
+    return torch.cat([stored_scores(model, features, r.image_id, r.size, settings) for r in group])
 
 
 def probabilities(scores: Tensor, size: Size, settings: ScoreViews) -> Tensor:

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from wsss.config.stages import InferCam
-from wsss.data.dataset import Dataset, Record
+from wsss.data.dataset import Dataset
 from wsss.localise.base import Localises
-from wsss.localise.inference import Cams, WriteBehind, cam_group, for_inference, stored_cams
+from wsss.localise.inference import WriteBehind, cam_maker
 from wsss.methods.load import load_classifier
 from wsss.runtime.devices import claim_device
 from wsss.stages.common import stage_parser, stage_session
-from wsss.stages.shards import Shard, shard_arguments, shard_of
-from wsss.store.features import FeatureFiles, FeatureStore
+from wsss.stages.shards import Shard, features_argument, features_of, shard_arguments, shard_of
+from wsss.store.features import FeatureStore
 from wsss.store.writers import ScoreWriter
 
 
@@ -41,32 +39,11 @@ def infer_cam(
         about = {"class_names": dataset.class_names, "resume": shard.resume}
         stores = [stack.enter_context(ScoreWriter(path, **about)) for path in files]
         wanted = stores if settings.strided else stores[:1]  # what nobody asked for stays empty
-        behind = stack.enter_context(WriteBehind())
-        for group, found in _groups(settings, dataset, model, wanted, shard, device, features):
-            for record, cams in zip(group, found, strict=True):
+        make, behind = cam_maker(model, settings, device, features), stack.enter_context(WriteBehind())
+        for group, images in shard.images(dataset, *wanted, read=features is None):
+            for record, cams in zip(group, make(group, images), strict=True):
                 for store, maps in zip(wanted, cams, strict=False):
                     behind(store.add, record.image_id, record.classes, maps.cpu().numpy())
-
-
-def _groups(
-    settings: InferCam,
-    dataset: Dataset,
-    model: Localises,
-    stores: Sequence[ScoreWriter],
-    shard: Shard,
-    device: torch.device,
-    features: FeatureStore | None,
-) -> Iterator[tuple[list[Record], list[Cams]]]:
-    """The groups that are left, with their maps."""
-    if features is not None:
-        model = model.to(device)
-        for group in shard.groups(dataset, *stores):
-            yield group, [stored_cams(model, features, record, settings) for record in group]
-        return
-    model = for_inference(model, device)
-    for group, images in shard.images(dataset, *stores):
-        labels = torch.from_numpy(np.stack([record.labels for record in group]))
-        yield group, cam_group(model, images, labels, settings)
 
 
 def main() -> None:
@@ -75,14 +52,13 @@ def main() -> None:
     shard_arguments(parser)
     parser.add_argument("--classifier", type=Path, required=True, help="model.safetensors of train_classifier")
     parser.add_argument("--strided-file", type=Path, help="HDF5 file for the maps of every 4th pixel")
-    parser.add_argument("--features", type=Path, help="folder of compute_features, for methods that use them")
+    features_argument(parser)
     args = parser.parse_args()
     inputs = {role: getattr(args, role) for role in ("data", "classifier", "features")}
     with stage_session("infer_cam", args, InferCam, **inputs) as settings:
-        features = FeatureFiles(args.features).open(args.split) if args.features else None
         model, device = load_classifier(args.classifier), claim_device(args.device)
-        files = (args.file, args.strided_file)
-        infer_cam(settings, Dataset(args.data), model, *files, shard=shard_of(args), device=device, features=features)
+        about = {"shard": shard_of(args), "device": device, "features": features_of(args)}
+        infer_cam(settings, Dataset(args.data), model, args.file, args.strided_file, **about)
 
 
 if __name__ == "__main__":

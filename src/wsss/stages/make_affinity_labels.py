@@ -9,8 +9,8 @@ from wsss.data.dataset import Dataset
 from wsss.refine.base import Supervises
 from wsss.runtime.devices import claim_device
 from wsss.stages.common import stage_parser, stage_session
-from wsss.stages.shards import Shard, shard_arguments, shard_of
-from wsss.store.features import FeatureFiles, FeatureStore
+from wsss.stages.shards import Shard, features_argument, features_of, shard_arguments, shard_of
+from wsss.store.features import FeatureStore
 from wsss.store.maps import open_scores
 from wsss.store.writers import LabelWriter, ScoreWriter
 
@@ -33,8 +33,7 @@ def make_affinity_labels(
     kept = getattr(settings, "scores", False)
     writer = ScoreWriter(file, **about) if kept else LabelWriter(file, palette=dataset.palette, **about)
     with open_scores(scores, dataset.class_names) as cams, writer as out:
-        items = shard.images(dataset, out) if features is None else shard.without_images(dataset, out)
-        for group, images in items:
+        for group, images in shard.images(dataset, out, read=features is None):
             seeds = [cams[record.image_id] for record in group]
             if features is None:
                 labels = make(images, seeds)
@@ -49,13 +48,12 @@ def main() -> None:
     parser = stage_parser(__doc__)
     shard_arguments(parser)
     parser.add_argument("--scores", type=Path, required=True, help="CAMs of the split")
-    parser.add_argument("--features", type=Path, help="folder of compute_features, for labels that use them")
+    features_argument(parser)
     args = parser.parse_args()
     inputs = {role: getattr(args, role) for role in ("data", "scores", "features")}
     with stage_session("make_affinity_labels", args, MakeAffinityLabels, **inputs) as settings:
         make = settings.load()(settings, claim_device(args.device))
-        features = FeatureFiles(args.features).open(args.split) if args.features else None
-        about = {"shard": shard_of(args), "features": features}
+        about = {"shard": shard_of(args), "features": features_of(args)}
         make_affinity_labels(settings, make, Dataset(args.data), args.scores, args.file, **about)
 
 

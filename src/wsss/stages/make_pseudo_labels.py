@@ -11,7 +11,6 @@ import torch
 from wsss.config.stages import MakePseudoLabels
 from wsss.data.dataset import Dataset
 from wsss.measure.scoremaps import with_background
-from wsss.refine.base import crf_device
 from wsss.refine.proposals.merge import merged
 from wsss.refine.proposals.store import MaskStore
 from wsss.refine.pseudo_labels import pseudo_labels
@@ -63,10 +62,8 @@ def main() -> None:
     inputs = {"data": args.data, "scores": args.scores, "threshold": args.threshold}
     with stage_session("make_pseudo_labels", args, MakePseudoLabels, **inputs) as settings:
         threshold = read_threshold(args.threshold) if args.threshold else None
-        device = torch.device("cpu")
-        if settings.crf is not None and settings.crf.backend != "pydensecrf":
-            device = crf_device(settings.crf.backend, claim_device(args.device))
-        chosen = {"shard": shard_of(args), "device": device}
+        on_cpu = settings.crf is None or settings.crf.backend == "pydensecrf"
+        chosen = {"shard": shard_of(args), "device": claim_device("cpu" if on_cpu else args.device)}
         make_pseudo_labels(settings, threshold, Dataset(args.data), args.scores, args.file, **chosen)
 
 

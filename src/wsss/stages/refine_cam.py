@@ -13,8 +13,8 @@ from wsss.localise.inference import WriteBehind
 from wsss.refine.base import Models, Refines
 from wsss.runtime.devices import claim_device
 from wsss.stages.common import stage_parser, stage_session
-from wsss.stages.shards import Shard, shard_arguments, shard_of
-from wsss.store.features import FeatureFiles, FeatureStore
+from wsss.stages.shards import Shard, features_argument, features_of, shard_arguments, shard_of
+from wsss.store.features import FeatureStore
 from wsss.store.maps import open_scores
 from wsss.store.writers import ScoreWriter
 
@@ -36,8 +36,7 @@ def refine_cam(
     """
     writer = ScoreWriter(file, class_names=dataset.class_names, resume=shard.resume)
     with open_scores(scores, dataset.class_names) as cams, writer as store, WriteBehind() as behind:
-        items = shard.images(dataset, store) if features is None else shard.without_images(dataset, store)
-        for group, images in items:
+        for group, images in shard.images(dataset, store, read=features is None):
             seeds = [cams[record.image_id] for record in group]
             maps = [torch.from_numpy(found.scores).to(device) for found in seeds]
             if images is None:
@@ -55,14 +54,13 @@ def main() -> None:
     parser.add_argument("--classifier", type=Path, required=True, help="model.safetensors of train_classifier")
     parser.add_argument("--affinity", type=Path, help="model.safetensors of train_affinity, if the refinement has one")
     parser.add_argument("--scores", type=Path, required=True, help="CAMs of the split")
-    parser.add_argument("--features", type=Path, help="folder of compute_features, for refinements that use them")
+    features_argument(parser)
     args = parser.parse_args()
     inputs = {role: getattr(args, role) for role in ("data", "classifier", "affinity", "scores", "features")}
     with stage_session("refine_cam", args, RefineCam, **inputs) as settings:
         device = claim_device(args.device)
         refine = settings.load()(settings, Models(args.classifier, args.affinity), device)
-        features = FeatureFiles(args.features).open(args.split) if args.features else None
-        about = {"shard": shard_of(args), "device": device, "features": features}
+        about = {"shard": shard_of(args), "device": device, "features": features_of(args)}
         refine_cam(refine, Dataset(args.data), args.scores, args.file, **about)
 
 

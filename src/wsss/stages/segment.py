@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import nn
 
 from wsss.config.stages import Segment
-from wsss.data.dataset import Dataset, Record
+from wsss.data.dataset import Dataset
 from wsss.localise.inference import WriteBehind
 from wsss.methods.decode import load_segmenter
 from wsss.refine.base import crf_device
 from wsss.runtime.devices import claim_device
-from wsss.segmentation.fusion import probabilities, stored_scores, view_scores
+from wsss.segmentation.fusion import group_scores, probabilities
 from wsss.segmentation.inference import crf_labels
 from wsss.stages.common import stage_parser, stage_session
-from wsss.stages.shards import Shard, shard_arguments, shard_of
-from wsss.store.features import FeatureFiles, FeatureStore
+from wsss.stages.shards import Shard, features_argument, features_of, shard_arguments, shard_of
+from wsss.store.features import FeatureStore
 from wsss.store.writers import LabelWriter
 
 
@@ -43,22 +42,17 @@ def segment(
     writers = [LabelWriter(path, **about) for path in files]
     refine_on = crf_device(settings.crf.backend if settings.crf else "pydensecrf", device)
     with ExitStack() as stack:
-        plain, *refined = (stack.enter_context(writer) for writer in writers)
+        for writer in writers:
+            stack.enter_context(writer)
         behind = stack.enter_context(WriteBehind())
         for group, images in shard.images(dataset, *writers):
-            if features is None:
-                scores = view_scores(model, images, settings, device)
-            else:
-                scores = torch.cat([stored_scores(model, features, r.image_id, r.size, settings) for r in group])
+            scores = group_scores(model, group, images, settings, device, features)
             shares = probabilities(scores, group[0].size, settings)
-            _add_group(behind, plain, group, shares.argmax(1).byte().cpu().numpy())
-            for out in refined:
-                _add_group(behind, out, group, crf_labels(images, shares.cpu().numpy(), settings.crf, refine_on))
-
-
-def _add_group(behind: WriteBehind, out: LabelWriter, group: Sequence[Record], labels: Iterable[np.ndarray]) -> None:
-    for record, label in zip(group, labels, strict=True):
-        behind(out.add, record.image_id, label)
+            labels = [shares.argmax(1).byte().cpu().numpy()]
+            labels += [crf_labels(images, shares.cpu().numpy(), settings.crf, refine_on) for _ in writers[1:]]
+            for out, found in zip(writers, labels, strict=True):
+                for record, label in zip(group, found, strict=True):
+                    behind(out.add, record.image_id, label)
 
 
 def main() -> None:
@@ -67,16 +61,15 @@ def main() -> None:
     shard_arguments(parser)
     parser.add_argument("--model", type=Path, required=True, help="model.safetensors to decode with")
     parser.add_argument("--crf-file", type=Path, help="HDF5 file for the labels after the CRF")
-    parser.add_argument("--features", type=Path, help="folder of compute_features, for FeatureDecoder")
+    features_argument(parser)
     args = parser.parse_args()
     inputs = {role: getattr(args, role) for role in ("data", "model", "features")}
     with stage_session("segment", args, Segment, **inputs) as settings:
-        features = FeatureFiles(args.features).open(args.split) if args.features else None
         files = [args.file, *([args.crf_file] if args.crf_file and settings.crf else [])]
         if args.crf_file and not settings.crf:
             args.crf_file.touch()  # the workflow expects a file in any case, and nothing reads it
         model, device = load_segmenter(args.model), claim_device(args.device)
-        about = {"shard": shard_of(args), "device": device, "features": features}
+        about = {"shard": shard_of(args), "device": device, "features": features_of(args)}
         segment(settings, Dataset(args.data), model, files, **about)
 
 

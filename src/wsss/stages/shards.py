@@ -1,9 +1,9 @@
-"""A job's share of a split: its command line, its images, its device."""
+"""A job's share of a split: its command line, its images, their stored features."""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Container, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +12,7 @@ import numpy as np
 from wsss.data.dataset import Dataset, Record
 from wsss.localise.inference import pending, read_groups, size_groups
 from wsss.runtime.progress import Progress
+from wsss.store.features import FeatureFiles, FeatureStore
 
 
 @dataclass(frozen=True)
@@ -26,30 +27,20 @@ class Shard:
     of: int = 1
     resume: str | None = None
 
-    def images(self, dataset: Dataset, *stores: Container[str]) -> Iterator[tuple[list[Record], np.ndarray]]:
-        """The groups that some store lacks, with their images (B, H, W, 3) uint8; reports progress meanwhile."""
-        todo, progress = self._pending(dataset, stores)
-        for group, images in read_groups(todo):
-            yield group, images
-            progress.update(len(group))
+    def images(
+        self, dataset: Dataset, *stores: Container[str], read: bool = True
+    ) -> Iterator[tuple[list[Record], np.ndarray | None]]:
+        """The groups that some store lacks, with their images (B, H, W, 3) uint8; reports progress meanwhile.
 
-    def without_images(self, dataset: Dataset, *stores: Container[str]) -> Iterator[tuple[list[Record], None]]:
-        """As `images`, for those who read stored features instead."""
-        for group in self.groups(dataset, *stores):
-            yield group, None
-
-    def groups(self, dataset: Dataset, *stores: Container[str]) -> Iterator[list[Record]]:
-        """The same without the images."""
-        todo, progress = self._pending(dataset, stores)
-        for group in todo:
-            yield group
-            progress.update(len(group))
-
-    def _pending(self, dataset: Dataset, stores: Sequence[Container[str]]) -> tuple[list[list[Record]], Progress]:
+        read: False gives None in the images' place, for work on stored features.
+        """
         groups = size_groups(dataset.split(self.split))[self.index :: self.of]
         todo = pending(groups, *stores)
         total = sum(map(len, groups))
-        return todo, Progress(total, "images", done=total - sum(map(len, todo)))
+        progress = Progress(total, "images", done=total - sum(map(len, todo)))
+        for group, images in read_groups(todo) if read else ((group, None) for group in todo):
+            yield group, images
+            progress.update(len(group))
 
 
 def shard_arguments(parser: argparse.ArgumentParser) -> None:
@@ -60,6 +51,16 @@ def shard_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--shard", type=int, default=0, help="this job's part, 0-based")
     parser.add_argument("--of", type=int, default=1, help="number of parts; changes no result")
     parser.add_argument("--file", type=Path, required=True, help="HDF5 file to write")
+
+
+def features_argument(parser: argparse.ArgumentParser) -> None:
+    """The argument of a stage that works on stored features where the plan says so."""
+    parser.add_argument("--features", type=Path, help="folder of compute_features, for what uses them")
+
+
+def features_of(args: argparse.Namespace) -> FeatureStore | None:
+    """The split's stored features; None where the stage sees the photographs."""
+    return FeatureFiles(args.features).open(args.split) if args.features else None
 
 
 def shard_of(args: argparse.Namespace) -> Shard:

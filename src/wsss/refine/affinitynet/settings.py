@@ -7,9 +7,8 @@ from typing import Annotated, Literal
 from pydantic import Field, PositiveFloat
 
 from wsss.config.common import Component, Count, in_words
-from wsss.config.outside import OutsideFile
-from wsss.config.sections import CRF, Backbone
-from wsss.config.sections import Training as TrainingSection
+from wsss.config.sections import CRF
+from wsss.refine.settings import PairTraining
 
 
 class Settings(Component):
@@ -32,26 +31,15 @@ class Settings(Component):
         return f"random walk of {self.steps} steps, alpha {in_words(self.alpha)}, beta {in_words(self.beta)}"
 
 
-class Training(Component):
+class Training(PairTraining):
     """Semantic affinities between neighbouring cells (Ahn & Kwak 2018)."""
 
     implementation = "wsss.refine.affinitynet.training:AffinityNetTraining"
     method: Literal["affinitynet"]
     stride: Literal[4, 8, 16] = Field(8, description="pixels per cell of the affinity grid")
-    radius: Annotated[int, Field(ge=2)] = Field(5, description="cells; pairs closer than this are compared")
-    inner_pairs: bool = Field(False, description="train on cells that have all neighbours in the crop only, as PSA ran")
     channels: Annotated[list[Count], Field(min_length=1)] = Field(
         [64, 128, 256], description="features taken from each of the last stages; three in the paper"
     )
-    checkpoint: OutsideFile | None = Field(None, description="published AffinityNet of PSA or SEAM, used as it is")
-    backbone: Backbone | None = Field(
-        None, description="trunk with weights of its own (as published); null: the trained classifier's"
-    )
-    training: TrainingSection = TrainingSection()
-    rng_seed: int = Field(0, ge=0, description="of weights, batches and augmentation; by default the run's")
-
-    def words(self) -> str:
-        return f"affinitynet at stride {self.stride}, radius {self.radius}; {self.training.words()}"
 
 
 class Labels(Component):

@@ -7,9 +7,8 @@ from typing import Annotated, Literal
 from pydantic import Field, PositiveFloat
 
 from wsss.config.common import Component, Count, Fraction, in_words
-from wsss.config.outside import OutsideFile
-from wsss.config.sections import CRF, Backbone
-from wsss.config.sections import Training as TrainingSection
+from wsss.config.sections import CRF
+from wsss.refine.settings import PairTraining
 
 
 class Settings(Component):
@@ -30,7 +29,7 @@ class Settings(Component):
         return f"random walk of {self.steps} steps, beta {in_words(self.beta)}"
 
 
-class Training(Component):
+class Training(PairTraining):
     """Class boundaries and displacements to object centres (Ahn 2019), on a frozen backbone.
 
     The boundary branch trains with lr, the displacement branch with head_lr_multiplier × lr.
@@ -40,19 +39,9 @@ class Training(Component):
     method: Literal["irnet"]
     stride: Literal[4, 8] = Field(4, description="pixels per cell of the boundary map")
     radius: Annotated[int, Field(ge=2)] = Field(10, description="cells; pairs closer than this are compared")
-    inner_pairs: bool = Field(False, description="train on cells that have all neighbours in the crop only, as IRN ran")
-    checkpoint: OutsideFile | None = Field(None, description="published boundary network of IRN, used as it is")
     displacement_over: Literal["train", "measured"] = Field(
         "train", description="training images whose mean displacement inference subtracts; measured: those with masks"
     )
-    backbone: Backbone | None = Field(
-        None, description="trunk with weights of its own (as published); null: the trained classifier's"
-    )
-    training: TrainingSection = TrainingSection()
-    rng_seed: int = Field(0, ge=0, description="of weights, batches and augmentation; by default the run's")
-
-    def words(self) -> str:
-        return f"irnet at stride {self.stride}, radius {self.radius}; {self.training.words()}"
 
 
 class Labels(Component):
