@@ -61,6 +61,20 @@ def test_weights_and_how_their_network_is_built_serve_both_trainings(own):
         assert run[stage]["backbone"] == {"checkpoint": "w.safetensors", "options": {"pad_type": "same"}}
 
 
+def test_a_preset_that_knows_classes_by_words_gets_a_phrase_for_each(own):
+    (own / "clip.pt").touch()
+    (own / "labels.csv").write_text("image,labels\n0,fire_truck\n1,bird\n2,sky\n3,bird\n4,\n")
+    done = init(own, "--preset", "clip-es", "--weights", "clip.pt")
+    assert done.returncode == 0, done.stderr
+    runs = yaml.safe_load((own / "photos.yaml").read_text())["runs"]
+    written = runs["photos"]["train_classifier"]["method"]
+    assert written["prompts"] == {"bird": ["bird avian"], "fire_truck": ["fire truck"], "sky": ["sky"]}
+    assert len(written["backgrounds"]) == 24 and "sky" not in written["backgrounds"]
+    run = load_run("photos", runs)
+    assert run.train_classifier.method.name == "clip" and run.train_classifier.method.prompts == written["prompts"]
+    assert run.train_segmentation.backbone.checkpoint is None
+
+
 def test_the_recipe_is_fitted_to_number_and_size_of_the_images(own):
     for path in (own / "photos").iterdir():
         Image.new("RGB", (640, 1280)).save(path)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from wsss.config.loading import ConfigError, load_run, load_section, merge
+from wsss.config.loading import WORKFLOW, ConfigError, load_run, load_section, merge
 from wsss.config.sections import CRF
+from wsss.config.stages import SHARDED
 
 SHAPES = {"prepare_data": {"dataset": "shapes"}}
 
@@ -94,3 +95,8 @@ def test_a_preset_may_stand_on_others(tmp_path):
     run = load_run("r", {"r": {"preset": "high", "segment": {"flip": False}}}, tmp_path)
     assert (run.prepare_data.train, run.prepare_data.val) == (7, 3)
     assert run.segment.scales == [1, 2] and not run.segment.flip
+
+
+def test_the_registry_names_the_stages_whose_rules_write_shards():
+    rules = WORKFLOW / "rules"
+    assert set(SHARDED) == {path.stem for path in rules.glob("*.smk") if "/shards/" in path.read_text()}

@@ -20,6 +20,7 @@ import yaml
 
 from wsss.config.loading import PRESETS, load_run, merge
 from wsss.config.run import Run
+from wsss.config.words import Words, words_of
 from wsss.data.checks import Preflight, Problem
 from wsss.data.dataset import image_size
 from wsss.data.sources.folder.index import Survey, entries_of, survey
@@ -105,14 +106,24 @@ def make_config(
     preset: list[str],
     backbone: dict[str, Any],
 ) -> dict[str, Any]:
-    """The configuration of one run on a folder; backbone: settings of the network, beside the preset's."""
+    """The configuration of one run on a folder; backbone: settings of the network, beside the preset's.
+
+    The segmentation network gets them where the preset gives it the classifier's network. For methods that know their
+    classes by words, each class has a phrase to begin with.
+    """
     data: dict[str, Any] = {"dataset": "folder", "images": str(images), "labels": str(labels)}
     data |= {"masks": str(masks), "classes": classes} if masks else {"val_fraction": VAL_WITHOUT_MASKS}
     run: dict[str, Any] = {"preset": preset if len(preset) > 1 else preset[0], "prepare_data": data}
     run["choose_threshold"] = "auto"
     run["upper_bound"] = False
-    if backbone:
-        run = merge(run, {stage: {"backbone": dict(backbone)} for stage in ("train_classifier", "train_segmentation")})
+    settings = load_run(name, {name: run | {"prepare_data": {"dataset": "folder", "images": ".", "labels": "."}}})
+    classifier = settings.train_classifier
+    for stage in ("train_classifier", "train_segmentation"):
+        section = getattr(settings, stage)
+        if backbone and section is not None and section.backbone.name == classifier.backbone.name:
+            run = merge(run, {stage: {"backbone": dict(backbone)}})
+    if isinstance(classifier.method, Words):
+        run = merge(run, {"train_classifier": {"method": words_of(classes)}})
     return {"runs": {name: run}}
 
 

@@ -28,6 +28,7 @@ from wsss.cli.init import Request, add_arguments, prepare, write_config
 from wsss.cli.labels import LABELS, export, labels_of
 from wsss.cli.watch import Part, Watch, bar, finished, rounded
 from wsss.config.loading import WORKFLOW, all_runs, load_execution, read_config
+from wsss.config.stages import SHARDED
 from wsss.plan.connection import unreachable_weights
 from wsss.plan.estimate import predicted_seconds
 from wsss.plan.notes import note, noted
@@ -51,15 +52,6 @@ WORDS = {
     "segment": "trying the model",
 }
 """Stage → what it does, for the bar."""
-SHARDED = {
-    "compute_features": 2,
-    "infer_cam": 2,
-    "make_affinity_labels": 1,
-    "refine_cam": 1,
-    "make_pseudo_labels": 1,
-    "segment": 1,
-}
-"""Stage → splits that it cuts into shards."""
 PATIENCE = 60
 """Seconds that stopped stages have for their checkpoints."""
 
@@ -122,7 +114,7 @@ def parts_to_do(plan: Plan, sizes: np.ndarray, shards: int, cores: int) -> list[
     images = {"train": len(sizes) - val, "val": val}
     edge = float(np.median(np.minimum(sizes.max(1), getattr(data, "max_edge", None) or np.inf)))
     return [
-        Part(step, predicted_seconds(step, images, edge, cores), max(1, shards * SHARDED.get(step.stage, 0)))
+        Part(step, predicted_seconds(step, images, edge, cores), max(1, shards * len(SHARDED.get(step.stage, ()))))
         for step in plan.steps
         if not finished(step.folder)
     ]

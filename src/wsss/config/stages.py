@@ -280,3 +280,13 @@ SECTIONS: Mapping[str, Any] = {
     "evaluate": Evaluate,
 }
 """Stage → the type of its settings."""
+
+SHARDED: Mapping[str, tuple[str, ...]] = {
+    "compute_features": ("train", "val"),
+    "infer_cam": ("train", "val"),
+    "make_affinity_labels": ("train",),
+    "refine_cam": ("train",),
+    "make_pseudo_labels": ("train",),
+    "segment": ("val",),
+}
+"""Stage → the splits whose images it shares out among jobs."""

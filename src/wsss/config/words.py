@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Sequence
+from typing import Annotated, Any
 
 from pydantic import Field, PositiveFloat, field_validator
 
@@ -25,6 +26,14 @@ SYNONYMS = {
     "tvmonitor": ["tvmonitor screen"],
 }
 """CLIP-ES's words for four of VOC's classes, unless `prompts` has others."""
+
+
+def words_of(classes: Sequence[str]) -> dict[str, Any]:
+    """The settings of `Words` to begin with for classes: a phrase each, and backgrounds that are none of them."""
+    prompts = {name: SYNONYMS.get(name) or [name.replace("_", " ")] for name in classes}
+    taken = {phrase.lower() for own in prompts.values() for phrase in own}
+    kept = [phrase for phrase in BACKGROUNDS if phrase not in taken]
+    return {"prompts": prompts} | ({} if kept == BACKGROUNDS else {"backgrounds": kept})
 
 
 class Words(Section):

@@ -14,7 +14,7 @@ from wsss.backbones.base import Backbone
 from wsss.backbones.folding import fastest
 from wsss.backbones.stages import wanted_stages
 from wsss.config.stages import ComputeFeatures
-from wsss.localise.views import scaled_views
+from wsss.localise.views import in_parts, scaled_views
 from wsss.runtime.tensors import AMP_TYPES
 from wsss.store.features import DIGEST
 
@@ -31,16 +31,11 @@ def frozen(backbone: Backbone, device: torch.device) -> Backbone:
 def feature_maps(
     backbone: Backbone, images: np.ndarray, settings: ComputeFeatures, device: torch.device, amp: str = "off"
 ) -> list[Tensor]:
-    """Float32 maps of images (B, H, W, 3) uint8: for each scale the wanted stages, (n·B, D, h, w), mirrors last.
-
-    A GPU gets the images at once; a CPU one after another, so that each is the same in any company.
-    """
+    """Float32 maps of images (B, H, W, 3) uint8: for each scale the wanted stages, (n·B, D, h, w), mirrors last."""
     found: list[Tensor] = []
     for view in scaled_views(images, settings, backbone.mean, backbone.std, device):
-        size = len(view) if view.is_cuda else 1
         with torch.autocast(device.type, AMP_TYPES.get(amp), enabled=amp != "off"):
-            parts = [wanted_stages(backbone, part, settings.stages) for part in view.split(size)]
-        found += [torch.cat(stage).float() for stage in zip(*parts, strict=True)]
+            found += in_parts(view, lambda part, _rows: wanted_stages(backbone, part, settings.stages))
     return found
 
 

@@ -22,7 +22,7 @@ from wsss.data.dataset import Record, read_image
 from wsss.localise.base import Localises, LocalisesStored
 from wsss.localise.fusion import fuse, fuse_strided
 from wsss.localise.gradients import localise
-from wsss.localise.views import base_size, scaled_views
+from wsss.localise.views import base_size, in_parts, scaled_views
 from wsss.runtime.tensors import AMP_TYPES
 from wsss.store.features import FeatureStore
 
@@ -93,18 +93,11 @@ def stored_class_scores(
 
 @torch.inference_mode()
 def view_maps(views: Iterator[Tensor], maps: Callable[[Tensor, slice], Tensor], amp: str = "off") -> list[Tensor]:
-    """`maps` of every view as float32, on the views' device; amp: mixed precision there, if that is a GPU.
-
-    maps: (images, which of the view's rows they are) → maps. A GPU gets a view's images at once; a CPU one after
-    another, as features of one image fit its caches and those of many do not.
-    """
+    """`maps` of every view, as `in_parts`, on the views' device; amp: mixed precision there, if that is a GPU."""
     found = []
     for view in views:
-        size = len(view) if view.is_cuda else 1
-        rows = [slice(i, i + size) for i in range(0, len(view), size)]
         with torch.autocast(view.device.type, AMP_TYPES.get(amp), enabled=amp != "off" and view.is_cuda):
-            parts = [maps(view[r].contiguous(memory_format=torch.channels_last), r) for r in rows]
-        found.append(torch.cat(parts).float())
+            found += in_parts(view, lambda images, rows: [maps(images, rows)])
     return found
 
 

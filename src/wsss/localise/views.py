@@ -57,6 +57,18 @@ def scaled_views(
         yield torch.cat([view, view.flip(-1)]) if views.flip else view
 
 
+def in_parts(view: Tensor, maps: Callable[[Tensor, slice], Sequence[Tensor]]) -> list[Tensor]:
+    """What `maps` makes of the images of a view (B, 3, h, w), each output as float32 of the whole view.
+
+    maps: (images, which of the view's rows they are) → outputs. A GPU gets the images at once; a CPU one after
+    another: features of one image fit its caches, those of many do not, and each image is the same in any company.
+    """
+    size = len(view) if view.is_cuda else 1
+    rows = [slice(i, i + size) for i in range(0, len(view), size)]
+    parts = [maps(view[r].contiguous(memory_format=torch.channels_last), r) for r in rows]
+    return [torch.cat(found).float() for found in zip(*parts, strict=True)]
+
+
 def _antialiased_bilinear(images: np.ndarray, views: Views, normalise: Normalise, device: torch.device) -> Source:
     """torchvision on 8-bit values: the photograph is smoothed where it shrinks."""
     pixels = torch.from_numpy(images).to(device).permute(0, 3, 1, 2)

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import yaml
 
+from wsss.config.common import settings_below
+from wsss.config.loading import load_section
 from wsss.config.sections import Backbone
+from wsss.config.stages import SECTIONS
 from wsss.report.precision import mean_average_precision
 from wsss.runtime.files import write_atomically
 from wsss.runtime.records import read_record, read_table
@@ -83,18 +86,9 @@ def _weights(run: Path) -> str:
     for link in ("compute_features", "train_classifier", "train_segmentation"):
         file = run / link / "config.yaml"
         if file.is_file():
-            for backbone in _backbones(yaml.safe_load(file.read_text())):
+            for _, backbone in settings_below(load_section(SECTIONS[link], str(file)), Backbone):
                 found |= dict.fromkeys(_origins(backbone))
     return "\n".join(f"- {line}" for line in found) or "None: every network was trained from scratch."
-
-
-def _backbones(settings: Mapping[str, Any]) -> Iterator[Backbone]:
-    """Every network of a stage's settings, those inside its method too."""
-    for name, value in settings.items():
-        if name == "backbone" and value is not None:
-            yield Backbone.model_validate(value)
-        elif isinstance(value, Mapping):
-            yield from _backbones(value)
 
 
 def _origins(backbone: Backbone) -> Iterator[str]:

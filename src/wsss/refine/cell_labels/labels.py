@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 
 from wsss.localise.seeds import power_background, with_background
 from wsss.refine.cell_labels.settings import Labels
-from wsss.refine.propagation.spread import joined, spread, stored_stages
+from wsss.refine.propagation.spread import spread_maps, stored_cells
 from wsss.runtime.tensors import max_normalise
 from wsss.store.features import FeatureStore
 from wsss.store.maps import ScoreMap
@@ -22,10 +21,8 @@ class PropagatedMaps:
 
     def of_stored(self, store: FeatureStore, image_id: str, found: ScoreMap) -> ScoreMap:
         """(1 + k, h, w) in [0, 1], background first, of an image's maps (k, H, W)."""
-        features = joined(stored_stages(store, image_id, self.settings))[0].to(self.device)
+        features = stored_cells(store, image_id, self.settings)
         maps = torch.from_numpy(found.scores).to(self.device)
-        cells = F.adaptive_avg_pool2d(maps, tuple(features.shape[1:]))
-        if len(maps):
-            cells = max_normalise(spread(features, cells, maps.shape[1], self.settings).clamp(min=0))
+        cells = max_normalise(spread_maps(features, maps, self.settings))
         whole = with_background(cells, power_background(cells, self.settings.background))
         return ScoreMap(np.r_[0, found.classes], whole.cpu().numpy())

@@ -43,8 +43,13 @@ def stored_stages(store: FeatureStore, image_id: str, chosen: StoredStages) -> l
     return [torch.from_numpy(store.stage(image_id, chosen.scale, stage)[:1]) for stage in chosen.stages]
 
 
+def stored_cells(store: FeatureStore, image_id: str, chosen: StoredStages) -> Tensor:
+    """Unit features (D, h, w) of an image's cells, of the wanted stages as `joined`."""
+    return joined(stored_stages(store, image_id, chosen))[0]
+
+
 def spread(features: Tensor, scores: Tensor, height: int, chosen: Spreading) -> Tensor:
-    """Scores (C, h, w) float32, solved on the graph of one image's cells.
+    """Scores (C, h, w) ≥ 0, float32, solved on the graph of one image's cells.
 
     features: (D, h, w) of unit length. scores: (C, h, w). height: of the image in pixels.
     """
@@ -53,7 +58,15 @@ def spread(features: Tensor, scores: Tensor, height: int, chosen: Spreading) -> 
     weights = {"neighbours": chosen.neighbours, "power": chosen.power, "distance": chosen.distance}
     graph = cell_graph(nodes, centres, **weights)
     solved = propagate(graph, scores.flatten(1).T.cpu().numpy(), alpha=chosen.alpha)
-    return torch.from_numpy(solved.T.astype(np.float32)).view(-1, *grid).to(scores.device)
+    return torch.from_numpy(solved.T.astype(np.float32)).view(-1, *grid).to(scores.device).clamp(min=0)
+
+
+def spread_maps(features: Tensor, maps: Tensor, chosen: Spreading) -> Tensor:
+    """Maps (k, h, w) ≥ 0 on the cells of the features (D, h, w), spread from an image's maps (k, H, W)."""
+    grid = tuple(features.shape[1:])
+    if not len(maps):
+        return maps.new_zeros(0, *grid)
+    return spread(features, F.adaptive_avg_pool2d(maps, grid), maps.shape[1], chosen)
 
 
 class Propagation:
@@ -76,13 +89,10 @@ class Propagation:
 
     def of_stored(self, store: FeatureStore, record: Record, maps: Tensor) -> Tensor:
         """As a call, of an image whose features are stored; of its mirror they are not needed."""
-        return self.spread(joined(stored_stages(store, record.image_id, self.settings))[0], maps)
+        return self.spread(stored_cells(store, record.image_id, self.settings), maps)
 
     def spread(self, features: Tensor, maps: Tensor) -> Tensor:
         """Maps (1 + k, H, W), background first, of one image's features (D, h, w) and maps (k, H, W)."""
-        chosen, size = self.settings, tuple(maps.shape[1:])
-        if not len(maps):
-            return with_background(maps, power_background(maps, chosen.background))
-        cells = spread(features, F.adaptive_avg_pool2d(maps, tuple(features.shape[1:])), size[0], chosen)
-        found = max_normalise(resize(cells.clamp(min=0), size, align_corners=False))
-        return with_background(found, power_background(found, chosen.background))
+        cells = spread_maps(features, maps, self.settings)
+        found = max_normalise(resize(cells, tuple(maps.shape[1:]), align_corners=False))
+        return with_background(found, power_background(found, self.settings.background))
