@@ -21,7 +21,7 @@ LABELS = ("corrections", "make_pseudo_labels")
 """Steps of a run whose `train.h5` holds the labels that its model learns from, the last one first."""
 
 
-def labels_of(run: Path) -> Path:
+def label_file(run: Path) -> Path:
     """The file of the labels that a run's model learns from; any other file is itself."""
     if not run.is_dir():
         return run
@@ -40,7 +40,7 @@ def export(file: Path, name: str, out: Path) -> int:
     settings = FORMATS[name].Settings(format=name)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ValueError(f"--out {out}: exists and is not empty; choose a new folder")
-    with open_labels(labels_of(file)) as store:
+    with open_labels(label_file(file)) as store:
         return settings.load()(settings, store, out)
 
 
@@ -62,7 +62,7 @@ def _classes(args: argparse.Namespace) -> list[str]:
     """Background and the classes, as named or as in the run."""
     if args.classes:
         return ["background", *args.classes]
-    with open_labels(labels_of(args.run)) as store:
+    with open_labels(label_file(args.run)) as store:
         return list(store.class_names)
 
 

@@ -25,10 +25,13 @@ import yaml
 from rich.console import Console
 
 from wsss.cli.init import Request, add_arguments, prepare, write_config
-from wsss.cli.labels import LABELS, export, labels_of
+from wsss.cli.labels import LABELS, export, label_file
 from wsss.cli.watch import Part, Watch, bar, finished, rounded
 from wsss.config.loading import WORKFLOW, all_runs, load_execution, read_config
 from wsss.config.stages import SHARDED
+from wsss.data.changes import changes, labels_of
+from wsss.data.dataset import Dataset
+from wsss.data.sources.folder.index import Survey
 from wsss.plan.connection import unreachable_weights
 from wsss.plan.estimate import predicted_seconds
 from wsss.plan.notes import note, noted
@@ -73,7 +76,18 @@ def settle_config(request: Request, console: Console, *, force: bool) -> tuple[P
         write_config(target, request.name, found.config)
     for line in found.summary:
         console.print(line, highlight=False, markup=False)
+    if said := _since_last_time(request.name, found.seen):
+        console.print(f"since the last time: {said}", highlight=False, markup=False)
     return target, found.sizes
+
+
+def _since_last_time(run: str, seen: Survey) -> str | None:
+    """What changed since the run was finished; None for one that never was."""
+    try:
+        before = labels_of(Dataset(Path("results") / run / "prepare_data"))
+    except (OSError, ValueError):
+        return None
+    return changes(before, {found.image_id: frozenset(found.row.names) for found in seen.found})
 
 
 def _require_same_data(target: Path, request: Request, config: dict) -> None:
@@ -172,7 +186,7 @@ def export_labels(run: Path, key: str) -> Path:
     if folder.exists() and noted(folder) != key:
         folder = run / f"pseudo-labels-{key[:6]}"
     if not (folder.exists() and noted(folder) == key):
-        export(labels_of(run), "png", folder)
+        export(label_file(run), "png", folder)
         note(folder, key)
     return folder
 

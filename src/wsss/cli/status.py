@@ -105,7 +105,7 @@ def read_jobs(folder: Path) -> Iterator[Job]:
 
 
 _NUMBER = (int, float)
-_NUMBERS = ("done", "total", "per_second", "eta_seconds", "gpu_mib")
+_NUMBERS = ("done", "total", "reused", "per_second", "eta_seconds", "gpu_mib")
 
 
 def _is_sound(content: dict[str, Any]) -> bool:
@@ -177,6 +177,7 @@ def _cells(step: StepStatus, bar: int) -> dict[str, Any]:
     running = [job for job in step.jobs if job.state == "running"]
     done, total = sum(job.number("done") for job in step.jobs), sum(job.number("total") for job in step.jobs)
     unit = next((job.content["unit"] for job in step.jobs if "unit" in job.content), "")
+    reused = sum(job.number("reused") for job in step.jobs)
     last = _last(step)
     runs = dict.fromkeys(name.split("/")[0] for name in step.names)
     return {
@@ -184,7 +185,7 @@ def _cells(step: StepStatus, bar: int) -> dict[str, Any]:
         "run": Text(", ".join(runs) or "–"),
         "state": Text(_state_text(step, running), style=_COLOURS[step.state]),
         "": ProgressBar(total=max(total, 1), completed=done, width=bar),
-        "done": f"{done:.0f}/{total:.0f} {unit}" if total else "",
+        "done": f"{done:.0f}/{total:.0f} {unit}{f', {reused:.0f} reused' if reused else ''}" if total else "",
         "speed": _speed(running),
         "left": duration(max(job.number("eta_seconds") for job in running)) if running and total else _took(step),
         "loss": _loss(last),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from hashlib import blake2b
 from pathlib import Path
 
@@ -16,7 +17,8 @@ from wsss.backbones.stages import wanted_stages
 from wsss.config.stages import ComputeFeatures
 from wsss.localise.views import in_parts, scaled_views
 from wsss.runtime.tensors import AMP_TYPES
-from wsss.store.features import DIGEST
+from wsss.store.features import DIGEST, FeatureStore, FeatureWriter
+from wsss.store.hdf5 import Record
 
 HALF = 65504.0
 """Largest float16."""
@@ -50,3 +52,41 @@ def image_digest(path: Path) -> bytes:
     with path.open("rb") as file:
         content = file.read()
     return blake2b(content, digest_size=DIGEST).digest()
+
+
+def reuse(out: FeatureWriter, photographs: Mapping[str, Path], folders: Sequence[Path]) -> set[str]:
+    """Copies the features of photographs that have not changed from earlier results; the ids of those.
+
+    photographs: image id → file. folders: of compute_features with the same settings and code, the one to prefer first.
+    A photograph is the same if its id and the digest of its file are; what is damaged is left to be computed.
+    """
+    left, digests = dict(photographs), _Digests()
+    for file in (file for folder in folders for file in sorted(folder.glob("*.h5"))):
+        for image_id, record in _unchanged(file, left, digests):
+            out.copy(image_id, record)
+            del left[image_id]
+    return set(photographs) - set(left)
+
+
+def _unchanged(file: Path, left: Mapping[str, Path], digests: Mapping[Path, bytes]) -> Iterator[tuple[str, Record]]:
+    """The whole records of photographs that a file of features holds as they are."""
+    try:
+        store = FeatureStore(file)
+    except (OSError, ValueError):
+        return
+    with store:
+        for image_id in [image_id for image_id in left if image_id in store]:
+            record = None
+            with suppress(OSError, ValueError):
+                found = store.record(image_id)
+                record = found if store.photograph(found) == digests[left[image_id]] else None
+            if record is not None:
+                yield image_id, record
+
+
+class _Digests(dict[Path, bytes]):
+    """`image_digest` of a file, read once."""
+
+    def __missing__(self, path: Path) -> bytes:
+        self[path] = image_digest(path)
+        return self[path]

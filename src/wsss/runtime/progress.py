@@ -81,6 +81,12 @@ def job_file(path: Path, stage: str, log_file: Path | None) -> Iterator[float]:
     job.write("done")
 
 
+def tell(**values: float) -> None:
+    """Puts further numbers into the file of the job that is at work, if one is."""
+    if _current:
+        _current.write(**values)
+
+
 class Progress:
     """Counts work done; logs a line every few seconds, draws a bar on a terminal, and keeps the job's file.
 

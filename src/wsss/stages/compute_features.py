@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -10,22 +11,36 @@ from wsss.backbones.base import Backbone
 from wsss.backbones.build import build_backbone
 from wsss.config.stages import ComputeFeatures
 from wsss.data.dataset import Dataset
-from wsss.localise.features import feature_maps, frozen, image_digest, per_image
+from wsss.localise.features import feature_maps, frozen, image_digest, per_image, reuse
 from wsss.localise.inference import WriteBehind
+from wsss.plan.earlier import earlier_folders
 from wsss.runtime.devices import claim_device, resolve_amp
+from wsss.runtime.progress import log, tell
 from wsss.stages.common import stage_parser, stage_session
 from wsss.stages.shards import Shard, shard_arguments, shard_of
 from wsss.store.features import FeatureWriter
 
 
 def compute_features(
-    settings: ComputeFeatures, dataset: Dataset, backbone: Backbone, file: Path, *, shard: Shard, device: torch.device
+    settings: ComputeFeatures,
+    dataset: Dataset,
+    backbone: Backbone,
+    file: Path,
+    *,
+    shard: Shard,
+    device: torch.device,
+    earlier: Sequence[Path] = (),
 ) -> None:
-    """Writes the features of `shard` to `file`."""
+    """Writes the features of `shard` to `file`; those of unchanged photographs are copied from `earlier` results."""
     backbone, amp = frozen(backbone, device), resolve_amp(settings.amp, device)
     writer = FeatureWriter(file, settings.scales, settings.stages, shard.resume)
     with writer as out, WriteBehind() as behind:
-        for group, images in shard.images(dataset, out):
+        records = shard.records(dataset)
+        known = reuse(out, {record.image_id: record.image for record in records}, earlier)
+        if known:
+            log.info("%d of %d images are unchanged: their features are reused", len(known), len(records))
+        tell(reused=len(known))
+        for group, images in shard.images(dataset, out, without=known):
             maps = per_image(feature_maps(backbone, images, settings, device, amp), len(group))
             for record, found in zip(group, maps, strict=True):
                 behind(out.add, record.image_id, image_digest(record.image), found)
@@ -39,7 +54,8 @@ def main() -> None:
     with stage_session("compute_features", args, ComputeFeatures, data=args.data) as settings:
         device, dataset, shard = claim_device(args.device), Dataset(args.data), shard_of(args)
         backbone = build_backbone(settings.backbone)
-        compute_features(settings, dataset, backbone, args.file, shard=shard, device=device)
+        earlier = earlier_folders(args.out, "upstream")
+        compute_features(settings, dataset, backbone, args.file, shard=shard, device=device, earlier=earlier)
 
 
 if __name__ == "__main__":

@@ -28,19 +28,26 @@ class Shard:
     resume: str | None = None
 
     def images(
-        self, dataset: Dataset, *stores: Container[str], read: bool = True
+        self, dataset: Dataset, *stores: Container[str], without: Container[str] = (), read: bool = True
     ) -> Iterator[tuple[list[Record], np.ndarray | None]]:
         """The groups that some store lacks, with their images (B, H, W, 3) uint8; reports progress meanwhile.
 
-        read: False gives None in the images' place, for work on stored features.
+        without: images that no group needs. read: False gives None in the images' place, for work on stored features.
         """
-        groups = size_groups(dataset.split(self.split))[self.index :: self.of]
-        todo = pending(groups, *stores)
+        groups = self._groups(dataset)
+        todo = pending([[r for r in group if r.image_id not in without] for group in groups], *stores)
         total = sum(map(len, groups))
         progress = Progress(total, "images", done=total - sum(map(len, todo)))
         for group, images in read_groups(todo) if read else ((group, None) for group in todo):
             yield group, images
             progress.update(len(group))
+
+    def records(self, dataset: Dataset) -> list[Record]:
+        """All images of the shard."""
+        return [record for group in self._groups(dataset) for record in group]
+
+    def _groups(self, dataset: Dataset) -> list[list[Record]]:
+        return size_groups(dataset.split(self.split))[self.index :: self.of]
 
 
 def shard_arguments(parser: argparse.ArgumentParser) -> None:

@@ -9,13 +9,14 @@ JSON lists; an image has a map for each pair of them, the stages of the first sc
 from __future__ import annotations
 
 import json
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from wsss.store.hdf5 import Header
+from wsss.store.hdf5 import Header, Record
 from wsss.store.maps import FEATURES, MapStore, PathLike, kind_of, open_any
 from wsss.store.writers import MapWriter
 
@@ -90,6 +91,17 @@ class FeatureStore(MapStore[Features]):
         if stage not in self.stages:
             raise ValueError(f"stage {stage} is wanted; compute_features.stages has {self.stages}")
         return self.view(image_id, scale)[self.stages.index(stage)]
+
+    def photograph(self, record: Record) -> bytes:
+        """What stands for the photograph of a record of this file.
+
+        Raises:
+            ValueError: the record is damaged.
+        """
+        try:
+            return zlib.decompress(record.chunks[0][:-4])[:DIGEST]
+        except (IndexError, zlib.error) as error:
+            raise ValueError(f"{self.path}: a record is damaged ({error})") from None
 
     def _decode(self, row: int, image_id: str) -> Features:
         packed = self._pixels_of(row, image_id).reshape(-1)
