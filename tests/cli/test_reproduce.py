@@ -37,12 +37,32 @@ def test_every_system_says_all_of_it_before_any_work(name, capsys):
 def test_weights_are_said_to_be_there_or_where_they_come_from(tmp_path, capsys):
     reproduce.reproduce("seam", [], "all", PRESETS)
     said = capsys.readouterr().out
-    assert "NOT THERE (ResNet-38 (Wu 2019), ImageNet" in said and "get it by hand: github.com/itijyou/ademxapp" in said
+    weights = said.partition("\nWeights\n")[2].partition("\n\n")[0].splitlines()
+    assert weights[0].startswith("  published:resnet38: NOT THERE (ResNet-38 (Wu 2019), ImageNet") and len(weights) == 2
+    assert "licence: not stated" in weights[0] and "get it by hand: github.com/itijyou/ademxapp" in weights[0]
+    assert weights[0].endswith("; put it at data/weights/ilsvrc-cls_rna-a1_cls1000_ep-0001.params")
+    stages = ("train_classifier", "train_affinity", "train_segmentation")
+    assert weights[1] == f"    for {', '.join(f'{stage}.backbone.checkpoint' for stage in stages)}"
     reproduce.reproduce("irn", [], "all", PRESETS)
-    assert "train_classifier.backbone: irn_resnet50.tv_in1k, which timm downloads" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "irn_resnet50.tv_in1k: timm downloads it" in said and "for train_classifier.backbone, train_affinity" in said
     (tmp_path / "net.pth").write_bytes(b"weights")
     reproduce.reproduce("seam", ["train_classifier.backbone.checkpoint=net.pth"], "all", PRESETS)
-    assert "train_classifier.backbone.checkpoint: net.pth, there" in capsys.readouterr().out
+    assert "  net.pth: there, net.pth\n    for train_classifier.backbone.checkpoint\n" in capsys.readouterr().out
+
+
+def test_differences_say_what_is_done_here_and_why(capsys):
+    reproduce.reproduce("toco", ["choose_threshold=0.4", "prepare_data.root=/far"], "all", PRESETS)
+    said = capsys.readouterr().out.partition("\nDifferent from")[2]
+    assert "choose_threshold.value: published 0.5; here 0.4; as you set it" in said
+    assert "box of PTC: published pixels applied" in said and "here the photograph, in tokens: the other" in said
+
+
+def test_steps_are_those_that_the_training_runs(capsys):
+    reproduce.reproduce("toco", [], "all", PRESETS)
+    assert "4 a step: 20000 steps" in capsys.readouterr().out
+    reproduce.reproduce("afa", [], "all", PRESETS)
+    assert "6.804 epochs of 10582 images, 4 a step: 18000 steps" in capsys.readouterr().out
 
 
 def test_settings_are_laid_on_top(capsys):

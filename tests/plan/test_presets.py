@@ -21,6 +21,7 @@ SAME_NETWORKS = {
     "toco-dagger-coco": "toco-dagger",
     "acr-coco": "acr",
     "weclip-coco": "weclip",
+    "weclip-plus-coco": "weclip-plus",
 }
 SYSTEMS = [*BUILT, *SAME_NETWORKS]
 WITHOUT_A_ROW = {"acr-coco", "weclip", "weclip-plus"}
@@ -31,7 +32,6 @@ LAYERS = {
     "deeplab": ["irn", "deeplab"],
     "par": ["seam", "par"],
     "propagation": ["photos", "propagation"],
-    "clip-es-coco": ["clip-es", "clip-es-coco"],
 }
 """Presets that stand over another one."""
 
@@ -42,7 +42,7 @@ def load(preset: str) -> Run:
     run: dict[str, Any] = {"preset": layers}
     if "photos" in layers:
         run["prepare_data"] = {"dataset": "folder", "images": "photos", "labels": "labels.csv"}
-    elif not {*SYSTEMS, "shapes"} & set(layers):
+    elif not {*SYSTEMS, "shapes", "clip-es-coco"} & set(layers):
         run["prepare_data"] = {"dataset": "voc"}
     return load_run("r", {"r": run}, PRESETS)
 

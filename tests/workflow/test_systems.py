@@ -114,7 +114,14 @@ COCO: dict[str, dict[str, Any]] = {
     "weclip-coco": {},
 }
 CHANGED: dict[str, dict[str, Any]] = {**COCO, "weclip-plus": {"train_classifier": {"method": PLUS}}}
-EXTRA = {"toco-dagger": "toco", "weclip-plus": "weclip", **{name: name.removesuffix("-coco") for name in COCO}}
+CHANGED |= {"weclip-plus-coco": CHANGED["weclip-plus"], "toco-dagger-coco": CHANGED["toco-coco"]}
+EXTRA = {
+    "toco-dagger": "toco",
+    "toco-dagger-coco": "toco",
+    **{name: name.removesuffix("-coco") for name in COCO},
+    "weclip-plus": "weclip",
+    "weclip-plus-coco": "weclip",
+}
 """Presets that stand on another: its scaling is theirs, with what they set themselves."""
 
 
@@ -174,7 +181,7 @@ def run_of(name: str, root: Path) -> dict[str, Any]:
     base = EXTRA.get(name, name)
     scaled = merge(SCALED[base], CHANGED.get(name, {}))
     save_clip(root.parent / "clip.safetensors")
-    return {"preset": name, "prepare_data": coco(root) if name in COCO else voc(root), **scaled}
+    return {"preset": name, "prepare_data": coco(root) if name.endswith("-coco") else voc(root), **scaled}
 
 
 @pytest.mark.parametrize("name", [*SCALED, *EXTRA])

@@ -17,7 +17,7 @@ from wsss.config.common import settings_below
 from wsss.config.loading import PRESETS, load_run, merge
 from wsss.config.outside import BY_HAND, OutsideFile
 from wsss.config.sections import Backbone
-from wsss.config.weights import known_weights
+from wsss.config.weights import KnownWeights, known_weights
 from wsss.plan.forecast import forecast, gpu
 from wsss.plan.published import NO_SETTING, System, as_text, cited, system, systems, tables
 from wsss.plan.run import Plan, missing_inputs, plan_run
@@ -64,8 +64,8 @@ def outlook(entry: System, plan: Plan) -> Iterator[str]:
     yield from ("", "Data", *_data(plan))
     yield from ("", "Weights", *_weights(plan))
     yield from ("", f"Steps, with hours on {gpu()}", *_steps(plan, entry))
-    yield from ("", "Rows of miou.csv beside the published numbers, in percent", *_rows(plan, entry))
-    yield from ("", "Different from what was published (docs/methods.md has all values and the reasons)")
+    yield from ("", "Rows of miou.csv and the mIoU published for them, in percent (–: none)", *_rows(plan, entry))
+    yield from ("", "Different from what was published (docs/methods.md has all values)")
     yield from _differences(plan, entry)
 
 
@@ -80,23 +80,33 @@ def _data(plan: Plan) -> Iterator[str]:
 
 
 def _weights(plan: Plan) -> Iterator[str]:
+    """A line for each file, and one for each place where it is used."""
+    users: dict[str, list[str]] = {}
     for step in plan.steps:
         for key, file in step.files.items():
-            yield f"  {step.stage}.{key}: {_weight(file)}"
+            users.setdefault(_weight(file), []).append(f"{step.stage}.{key}")
         for key, backbone in settings_below(step.settings, Backbone):
             if backbone.checkpoint is None and backbone.pretrained:
-                yield f"  {step.stage}.{key}: {backbone.name}, which timm downloads unless its cache has it"
+                line = f"{backbone.name}: timm downloads it unless its cache has it"
+                users.setdefault(line, []).append(f"{step.stage}.{key}")
+    for line, keys in users.items():
+        yield f"  {line}"
+        yield f"    for {', '.join(keys)}"
 
 
 def _weight(file: OutsideFile) -> str:
     by_hand = {BY_HAND / known.file: known for known in known_weights().values()}
     known = file.known or by_hand.get(file.path)
-    about = f" ({known.holds}; {f'{known.megabytes} MB; ' if known.megabytes else ''}{known.licence})" if known else ""
+    about = f" ({known.holds}; {_size(known)}licence: {known.licence})" if known else ""
     if file.path.is_file():
-        return f"{file}, there{about}"
+        return f"{file}: there, {file.path}{about}"
     if file.address and file.promised:
-        return f"{file}, downloaded at the start{about}"
-    return f"{file}, NOT THERE{about}{f'; get it by hand: {known.where}' if known else ''}"
+        return f"{file}: downloaded at the start{about}"
+    return f"{file}: NOT THERE{about}; {f'get it by hand: {known.where}; put it at ' if known else ''}{file.path}"
+
+
+def _size(known: KnownWeights) -> str:
+    return f"{known.megabytes} MB; " if known.megabytes else ""
 
 
 def _steps(plan: Plan, entry: System) -> Iterator[str]:
@@ -126,8 +136,9 @@ def _differences(plan: Plan, entry: System) -> Iterator[str]:
     found = list(entry.compare(plan.settings))
     for difference in found:
         if not difference.equal:
-            ours = NO_SETTING if difference.ours == NO_SETTING else as_text(difference.ours)
-            yield f"  {difference.setting}: {as_text(difference.published)} → {ours}"
+            ours = "" if difference.ours == NO_SETTING else f"{as_text(difference.ours)}; "
+            why = difference.why or "as you set it"
+            yield f"  {difference.setting}: published {as_text(difference.published)}; here {ours}{why}"
     yield f"  {sum(difference.equal for difference in found)} of {len(found)} values are as published"
 
 

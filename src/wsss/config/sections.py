@@ -176,6 +176,15 @@ class Training(Section):
     )
     channels_last: bool = Field(True, description="memory format; faster for CNNs")
 
+    def planned_steps(self, images: int) -> int:
+        """Steps that so many training images make; the schedule of the learning rate spans them."""
+        return max(1, round(self.epochs * images / self.batch_size))
+
+    def steps(self, images: int) -> int:
+        """Steps that are run of those."""
+        planned = self.planned_steps(images)
+        return min(planned, self.stop_after or planned)
+
     @model_validator(mode="after")
     def _whole_parts(self) -> Training:
         if self.batch_size % self.accumulate:

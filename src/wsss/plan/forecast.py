@@ -53,10 +53,8 @@ def gpu() -> str:
 
 
 def _training(step: Step, training: Any, network: str, images: int) -> Forecast:
-    steps = round(training.epochs * (images // training.batch_size))
-    epochs = training.epochs
-    if training.stop_after is not None and training.stop_after < steps:
-        epochs, steps = epochs * training.stop_after / steps, training.stop_after
+    steps = training.steps(images)
+    epochs = training.epochs * steps / training.planned_steps(images)
     what = f"{epochs:.4g} epochs of {images} images, {training.batch_size} a step: {steps} steps"
     kind = getattr(step.settings, "method", None)
     passes = content()["work"]["passes"].get(getattr(kind, "name", kind), 3)

@@ -49,7 +49,7 @@ def train_decoder(
 
     every = max(1, len(records) // SAMPLED)
     model.decoder.standardise_by(item(index)[0] for index in range(0, len(records), every))
-    steps = max(1, round(training.epochs * len(records) / training.batch_size))
+    steps = training.planned_steps(len(records))
 
     def batches(first: int) -> Iterator[list[Item]]:
         for step in range(first, steps):

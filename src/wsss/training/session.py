@@ -101,8 +101,7 @@ def train(
     Raises:
         ValueError: the batch cannot be cut as the settings and the number of processes demand.
     """
-    planned = max(1, round(settings.epochs * len(samples.records) / settings.batch_size))
-    steps = min(planned, settings.stop_after or planned)
+    planned, steps = settings.planned_steps(len(samples.records)), settings.steps(len(samples.records))
     amp = resolve_amp(settings.amp, place.device)
     where = f"{place.device}, {amp}" if amp != "off" else place.device
     log.info("%d images, %d steps of %d, on %s", len(samples.records), steps, settings.batch_size, where)
