@@ -23,7 +23,7 @@ from wsss.plan.products import (
 )
 from wsss.plan.run import missing_inputs, plan_runs
 from wsss.plan.steps import StepIndex
-from wsss.plan.tables import plan_tables
+from wsss.plan.tables import checked_plans, plan_tables
 
 min_version("9.0")
 

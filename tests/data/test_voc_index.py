@@ -64,7 +64,7 @@ def test_the_table_gives_back_what_was_written(voc, tmp_path):
         (
             lambda v: (v / "Annotations/a.xml").write_text("<a><object><name>cow2</name></object></a>"),
             {},
-            "labels of 'a': unknown class 'cow2'",
+            "a\\.xml: unknown class 'cow2' of 'a'; did you mean 'cow'",
         ),
         (lambda v: (v / "ImageSets/Segmentation/val.txt").write_text(""), {}, "val.txt: the image list is empty"),
         (lambda v: (v / "ImageSets/Segmentation/val.txt").write_text("a"), {}, "1 image\\(s\\) in both splits"),

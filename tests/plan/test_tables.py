@@ -10,7 +10,8 @@ import pandas as pd
 import pytest
 
 from wsss.config.loading import ConfigError
-from wsss.plan.tables import plan_tables
+from wsss.plan.checks import Check
+from wsss.plan.tables import checked_plans, plan_tables
 
 
 @pytest.fixture(scope="module")
@@ -32,6 +33,11 @@ def test_seam_has_five_tables_and_a_figure(planned):
         "Table 5": 5,
         "Figure 6": 10,
     }
+
+
+def test_each_classifier_is_checked_before_the_table_is_computed(planned):
+    checks = [Check.of(plan, 1) for plan in checked_plans(planned)]
+    assert len({check.digest for check in checks}) == 9 and {check.where for check in checks} == {"tables.seam"}
 
 
 def test_nine_classifiers_serve_all_entries(planned):
@@ -64,6 +70,10 @@ def test_no_entry_trains_beyond_the_seeds(planned):
     ("tables", "line"),
     [
         ({"saem": {}}, r"tables\.saem: no such table; did you mean 'seam'"),
+        (["seam"], "tables: a mapping of tables to settings is needed"),
+        ({"seam": "shapes"}, r"tables\.seam: a mapping of settings is needed"),
+        ({"seam": {"preset": "shaeps"}}, r"tables\.seam\.preset: no preset 'shaeps'; did you mean"),
+        ({"seam": {"preset": "shapes", "infer": 1}}, r"tables\.seam\.infer: unknown key"),
         ({"seam": {"preset": "shapes"}}, r"tables\.seam: train_classifier\.method\.name is cam"),
     ],
 )

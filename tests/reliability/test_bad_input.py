@@ -166,7 +166,7 @@ PREPARE = {
     "unknown class": (
         "voc",
         lambda r: (r / "Annotations/a.xml").write_text("<a><object><name>yeti</name></object></a>"),
-        "labels of 'a': unknown class 'yeti'; known: aeroplane",
+        "Annotations/a\\.xml: unknown class 'yeti' of 'a'; known: aeroplane",
     ),
     "class twice": (
         "voc",

@@ -5,16 +5,21 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 from test_sources import CLASSES, accepted, expected
 from test_targets import save_network
 
-from small_data import WRITE, picture, table_of, write_folder
+from small_data import SIZE, WRITE, picture, table_of, write_folder
 from wsss.cli.inputs import find_images
+from wsss.cli.labels import export
+from wsss.config.registry import FORMATS
 from wsss.data.dataset import Dataset, read_image
 from wsss.data.files import files_below
+from wsss.data.palette import voc_palette
 from wsss.runtime.targets import NAME_BYTES, fitting
+from wsss.store.maps import LabelWriter
 
 CELLS = {
     "plain": "{name}.png",
@@ -119,6 +124,17 @@ def test_a_long_place_is_cut_and_stays_unique():
     assert long[0] != long[1] and all(len(os.fsencode(path.name)) <= NAME_BYTES for path in long)
     assert all(path.suffix == ".png" and path.parent == Path("x") for path in long)
     assert fitting(Path("x", "a" * 251 + ".png")).name == "a" * 251 + ".png"
+
+
+@pytest.mark.parametrize("form", FORMATS.modules)
+def test_images_of_long_names_are_exported(tmp_path, form):
+    ids = ["ä" * 125 + end for end in ("abcde", "abcdf")]
+    with LabelWriter(tmp_path / "x.h5", class_names=("background", "cat"), palette=voc_palette()[:2]) as out:
+        for number, image_id in enumerate(ids):
+            out.add(image_id, np.full(SIZE, number, np.uint8))
+    assert export(tmp_path / "x.h5", form, tmp_path / "out") == 2
+    files = [path for path in (tmp_path / "out").rglob("*") if path.name.startswith("ä")]
+    assert len(files) == (0 if form in ("coco", "cvat") else 2)
 
 
 def test_links_are_followed_and_end(tmp_path):

@@ -10,6 +10,7 @@ import pytest
 from small_data import SIZE, WRITE, picture, table_of
 from wsss.config.registry import SOURCES
 from wsss.data.dataset import Dataset
+from wsss.plan.run import missing_inputs, plan_runs
 
 EVERY = pytest.mark.parametrize("source", WRITE)
 CLASSES = ["Käfer", "dining table"]
@@ -167,3 +168,21 @@ def test_images_are_found_through_links(stage, tmp_path, source):
     (folder / "loop").symlink_to(folder, target_is_directory=True)
     accepted(stage, settings | {key: str(tmp_path / "link")}, tmp_path / "out2")
     assert table_of(tmp_path / "out2") == plain
+
+
+NAMED = {
+    "folder": ["images", "labels", "masks"],
+    "voc": ["root", "labels", "train_list", "val_list"],
+    "coco": ["root", "train_part", "val_part", "val_list"],
+}
+
+
+@pytest.mark.parametrize(("source", "key"), [(source, key) for source, keys in NAMED.items() for key in keys])
+def test_what_is_not_there_is_told_before_anything_runs(tmp_path, source, key):
+    settings = WRITE[source](tmp_path / "data", CLASSES)
+    run = {"preset": "shapes", "upper_bound": False, "choose_threshold": "auto"}
+    told = [
+        missing_inputs(plan_runs({"runs": {"tiny": run | {"prepare_data": settings | change}}})["tiny"])
+        for change in ({}, {key: "nowhere"})
+    ]
+    assert told[0] is None and told[1].startswith(f"runs.tiny.prepare_data.{key}: ") and "nowhere" in told[1]

@@ -1,18 +1,21 @@
 """What would end a run after hours, found before it begins: networks that cannot be built, masks that are not there."""
 
 
-def check_of(run):
-    """The check of a run that can start."""
-    return Check.of(plan_of(run), EXECUTION.processes)
+def check_of(wildcards):
+    """The check of a digest: of a run, or of an entry of a table."""
+    plans = [PLANS[wildcards.run]] if wildcards.run in PLANS else []
+    plans += [entry.plan for entries in TABLES.values() for entry in entries]
+    checks = (Check.of(plan, EXECUTION.processes) for plan in plans)
+    return next(check for check in checks if check.digest == wildcards.digest)
 
 
-def passed(run):
+def passed(plan):
     """The files that say that a run can be computed."""
-    plan, digest = plan_of(run), check_of(run).digest
+    digest = Check.of(plan, EXECUTION.processes).digest
     key = next(step.key for step in plan.steps if step.stage == "prepare_data")
     return [
-        ancient(f"{ROOT}/checked/{run}-{digest}.networks.json"),
-        ancient(f"{ROOT}/checked/{run}-{digest}-{key}.data.json"),
+        ancient(f"{ROOT}/checked/{plan.run}-{digest}.networks.json"),
+        ancient(f"{ROOT}/checked/{plan.run}-{digest}-{key}.data.json"),
     ]
 
 
@@ -38,10 +41,11 @@ rule check_networks:
         "../../envs/wsss.yaml"
     threads: ALL_CORES
     params:
-        config=lambda wildcards: check_of(wildcards.run).text,
+        config=lambda wildcards: check_of(wildcards).text,
+        where=lambda wildcards: check_of(wildcards).where,
         processes=EXECUTION.processes,
     shell:
-        "python -m wsss.stages.check_run --run {wildcards.run:q} --config {params.config:q}"
+        "python -m wsss.stages.check_run --where {params.where:q} --config {params.config:q}"
         " --processes {params.processes:q} --passed {output:q} 2>&1 | tee {log:q}"
 
 
@@ -59,8 +63,9 @@ rule check_data:
         "../../envs/wsss.yaml"
     threads: ALL_CORES
     params:
-        config=lambda wildcards: check_of(wildcards.run).text,
+        config=lambda wildcards: check_of(wildcards).text,
+        where=lambda wildcards: check_of(wildcards).where,
         data=subpath(input[0], parent=True),
     shell:
-        "python -m wsss.stages.check_run --run {wildcards.run:q} --config {params.config:q} --data {params.data:q}"
+        "python -m wsss.stages.check_run --where {params.where:q} --config {params.config:q} --data {params.data:q}"
         " --passed {output:q} 2>&1 | tee {log:q}"

@@ -59,7 +59,7 @@ rule collect:
         miou=lambda wildcards: ancient(
             f"{plan_of(wildcards.run).steps[-1].folder}/miou.csv"
         ),
-        passed=lambda wildcards: passed(wildcards.run),
+        passed=lambda wildcards: passed(plan_of(wildcards.run)),
     output:
         table=report(
             "results/{run}/miou.csv",

@@ -3,8 +3,11 @@
 
 def table_of(name):
     """The entries of a table whose runs can start; else one line on what is missing."""
-    problem = missing_inputs(TABLES[name][0].plan, download=not workflow.dryrun)
-    if problem:
+    found = (
+        missing_inputs(plan, download=not workflow.dryrun)
+        for plan in checked_plans(TABLES[name])
+    )
+    if problem := next(filter(None, found), None):
         sys.exit(problem)
     for entry in TABLES[name]:
         STEPS.add(entry.plan)
@@ -13,9 +16,14 @@ def table_of(name):
 
 rule make_table:
     input:
-        lambda wildcards: sorted(
+        miou=lambda wildcards: sorted(
             {f"{e.plan.steps[-1].folder}/miou.csv" for e in table_of(wildcards.table)}
         ),
+        passed=lambda wildcards: [
+            file
+            for plan in checked_plans(TABLES[wildcards.table])
+            for file in passed(plan)
+        ],
     output:
         table="results/tables/{table}.csv",
         figure="results/tables/{table}-scales.csv",

@@ -57,8 +57,8 @@ def all_runs(config: Mapping[str, Any]) -> dict[str, Any]:
     for key in config:
         if key not in _TOP_LEVEL:
             raise ConfigError(f"{key}: unknown key{nearest(key, _TOP_LEVEL)}; accepted: {', '.join(_TOP_LEVEL)}")
-    runs = config.get("runs")
-    if not isinstance(runs, Mapping) or not runs:
+    runs = config.get("runs", {} if config.get("tables") else None)
+    if not isinstance(runs, Mapping) or not (runs or config.get("tables")):
         raise ConfigError("runs: a mapping of run names to settings is needed, e.g. runs: {shapes: {preset: shapes}}")
     for name in runs:
         if not isinstance(name, str):
@@ -76,24 +76,23 @@ def compared_runs(config: Mapping[str, Any]) -> list[str]:
     return names.split(",") if isinstance(names, str) else list(map(str, names))
 
 
-def load_run(name: str, runs: Mapping[str, Any], presets: Path = PRESETS) -> Run:
-    """The run `name` of the `runs` section: its presets in order, then its own settings on top.
+def load_run(name: str, runs: Mapping[str, Any], presets: Path = PRESETS, section: str = "runs") -> Run:
+    """The run `name` of the `runs` section, or of another: its presets in order, then its own settings on top.
 
     Raises:
         ConfigError: unknown run, preset or key, or a value of the wrong kind.
     """
     if name not in runs:
         raise ConfigError(f"no run '{name}' in config.yaml{nearest(name, runs)}; runs: {', '.join(runs)}")
+    where = f"{section}.{name}"
     if not isinstance(runs[name] or {}, Mapping):
-        raise ConfigError(
-            f"runs.{name}: a mapping of settings is needed, e.g. {{preset: shapes}}; found {runs[name]!r}"
-        )
+        raise ConfigError(f"{where}: a mapping of settings is needed, e.g. {{preset: shapes}}; found {runs[name]!r}")
     own = dict(runs[name] or {})
-    settings = _layered(own, name, presets, ())
+    settings = _layered(own, where, presets, ())
     try:
         return Run.model_validate(settings)
     except ValidationError as error:
-        raise ConfigError("\n".join(_explain(error, f"runs.{name}"))) from None
+        raise ConfigError("\n".join(_explain(error, where))) from None
 
 
 def load_execution(config: Mapping[str, Any]) -> Execution:
@@ -150,24 +149,22 @@ def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def _layered(settings: Mapping[str, Any], run: str, presets: Path, chain: tuple[str, ...]) -> dict[str, Any]:
+def _layered(settings: Mapping[str, Any], where: str, presets: Path, chain: tuple[str, ...]) -> dict[str, Any]:
     """Settings on top of the presets that they name, which may name others in turn; chain: what leads here."""
     layers = settings.get("preset", [])
     base: dict[str, Any] = {}
     for preset in map(str, layers if isinstance(layers, list) else [layers]):
         if preset in chain:
-            raise ConfigError(f"runs.{run}.preset: presets name each other in a circle: {' → '.join([*chain, preset])}")
-        base = merge(base, _layered(_read_preset(preset, run, presets), run, presets, (*chain, preset)))
+            raise ConfigError(f"{where}.preset: presets name each other in a circle: {' → '.join([*chain, preset])}")
+        base = merge(base, _layered(_read_preset(preset, where, presets), where, presets, (*chain, preset)))
     return merge(base, {key: value for key, value in settings.items() if key != "preset"})
 
 
-def _read_preset(preset: str, run: str, presets: Path) -> dict[str, Any]:
+def _read_preset(preset: str, where: str, presets: Path) -> dict[str, Any]:
     path = presets / f"{preset}.yaml"
     if not path.is_file():
         known = sorted(p.stem for p in presets.glob("*.yaml"))
-        raise ConfigError(
-            f"runs.{run}.preset: no preset '{preset}'{nearest(preset, known)}; presets: {', '.join(known)}"
-        )
+        raise ConfigError(f"{where}.preset: no preset '{preset}'{nearest(preset, known)}; presets: {', '.join(known)}")
     return yaml.safe_load(path.read_text()) or {}
 
 

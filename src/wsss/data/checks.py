@@ -14,10 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from wsss.data.images import EXACT, FORMATS, MAX_PIXELS, Seen, Unfit, inspect, read_mask
+from wsss.data.images import EXACT, FORMATS, MAX_PIXELS, Seen, Unfit, inspect, read_mask, values_of
 from wsss.data.names import checked_classes, id_problem
 from wsss.data.text import Text, read_text
 from wsss.runtime.cells import csv_text
@@ -260,7 +259,7 @@ def _open_mask(path: Path, seen: Seen, num_classes: int) -> frozenset[int]:
         ids = read_mask(path)
     except Exception as error:
         raise _reason(error.__cause__ or error, path, "mask") from None
-    shown = frozenset(np.flatnonzero(np.bincount(ids.ravel(), minlength=256)).tolist())
+    shown = values_of(ids)
     top = max(shown - {255}, default=0)
     if top > num_classes:
         raise Unfit(f"class id {top}", f"accepted are 0..{num_classes} and 255 (void)")
@@ -311,24 +310,24 @@ def _kind(path: Path) -> str:
     return "a text file" if printable else "something else, or an image of a format that is not accepted"
 
 
-def check_rows(class_names: Sequence[str], rows: Sequence[dict[str, str]]) -> list[str]:
+def check_rows(class_names: Sequence[str], rows: Sequence[dict[str, str]], where: str = "data set") -> list[str]:
     """Remarks on a table that can be used: images without a label, classes without a training image.
 
-    class_names: background first.
+    class_names: background first. where: the folder that they are of, for messages.
 
     Raises:
         ValueError: class names or ids that cannot be told apart, an empty split, or no training image with a label.
     """
-    checked_classes("data set", class_names[1:])
+    checked_classes(where, class_names[1:])
     for image_id, count in Counter(row["image_id"] for row in rows).items():
         if reason := "is there twice" if count > 1 else id_problem(image_id):
-            raise ValueError(f"image id {image_id!r} {reason}")
+            raise ValueError(f"{where}: image id {image_id!r} {reason}")
     for split in ("train", "val"):
         if not any(row["split"] == split for row in rows):
-            raise ValueError(f"split '{split}' is empty; both train and val need images")
+            raise ValueError(f"{where}: split '{split}' is empty; both train and val need images")
     training = Counter(name for row in rows if row["split"] == "train" for name in row["labels"].split(";") if name)
     if not training:
-        raise ValueError("no training image bears a label; image-level labels are what is learned from")
+        raise ValueError(f"{where}: no training image bears a label; image-level labels are what is learned from")
     remarks = []
     bare = [row["image_id"] for row in rows if not row["labels"]]
     if bare:

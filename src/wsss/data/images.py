@@ -146,6 +146,11 @@ def read_mask(path: Path) -> np.ndarray:
         return np.array(image)
 
 
+def values_of(mask: np.ndarray) -> frozenset[int]:
+    """The values in a mask (H, W) uint8, counted without memory for its pixels."""
+    return frozenset(value for value, count in enumerate(Image.fromarray(mask).histogram()) if count)
+
+
 def orientation(image: Image.Image) -> int:
     """1..8 as EXIF counts; 1 where the tag is absent, broken or means nothing, and where Pillow turns by itself."""
     if image.format == "TIFF":

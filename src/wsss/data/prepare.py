@@ -19,7 +19,7 @@ def prepare_data(source: Source, out: Path, workers: int) -> None:
     """
     preflight = Preflight(out, getattr(source, "on_bad_image", "stop"), workers, counter("files checked"))
     names, palette, rows = source.load()(source, out, workers, preflight)
-    for remark in [*check_rows(names, rows), *preflight.remarks(names, rows)]:
+    for remark in [*check_rows(names, rows, source.where), *preflight.remarks(names, rows)]:
         log.warning("%s", remark)
     write_data_card(out, source.about, names, rows)
     write_index(out, source.dataset, names, palette, rows)

@@ -15,9 +15,12 @@ from wsss.plan.run import Plan
 
 @dataclass(frozen=True)
 class Check:
-    """A run's settings under its name. processes: that share a training's batch; corrections: digest of the masks."""
+    """A run's settings, and where a person would mend them.
 
-    run: str
+    processes: that share a training's batch. corrections: digest of the masks.
+    """
+
+    where: str
     settings: Run
     processes: int = 1
     corrections: str = ""
@@ -25,7 +28,7 @@ class Check:
     @classmethod
     def of(cls, plan: Plan, processes: int) -> Check:
         contents = (json.dumps(step.manifest.content) for step in plan.steps if step.stage == "corrections")
-        return cls(plan.run, plan.settings, processes, "".join(contents))
+        return cls(plan.where, plan.settings, processes, "".join(contents))
 
     @property
     def text(self) -> str:

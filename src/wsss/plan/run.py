@@ -23,11 +23,17 @@ __all__ = ["STAGES", "Plan", "Plans", "Step", "missing_inputs", "plan_run", "pla
 
 @dataclass(frozen=True)
 class Plan:
-    """A run's steps in order; the last one is `evaluate`."""
+    """A run's steps in order; the last one is `evaluate`. section: of the configuration; None: runs.{run}."""
 
     run: str
     steps: tuple[Step, ...]
     settings: Run
+    section: str | None = None
+
+    @property
+    def where(self) -> str:
+        """The section of the configuration that a person would mend, for messages."""
+        return self.section or f"runs.{self.run}"
 
     @property
     def method_code(self) -> tuple[str, ...]:
@@ -66,8 +72,8 @@ def plan_runs(config: Mapping[str, Any], presets: Path = PRESETS) -> Plans:
     return Plans(config, presets)
 
 
-def plan_run(name: str, run: Run, contents: Contents | None = None) -> Plan:
-    """The steps of one run, upstream first. contents: digests that other runs share."""
+def plan_run(name: str, run: Run, contents: Contents | None = None, section: str | None = None) -> Plan:
+    """The steps of one run, upstream first. contents: digests that other runs share. section: as in `Plan`."""
     builder = _Builder(run, contents or Contents())
     builder.localise()
     if isinstance(run.train_classifier.method, Decodes):
@@ -77,7 +83,7 @@ def plan_run(name: str, run: Run, contents: Contents | None = None) -> Plan:
         builder.segment()
     builder.check_quality()
     builder.evaluate()
-    return Plan(name, tuple(builder.steps), run)
+    return Plan(name, tuple(builder.steps), run, section)
 
 
 class _Builder:
@@ -231,7 +237,7 @@ def missing_inputs(plan: Plan, *, download: bool = False) -> str | None:
 
     download: weight files with an address are downloaded; otherwise they count as there.
     """
-    run, where = plan.settings, f"runs.{plan.run}"
+    run, where = plan.settings, plan.where
     if (missing := run.prepare_data.missing()) is not None:
         return f"{where}.prepare_data.{missing}"
     if not run.prepare_data.has_masks:

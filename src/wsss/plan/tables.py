@@ -6,7 +6,7 @@ shapes-seam]}`; each entry of a table changes them a little. Entries with equal 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -50,21 +50,33 @@ def plan_tables(config: Mapping[str, Any], presets: Path = PRESETS) -> dict[str,
     Raises:
         ConfigError: an unknown table, or a mistake in its settings.
     """
-    return {name: _plan_table(name, settings or {}, presets) for name, settings in (config.get("tables") or {}).items()}
+    tables = config.get("tables") or {}
+    if not isinstance(tables, Mapping):
+        raise ConfigError(f"tables: a mapping of tables to settings is needed, e.g. {{{next(iter(TABLES))}: {{…}}}}")
+    return {name: _plan_table(name, settings or {}, presets) for name, settings in tables.items()}
 
 
 def _plan_table(name: str, settings: Mapping[str, Any], presets: Path) -> list[PlannedEntry]:
     if name not in TABLES:
         raise ConfigError(f"tables.{name}: no such table{nearest(name, TABLES)}; accepted: {', '.join(TABLES)}")
-    whole = load_run(name, {name: settings}, presets)
+    whole = load_run(name, {name: settings}, presets, "tables")
     if whole.train_classifier.method.name != name:
         found = whole.train_classifier.method.name
         raise ConfigError(f"tables.{name}: train_classifier.method.name is {found}; the table needs {name}")
     planned, contents = [], Contents()
     for entry in TABLES[name](whole):
-        run = load_run(name, {name: merge(merge(settings, _SEEDS_ONLY), entry.changes)}, presets)
-        planned.append(PlannedEntry(entry, plan_run(f"tables-{name}", run, contents)))
+        run = load_run(name, {name: merge(merge(settings, _SEEDS_ONLY), entry.changes)}, presets, "tables")
+        planned.append(PlannedEntry(entry, plan_run(f"tables-{name}", run, contents, f"tables.{name}")))
     return planned
+
+
+def checked_plans(entries: Sequence[PlannedEntry]) -> list[Plan]:
+    """The first plan of each classifier: what is checked of a table before it is computed."""
+    first: dict[str, Plan] = {}
+    for entry in entries:
+        key = next(step.key for step in entry.plan.steps if step.stage == "train_classifier")
+        first.setdefault(key, entry.plan)
+    return list(first.values())
 
 
 def seam_entries(whole: Run) -> list[Entry]:

@@ -15,20 +15,20 @@ from wsss.stages.common import plain_errors
 
 def check(args: argparse.Namespace) -> None:
     """Raises ValueError for the first thing that would end the run later."""
-    settings, where = load_section(Run, args.config), f"runs.{args.run}"
+    settings = load_section(Run, args.config)
     if args.data is not None:
-        check_data(settings, args.data, where)
+        check_data(settings, args.data, args.where)
     else:
         from wsss.plan.rehearsal import check_networks  # a second's import
 
-        check_networks(settings, args.processes, where)
-    write_atomically(args.passed, json.dumps({"run": args.run}))
+        check_networks(settings, args.processes, args.where)
+    write_atomically(args.passed, json.dumps({"run": args.where}))
 
 
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--run", required=True, help="the run's name, for messages")
+    parser.add_argument("--where", required=True, help="the run's section of the configuration, for messages")
     parser.add_argument("--config", required=True, help="the run's settings: JSON text, or a JSON/YAML file")
     parser.add_argument("--processes", type=int, default=1, help="that share a training's batch")
     parser.add_argument("--data", type=Path, help="folder of prepare_data")

@@ -11,16 +11,16 @@ from PIL import Image, ImageDraw
 from wsss.config.messages import nearest
 from wsss.data.files import files_below
 from wsss.data.images import MAX_PIXELS
-from wsss.runtime.targets import refuse_sources, unique_places
+from wsss.runtime.targets import fitting, refuse_sources, unique_places
 
 
 def places(image_ids: Iterable[str], out: Path, suffix: str) -> dict[str, Path]:
-    """`out/{image_id}{suffix}` of every image.
+    """`out/{image_id}{suffix}` of every image; a name that is too long is cut, and told apart by a digest.
 
     Raises:
-        ValueError: an id would leave the folder, or two ids one file, or a name is too long.
+        ValueError: an id would leave the folder, or two ids one file.
     """
-    found: dict[str, PurePath] = unique_places({i: [PurePosixPath(f"{i}{suffix}")] for i in image_ids})
+    found: dict[str, PurePath] = unique_places({i: [fitting(PurePosixPath(f"{i}{suffix}"))] for i in image_ids})
     files = {image_id: out / place for image_id, place in found.items()}
     refuse_sources(files.values(), ())
     for image_id, file in files.items():

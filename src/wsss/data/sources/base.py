@@ -49,6 +49,11 @@ class Source(Component):
     """What a person would have to add for it to have masks."""
 
     @property
+    def where(self) -> str:
+        """What a message calls it: its folder, if it has one."""
+        return str(getattr(self, "root", None) or getattr(self, "images", None) or self.dataset)
+
+    @property
     def has_masks(self) -> bool:
         """Whether some images have masks to measure with."""
         return True
@@ -77,5 +82,9 @@ class FileSource(Source):
     )
 
     def words(self) -> str:
-        place = getattr(self, "root", None) or getattr(self, "images", None) or ""
-        return f"{self.dataset} from {place}"
+        return f"{self.dataset} from {self.where}"
+
+    def lost(self, **files: Path | None) -> str | None:
+        """`key: no file 'place'` of the first of some settings whose file is not there."""
+        wrong = ((key, file) for key, file in files.items() if file is not None and not file.is_file())
+        return next((f"{key}: no file '{file}'" for key, file in wrong), None)

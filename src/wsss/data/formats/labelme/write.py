@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -28,7 +28,7 @@ def write(_settings: Settings, store: LabelStore, out: Path) -> int:
             "version": VERSION,
             "flags": {},
             "shapes": [_shape(name, mask) for _, name, mask in classes_in(label, store.class_names)],
-            "imagePath": f"{file.stem}.jpg",
+            "imagePath": f"{PurePosixPath(image_id).name}.jpg",
             "imageData": None,
             "imageHeight": label.shape[0],
             "imageWidth": label.shape[1],

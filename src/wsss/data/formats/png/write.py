@@ -21,7 +21,7 @@ def write(_settings: Settings, store: LabelStore, out: Path) -> int:
     """Writes `out/{image_id}.png` for every image, folders in ids included; returns how many.
 
     Raises:
-        ValueError: an id would leave the folder, or two ids one file, or a name is too long.
+        ValueError: an id would leave the folder, or two ids one file.
     """
     return write_masks(store, store.palette, out)
 

@@ -17,7 +17,7 @@ import numpy as np
 from PIL import Image
 
 from wsss.data.checks import Entry, Preflight
-from wsss.data.dataset import read_mask
+from wsss.data.images import read_mask, values_of
 from wsss.data.matching import Matcher
 from wsss.data.names import checked_classes
 from wsss.data.palette import voc_palette
@@ -183,7 +183,7 @@ def _mask(
     else:
         mask = rasterise(instances.annotations[image_id], entry.annotated, class_of)
         _write_mask(out / path, mask)
-    preflight.shown[entry.image_id] = frozenset(np.unique(mask).tolist())
+    preflight.shown[entry.image_id] = values_of(mask)
     return path
 
 

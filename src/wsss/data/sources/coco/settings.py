@@ -55,10 +55,14 @@ class Settings(FileSource):
         return not there or any(_has_outlines(file, *_state(file)) for file in there)
 
     def missing(self) -> str | None:
-        if (self.root / "annotations").is_dir():
-            lost = self.val_list is not None and not self.val_list.is_file()
-            return f"val_list: no file '{self.val_list}'" if lost else None
-        return f"root: no folder annotations in '{self.root}'; unpack COCO 2014 there (docs/datasets.md)"
+        if not (self.root / "annotations").is_dir():
+            return f"root: no folder annotations in '{self.root}'; unpack COCO 2014 there (docs/datasets.md)"
+        for key, part in (("train_part", self.train_part), ("val_part", self.val_part)):
+            if lost := self.lost(**{key: self.root / "annotations" / f"instances_{part}.json"}):
+                return lost
+            if not (self.root / part).is_dir():
+                return f"{key}: no folder '{self.root / part}'"
+        return self.lost(val_list=self.val_list)
 
     def content(self) -> Iterator[tuple[str, Path]]:
         if self.val_list is not None:

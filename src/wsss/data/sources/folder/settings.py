@@ -46,6 +46,8 @@ class Settings(FileSource):
             return f"images: no folder '{self.images}'"
         if not self.labels.is_file():
             return f"labels: no file '{self.labels}'; a CSV of labels is needed"
+        if self.masks is not None and not self.masks.is_dir():
+            return f"masks: no folder '{self.masks}'"
         return None
 
     def content(self) -> Iterator[tuple[str, Path]]:

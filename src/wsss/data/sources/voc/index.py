@@ -10,9 +10,10 @@ from xml.parsers.expat import errors
 
 import numpy as np
 
+from wsss.config.messages import nearest
 from wsss.data.checks import Entry, Preflight
-from wsss.data.dataset import read_mask
-from wsss.data.labels_csv import read_labels
+from wsss.data.images import read_mask, values_of
+from wsss.data.labels_csv import Row, read_labels
 from wsss.data.matching import Matcher, matched
 from wsss.data.names import checked_classes, clean_name
 from wsss.data.palette import voc_palette
@@ -89,12 +90,12 @@ def voc_index(
     """
     preflight = preflight or Preflight()
     layout = Layout(root)
-    paths = {"train": layout.list_file(train_list), "val": layout.list_file(val_list)}
-    splits = {split: _safe(path, _read_list(layout, path, preflight), preflight) for split, path in paths.items()}
+    lists = {"train": train_list, "val": val_list}
+    splits = {split: _safe(layout, name, preflight) for split, name in lists.items()}
     doubled = {m.image_id for m in splits["train"]} & {m.image_id for m in splits["val"]}
     if doubled:
         found = f"{len(doubled)} image(s) in both splits, e.g. {min(doubled)}"
-        preflight.add(paths["train"].parent, found, "leave each in one list")
+        preflight.add(layout.list_file(train_list).parent, found, "leave each in one list")
         splits["val"] = [m for m in splits["val"] if m.image_id not in doubled]
     classes = _class_names(root, preflight)
     members = [Member.of(layout, listed) for split in splits.values() for listed in split]
@@ -139,10 +140,10 @@ def _class_names(root: Path, preflight: Preflight) -> list[str]:
     return checked_classes(custom, lines[named[0] : named[-1] + 1] if named else [])  # a blank name between is one, too
 
 
-def _read_list(layout: Layout, path: Path, preflight: Preflight) -> list[Listed]:
-    if not path.is_file():
-        known = sorted(p.stem for p in path.parent.glob("*.txt"))
-        raise ValueError(f"{path}: no such image list; lists there: {', '.join(known) or 'none'}")
+def _read_list(layout: Layout, name: str, preflight: Preflight) -> list[Listed]:
+    if lost := layout.no_list(name):
+        raise ValueError(lost)
+    path = layout.list_file(name)
     listed = layout.listed(preflight.read_text(path))
     if not listed:
         raise ValueError(f"{path}: the image list is empty")
@@ -151,8 +152,9 @@ def _read_list(layout: Layout, path: Path, preflight: Preflight) -> list[Listed]
     return listed
 
 
-def _safe(path: Path, listed: list[Listed], preflight: Preflight) -> list[Listed]:
-    safe = set(preflight.safe_ids(path, [member.image_id for member in listed]))
+def _safe(layout: Layout, name: str, preflight: Preflight) -> list[Listed]:
+    listed = _read_list(layout, name, preflight)
+    safe = set(preflight.safe_ids(layout.list_file(name), [member.image_id for member in listed]))
     return [member for member in listed if member.image_id in safe]
 
 
@@ -160,8 +162,10 @@ def _measured(
     layout: Layout, measure_list: str | None, splits: dict[str, list[Listed]], preflight: Preflight
 ) -> set[str]:
     """Images whose masks measure: all of val, and those of the list in train; all without such a list."""
-    path = layout.list_file(measure_list or "")
-    listed = _read_list(layout, path, preflight) if measure_list and path.is_file() else splits["train"]
+    there = measure_list and layout.list_file(measure_list).is_file()
+    if measure_list and not there:
+        preflight.notes.append(f"{layout.no_list(measure_list)}; every mask measures the seeds (measure_list)")
+    listed = _read_list(layout, measure_list, preflight) if there else splits["train"]
     return {member.image_id for member in [*listed, *splits["val"]]}
 
 
@@ -170,14 +174,18 @@ def _labels(
 ) -> list[list[str]]:
     """Class names per image, in class order; what cannot be read is a problem, and has none."""
     if source == "annotations":
-        found = [_from_annotation(layout.annotation(m.image_id), m.image_id, preflight) for m in members]
+        files = [layout.annotation(m.image_id) for m in members]
+        found = [_from_annotation(f, m.image_id, preflight) for f, m in zip(files, members, strict=True)]
     elif source == "masks":
-        found = _from_masks(members, classes, preflight)
+        found, files = _from_masks(members, classes, preflight), [m.mask for m in members]
     else:
-        found = _from_csv(Path(source), layout, members, preflight)
-    for member, names in zip(members, found, strict=True):
+        rows = _from_csv(Path(source), layout, members, preflight)
+        found = [set(row.names) if row else set() for row in rows]
+        files = [f"{source} line {row.line}" if row else source for row in rows]
+    for file, member, names in zip(files, members, found, strict=True):
         for name in sorted(names - set(classes)):
-            preflight.add(f"labels of '{member.image_id}'", f"unknown class '{name}'", f"known: {', '.join(classes)}")
+            unknown = f"unknown class '{name}' of '{member.image_id}'{nearest(name, classes)}"
+            preflight.add(file, unknown, f"known: {', '.join(classes)}")
     return [[name for name in classes if name in names] for names in found]
 
 
@@ -220,13 +228,13 @@ def _from_masks(members: list[Member], classes: list[str], preflight: Preflight)
 def _classes_of_mask(path: Path | None) -> list[int]:
     """Class ids in a mask; none in one that cannot be read, which the preflight names."""
     try:
-        return [int(c) for c in np.unique(read_mask(path)) if c not in (0, 255)] if path else []
+        return sorted(values_of(read_mask(path)) - {0, 255}) if path else []
     except ValueError:
         return []
 
 
-def _from_csv(path: Path, layout: Layout, members: list[Member], preflight: Preflight) -> list[set[str]]:
-    """Labels of the listed images; rows of other images are not used."""
+def _from_csv(path: Path, layout: Layout, members: list[Member], preflight: Preflight) -> list[Row | None]:
+    """The row of each listed image; rows of other images are not used."""
     if not path.is_file():
         raise ValueError(f"prepare_data.labels: '{path}' is neither annotations, masks nor a CSV file")
     folder = layout.root / IMAGES
@@ -238,4 +246,4 @@ def _from_csv(path: Path, layout: Layout, members: list[Member], preflight: Pref
     missing = [m.image_id for m in members if m.image not in rows]
     if missing:
         preflight.add(path, f"no row for {len(missing)} listed image(s), e.g. {missing[0]}", "give every image a row")
-    return [set(rows[m.image].names) if m.image in rows else set() for m in members]
+    return [rows.get(m.image) for m in members]

@@ -38,6 +38,12 @@ class Layout:
         """The image list of a name."""
         return self.root / "ImageSets" / "Segmentation" / f"{name}.txt"
 
+    def no_list(self, name: str) -> str | None:
+        """What to say where there is no image list of a name."""
+        path = self.list_file(name)
+        known = ", ".join(sorted(p.stem for p in path.parent.glob("*.txt")))
+        return None if path.is_file() else f"{path}: no such image list; lists there: {known or 'none'}"
+
     def listed(self, text: Text) -> list[Listed]:
         """The images of a list, in its order."""
         named = (line if self._images(line) is not None else line.strip() for _, line in text.written())

@@ -60,8 +60,13 @@ class Settings(FileSource):
         return Layout(self.root).has_masks if there else True  # of what is to be downloaded
 
     def missing(self) -> str | None:
-        if self.download or (self.root / "JPEGImages").is_dir():
-            return None
+        table = None if self.labels in ("annotations", "masks") else Path(self.labels)
+        if self.download and not (self.root / IMAGES).is_dir():
+            return self.lost(labels=table)
+        if (self.root / IMAGES).is_dir():
+            lists = {} if self.download else {"train_list": self.train_list, "val_list": self.val_list}
+            lost = ((key, Layout(self.root).no_list(name)) for key, name in lists.items())
+            return next((f"{key}: {line}" for key, line in lost if line), self.lost(labels=table))
         return (
             f"root: no JPEGImages folder in '{self.root}'; set download: true to get VOC 2012 and SBD, or get "
             "VOCtrainval_11-May-2012.tar from http://host.robots.ox.ac.uk/pascal/VOC/voc2012/ and extract it "
