@@ -19,7 +19,7 @@ from wsss.data.dataset import Dataset, read_image
 from wsss.data.files import files_below
 from wsss.data.palette import voc_palette
 from wsss.runtime.targets import NAME_BYTES, fitting
-from wsss.store.maps import LabelWriter
+from wsss.store.writers import LabelWriter
 
 CELLS = {
     "plain": "{name}.png",
