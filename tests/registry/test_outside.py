@@ -1,8 +1,9 @@
-"""A package outside the tree brings a method, a refinement, a data source and a format; nothing in wsss is edited."""
+"""CONTRIBUTING.md's toys in a package outside: a method, a refinement, a source and a format with no edit in wsss."""
 
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -15,136 +16,11 @@ from tiny import ROOT
 
 pytestmark = pytest.mark.timeout(600)
 
-METHOD = '''
-from typing import Literal
-from pydantic import Field
-from wsss.config.common import Component
+BLOCK = re.compile(r"^```python\n# src/(wsss/\S+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+GROUPS = {"methods": "methods", "refine": "refinements", "data.sources": "sources", "data.formats": "formats"}
+"""Room → entry points."""
 
-class Settings(Component):
-    """Colours: a class score is a linear function of a pixel's colour."""
 
-    implementation = "toy.network:Colours"
-    name: Literal["colours"]
-    gain: float = Field(1.0, description="factor of the scores")
-'''
-NETWORK = """
-import inspect
-import torch
-from torch import nn
-from wsss.methods.base import Method
-
-class Colours(Method):
-    def __init__(self, backbone, *given, **more):
-        super().__init__()
-        settings = given[1] if len(given) > 1 else None
-        names = given[0]
-        self.backbone = backbone
-        self.num_classes = names if isinstance(names, int) else len(names) - 1
-        self.gain = settings.gain if settings is not None else more["gain"]
-        self.classifier = nn.Conv2d(3, self.num_classes, 1)
-
-    def forward(self, batch, step):
-        return {"cls": nn.functional.multilabel_soft_margin_loss(self.logits(batch.images), batch.labels)}
-
-    def activation_maps(self, images):
-        return self.gain * self.classifier(images).relu()
-
-    def logits(self, images):
-        return self.classifier(images).mean((2, 3))
-
-    def head_parameters(self):
-        return list(self.classifier.parameters())
-"""
-REFINEMENT = '''
-from typing import Literal
-from pydantic import Field
-from wsss.config.common import Component
-
-class Settings(Component):
-    """Powers: every map to a power, the background what is left."""
-
-    implementation = "toy.powers:Powers"
-    method: Literal["powers"]
-    power: float = Field(2.0, description="exponent")
-'''
-POWERS = """
-import torch
-
-class Powers:
-    def __init__(self, settings, models, device):
-        self.power = settings.power
-
-    def __call__(self, images, maps):
-        return [torch.cat([1 - m.amax(0, keepdim=True), m]) for m in (cams**self.power for cams in maps)]
-"""
-SOURCE = '''
-from pathlib import Path
-from typing import Literal
-from wsss.data.sources.base import About, Source
-
-class Settings(Source):
-    """Squares: bright squares and dark ones."""
-
-    implementation = "toy.squares:read"
-    about = About("squares", "free")
-    dataset: Literal["squares"]
-    count: int = 12
-'''
-SQUARES = """
-import numpy as np
-from PIL import Image
-from wsss.data.palette import voc_palette
-from wsss.data.sources.base import Index
-
-def read(settings, out, workers, preflight):
-    rows, rng = [], np.random.default_rng(0)
-    for i in range(settings.count):
-        kind = i % 2
-        image = rng.integers(60, 120, (40, 48, 3)).astype(np.uint8)
-        mask = np.zeros((40, 48), np.uint8)
-        y, x = rng.integers(0, 20, 2)
-        image[y : y + 18, x : x + 18] = (250, 20, 20) if kind else (20, 20, 250)
-        mask[y : y + 18, x : x + 18] = kind + 1
-        (out / "images").mkdir(parents=True, exist_ok=True)
-        Image.fromarray(image).save(out / "images" / f"{i}.png")
-        Image.fromarray(mask).save(out / "images" / f"{i}_mask.png")
-        rows.append({"image_id": str(i), "image": f"images/{i}.png", "mask": f"images/{i}_mask.png",
-                     "labels": ("blue", "red")[kind], "split": "val" if i % 4 > 1 else "train", "measured": "1"})
-    return Index(["background", "blue", "red"], voc_palette(), rows)
-"""
-FORMAT = '''
-from typing import Literal
-from wsss.config.common import Component
-
-class Settings(Component):
-    """Counts: how many pixels each class has, as text."""
-
-    implementation = "toy.counts:write"
-    format: Literal["counts"]
-'''
-COUNTS = """
-import numpy as np
-
-def write(settings, store, out):
-    out.mkdir(parents=True)
-    for i in store:
-        (out / f"{i}.txt").write_text(" ".join(map(str, np.bincount(store[i].ravel(), minlength=3)[:3])))
-    return len(store)
-"""
-MODULES = {
-    "method": METHOD, "network": NETWORK, "refinement": REFINEMENT, "powers": POWERS, "source": SOURCE,
-    "squares": SQUARES, "format": FORMAT, "counts": COUNTS, "__init__": "",
-}  # fmt: skip
-POINTS = """\
-[wsss.methods]
-colours = toy.method
-[wsss.refinements]
-powers = toy.refinement
-[wsss.sources]
-squares = toy.source
-[wsss.formats]
-counts = toy.format
-"""
 TRAINING = {"epochs": 2, "batch_size": 4, "augment": {"crop": 48}}
 RUN = {
     "prepare_data": {"dataset": "squares"},
@@ -164,17 +40,30 @@ RUN = {
 }
 
 
+def pages() -> dict[str, str]:
+    """Module → code of every block of CONTRIBUTING.md that is a file of a component."""
+    found = BLOCK.findall((ROOT / "CONTRIBUTING.md").read_text())
+    return {path.removesuffix(".py").replace("/", "."): code for path, code in found}
+
+
 @pytest.fixture
 def outside(tmp_path):
-    """The environment of a machine on which the package is installed."""
-    place = tmp_path / "site"
-    (place / "toy").mkdir(parents=True)
-    for name, text in MODULES.items():
-        (place / "toy" / f"{name}.py").write_text(text)
+    """The environment of a machine on which a package with CONTRIBUTING.md's components is installed."""
+    place, points = tmp_path / "site", []
+    for module, code in pages().items():
+        room, name, file = module.removeprefix("wsss.").rsplit(".", 2)
+        code = code.replace(f"wsss.{room}.{name}.", f"toy.{name}.")
+        (place / "toy" / name).mkdir(parents=True, exist_ok=True)
+        (place / "toy" / name / f"{file}.py").write_text(code)
+        if file == "settings":
+            points.append(f"[wsss.{GROUPS[room]}]\n{name} = toy.{name}.settings\n")
+    for folder in (place / "toy", *(place / "toy").iterdir()):
+        (folder / "__init__.py").touch()
+    assert len(points) == len(GROUPS)
     info = place / "toy-1.0.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: toy\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text(POINTS)
+    (info / "entry_points.txt").write_text("".join(points))
     path = os.pathsep.join([str(place), *([os.environ["PYTHONPATH"]] if "PYTHONPATH" in os.environ else [])])
     return os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
 

@@ -56,7 +56,7 @@ def _head_of(name: str, checkpoint: str) -> dict[str, int]:
 
 def require_inert(name: str, options: Mapping[str, Any]) -> None:
     """Raises ValueError for a name or options with which timm would read files or the network: both may come from a
-    model file of somebody else's."""
+    model file of another project."""
     if ":" in name or "/" in name:
         raise ValueError(f"backbone '{name}' is an address; accepted are names of timm's own networks")
     acting = sorted(o for o in options if o.startswith("pretrained") or o in ("checkpoint_path", "cache_dir"))

@@ -1,1 +1,1 @@
-"""What a person types: one file a command."""
+"""The commands of `wsss`: one file a command."""

@@ -33,7 +33,7 @@ def settings(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, st
 
 
 def _type_name(annotation: Any) -> str:
-    """The annotation as a person would write it, without the bounds that pydantic keeps beside it."""
+    """The annotation as written in code, without the bounds that pydantic keeps beside it."""
     origin, arguments = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
         return _type_name(arguments[0])

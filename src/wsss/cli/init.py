@@ -66,7 +66,7 @@ def describe(seen: Survey, sizes: np.ndarray, max_edge: int) -> Iterator[str]:
 
 
 def remarks(seen: Survey) -> Iterator[str]:
-    """What a run can live with, but a person should know."""
+    """Oddities of the data that stop no run."""
     classes = seen.table.classes
     labels = seen.labels(classes)
     empty = int((labels.sum(1) == 0).sum())
@@ -193,7 +193,7 @@ def look(images: Path, labels: Path, masks: Path | None) -> tuple[Survey, np.nda
 
 @dataclass(frozen=True)
 class Request:
-    """What a person asks for. options: KEY=VALUE of how the weights want their network built."""
+    """The command's arguments. options: KEY=VALUE, how the weights' network is built."""
 
     images: Path
     labels: Path

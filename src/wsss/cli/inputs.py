@@ -1,4 +1,4 @@
-"""Images that a person names on the command line, and the files that are made of them."""
+"""Images named on the command line, and the files that are made of them."""
 
 from __future__ import annotations
 

@@ -1,8 +1,9 @@
 """Mask proposals of many images as one file: `wsss masks DIR --out masks.h5`.
 
 DIR holds a JSON file an image (SAM's `amg.py --convert-to-rle`, or COCO run lengths) or a folder of PNGs an image,
-named as the image id: image `a/b.jpg` has `a/b.json` or the folder `a/b`. A run takes the file by
-`make_pseudo_labels.masks.file`.
+named as the image id: image `a/b.jpg` has `a/b.json` or the folder `a/b`. With `--sam MODEL` it holds photographs, or
+is a run's `results/RUN/prepare_data`, whose images are as the run sees them, and a SAM makes the masks. A run takes the
+file by `make_pseudo_labels.masks.file`.
 """
 
 from __future__ import annotations
@@ -11,10 +12,13 @@ import argparse
 from collections.abc import Iterator
 from pathlib import Path
 
+from wsss.data.dataset import Dataset
+from wsss.data.sources.folder.index import image_ids, list_images
 from wsss.refine.proposals.masks import Masks
 from wsss.refine.proposals.readers import find_proposals, read_proposals
 from wsss.refine.proposals.store import write_masks
 from wsss.runtime.ending import plain_ending
+from wsss.runtime.progress import Progress
 from wsss.runtime.targets import refuse_inside, refuse_sources
 
 
@@ -35,16 +39,52 @@ def collect(folder: Path, out: Path) -> tuple[int, int]:
     return write_masks(out, masks()), count
 
 
+def propose(folder: Path, out: Path, sam: str, points: int, device: str) -> tuple[int, int]:
+    """Writes what a SAM proposes for the photographs of a folder; how many images and masks."""
+    from wsss.refine.proposals.generate import generate
+    from wsss.runtime.devices import resolve_device
+
+    if not 1 <= points <= 256:
+        raise ValueError(f"--points {points}; accepted are 1 to 256")
+    images = photographs(folder)
+    refuse_sources([out], images.values())
+    progress, count = Progress(len(images), "images"), 0
+
+    def masks() -> Iterator[tuple[str, Masks]]:
+        nonlocal count
+        for image_id, own in generate(images, sam, resolve_device(device), points):
+            count += own.count
+            yield image_id, own
+            progress.update()
+
+    return write_masks(out, masks()), count
+
+
+def photographs(folder: Path) -> dict[str, Path]:
+    """Image id → file: of what prepare_data made, or of a folder of photographs by the ids that its source gives."""
+    if (folder / "index.csv").is_file():
+        return {record.image_id: record.image for record in Dataset(folder).records}
+    return {image_id: path for path, image_id in image_ids(folder, list_images(folder)).items()}
+
+
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(
         prog="wsss masks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("folder", type=Path, help="JSON files or folders of PNGs, one an image")
+    parser.add_argument(
+        "folder", type=Path, help="JSON files or folders of PNGs, one an image; with --sam: photographs"
+    )
     parser.add_argument("--out", type=Path, required=True, help="HDF5 file to write")
+    parser.add_argument("--sam", metavar="MODEL", help="folder of a SAM for transformers, or its name on the hub")
+    parser.add_argument("--points", type=int, default=32, help="along each side of SAM's grid (default: 32)")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N, for SAM")
     args = parser.parse_args()
     with plain_ending("masks"):
-        images, count = collect(args.folder, args.out)
+        if args.sam is None:
+            images, count = collect(args.folder, args.out)
+        else:
+            images, count = propose(args.folder, args.out, args.sam, args.points, args.device)
         print(f"{args.out}: {count} masks of {images} images")
 
 

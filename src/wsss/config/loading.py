@@ -1,4 +1,4 @@
-"""Reads a run's configuration: presets, overrides, validation with messages a person can act on."""
+"""Reads a run's configuration: presets, overrides, validation with messages that say what to change."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ class Execution(Section):
         1, ge=1, le=1024, description="processes of a training on one machine, each on a GPU of its own"
     )
     recompute_activations: bool = Field(
-        False, description="in trainings keep few activations and compute them twice: less memory, a third more time"
+        False, description="in training keep few activations and compute them twice: less memory, a third more time"
     )
     upper_bound_beside: bool = Field(
         False,
@@ -45,7 +45,7 @@ class Execution(Section):
         "faster for small networks, and rounded otherwise",
     )
     checkpoint_seconds: PositiveFloat = Field(60, description="seconds between training checkpoints")
-    tensorboard: bool = Field(False, description="event files of trainings, in results/{run}/train_*/tensorboard")
+    tensorboard: bool = Field(False, description="event files of training runs, in results/{run}/train_*/tensorboard")
 
 
 class Published(Section):

@@ -26,7 +26,7 @@ class KnownWeights(Section):
         None, description="about, from its number of float32 values where not measured"
     )
     licence: str = Field(description="of the weights, as their publisher states it")
-    where: str = Field(description="where a person gets it")
+    where: str = Field(description="where the user gets it")
 
 
 @functools.cache

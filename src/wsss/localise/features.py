@@ -33,7 +33,7 @@ def frozen(backbone: Backbone, device: torch.device) -> Backbone:
 def feature_maps(
     backbone: Backbone, images: np.ndarray, settings: ComputeFeatures, device: torch.device, amp: str = "off"
 ) -> list[Tensor]:
-    """Float32 maps of images (B, H, W, 3) uint8: for each scale the wanted stages, (n·B, D, h, w), mirrors last."""
+    """Float32 maps of images (B, H, W, 3) uint8: at each scale the settings' stages, (n·B, D, h, w), mirrors last."""
     found: list[Tensor] = []
     for view in scaled_views(images, settings, backbone.mean, backbone.std, device):
         with torch.autocast(device.type, AMP_TYPES.get(amp), enabled=amp != "off"):

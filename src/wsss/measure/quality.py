@@ -1,4 +1,4 @@
-"""Says what a person should look at, without any mask: a sheet per class, and the images in order of doubt.
+"""The classes and images to check by eye, found without masks: a table per class, and the images by uncertainty.
 
 `quality.csv`, one row a class:
     images          training images that bear the label

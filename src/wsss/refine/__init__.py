@@ -1,1 +1,1 @@
-"""From maps to better maps: affinity networks, random walks, DenseCRF, PAR."""
+"""From maps to better maps: affinity networks, random walks, propagation, DenseCRF, PAR, mask proposals."""

@@ -1,4 +1,4 @@
-"""How every program ends: what a person can mend is one line and exit status 2, and a closed pipe is nothing."""
+"""How every program ends: a user's error is one line and exit status 2, and a closed pipe is no error."""
 
 from __future__ import annotations
 

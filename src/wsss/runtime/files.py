@@ -67,7 +67,7 @@ _FAILED = re.compile(r"failed writing|write failed|inline_container.*unexpected 
 
 
 def write_error(path: Path, error: Exception) -> Exception:
-    """What a writer's error means for a person; h5py, safetensors and torch raise errors of their own."""
+    """A writer's error in words for the user; h5py, safetensors and torch raise errors of their own."""
     if isinstance(error, OSError) and error.errno in _CANNOT_WRITE:
         reason = os.strerror(error.errno).lower()
     elif told := _TOLD.search(str(error)):

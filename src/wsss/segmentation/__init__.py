@@ -1,1 +1,1 @@
-"""Segmentation networks and their inference."""
+"""Segmentation networks, their training and their inference."""

@@ -1,4 +1,4 @@
-"""What every stage program shares: its command line, log, records, signals and the manner of its errors."""
+"""What every stage program shares: command line, log, records, signals and error handling."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def _settings(
 
 @contextmanager
 def plain_errors() -> Iterator[None]:
-    """What a person can mend is one line and exit status 2; anything else a traceback in the log and status 1."""
+    """A user's error is one line and exit status 2; any other is a traceback in the log and status 1."""
     try:
         with plain_ending():
             yield

@@ -1,4 +1,4 @@
-"""Tables of what a person should look at, with or without masks: see `wsss.measure.quality`."""
+"""Tables of the classes and images to check by eye, with or without masks: see `wsss.measure.quality`."""
 
 from __future__ import annotations
 

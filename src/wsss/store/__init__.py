@@ -1,1 +1,1 @@
-"""The HDF5 files of label and score maps, and model files: write, read, merge."""
+"""HDF5 files of label maps, score maps and features, and model files: write, read, merge."""

@@ -1,1 +1,1 @@
-"""Files that label maps are written to for other tools: one folder a format."""
+"""Annotation files of other tools, written and read: one folder a format."""

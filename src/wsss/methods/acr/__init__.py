@@ -1,1 +1,1 @@
-"""ACR (Sun et al., CVPR 2023)."""
+"""ACR (Sun et al., ICCVW 2023)."""

@@ -1,1 +1,1 @@
-"""Labels of an image's cells by a linear classifier on frozen features, which propagated maps have taught."""
+"""Labels of an image's cells by a linear classifier on frozen features, trained on propagated maps."""

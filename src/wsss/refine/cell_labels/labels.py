@@ -1,4 +1,4 @@
-"""What teaches the cell classifier: class activation maps, propagated over the cells of their image."""
+"""Targets of the cell classifier: class activation maps, propagated over the cells of their image."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A linear classifier of cells: every image teaches it with its own classes and the background alone."""
+"""Training a linear classifier of cells; an image's targets are its own classes and the background."""
 
 from __future__ import annotations
 

@@ -39,12 +39,12 @@ def joined(stages: Sequence[Tensor]) -> Tensor:
 
 
 def stored_stages(store: FeatureStore, image_id: str, chosen: StoredStages) -> list[Tensor]:
-    """The wanted stages' features (1, D, h_s, w_s) of an image, without its mirror."""
+    """Features (1, D, h_s, w_s) of an image at the stages of the settings, without its mirror."""
     return [torch.from_numpy(store.stage(image_id, chosen.scale, stage)[:1]) for stage in chosen.stages]
 
 
 def stored_cells(store: FeatureStore, image_id: str, chosen: StoredStages) -> Tensor:
-    """Unit features (D, h, w) of an image's cells, of the wanted stages as `joined`."""
+    """Unit features (D, h, w) of an image's cells, of the stages of the settings, joined."""
     return joined(stored_stages(store, image_id, chosen))[0]
 
 

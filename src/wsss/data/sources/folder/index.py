@@ -1,4 +1,4 @@
-"""Somebody's own images: a folder, however nested, and a CSV of image-level labels; masks are optional."""
+"""The user's own images: a folder, however nested, and a CSV of image-level labels; masks are optional."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def survey(images: Path, labels: Path) -> Survey:
         if row.image.lower().endswith(UNREAD):
             found, mend = f"'{row.image}' is of a format that is not read", "save it as JPEG or PNG and mend the row"
         problems.append(Problem(f"{labels} line {row.line}", found, mend, row.image))
-    ids = _image_ids(images, paths)
+    ids = image_ids(images, paths)
     found = [Found(ids[path], path, rows[path]) for path in paths if path in rows]
     return Survey(table, found, [path for path in paths if path not in rows], problems, unread(images))
 
@@ -177,7 +177,7 @@ def _split(seen: Survey, classes: list[str], val_fraction: float, rng_seed: int)
     return in_val
 
 
-def _image_ids(root: Path, paths: list[Path]) -> dict[Path, str]:
+def image_ids(root: Path, paths: list[Path]) -> dict[Path, str]:
     """Paths without suffixes where that tells the images apart, also as names of masks."""
     relative = {path: path.relative_to(root) for path in paths}
     options = {path: (r.with_suffix(".png"), r.with_name(f"{r.name}.png")) for path, r in relative.items()}
