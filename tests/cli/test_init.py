@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import yaml
 from PIL import Image
 
+from wsss.cli.init import Request, prepare
 from wsss.config.loading import load_run
 from wsss.plan.run import missing_inputs, plan_runs
+
+FOLDER = {"dataset": "folder", "images": "photos", "labels": "labels.csv"}
 
 
 @pytest.fixture
@@ -57,8 +61,19 @@ def test_weights_and_how_their_network_is_built_serve_both_trainings(own):
     done = init(own, "--weights", "w.safetensors", "--network-options", "pad_type=same")
     assert done.returncode == 0, done.stderr
     run = yaml.safe_load((own / "photos.yaml").read_text())["runs"]["photos"]
-    for stage in ("train_classifier", "train_segmentation"):
-        assert run[stage]["backbone"] == {"checkpoint": "w.safetensors", "options": {"pad_type": "same"}}
+    for stage in ("compute_features", "train_classifier", "train_segmentation"):
+        backbone = {"checkpoint": "w.safetensors", "weights": None, "options": {"pad_type": "same"}}
+        assert run[stage]["backbone"] == backbone
+
+
+def test_weights_are_downloaded_where_their_package_is_not_installed(own, monkeypatch):
+    monkeypatch.chdir(own)
+    for there in (True, False):
+        monkeypatch.setattr("wsss.cli.init.installed", lambda name, there=there: there)
+        config = prepare(Request(Path("photos"), Path("labels.csv"), None, "photos", ["frozen"], None, [])).config
+        run = load_run("photos", config["runs"])
+        for section in (run.compute_features, run.train_classifier, run.train_segmentation):
+            assert section.backbone.weights == ("package" if there else None)
 
 
 def test_a_preset_that_knows_classes_by_words_gets_a_phrase_for_each(own):
@@ -78,12 +93,18 @@ def test_a_preset_that_knows_classes_by_words_gets_a_phrase_for_each(own):
 def test_the_recipe_is_fitted_to_number_and_size_of_the_images(own):
     for path in (own / "photos").iterdir():
         Image.new("RGB", (640, 1280)).save(path)
-    init(own)
+    init(own, "--preset", "photos")
     run = yaml.safe_load((own / "photos.yaml").read_text())["runs"]["photos"]
     assert "scales: [0.62, 0.94, 1.25]" in (own / "photos.yaml").read_text()
     assert run["infer_cam"]["scales"] == [0.62, 0.94, 1.25]  # of 512 px, to which the images are shrunk
     assert run["make_pseudo_labels"]["crf"] == {"bilateral_sxy": 80}
     assert run["train_classifier"]["training"] == {"epochs": 8 * 140}
+    init(own, "--force")
+    run = load_run("photos", yaml.safe_load((own / "photos.yaml").read_text())["runs"])
+    scale = run.refine_cam.scale
+    stages = (run.compute_features, run.infer_cam, run.segment)
+    assert all(scale in stage.scales for stage in stages) and scale == run.make_affinity_labels.scale
+    assert scale < load_run("photos", {"photos": {"preset": "frozen", "prepare_data": FOLDER}}).refine_cam.scale
     init(own, "--preset", "irn", "deeplab", "--force")
     assert "training" not in str(yaml.safe_load((own / "photos.yaml").read_text()))
 

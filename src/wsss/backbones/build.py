@@ -11,12 +11,14 @@ from wsss.backbones.base import Backbone
 from wsss.backbones.checkpoints import (
     is_whole_method,
     load_published,
+    load_strictly,
     read_state_dict,
     require_finite,
     strip_prefix,
     unwrap,
 )
 from wsss.backbones.layouts import detect_layout
+from wsss.backbones.packages import MEAN, STD, package_file
 from wsss.config import sections
 from wsss.store.models import read_model
 
@@ -111,12 +113,15 @@ def _from_timm(settings: sections.Backbone, kind: str, **weights: Any) -> Backbo
 
 
 def _from_package(backbone: Backbone, name: str, *, weights: bool) -> None:
-    """Weights and normalisation of an installed package; a network that gets its weights later has the latter."""
-    from wsss.backbones.packages import MEAN, STD, load_package, package_file
+    """Weights and normalisation of an installed package; a network that gets its weights later has the latter.
 
+    The package has the same tensors in the same order, and a classifier after them.
+    """
     if weights:
-        package_file(name)
-        load_package(backbone.net, name)
+        path = package_file(name)
+        published = [tensor for key, tensor in read_state_dict(path).items() if not key.endswith("num_batches_tracked")]
+        own = [key for key in backbone.net.state_dict() if not key.endswith("num_batches_tracked")]
+        load_strictly(backbone.net, dict(zip(own, published[: len(own)], strict=True)), what=str(path))
     backbone.mean, backbone.std = MEAN, STD
 
 

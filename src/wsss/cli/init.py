@@ -9,7 +9,7 @@ import argparse
 import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import yaml
 
+from wsss.backbones.packages import installed
 from wsss.config.loading import PRESETS, load_run, merge
 from wsss.config.run import Run
 from wsss.config.words import Words, words_of
@@ -35,10 +36,14 @@ TOGETHER = 0.9
 """Share of both classes' images at which two classes are hardly told apart."""
 SHOWN = 20
 """Problems, classes and pairs that are printed."""
-PRESET = "photos"
-"""The preset of `wsss init` and `wsss run`, fitted to the images; others are taken as they are."""
+FITTED = ("frozen", "photos")
+"""Presets that are fitted to the images, the default one first; others are taken as they are."""
 MADE_ON_IMAGES, MADE_ON_EDGE = 700, 320
-"""Number of images and their longest edge in pixels, on which that preset was made."""
+"""Number of images and their longest edge in pixels, on which those presets were made."""
+MAX_EDGE = 512
+"""Pixels to which those presets shrink larger images."""
+NETWORKS = ("compute_features", "train_classifier", "train_segmentation")
+"""Stages that run the network whose weights a person may give."""
 VAL_WITHOUT_MASKS = 0.1
 """Share of the images set aside where there are no masks: enough to measure the classifier."""
 
@@ -98,33 +103,13 @@ def _pairs(classes: list[str], labels: np.ndarray) -> list[tuple[str, str, int]]
 
 
 def make_config(
-    name: str,
-    images: Path,
-    labels: Path,
-    masks: Path | None,
-    classes: list[str],
-    preset: list[str],
-    backbone: dict[str, Any],
+    name: str, images: Path, labels: Path, masks: Path | None, classes: list[str], preset: list[str]
 ) -> dict[str, Any]:
-    """The configuration of one run on a folder; backbone: settings of the network, beside the preset's.
-
-    The segmentation network gets them where the preset gives it the classifier's network. For methods that know their
-    classes by words, each class has a phrase to begin with.
-    """
+    """The configuration of one run on a folder."""
     data: dict[str, Any] = {"dataset": "folder", "images": str(images), "labels": str(labels)}
     data |= {"masks": str(masks), "classes": classes} if masks else {"val_fraction": VAL_WITHOUT_MASKS}
     run: dict[str, Any] = {"preset": preset if len(preset) > 1 else preset[0], "prepare_data": data}
-    run["choose_threshold"] = "auto"
-    run["upper_bound"] = False
-    settings = load_run(name, {name: run | {"prepare_data": {"dataset": "folder", "images": ".", "labels": "."}}})
-    classifier = settings.train_classifier
-    for stage in ("train_classifier", "train_segmentation"):
-        section = getattr(settings, stage)
-        if backbone and section is not None and section.backbone.name == classifier.backbone.name:
-            run = merge(run, {stage: {"backbone": dict(backbone)}})
-    if isinstance(classifier.method, Words):
-        run = merge(run, {"train_classifier": {"method": words_of(classes)}})
-    return {"runs": {name: run}}
+    return {"runs": {name: run | {"choose_threshold": "auto", "upper_bound": False}}}
 
 
 def _yaml(name: str, config: dict[str, Any]) -> str:
@@ -148,22 +133,32 @@ class _Dumper(yaml.SafeDumper):
 _Dumper.add_representer(list, _Dumper.represent_list)
 
 
-def fitted(recipe: dict[str, Any], sizes: np.ndarray) -> dict[str, Any]:
-    """What of the preset `photos` goes with the images' sizes (N, 2).
+def fitted(recipe: Mapping[str, Any], sizes: np.ndarray) -> dict[str, Any]:
+    """What of a preset goes with the images' sizes (N, 2).
 
-    Scales and the CRF's reach go with the median longest edge; of fewer images than the preset was made on, each is
-    seen more often.
+    Large ones are shrunk. Scales and the CRF's reach go with the median longest edge; of fewer images than the preset
+    was made on, each is seen more often.
     """
-    edge = float(np.median(np.minimum(sizes.max(1), recipe["prepare_data"]["max_edge"])))
-    often = max(1.0, MADE_ON_IMAGES / len(sizes))
-    reach = recipe["make_pseudo_labels"]["crf"]["bilateral_sxy"] * edge / MADE_ON_EDGE
-    crf = {"crf": {"bilateral_sxy": max(1, round(reach))}}
-    run: dict[str, Any] = {}
-    for stage in ("train_classifier", "train_affinity", "train_segmentation"):
-        run[stage] = {"training": {"epochs": round(often * recipe[stage]["training"]["epochs"])}}
-    for stage in ("infer_cam", "segment"):
-        run[stage] = {"scales": [round(scale * MADE_ON_EDGE / edge, 2) for scale in recipe[stage]["scales"]]}
-    return merge(run, {"make_affinity_labels": crf, "make_pseudo_labels": crf, "segment": crf})
+    edge = float(np.median(np.minimum(sizes.max(1), MAX_EDGE)))
+    zoom, often = MADE_ON_EDGE / edge, max(1.0, MADE_ON_IMAGES / len(sizes))
+
+    def scaled(value: float) -> float:
+        return round(value * zoom, 2)
+
+    changes: dict[str, Callable[[Any], Any]] = {
+        "epochs": lambda epochs: round(often * epochs),
+        "scale": scaled,
+        "scales": lambda scales: [scaled(scale) for scale in scales],
+        "bilateral_sxy": lambda reach: max(1, round(reach / zoom)),
+    }
+    return merge({"prepare_data": {"max_edge": MAX_EDGE}}, _changed(recipe, changes))
+
+
+def _changed(section: Mapping[str, Any], changes: Mapping[str, Callable[[Any], Any]]) -> dict[str, Any]:
+    """The settings of a section, and of those within, that `changes` names, with what they become."""
+    found = {key: changes[key](value) for key, value in section.items() if key in changes}
+    below = {key: _changed(value, changes) for key, value in section.items() if isinstance(value, Mapping)}
+    return found | {key: value for key, value in below.items() if value}
 
 
 def backbone_settings(weights: Path | None, options: list[str]) -> dict[str, Any]:
@@ -178,7 +173,26 @@ def backbone_settings(weights: Path | None, options: list[str]) -> dict[str, Any
         if not re.fullmatch(r"\w+=.+", option):
             raise ValueError(f"--network-options '{option}'; accepted: KEY=VALUE, e.g. pad_type=same")
     chosen = {key: yaml.safe_load(value) for key, _, value in (option.partition("=") for option in options)}
-    return ({"checkpoint": str(weights)} if weights else {}) | ({"options": chosen} if chosen else {})
+    own = {"checkpoint": str(weights), "weights": None} if weights else {}
+    return own | ({"options": chosen} if chosen else {})
+
+
+def on_backbone(run: Run, changes: dict[str, Any]) -> dict[str, Any]:
+    """The changes in each section whose network is the classifier's."""
+    name = run.train_classifier.backbone.name
+    sections = (stage for stage in NETWORKS if (section := getattr(run, stage)) and section.backbone.name == name)
+    return {stage: {"backbone": dict(changes)} for stage in sections} if changes else {}
+
+
+def downloaded_instead(run: Run) -> dict[str, Any]:
+    """What makes a run download the weights of a package that is not installed."""
+    backbone = run.train_classifier.backbone
+    return on_backbone(run, {"weights": None}) if backbone.weights == "package" and not installed(backbone.name) else {}
+
+
+def phrases(run: Run, classes: list[str]) -> dict[str, Any]:
+    """For a method that knows its classes by words, a phrase of each to begin with."""
+    return {"train_classifier": {"method": words_of(classes)}} if isinstance(run.train_classifier.method, Words) else {}
 
 
 def look(images: Path, labels: Path, masks: Path | None) -> tuple[Survey, np.ndarray, Preflight]:
@@ -241,15 +255,20 @@ def prepare(request: Request) -> Prepared:
     if not re.fullmatch(r"[\w.+-]+", name):
         raise ValueError(f"--name '{name}'; accepted: letters, digits and . _ + -")
     backbone = backbone_settings(request.weights, request.options)
-    recipe = yaml.safe_load((PRESETS / f"{PRESET}.yaml").read_text()) if preset == [PRESET] else {}
-    max_edge = recipe.get("prepare_data", {}).get("max_edge", FolderSettings.model_fields["max_edge"].default)
+    fits = len(preset) == 1 and preset[0] in FITTED
+    recipe = yaml.safe_load((PRESETS / f"{preset[0]}.yaml").read_text()) if fits else {}
+    max_edge = MAX_EDGE if fits else FolderSettings.model_fields["max_edge"].default
     seen, sizes, preflight = look(request.images, request.labels, request.masks)
     classes = seen.table.classes
-    config = make_config(name, request.images, request.labels, request.masks, classes, preset, backbone)
+    config = make_config(name, request.images, request.labels, request.masks, classes, preset)
     if not preflight.problems:
+        runs = config["runs"]
         if recipe:
-            config["runs"][name] = merge(config["runs"][name], fitted(recipe, sizes))
-        load_run(name, config["runs"])
+            runs[name] = merge(runs[name], fitted(recipe, sizes))
+        run = load_run(name, runs)
+        for changes in (on_backbone(run, backbone) if backbone else downloaded_instead(run), phrases(run, classes)):
+            runs[name] = merge(runs[name], changes)
+        load_run(name, runs)
     notes = [*remarks(seen), *_odd(seen, preflight)]
     return Prepared(seen, sizes, preflight.problems, notes, config, max_edge)
 
@@ -265,7 +284,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--labels", type=Path, required=True, help="CSV: image,labels or a 0/1 column a class")
     parser.add_argument("--masks", type=Path, help="folder of masks of some images; used only to measure")
     parser.add_argument(
-        "--preset", nargs="+", default=[PRESET], help=f"recipes of workflow/presets (default: {PRESET})"
+        "--preset", nargs="+", default=[FITTED[0]], help=f"recipes of workflow/presets (default: {FITTED[0]})"
     )
     parser.add_argument("--weights", type=Path, help="local ImageNet weights of the preset's network: no download")
     parser.add_argument(

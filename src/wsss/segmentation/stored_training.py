@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from wsss.data.dataset import Dataset
 from wsss.data.loading import labelled
 from wsss.runtime.seeds import derive_seed
 from wsss.segmentation.load import build_segmentation
-from wsss.segmentation.stored_decoder import FrozenNet, area_loss, mirrored, stages_of
+from wsss.segmentation.stored_decoder import FrozenNet, Sample, area_loss, stages_of
 from wsss.store.features import FeatureStore
 from wsss.store.models import save_model
 from wsss.training.loop import Trainer, write_history
@@ -26,7 +27,8 @@ from wsss.training.session import Place, schedule_parameters
 
 SAMPLED = 64
 """Images whose features say what mean and deviation are."""
-Item = tuple[list[Tensor], Tensor]
+ROOM = 2 * 2**30
+"""Bytes of memory for what was read, so that later epochs need not read it again."""
 
 
 def train_decoder(
@@ -42,18 +44,20 @@ def train_decoder(
     records, label_of = labelled(dataset, labels, settings.correction_weight)
     scale = min(store.scales, key=lambda scale: abs(scale - 1))
 
-    def item(index: int) -> Item:
-        record = records[index]
-        maps = [torch.from_numpy(found[:1]) for found in stages_of(store, record.image_id, scale, model.stages)]
-        return maps, torch.from_numpy(label_of(record))
+    def read(index: int) -> Sample:
+        maps = stages_of(store, records[index].image_id, scale, model.stages)
+        label = torch.from_numpy(label_of(records[index]))
+        return Sample.of([torch.from_numpy(found[:1]) for found in maps], label, len(dataset.class_names))
 
+    sample_of = kept(read, ROOM)
     every = max(1, len(records) // SAMPLED)
-    model.decoder.standardise_by(item(index)[0] for index in range(0, len(records), every))
+    model.decoder.standardise_by(sample_of(index).maps for index in range(0, len(records), every))
     steps = training.planned_steps(len(records))
 
-    def batches(first: int) -> Iterator[list[Item]]:
+    def batches(first: int) -> Iterator[list[Sample]]:
         for step in range(first, steps):
-            yield [_sample(item, n, len(records), settings) for n in _numbers(step, training.batch_size)]
+            numbers = range(step * training.batch_size, (step + 1) * training.batch_size)
+            yield [_sample(sample_of, number, len(records), settings) for number in numbers]
 
     _fit(model, settings, steps, batches, place)
     section = settings.model_dump(mode="json", exclude={"rng_seed"})
@@ -61,24 +65,42 @@ def train_decoder(
         save_model(model.cpu(), place.out / "model.safetensors", "segmentation", section, dataset.class_names)
 
 
-def _numbers(step: int, size: int) -> range:
-    return range(step * size, (step + 1) * size)
+def kept(read: Callable[[int], Sample], room: int) -> Callable[[int], Sample]:
+    """`read` that remembers what it read, up to `room` bytes of it."""
+    held: dict[int, Sample] = {}
+    left = room
+
+    def find(index: int) -> Sample:
+        nonlocal left
+        if index in held:
+            return held[index]
+        sample = read(index)
+        if sample.bytes <= left:
+            held[index] = sample.each(torch.clone)  # of its own: what is read may be part of something larger
+            left -= sample.bytes
+        return sample
+
+    return find
 
 
-def _sample(item: Any, number: int, count: int, settings: TrainSegmentation) -> Item:
+def _sample(sample_of: Callable[[int], Sample], number: int, count: int, settings: TrainSegmentation) -> Sample:
     """Sample `number` since the start of the training, which depends on nothing else."""
     epoch, position = divmod(number, count)
-    index = int(np.random.default_rng([settings.rng_seed, epoch]).permutation(count)[position])
+    sample = sample_of(int(_order(settings.rng_seed, epoch, count)[position]))
     flip = settings.training.augment.flip and derive_seed(settings.rng_seed, "flip", number) % 2 == 1
-    return next(mirrored(iter([item(index)]), flip))
+    return sample.each(lambda tensor: tensor.flip(-1)) if flip else sample
+
+
+@lru_cache(maxsize=2)
+def _order(rng_seed: int, epoch: int, count: int) -> np.ndarray:
+    return np.random.default_rng([rng_seed, epoch]).permutation(count)
 
 
 def _fit(model: FrozenNet, settings: TrainSegmentation, steps: int, batches: Any, place: Place) -> None:
     training, decoder = settings.training, model.decoder.to(place.device)
 
-    def losses(items: list[Item], _step: int) -> dict[str, Tensor]:
-        moved = [([m.to(place.device) for m in maps], label.to(place.device)) for maps, label in items]
-        return {"seg": area_loss(decoder, moved)}
+    def losses(samples: list[Sample], _step: int) -> dict[str, Tensor]:
+        return {"seg": area_loss(decoder, [sample.each(lambda part: part.to(place.device)) for sample in samples])}
 
     trainer = Trainer(
         model=decoder,
