@@ -158,6 +158,19 @@ def test_what_is_frozen_is_in_no_checkpoint(samples, tmp_path):
     assert {name.split(".")[0] for name in kept} == {"1", "4"}
 
 
+def test_a_checkpoint_of_another_frozen_network_is_set_aside(samples, tmp_path, caplog):
+    def trainer(factor):
+        made = make_trainer(tmp_path / "cut")
+        made.model[0].requires_grad_(False).weight.mul_(factor)
+        return made
+
+    trainer(1).fit(lambda first: itertools.islice(source(samples)(first), 4))
+    with caplog.at_level("WARNING", "wsss"):
+        trainer(2).fit(source(samples))
+    assert "on a frozen network of digest" in caplog.text
+    assert (tmp_path / "cut" / "state.damaged").exists()
+
+
 def test_a_loss_that_is_not_finite_stops_with_advice(samples, tmp_path):
     trainer = make_trainer(tmp_path / "state")
     trainer.losses = lambda item, step: {"cls": trainer.model(item[0].images).mean() * float("nan")}

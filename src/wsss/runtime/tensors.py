@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from hashlib import blake2b
 
 import torch
 import torch.nn.functional as F
@@ -57,6 +58,15 @@ def box_mask(boxes: Tensor, size: Sequence[int]) -> Tensor:
     y = torch.arange(size[0], device=boxes.device)[:, None]
     x = torch.arange(size[1], device=boxes.device)
     return (top <= y) & (y < bottom) & (left <= x) & (x < right)
+
+
+def tensors_digest(tensors: Mapping[str, Tensor]) -> str:
+    """32 hex digits of the names, types, shapes and values of tensors on the CPU."""
+    digest = blake2b(digest_size=16)
+    for name, tensor in sorted(tensors.items()):
+        digest.update(repr((name, str(tensor.dtype), tuple(tensor.shape))).encode())
+        digest.update(memoryview(tensor.flatten().view(torch.uint8).numpy()))
+    return digest.hexdigest()
 
 
 def require_finite(tensors: Mapping[str, Tensor], what: str, advice: str = "") -> None:

@@ -20,29 +20,20 @@ from safetensors.torch import save_file
 from torch import nn
 
 from wsss.runtime.files import write_atomically
-from wsss.runtime.tensors import require_finite
+from wsss.runtime.tensors import require_finite, tensors_digest
 
 
 def save_model(model: nn.Module, path: Path, kind: str, settings: Mapping[str, Any], classes: list[str]) -> None:
     """Writes weights and how to build the network, whole or not at all."""
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
     require_finite(tensors, str(path), "the network cannot be used")
-    about = {"kind": kind, "settings": settings, "classes": classes, "weights": _weights_digest(tensors)}
+    about = {"kind": kind, "settings": settings, "classes": classes, "weights": tensors_digest(tensors)}
     text = json.dumps(about | {"digest": _about_digest(about)}, ensure_ascii=False)
     write_atomically(path, lambda temporary: save_file(tensors, temporary, {"wsss": text}))
 
 
 def _about_digest(about: Mapping[str, Any]) -> str:
     return blake2b(json.dumps(about, sort_keys=True).encode(), digest_size=16).hexdigest()
-
-
-def _weights_digest(tensors: Mapping[str, torch.Tensor]) -> str:
-    """Of names, types, shapes and values."""
-    digest = blake2b(digest_size=16)
-    for name, tensor in sorted(tensors.items()):
-        digest.update(repr((name, str(tensor.dtype), tuple(tensor.shape))).encode())
-        digest.update(memoryview(tensor.flatten().view(torch.uint8).numpy()))
-    return digest.hexdigest()
 
 
 def read_about(path: Path) -> dict[str, Any]:
@@ -83,6 +74,6 @@ def read_model(path: Path, kind: str) -> tuple[dict[str, torch.Tensor], dict[str
     with safe_open(path, "pt") as file:
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     require_finite(tensors, str(path), "remove the file, and it is made again")
-    if "weights" in about and about["weights"] != _weights_digest(tensors):
+    if "weights" in about and about["weights"] != tensors_digest(tensors):
         raise ValueError(f"{path}: damaged (its weights are not those that were written)")
     return tensors, about["settings"], about["classes"]

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
@@ -28,7 +29,7 @@ from wsss.runtime.locks import lock
 from wsss.runtime.process import Terminated
 from wsss.runtime.progress import Progress, log
 from wsss.runtime.seeds import derive_seed
-from wsss.runtime.tensors import AMP_TYPES, require_finite
+from wsss.runtime.tensors import AMP_TYPES, require_finite, tensors_digest
 
 Item = TypeVar("Item")
 _UNSTABLE = "lower the learning rate, clip gradients or turn mixed precision off"
@@ -185,16 +186,25 @@ class Trainer:
                 path.replace(aside)
 
     def _content(self) -> dict[str, Any]:
-        """All that a training goes on from; what is frozen, the network has had since it was built."""
+        """All that a training goes on from; what is frozen is named by its digest, and comes with the built network."""
         return {
             "identity": self.identity,
             "threads": torch.get_num_threads(),
             "step": self.step,
             "model": {name: value.detach().clone() for name, value in self._learned().items()},
+            "frozen": self._frozen,
             "history": self.history,
             "optimizer": self.optimizer.state_dict(),
             "scaler": self._scaler.state_dict(),
         }
+
+    @cached_property
+    def _frozen(self) -> str:
+        """Digest of the frozen parameters; empty where all are trained."""
+        frozen = {
+            name: value.detach().cpu() for name, value in self.model.named_parameters() if not value.requires_grad
+        }
+        return tensors_digest(frozen) if frozen else ""
 
     def _learned(self) -> dict[str, Tensor]:
         """The model's tensors without its frozen parameters."""
@@ -207,6 +217,11 @@ class Trainer:
             return
         if content["model"].keys() != self._learned().keys():
             raise ValueError("it holds another network")
+        if content["frozen"] != self._frozen:
+            raise ValueError(
+                f"it was trained on a frozen network of digest {content['frozen'] or '(none)'}, this one has "
+                f"{self._frozen or 'nothing frozen'}: give train_*.backbone the weights that it began with"
+            )
         self.model.load_state_dict(content["model"], strict=False)
         self.step, self.history = content["step"], content["history"]
         if self.step < self.steps:
