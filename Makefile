@@ -50,6 +50,13 @@ kit-frozen: $(STAMP)  ## a frozen network instead of trained ones, in minutes: m
 	$(BIN)/snakemake --cores all --quiet rules host progress reason --configfile results/kit-frozen.yaml -- results/$@/miou.csv results/$@/report.html
 	$(BIN)/wsss show results/$@
 
+.PHONY: kit-tokens
+kit-tokens: $(STAMP)  ## a frozen DeiT-tiny, token decoder and DeepLab on the same labels: make kit-tokens KIT=/path/to/voc-kit
+	@test -d "$(KIT)/VOC2012" || { echo "make $@ KIT=DIR: DIR must hold VOC2012/, labels.csv and the weights; found '$(KIT)'"; exit 2; }
+	mkdir -p results && sed 's#KIT/#$(KIT)/#' benchmarks/kit-tokens.yaml > results/kit-tokens.yaml
+	$(BIN)/snakemake --cores all --quiet rules host progress reason --configfile results/kit-tokens.yaml -- results/kit-tokens/miou.csv results/kit-tokens-deeplab/miou.csv
+	for run in kit-tokens kit-tokens-deeplab; do $(BIN)/wsss show results/$$run; done
+
 lint: $(STAMP)  ## ruff, snakefmt and the import contracts
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
