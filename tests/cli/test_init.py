@@ -50,7 +50,7 @@ def test_it_looks_reports_and_writes_a_config_that_is_valid(own, monkeypatch):
     monkeypatch.chdir(own)
     config = yaml.safe_load((own / "photos.yaml").read_text())
     run = load_run("photos", config["runs"])
-    assert run.choose_threshold.policy == "auto" and run.prepare_data.dataset == "folder"
+    assert run.choose_threshold.policy == "masks" and run.prepare_data.dataset == "folder"
     assert missing_inputs(plan_runs(config)["photos"]) is None
     assert "photos.yaml exists; choose another --name" in init(own).stderr
     assert init(own, "--force").returncode == 0

@@ -73,7 +73,7 @@ def test_a_configuration_that_is_there_is_kept_unless_it_is_of_other_data(own):
     with pytest.raises(ValueError, match=r"photos\.yaml says images: others, the command photos"):
         settle_config(request(), quiet, force=False)
     settle_config(request(), quiet, force=True)
-    assert yaml.safe_load(target.read_text())["runs"]["photos"]["choose_threshold"] == "auto"
+    assert yaml.safe_load(target.read_text())["runs"]["photos"]["choose_threshold"] == "masks"
 
 
 def test_corrections_are_one_line_of_the_configuration(own):

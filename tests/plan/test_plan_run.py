@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from wsss.config.loading import ConfigError
+from wsss.config.loading import ConfigError, load_run, merge
+from wsss.config.stages import ChooseThreshold
+from wsss.plan.forecast import predicted_seconds
 from wsss.plan.run import missing_inputs, plan_runs
 
 
 def plan(**changes):
-    return plan_runs({"runs": {"r": {"preset": "shapes", **changes}}})["r"]
+    return plan_runs({"runs": {"r": {"preset": "shapes"} | changes}})["r"]
 
 
 def keys(p) -> dict[str, str]:
@@ -102,3 +104,47 @@ def test_irnet_takes_the_place_of_affinitynet():
 def test_the_walk_must_fit_the_affinities():
     with pytest.raises(ConfigError, match=r"refine_cam\.method affinitynet; make them the same$"):
         plan(train_affinity={"method": "irnet"})
+
+
+@pytest.mark.parametrize("run", [{"preset": "frozen", "prepare_data": {"dataset": "shapes"}}, {"preset": "shapes"}])
+def test_a_choice_by_masks_reaches_the_pseudo_labels_of_refined_maps(run):
+    def steps(chosen) -> dict:
+        return {step.label: step for step in plan(**run, choose_threshold=chosen).steps}
+
+    masks, auto, number = (
+        steps({"refined": True} | chosen)
+        for chosen in ({"policy": "masks"}, {"policy": "auto"}, {"policy": "fixed", "value": 0.3})
+    )
+    assert masks["make_pseudo_labels"].upstream["threshold"] is masks["choose_threshold-refined"]
+    assert masks["choose_threshold-refined"].upstream["scores"] is masks["refine_cam"]
+    assert "threshold" not in auto["make_pseudo_labels"].upstream  # auto leaves refined maps as they are
+    for label in ("make_pseudo_labels", "train_segmentation", "segment"):
+        assert len({own[label].key for own in (masks, auto, number)}) == 3
+    assert masks["refine_cam"].key == auto["refine_cam"].key
+    plain = {step.label: step for step in plan(**run, choose_threshold={"policy": "oracle", "refined": False}).steps}
+    assert "threshold" not in plain["make_pseudo_labels"].upstream  # a paper's choice is for its activation maps
+
+
+@pytest.mark.parametrize("preset", ["photos", "frozen"])
+def test_a_policy_or_a_number_keeps_what_the_preset_says_of_refined_maps(preset):
+    def chosen(given) -> ChooseThreshold:
+        data = {"dataset": "folder", "images": "photos", "labels": "labels.csv"}
+        runs = {"r": {"preset": preset, "prepare_data": data, "choose_threshold": given}}
+        return load_run("r", runs).choose_threshold
+
+    assert chosen("auto") == ChooseThreshold(policy="auto", refined=True)
+    assert chosen(0.3) == ChooseThreshold(policy="fixed", value=0.3, refined=True)
+    assert chosen({"policy": "oracle"}) == ChooseThreshold(policy="oracle", refined=True)
+    assert merge({"policy": "fixed", "value": 0.3}, {"policy": "auto"}) == {"policy": "auto"}
+
+
+def test_what_takes_long_without_a_gpu_is_predicted_to():
+    steps = {s.label: s for s in plan(preset="frozen", prepare_data={"dataset": "shapes"}).steps}
+
+    def seconds(label: str, train: int = 700, megapixels: float = 0.077, cores: int = 2) -> float:
+        return predicted_seconds(steps[label], {"train": train, "val": 300}, megapixels, cores)
+
+    for label in ("compute_features", "train_segmentation"):  # measured: most of the time
+        assert seconds(label) > 5 * seconds("infer_cam") > 0
+        assert seconds(label, megapixels=0.154) - 6 == pytest.approx(2 * (seconds(label) - 6))
+        assert seconds(label, train=1400) > 1.5 * seconds(label) > seconds(label, cores=4)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -12,9 +14,12 @@ from PIL import Image
 from wsss.config.stages import ChooseThreshold, Row
 from wsss.data.dataset import Dataset, write_index
 from wsss.data.palette import voc_palette
+from wsss.localise import choose
 from wsss.localise.choose import choose_auto, choose_oracle, choose_threshold
 from wsss.measure.quality import quality
+from wsss.measure.scoremaps import balanced, relative, winner
 from wsss.measure.table import evaluate
+from wsss.store.maps import open_scores
 from wsss.store.writers import LabelWriter, ScoreWriter
 
 NAMES = ["background", "cat", "dog"]
@@ -55,13 +60,18 @@ def make(folder, masks):
 
 
 def test_auto_needs_no_mask_and_parts_what_is_high(tmp_path):
-    assert 0.2 < choose_auto(make(tmp_path, 0), tmp_path / "train.h5") < 0.6
+    found = choose_auto(make(tmp_path, 0), tmp_path / "train.h5")
+    assert 0.2 < found.threshold < 0.6 and found.masks == 0
+    assert found.curve["share"].is_monotonic_decreasing and found.curve["share"][0] == 100
 
 
 def test_oracle_takes_the_few_masks_there_are_and_warns(tmp_path, caplog):
     with caplog.at_level(logging.INFO, "wsss"):
         chosen = choose_oracle(make(tmp_path, 2), tmp_path / "train.h5")
-    assert 0.1 < chosen < 0.7 and "2 masks are few" in caplog.text
+    assert 0.1 < chosen.threshold < 0.7 and chosen.masks == 2 and "2 masks are few" in caplog.text
+    assert (chosen.curve["miou_low"] <= chosen.curve["miou_high"]).all()
+    widened = choose_oracle(Dataset(tmp_path), tmp_path / "train.h5", highest=0.05)
+    assert widened == replace(chosen, curve=widened.curve)  # the best of 0 … 0.05 is its end
 
 
 @pytest.mark.parametrize("highest", [0.0, 0.1, 0.99])
@@ -77,6 +87,32 @@ def test_oracle_looks_no_further_than_the_highest(tmp_path, highest):
 def test_oracle_without_masks_names_the_way_out(tmp_path):
     with pytest.raises(ValueError, match=r"no masks in split 'train' .*set choose_threshold to auto"):
         choose_oracle(make(tmp_path, 0), tmp_path / "train.h5")
+
+
+def test_masks_move_the_background_of_refined_maps_only_where_they_are_sure(tmp_path, monkeypatch):
+    dataset = make(tmp_path, 5)
+
+    def maps(background: float) -> Path:
+        file = tmp_path / f"{background}.h5"
+        with ScoreWriter(file, class_names=NAMES) as store:
+            for record in dataset.split("train"):
+                cat = np.where(TRUTH == 1, 0.6, 0.2)[None][: len(record.classes)]
+                own = np.full((1, 20, 20), background)
+                store.add(record.image_id, np.r_[0, record.classes], np.concatenate([own, cat]))
+        return file
+
+    fits, misses, settings = maps(0.4), maps(0.1), ChooseThreshold(policy="masks", refined=True)
+    assert choose_threshold(settings, dataset, fits).threshold == 0.5
+    assert choose_threshold(ChooseThreshold(policy="auto"), dataset, misses).threshold == 0.5
+    chosen = choose_threshold(settings, dataset, misses)
+    assert chosen.threshold == pytest.approx(0.67, abs=0.011) and chosen.source == "masks"
+    with open_scores(misses) as store:
+        for image_id in ("0", "5"):
+            own, weighted = store[image_id], balanced(store[image_id], chosen.threshold)
+            expected = np.where(relative(own).scores.max(0, initial=0) > chosen.threshold, 1, 0)
+            np.testing.assert_array_equal(winner(weighted), expected)
+    monkeypatch.setattr(choose, "measured_records", lambda *_: [])
+    assert choose_threshold(settings, dataset, misses).source == "auto"
 
 
 @pytest.mark.parametrize(("masks", "rows"), [(0, 0), (2, 1), (5, 2)])

@@ -109,7 +109,7 @@ def make_config(
     data: dict[str, Any] = {"dataset": "folder", "images": str(images), "labels": str(labels)}
     data |= {"masks": str(masks), "classes": classes} if masks else {"val_fraction": VAL_WITHOUT_MASKS}
     run: dict[str, Any] = {"preset": preset if len(preset) > 1 else preset[0], "prepare_data": data}
-    return {"runs": {name: run | {"choose_threshold": "auto", "upper_bound": False}}}
+    return {"runs": {name: run | {"choose_threshold": "masks", "upper_bound": False}}}
 
 
 def _yaml(name: str, config: dict[str, Any]) -> str:

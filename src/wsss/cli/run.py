@@ -33,7 +33,7 @@ from wsss.data.changes import changes, labels_of
 from wsss.data.dataset import Dataset
 from wsss.data.sources.folder.index import Survey
 from wsss.plan.connection import unreachable_weights
-from wsss.plan.estimate import predicted_seconds
+from wsss.plan.forecast import predicted_seconds
 from wsss.plan.notes import note, noted
 from wsss.plan.run import Plan, missing_inputs, plan_runs
 from wsss.report.precision import mean_average_precision
@@ -126,9 +126,10 @@ def parts_to_do(plan: Plan, sizes: np.ndarray, shards: int, cores: int) -> list[
     data = plan.settings.prepare_data
     val = round(len(sizes) * getattr(data, "val_fraction", 0.2))
     images = {"train": len(sizes) - val, "val": val}
-    edge = float(np.median(np.minimum(sizes.max(1), getattr(data, "max_edge", None) or np.inf)))
+    shrunk = np.minimum(1, (getattr(data, "max_edge", None) or np.inf) / sizes.max(1))
+    megapixels = float(np.median(sizes.prod(1) * shrunk**2)) / 1e6
     return [
-        Part(step, predicted_seconds(step, images, edge, cores), max(1, shards * len(SHARDED.get(step.stage, ()))))
+        Part(step, predicted_seconds(step, images, megapixels, cores), max(1, shards * len(SHARDED.get(step.stage, ()))))
         for step in plan.steps
         if not finished(step.folder)
     ]

@@ -14,6 +14,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from wsss.config.messages import nearest
 from wsss.config.run import Execution, Run
 from wsss.config.sections import network_family
+from wsss.config.stages import policy_of
 
 WORKFLOW = (Path(__file__).parents[1] / "workflow").resolve()
 """Snakefile, rules, presets and profiles; the package holds them, in a clone by a link."""
@@ -130,7 +131,8 @@ def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
 
     A mapping that names another `method` or `dataset` replaces its base whole, and so does a `method` of another
     name: their settings differ. Another `architecture` drops its base's `options`; another network drops its base's
-    `checkpoint`, and its `options` if it is of another family: those of a system's transformer hold for any.
+    `checkpoint`, and its `options` if it is of another family: those of a system's transformer hold for any. Another
+    `policy` drops what its base's policy took.
     """
     if any(isinstance(over.get(tag), str) and over[tag] != base.get(tag, over[tag]) for tag in ("method", "dataset")):
         return dict(over)
@@ -140,6 +142,8 @@ def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     elif "name" in base and over.get("name", base["name"]) != base["name"]:
         same = network_family(str(over["name"])) == network_family(str(base["name"]))
         dropped = {"checkpoint"} if same else {"checkpoint", "options"}
+    elif over.get("policy", base.get("policy")) != base.get("policy"):
+        dropped = {"value", "highest"}
     merged = {key: value for key, value in base.items() if key not in dropped}
     for key, value in over.items():
         both = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
@@ -157,7 +161,8 @@ def _layered(settings: Mapping[str, Any], where: str, presets: Path, chain: tupl
         if preset in chain:
             raise ConfigError(f"{where}.preset: presets name each other in a circle: {' → '.join([*chain, preset])}")
         base = merge(base, _layered(_read_preset(preset, where, presets), where, presets, (*chain, preset)))
-    return merge(base, {key: value for key, value in settings.items() if key != "preset"})
+    own = {key: policy_of(value) if key == "choose_threshold" else value for key, value in settings.items()}
+    return merge(base, {key: value for key, value in own.items() if key != "preset"})
 
 
 def _read_preset(preset: str, where: str, presets: Path) -> dict[str, Any]:

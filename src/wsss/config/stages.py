@@ -72,28 +72,40 @@ class InferCam(CamViews):
     """Multi-scale, flipped inference of class activation maps."""
 
 
-class ChooseThreshold(Section):
-    """The background score of maps that have no background of their own."""
+def policy_of(given: Any) -> Any:
+    """The settings that a number or a policy's name stands for; anything else as it is."""
+    if isinstance(given, bool) or not isinstance(given, int | float | str):
+        return given
+    return {"policy": given} if isinstance(given, str) else {"policy": "fixed", "value": given}
 
-    policy: Literal["oracle", "auto", "fixed"] = Field(
+
+class ChooseThreshold(Section):
+    """The background score of maps that have no background of their own, and the balance of those that have one."""
+
+    policy: Literal["masks", "oracle", "auto", "fixed"] = Field(
         "oracle",
-        description="oracle: the best on the training masks, and miou.csv says so; auto: from the maps alone "
-        "(docs/thresholds.md); fixed: `value`",
+        description="masks: by the training masks where there are any, else as auto, and no further from auto's than "
+        "the masks are sure of; oracle: the best on the training masks, as in papers; auto: from the maps alone; "
+        "fixed: `value`. See docs/thresholds.md",
     )
     value: Fraction | None = Field(None, description="fixed: the background score")
     highest: Annotated[float, Field(ge=0, le=0.99)] = Field(
         0.59,
         exclude_if=lambda score: score == 0.59,
-        description="oracle: the best of 0.00, 0.01 … up to this (SEAM 0.59, ACR 0.99)",
+        description="oracle: the best of 0.00, 0.01 … up to this (SEAM 0.59, ACR 0.99), and beyond if that is the best",
+    )
+    refined: bool = Field(
+        False,
+        exclude_if=lambda refined: not refined,
+        description="also choose how much the background of refine_cam's maps weighs in the pseudo-labels: a class "
+        "wins where its share of class + background is above the chosen score; 0.5, auto's choice, changes nothing",
     )
 
     @model_validator(mode="before")
     @classmethod
     def _number(cls, given: Any) -> Any:
-        """A number or a policy's name stands for the whole section."""
-        if isinstance(given, bool) or not isinstance(given, int | float | str):
-            return given
-        return {"policy": given} if isinstance(given, str) else {"policy": "fixed", "value": given}
+        """A number or a policy's name stands for both."""
+        return policy_of(given)
 
     @model_validator(mode="after")
     def _value_if_fixed(self) -> ChooseThreshold:
@@ -104,7 +116,8 @@ class ChooseThreshold(Section):
         return self
 
     def words(self) -> str:
-        return f"background score by policy '{self.policy}'" if self.value is None else f"{self.value:g}, as set"
+        chosen = f"background score by policy '{self.policy}'" if self.value is None else f"{self.value:g}, as set"
+        return f"{chosen}; of refined maps too" if self.refined else chosen
 
 
 class MakePseudoLabels(Section):

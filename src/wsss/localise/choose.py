@@ -2,66 +2,137 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from wsss.config.stages import ChooseThreshold
 from wsss.data.dataset import Dataset
 from wsss.localise.thresholds import LEVELS, add_best_scores, minimum_cross_entropy
+from wsss.measure.bootstrap import resampled
 from wsss.measure.evaluation import measured_records, threshold_curve
 from wsss.measure.iou import THRESHOLDS, score
+from wsss.measure.scoremaps import relative
 from wsss.runtime.progress import Progress, log
 from wsss.store.maps import open_scores
 
 FEW = 30
 """Masks below which the best threshold is a guess."""
+OWN_BALANCE = 0.5
+"""The threshold of relative scores that leaves refined maps as they are."""
+_DRAWS = 200
+_DOUBT = 0.5
+"""Standard errors of the difference within which a threshold is as good as the best (docs/thresholds.md)."""
 
 
-def choose_threshold(settings: ChooseThreshold, dataset: Dataset, scores: Path, workers: int = 1) -> float:
-    """The background score in [0, 1] that the policy gives.
+@dataclass(frozen=True)
+class Choice:
+    """A background score in [0, 1]; how it was chosen; and what was weighed, for people.
 
-    scores: the CAMs of the training images. Raises ValueError if the policy needs masks and there are none.
+    source: `masks`, `oracle`, `auto` or `fixed`. masks: how many it was chosen by. curve: threshold, miou, miou_low and
+    miou_high in percent by masks; or threshold and share, the percentage of pixels above it; None: neither.
+    """
+
+    threshold: float
+    source: str
+    masks: int = 0
+    curve: pd.DataFrame | None = None
+
+
+def choose_threshold(settings: ChooseThreshold, dataset: Dataset, scores: Path, workers: int = 1) -> Choice:
+    """The background score that the policy gives to maps of the training images.
+
+    scores: CAMs; or maps with a background of their own, whose shares `relative` are weighed.
+    Raises ValueError if the policy needs masks and there are none.
     """
     if settings.policy == "fixed":
-        return settings.value
-    if settings.policy == "auto":
-        return choose_auto(dataset, scores)
-    return choose_oracle(dataset, scores, workers, settings.highest)
+        return Choice(settings.value, "fixed")
+    if settings.policy == "oracle":
+        return choose_oracle(dataset, scores, workers, settings.highest)
+    if settings.policy == "masks" and measured_records(dataset, "train"):
+        return choose_by_masks(dataset, scores, workers)
+    return choose_auto(dataset, scores)
 
 
-def choose_oracle(dataset: Dataset, file: Path, workers: int = 1, highest: float = 0.59) -> float:
-    """The threshold up to `highest` with the best mIoU on the training masks, however few.
+def choose_oracle(dataset: Dataset, file: Path, workers: int = 1, highest: float = 0.59) -> Choice:
+    """The threshold up to `highest` with the best mIoU on the training masks, however few; beyond if that is the best.
 
     Raises:
         ValueError: there are none.
     """
+    curve, _, count = _curve(dataset, file, workers)
+    allowed = np.flatnonzero(highest + 1e-9 >= THRESHOLDS)
+    best = int(curve["miou"][allowed].argmax())
+    if best == allowed[-1]:
+        best = int(curve["miou"].argmax())
+        log.info("the best of 0.00 … %.2f is its end: looked up to %.2f", highest, THRESHOLDS[-1])
+    return _chosen(best, "oracle", count, curve)
+
+
+def choose_by_masks(dataset: Dataset, file: Path, workers: int = 1) -> Choice:
+    """Of the thresholds that are as good as the best on the training masks, the one nearest to that without masks.
+
+    As good: over images drawn again, the mean difference is within half of its standard error. So few masks move the
+    choice little, and many decide it.
+    """
+    curve, groups, count = _curve(dataset, file, workers)
+    without = choose_auto(dataset, file).threshold
+    drawn = resampled(groups, _DRAWS)
+    best = int(drawn.mean(0).argmax())
+    behind = drawn[:, [best]] - drawn
+    as_good = np.flatnonzero(behind.mean(0) <= _DOUBT * behind.std(0) + 1e-9)
+    nearest = int(as_good[np.abs(THRESHOLDS[as_good] - without).argmin()])
+    low, high = np.percentile(THRESHOLDS[drawn.argmax(1)], [2.5, 97.5])
+    log.info(
+        "best on %d masks: %.2f, likely %.2f to %.2f; without masks %.2f",
+        count,
+        *THRESHOLDS[[best]],
+        low,
+        high,
+        without,
+    )
+    return _chosen(nearest, "masks", count, curve)
+
+
+def _curve(dataset: Dataset, file: Path, workers: int) -> tuple[pd.DataFrame, np.ndarray, int]:
+    """mIoU in percent with its likely range over THRESHOLDS on the training masks, counts of groups, and masks."""
     count = len(measured_records(dataset, "train"))
     if not count:
         raise ValueError(
             f"data set '{dataset.name}' has no masks in split 'train' to choose a threshold with; "
             "set choose_threshold to auto, or to a number such as 0.25"
         )
-    matrices, _ = threshold_curve(dataset, file, "train", Progress(count, "images"), workers)
-    mious = [score(matrix).miou for matrix in matrices]
-    allowed = np.flatnonzero(highest + 1e-9 >= THRESHOLDS)
-    best = max(allowed.tolist(), key=mious.__getitem__)
-    log.info("threshold %.2f, mIoU %.2f %% on %d training masks", THRESHOLDS[best], 100 * mious[best], count)
-    if count < FEW:
-        log.warning("%d masks are few to choose by; auto uses every image and no mask", count)
-    return float(THRESHOLDS[best])
+    matrices, groups = threshold_curve(dataset, file, "train", Progress(count, "images"), workers)
+    low, high = 100 * np.percentile(resampled(groups, _DRAWS), [2.5, 97.5], axis=0)
+    mious = [100 * score(matrix).miou for matrix in matrices]
+    columns = {"threshold": THRESHOLDS, "miou": mious, "miou_low": low, "miou_high": high}
+    return pd.DataFrame(columns), groups, count
 
 
-def choose_auto(dataset: Dataset, file: Path) -> float:
-    """The threshold that splits the training images' scores with the least cross entropy, to two digits."""
+def _chosen(place: int, source: str, masks: int, curve: pd.DataFrame) -> Choice:
+    log.info("threshold %.2f, mIoU %.2f %% on %d training masks", THRESHOLDS[place], curve["miou"][place], masks)
+    if masks < FEW:
+        log.warning("%d masks are few to choose by; auto uses every image and no mask", masks)
+    return Choice(float(THRESHOLDS[place]), source, masks, curve)
+
+
+def choose_auto(dataset: Dataset, file: Path) -> Choice:
+    """The threshold that splits the training images' scores with the least cross entropy, to two digits.
+
+    Maps with a background of their own are left as they are: no criterion without masks did better on them.
+    """
     records = [record for record in dataset.split("train") if len(record.classes)]
     histogram = np.zeros(LEVELS, np.int64)
     progress = Progress(len(records), "images")
     with open_scores(file) as store:
+        own = len(records) > 0 and 0 in store[records[0].image_id].classes
         for record in records:
-            add_best_scores(histogram, store[record.image_id].scores)
+            add_best_scores(histogram, relative(store[record.image_id]).scores)
             progress.update()
-    chosen = round(minimum_cross_entropy(histogram), 2)
-    foreground = histogram[round(chosen * LEVELS) :].sum() / histogram.sum()
-    log.info("threshold %.2f, without masks; it makes %.0f %% of the pixels foreground", chosen, 100 * foreground)
-    return chosen
+    chosen = OWN_BALANCE if own else round(minimum_cross_entropy(histogram), 2)
+    above = 100 * histogram[::-1].cumsum()[::-1] / max(1, histogram.sum())
+    share = above[np.rint(THRESHOLDS * LEVELS).astype(int)]
+    log.info("threshold %.2f, without masks; it makes %.0f %% foreground", chosen, share[round(100 * chosen)])
+    return Choice(chosen, "auto", curve=pd.DataFrame({"threshold": THRESHOLDS, "share": share}))

@@ -14,7 +14,7 @@ import numpy as np
 from wsss.data.dataset import Dataset, Record, read_mask
 from wsss.measure.bootstrap import counts, grouped
 from wsss.measure.iou import ThresholdCurve, confusion
-from wsss.measure.scoremaps import winner, with_background
+from wsss.measure.scoremaps import relative, winner, with_background
 from wsss.runtime.progress import Progress
 from wsss.store.maps import LabelStore, ScoreStore, open_any, open_scores
 
@@ -31,7 +31,7 @@ def measured_records(dataset: Dataset, split: str) -> list[Record]:
 def threshold_curve(
     dataset: Dataset, file: Path, split: str, progress: Progress | None = None, workers: int = 1
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Confusion matrices (T, C, C + 1) for every threshold of maps that have no background of their own.
+    """Confusion matrices (T, C, C + 1) for every threshold of maps, relative ones if they have a background.
 
     Beside them the counts of groups of images (G, T, 3, C), for the bootstrap. workers: processes; the result does not
     depend on their number.
@@ -76,7 +76,7 @@ def _part_of_curve(
         for group in grouped(records, total):
             own = ThresholdCurve(classes)
             for record in group:
-                own.update(read_mask(record.mask), *store[record.image_id])
+                own.update(read_mask(record.mask), *relative(store[record.image_id]))
             curve += own
             groups.append(counts(own.matrices()))
     return curve, groups

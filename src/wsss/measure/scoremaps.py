@@ -26,6 +26,26 @@ def with_background(scores: ScoreMap, threshold: float | None, power: float | No
     return ScoreMap(np.r_[0, scores.classes], np.concatenate([constant, scores.scores]))
 
 
+def relative(scores: ScoreMap) -> ScoreMap:
+    """Shares s_k = f_k / (max f + b) in [0, 1] of maps with a background b, without it; other maps as they are.
+
+    A class wins over a background that weighs t / (1 − t) where its share is above t.
+    """
+    if 0 not in scores.classes:
+        return scores
+    own = scores.classes > 0
+    classes, maps = scores.classes[own], scores.scores[own]
+    total = maps.max(0, initial=0) + scores.scores[~own][0]
+    return ScoreMap(classes, maps / np.maximum(total, 1e-9))
+
+
+def balanced(scores: ScoreMap, threshold: float) -> ScoreMap:
+    """The maps with their background times t / (1 − t), t in [0, 1): so that `relative` shares above t win."""
+    weighted = scores.scores.copy()
+    weighted[scores.classes == 0] *= np.float32(threshold / max(1 - threshold, 1e-6))
+    return ScoreMap(scores.classes, weighted)
+
+
 def winner(scores: ScoreMap) -> np.ndarray:
     """(H, W) uint8: the class id of the highest map; ties go to the first, the background."""
     return scores.classes[scores.scores.argmax(0)].astype(np.uint8)

@@ -191,10 +191,15 @@ class _Builder:
         return self.add("train_affinity", run.train_affinity, upstream=upstream, modules=_code(run.train_affinity))
 
     def _labels(self, label: str, scores: Step, settings: MakePseudoLabels) -> Step:
-        """Labels from scores; maps without a background of their own need the threshold."""
-        upstream = {"data": self.data, "scores": scores} | (
-            {"threshold": self.threshold} if scores is self.cams else {}
-        )
+        """Labels from scores; maps without a background of their own need the threshold, others may have one."""
+        upstream = {"data": self.data, "scores": scores}
+        chosen = self.run.choose_threshold
+        if scores is self.cams:
+            upstream["threshold"] = self.threshold
+        elif chosen.refined and chosen.policy != "auto":  # auto leaves refined maps as they are
+            upstream["threshold"] = self.add(
+                "choose_threshold", chosen, "refined", upstream={"data": self.data, "scores": scores}
+            )
         return self.add("make_pseudo_labels", settings, label, upstream=upstream)
 
     def segment(self) -> None:

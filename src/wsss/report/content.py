@@ -17,7 +17,7 @@ from wsss.report.page import render
 from wsss.report.palette import bright_palette
 from wsss.report.run import RunResults, Step, is_bound, title
 from wsss.runtime.progress import duration, rough_duration
-from wsss.runtime.records import read_record
+from wsss.runtime.records import read_record, read_table
 
 FEW = 30
 """Images below which a mIoU says little of other images."""
@@ -184,7 +184,7 @@ def cards(run: RunResults, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def charts(run: RunResults, rows: list[dict[str, Any]]) -> list[LineChart]:
     """Threshold curves, m_FN and m_FP over stages, losses and learning rates."""
-    made = threshold_charts(run)
+    made = choice_charts(run) + threshold_charts(run)
     for split in dict.fromkeys(row["split"] for row in rows):
         stages = [row for row in rows if row["split"] == split]
         if len(stages) > 1:
@@ -197,6 +197,32 @@ def charts(run: RunResults, rows: list[dict[str, Any]]) -> list[LineChart]:
     for step in run.steps.values():
         if step.history is not None and len(step.history):
             made += training_charts(step)
+    return made
+
+
+_WEIGHED = {
+    "miou": ("mIoU %", "mIoU"),
+    "miou_low": ("mIoU %", "likely, lowest"),
+    "miou_high": ("mIoU %", "likely, highest"),
+    "share": ("% of the pixels", "above it, by any class"),
+}
+
+
+def choice_charts(run: RunResults) -> list[LineChart]:
+    """What each background score was chosen by: masks, with their uncertainty, or the maps alone."""
+    made = []
+    for step in run.steps.values():
+        if step.stage != "choose_threshold" or not (step.folder / "curve.csv").is_file():
+            continue
+        curve = read_table(step.folder / "curve.csv", "threshold")
+        chosen = read_record(step.folder / "threshold.json", threshold=(int, float), source=str)
+        columns = [name for name in _WEIGHED if name in curve]
+        at = curve.iloc[(curve["threshold"] - chosen["threshold"]).abs().argmin()]
+        by = f"{chosen['masks']} masks" if chosen.get("masks") else "the maps alone"
+        mark = (at["threshold"], at[columns[0]], f"chosen by {by} ({chosen['source']}): {chosen['threshold']:.2f}")
+        series = {_WEIGHED[name][1]: (curve["threshold"], curve[name]) for name in columns}
+        maps = "refined maps" if step.label != step.stage else "activation maps"
+        made.append(line_chart(f"Choice of the background, {maps}", "score", _WEIGHED[columns[0]][0], series, mark))
     return made
 
 

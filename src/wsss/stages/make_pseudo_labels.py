@@ -10,7 +10,7 @@ import torch
 
 from wsss.config.stages import MakePseudoLabels
 from wsss.data.dataset import Dataset
-from wsss.measure.scoremaps import with_background
+from wsss.measure.scoremaps import balanced, with_background
 from wsss.refine.proposals.merge import merged
 from wsss.refine.proposals.store import MaskStore
 from wsss.refine.pseudo_labels import pseudo_labels
@@ -18,7 +18,7 @@ from wsss.runtime.devices import claim_device
 from wsss.runtime.progress import log
 from wsss.stages.common import read_threshold, stage_parser, stage_session
 from wsss.stages.shards import Shard, shard_arguments, shard_of
-from wsss.store.maps import open_scores
+from wsss.store.maps import ScoreMap, open_scores
 from wsss.store.writers import LabelWriter
 
 
@@ -32,7 +32,7 @@ def make_pseudo_labels(
     shard: Shard,
     device: torch.device,
 ) -> None:
-    """Writes the labels of `shard` to `file`, which remembers the threshold; None if the maps have a background."""
+    """Writes the labels of `shard` to `file`, which remembers the threshold; None: that of the maps."""
     about = {"class_names": dataset.class_names, "palette": dataset.palette}
     attributes = {name: str(value) for name, value in (threshold or {}).items()}
     writer = LabelWriter(file, **about, attributes=attributes, resume=shard.resume)
@@ -41,7 +41,7 @@ def make_pseudo_labels(
     without = 0
     with open_scores(scores, dataset.class_names) as store, proposals as masks, writer as out:
         for group, images in shard.images(dataset, out):
-            maps = [with_background(store[record.image_id], value, settings.background_power) for record in group]
+            maps = [_complete(store[record.image_id], value, settings) for record in group]
             labels = pseudo_labels(images, maps, settings, device)
             for record, label, found in zip(group, labels, maps, strict=True):
                 if masks is not None:
@@ -52,12 +52,19 @@ def make_pseudo_labels(
         log.warning("%s: no masks of %d image(s), which keep their labels", settings.masks.file, without)
 
 
+def _complete(maps: ScoreMap, threshold: float | None, settings: MakePseudoLabels) -> ScoreMap:
+    """Maps with a background: one made for them, or their own, balanced where a threshold was chosen for it."""
+    if 0 in maps.classes and threshold is not None:
+        maps = balanced(maps, threshold)
+    return with_background(maps, threshold, settings.background_power)
+
+
 def main() -> None:
     """Command line."""
     parser = stage_parser(__doc__)
     shard_arguments(parser)
     parser.add_argument("--scores", type=Path, required=True, help="maps of the split")
-    parser.add_argument("--threshold", type=Path, help="threshold.json of choose_threshold; not for refined maps")
+    parser.add_argument("--threshold", type=Path, help="threshold.json of choose_threshold, for these maps")
     args = parser.parse_args()
     inputs = {"data": args.data, "scores": args.scores, "threshold": args.threshold}
     with stage_session("make_pseudo_labels", args, MakePseudoLabels, **inputs) as settings:

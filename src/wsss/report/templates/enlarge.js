@@ -12,7 +12,8 @@ function drawLarge() {
   drawPanel(largeCanvas, decoded, overlayOf(panel), panel.kind === "scores", scale);
   largeCanvas.setAttribute("role", "img");
   largeCanvas.setAttribute("aria-label", alternative(panel));
-  largeCanvas.style.aspectRatio = `${decoded.width} / ${decoded.height}`;
+  const fits = Math.min((innerWidth - 56) / decoded.width, (innerHeight - 90) / decoded.height);
+  largeCanvas.style.width = `${Math.floor(fits * decoded.width)}px`;
   byId("large-title").textContent = `${panel.title} · ${largeAt + 1} of ${all.length}`;
 }
 
