@@ -178,3 +178,34 @@ def test_a_network_that_differs_is_not_exported(model_file, tmp_path, monkeypatc
     with pytest.raises(ValueError, match=r"differs from PyTorch by 0\.5 in logits, 90\.00 % of labels agree"):
         export.export_onnx(model_file, tmp_path / "model.onnx")
     assert not (tmp_path / "model.onnx").exists()
+
+
+@pytest.mark.parametrize(
+    "backbone",
+    [
+        {"name": "test_resnet", "output_stride": 8, "pretrained": False},
+        {"name": "tf_efficientnet_lite0", "output_stride": 16, "weights": "package"},
+    ],
+)
+def test_a_decoder_on_a_frozen_network_predicts_and_exports(tmp_path, photos, monkeypatch, backbone):
+    from wsss.backbones import packages
+    from wsss.cli.export import SIZES, export_onnx
+
+    monkeypatch.setattr(packages, "find_spec", lambda _: None)  # a trained model asks for no package
+    section = {
+        "architecture": "FeatureDecoder",
+        "options": {"width": 16},
+        "stages": [-2, "final"],
+        "backbone": backbone,
+    }
+    settings = schema.TrainSegmentation.model_validate(section)
+    torch.manual_seed(0)
+    model = build_segmentation(settings, len(CLASSES)).eval()
+    file = tmp_path / "model.safetensors"
+    save_model(model, file, "segmentation", settings.model_dump(mode="json"), CLASSES)
+    loaded = load_segmentation(file)
+    assert loaded.mean == model.mean and loaded.predict(photos / "b.png").shape == (40, 56)
+    images = find_images([str(photos)])
+    assert not predict(predictor(file), images, tmp_path / "out", batch=2, overlay=True, softmax=True)
+    assert len(list((tmp_path / "out").rglob("*.overlay.jpg"))) == len(images)
+    assert len(export_onnx(file, tmp_path / "model.onnx")) == len(SIZES)

@@ -20,12 +20,12 @@ from PIL import Image
 from rich.console import Console
 
 from servers import serving
+from wsss.backbones.reach import answers
 from wsss.cli.init import Request
 from wsss.cli.run import parts_to_do, reason, set_corrections, settle_config
 from wsss.cli.watch import REPORT, Part, Watch, rounded
 from wsss.config.loading import PRESETS, WORKFLOW
 from wsss.data.sources.shapes.images import CLASS_NAMES, render
-from wsss.plan.connection import answers
 from wsss.plan.run import plan_runs
 from wsss.runtime.labels import IGNORE
 from wsss.runtime.progress import Progress, job_file
@@ -138,6 +138,16 @@ def test_without_a_connection_there_is_one_line_in_time(own):
     assert time.monotonic() - began < 60  # most of it the start on a busy machine
     line = done.stderr.splitlines()[-1]
     assert "no connection to https://nowhere.invalid" in line and "--weights" in line and "wsss[offline]" in line
+
+
+def test_any_command_that_would_download_says_so_in_time(monkeypatch):
+    from wsss.backbones import reach
+    from wsss.backbones.timm import create_network
+
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setattr(reach, "ANSWER_SECONDS", 0.5)
+    with pytest.raises(ValueError, match=r"no connection to .* 'resnet18' .*--weights.*wsss\[offline\]"):
+        create_network("resnet18", {}, pretrained=True, checkpoint_path="")
 
 
 def test_an_address_answers_in_time_or_not():

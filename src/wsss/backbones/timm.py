@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from wsss.backbones.base import Backbone
 from wsss.backbones.checkpoints import read_state_dict, strip_prefix, unwrap
+from wsss.backbones.reach import unreachable
 from wsss.config.messages import nearest
 from wsss.runtime.progress import log
 
@@ -24,6 +25,8 @@ def create_network(name: str, arguments: dict[str, Any], *, pretrained: bool, ch
     if checkpoint_path and "num_classes" not in arguments:
         arguments = _head_of(name, checkpoint_path) | arguments
     if pretrained:
+        if problem := unreachable(name):
+            raise ValueError(problem)
         log.info("weights of %s are timm's; licence: %s", name, licence_of(name))
     try:
         return timm.create_model(name, pretrained=pretrained, checkpoint_path=checkpoint_path, **arguments)

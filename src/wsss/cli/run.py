@@ -18,6 +18,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -192,6 +193,11 @@ def export_labels(run: Path, key: str) -> Path:
     return folder
 
 
+def _likely(row: Any) -> str:
+    """The range of a row's mIoU over images drawn again, where it is known."""
+    return f" ({row.miou_low:.1f} to {row.miou_high:.1f} likely)" if pd.notna(row.miou_low) else ""
+
+
 def ending(plan: Plan, console: Console) -> None:
     """What came of it, and the three things to open."""
     run = Path("results") / plan.run
@@ -199,7 +205,7 @@ def ending(plan: Plan, console: Console) -> None:
     labels = export_labels(run, key)
     table = pd.read_csv(run / "miou.csv")
     told = [
-        f"mIoU {row.miou:.1f} %: {row.stage} on {row.images} {row.split} images"
+        f"mIoU {row.miou:.1f} %{_likely(row)}: {row.stage} on {row.images} {row.split} images"
         for row in table[table["stage"].isin(["pseudo_label", "segmentation"])].itertuples()
     ]
     if not told and (precision := mean_average_precision(run)) is not None:

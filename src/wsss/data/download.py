@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import http.client
-import queue
 import shutil
 import tarfile
-import threading
 import time
 import urllib.error
 import urllib.request
@@ -16,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from wsss.runtime.patience import in_time
 from wsss.runtime.progress import Progress, log
 
 CHUNK = 1 << 20
@@ -172,22 +171,7 @@ def answer(request: urllib.request.Request, within: float | None) -> http.client
     opener = urllib.request.build_opener(_NoDowngrade)
     if within is None:
         return opener.open(request, timeout=TIMEOUT)
-    answers: queue.Queue[Any] = queue.Queue()
-
-    def ask() -> None:
-        try:
-            answers.put(opener.open(request, timeout=TIMEOUT))
-        except Exception as error:  # of any kind: it is raised where it is waited for
-            answers.put(error)
-
-    threading.Thread(target=ask, daemon=True).start()
-    try:
-        found = answers.get(timeout=within)
-    except queue.Empty:
-        raise TimeoutError(f"no answer within {within:g} s") from None
-    if isinstance(found, Exception):
-        raise found
-    return found
+    return in_time(lambda: opener.open(request, timeout=TIMEOUT), within)
 
 
 def _starts_at(response: http.client.HTTPResponse, start: int) -> bool:
