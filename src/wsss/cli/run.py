@@ -130,7 +130,9 @@ def parts_to_do(plan: Plan, sizes: np.ndarray, shards: int, cores: int) -> list[
     shrunk = np.minimum(1, (getattr(data, "max_edge", None) or np.inf) / sizes.max(1))
     megapixels = float(np.median(sizes.prod(1) * shrunk**2)) / 1e6
     return [
-        Part(step, predicted_seconds(step, images, megapixels, cores), max(1, shards * len(SHARDED.get(step.stage, ()))))
+        Part(
+            step, predicted_seconds(step, images, megapixels, cores), max(1, shards * len(SHARDED.get(step.stage, ())))
+        )
         for step in plan.steps
         if not finished(step.folder)
     ]
