@@ -92,7 +92,7 @@ class ChooseThreshold(Section):
     highest: Annotated[float, Field(ge=0, le=0.99)] = Field(
         0.59,
         exclude_if=lambda score: score == 0.59,
-        description="oracle: the best of 0.00, 0.01 … up to this (SEAM 0.59, ACR 0.99), and beyond if that is the best",
+        description="oracle: the best of 0.00, 0.01 … up to this (SEAM 0.59, ACR 0.99)",
     )
     refined: bool = Field(
         False,

@@ -57,7 +57,7 @@ def choose_threshold(settings: ChooseThreshold, dataset: Dataset, scores: Path, 
 
 
 def choose_oracle(dataset: Dataset, file: Path, workers: int = 1, highest: float = 0.59) -> Choice:
-    """The threshold up to `highest` with the best mIoU on the training masks, however few; beyond if that is the best.
+    """The threshold up to `highest` with the best mIoU on the training masks, however few.
 
     Raises:
         ValueError: there are none.
@@ -65,9 +65,8 @@ def choose_oracle(dataset: Dataset, file: Path, workers: int = 1, highest: float
     curve, _, count = _curve(dataset, file, workers)
     allowed = np.flatnonzero(highest + 1e-9 >= THRESHOLDS)
     best = int(curve["miou"][allowed].argmax())
-    if best == allowed[-1]:
-        best = int(curve["miou"].argmax())
-        log.info("the best of 0.00 … %.2f is its end: looked up to %.2f", highest, THRESHOLDS[-1])
+    if curve["miou"].argmax() > allowed[-1]:
+        log.warning("the best is above %.2f, where oracle ends; policy masks looks at all", highest)
     return _chosen(best, "oracle", count, curve)
 
 
