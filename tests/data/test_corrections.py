@@ -53,7 +53,7 @@ def given(tmp_path: Path, masks: dict[str, np.ndarray], name: str = "png") -> Pa
     return tmp_path / "mended"
 
 
-@pytest.mark.parametrize("name", ["png", "coco", "labelme", "cvat"])
+@pytest.mark.parametrize("name", ["png", "coco", "labelme", "cvat", "yolo"])
 def test_the_format_is_told_by_the_files(dataset, tmp_path, name):
     folder = given(tmp_path, {"day/1": MENDED, "day/3": MENDED.T[:20].repeat(2, 1)[:, :30]}, name)
     Image.new("RGB", SIZE[::-1]).save(folder / "photograph.jpg")
@@ -100,7 +100,7 @@ def test_an_unknown_class_or_format_is_one_line(dataset, tmp_path):
     write_masks({"day/1": np.full(SIZE, 9, np.uint8)}, voc_palette()[:3], folder)
     with pytest.raises(ValueError, match="class id 9; there are 3 classes"):
         read_corrections(Corrections(masks=folder), dataset)
-    with pytest.raises(ValueError, match="accepted are auto, coco, cvat, labelme, png"):
+    with pytest.raises(ValueError, match="accepted are auto, coco, cvat, labelme, png, yolo"):
         Corrections(masks=folder, format="psd")
     empty = tmp_path / "empty"
     empty.mkdir()

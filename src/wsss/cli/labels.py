@@ -7,15 +7,22 @@ wsss labels import DIR --format labelme --run results/photos --out masks
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from wsss.config.registry import FORMATS
+from wsss.data.dataset import Dataset
+from wsss.data.formats.labels import Labels
 from wsss.data.formats.png.write import write_masks
 from wsss.data.formats.reading import read_annotations
+from wsss.data.formats.regions import SizeOf, places
+from wsss.data.matching import ByName
 from wsss.data.palette import voc_palette
+from wsss.data.sheet import read_ids
 from wsss.runtime.ending import plain_ending
-from wsss.store.maps import open_labels
+from wsss.runtime.files import write_atomically
+from wsss.store.maps import LabelStore, open_labels
 
 LABELS = ("corrections", "make_pseudo_labels")
 """Steps of a run whose `train.h5` holds the labels that its model learns from, the last one first."""
@@ -29,41 +36,80 @@ def label_file(run: Path) -> Path:
     return next((file for file in files if file.is_file()), files[-1])
 
 
-def export(file: Path, name: str, out: Path) -> int:
+def export(file: Path, name: str, out: Path, ids: Path | None = None, *, images: bool = False) -> int:
     """Writes label maps in a format to a folder that is new or empty; how many images.
 
-    file: HDF5 file of labels, or the folder of a run.
+    file: HDF5 file of labels, or the folder of a run. ids: CSV of the images to write; None: all.
+    images: copies the run's photographs, in the size of the maps, to `out/images`.
 
     Raises:
-        ValueError: an unknown format, a folder that holds files, or a file that holds no labels.
+        ValueError: an unknown format, a folder that holds files, ids of no image, or a file that holds no labels.
     """
     settings = FORMATS[name].Settings(format=name)
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise ValueError(f"--out {out}: exists and is not empty; choose a new folder")
+    _require_new(out)
+    photographs = _photographs(file)
+    if images and not photographs:
+        raise ValueError(f"--images: {file} is no folder of a run, whose photographs are known")
     with open_labels(label_file(file)) as store:
-        return settings.load()(settings, store, out)
+        chosen = None if ids is None else _chosen(ids, store)
+        labels = Labels(store, chosen, photographs)
+        if images:
+            labels.images = _copies(labels, out / "images")
+        return settings.load()(settings, labels, out)
 
 
-def bring(source: Path, name: str, class_names: Sequence[str], out: Path) -> int:
+def _photographs(run: Path) -> dict[str, Path]:
+    """Image id → the photograph as a run sees it; nothing for a file alone."""
+    folder = run / "prepare_data"
+    return {record.image_id: record.image for record in Dataset(folder).records} if folder.is_dir() else {}
+
+
+def _chosen(ids: Path, store: LabelStore) -> list[str]:
+    """The ids of a CSV that a file holds; says which it lacks: the gallery marks images of both splits."""
+    wanted = read_ids(ids)
+    absent = [image_id for image_id in wanted if image_id not in store]
+    if len(absent) == len(wanted):
+        raise ValueError(f"{ids}: none of its {len(wanted)} images is in {store.path}, e.g. {absent[0]}")
+    if absent:
+        print(f"{len(absent)} of {len(wanted)} images are not in {store.path}, e.g. {absent[0]}", file=sys.stderr)
+    return [image_id for image_id in wanted if image_id in store]
+
+
+def _copies(labels: Labels, folder: Path) -> dict[str, Path]:
+    """Image id → copy of its photograph."""
+    found: dict[str, Path] = {}
+    for suffix in dict.fromkeys(labels.images[image_id].suffix for image_id in labels):
+        same = [image_id for image_id in labels if labels.images[image_id].suffix == suffix]
+        for image_id, copy in places(same, folder, suffix).items():
+            write_atomically(copy, labels.images[image_id].read_bytes())
+            found[image_id] = copy
+    return found
+
+
+def bring(source: Path, name: str, class_names: Sequence[str], out: Path, size_of: SizeOf = lambda _: None) -> int:
     """Writes what another tool made as palette PNGs to a folder that is new or empty; how many images.
 
-    class_names: with background at 0, in the order of the run that is to take the masks.
+    class_names: with background at 0, in the order of the run that is to take the masks. size_of: its images.
 
     Raises:
         ValueError: a format that is only written, a folder that holds files, or files that cannot be used.
     """
-    found = read_annotations(source, name, class_names)
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise ValueError(f"--out {out}: exists and is not empty; choose a new folder")
+    found = read_annotations(source, name, class_names, size_of)
+    _require_new(out)
     return write_masks(found, voc_palette(), out)
 
 
-def _classes(args: argparse.Namespace) -> list[str]:
-    """Background and the classes, as named or as in the run."""
+def _require_new(out: Path) -> None:
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise ValueError(f"--out {out}: exists and is not empty; choose a new folder")
+
+
+def _bring(args: argparse.Namespace) -> int:
+    """`bring` with the classes, and where a run is named the sizes of images, that the command line names."""
     if args.classes:
-        return ["background", *args.classes]
-    with open_labels(label_file(args.run)) as store:
-        return list(store.class_names)
+        return bring(args.source, args.format, ["background", *args.classes], args.out)
+    dataset = Dataset(args.run / "prepare_data")
+    return bring(args.source, args.format, dataset.class_names, args.out, ByName(dataset).size)
 
 
 def main() -> None:
@@ -77,15 +123,17 @@ def main() -> None:
     formats = "; ".join(f"{name}: {m.Settings.__doc__.splitlines()[0]}" for name, m in FORMATS.modules.items())
     command.add_argument("--format", default="png", help=formats)
     command.add_argument("--out", type=Path, required=True, help="folder to write to")
-    command.set_defaults(work=lambda args: export(args.file, args.format, args.out))
+    command.add_argument("--ids", type=Path, help="CSV with a column image_id, as the gallery exports it: these alone")
+    command.add_argument("--images", action="store_true", help="copy the photographs as the run sees them, too")
+    command.set_defaults(work=lambda args: export(args.file, args.format, args.out, args.ids, images=args.images))
     command = commands.add_parser("import", help="masks from another tool's annotations, as palette PNGs")
     command.add_argument("source", type=Path, help="folder or file of annotations")
-    command.add_argument("--format", default="auto", help="what it is: png, coco, labelme or cvat; auto: by the files")
+    command.add_argument("--format", default="auto", help="png, coco, labelme, cvat or yolo; auto: by the files")
     classes = command.add_mutually_exclusive_group(required=True)
     classes.add_argument("--run", type=Path, help="results/{run}, whose classes are meant")
     classes.add_argument("--classes", nargs="+", metavar="CLASS", help="the classes in the order of their ids from 1")
     command.add_argument("--out", type=Path, required=True, help="folder to write to")
-    command.set_defaults(work=lambda args: bring(args.source, args.format, _classes(args), args.out))
+    command.set_defaults(work=_bring)
     args = parser.parse_args()
     with plain_ending("labels"):
         count = args.work(args)

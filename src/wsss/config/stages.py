@@ -160,7 +160,7 @@ class Corrections(Section):
         description="folder (or file) of masks named like image ids; given alone, it may stand for the whole section"
     )
     format: str = Field(
-        "auto", description="png, coco, labelme, cvat …, as of `wsss labels import`; auto: by the files"
+        "auto", description="png, coco, labelme, cvat, yolo, as of `wsss labels import`; auto: by the files"
     )
     ids: OutsideFile | None = Field(
         None,

@@ -8,12 +8,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from wsss.config.messages import nearest
 from wsss.config.stages import Corrections
 from wsss.data.checks import Entry, Preflight
 from wsss.data.dataset import Dataset, Record
 from wsss.data.formats.reading import read_annotations
-from wsss.data.names import fold
+from wsss.data.matching import ByName
 from wsss.data.sheet import read_ids
 from wsss.data.shrink import shrunk_size
 from wsss.runtime.labels import IGNORE
@@ -29,12 +28,13 @@ def read_corrections(settings: Corrections, dataset: Dataset) -> dict[str, np.nd
         ValueError: a mask of no image, of another size or with unknown classes; one line on the first problem.
     """
     source = settings.masks.path
-    given = read_annotations(source, settings.format, dataset.class_names)
+    find = ByName(dataset)
+    given = read_annotations(source, settings.format, dataset.class_names, find.size)
     if settings.ids is not None:
         wanted = set(read_ids(settings.ids.path))
         _require_all(wanted, given, settings)
         given = {image_id: mask for image_id, mask in given.items() if image_id in wanted}
-    preflight, find = Preflight(), _Names(dataset)
+    preflight = Preflight()
     found: dict[str, np.ndarray] = {}
     for name, mask in given.items():
         record, where = find(name), f"{source}, mask of '{name}'"
@@ -90,28 +90,3 @@ def _fitted(mask: np.ndarray, record: Record, folder: Path) -> np.ndarray | None
     if larger and record.image.is_relative_to(folder / "shrunk"):
         return np.array(Image.fromarray(mask).resize(record.size[::-1], Image.Resampling.NEAREST))
     return None
-
-
-class _Names:
-    """Finds the image of a name: as it is, in another case or Unicode form, or without the folders before it."""
-
-    def __init__(self, dataset: Dataset) -> None:
-        self.ids = {record.image_id: record for record in dataset.records}
-        self.tables: list[dict[str, list[Record]]] = [{}, {}]
-        for record in dataset.records:
-            for table, key in zip(self.tables, _keys(record.image_id), strict=True):
-                table.setdefault(key, []).append(record)
-
-    def __call__(self, name: str) -> Record | None:
-        """The record; None where there is none, or more than one."""
-        hits = [[self.ids[name]] if name in self.ids else []]
-        hits += [table.get(key, []) for table, key in zip(self.tables, _keys(name), strict=True)]
-        best = next(filter(None, hits), [])
-        return best[0] if len(best) == 1 else None
-
-    def nearest(self, name: str) -> str:
-        return nearest(name, self.ids)
-
-
-def _keys(name: str) -> tuple[str, str]:
-    return fold(name), fold(name.rpartition("/")[2])

@@ -1,4 +1,4 @@
-"""Which image a row of a table of labels means."""
+"""Which image a row of a table of labels means, or a mask of another tool."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path, PurePath
 
+from wsss.config.messages import nearest
 from wsss.data.checks import Problem
+from wsss.data.dataset import Dataset, Record
 from wsss.data.labels_csv import LabelTable, Row
 from wsss.data.names import fold
 
@@ -100,3 +102,34 @@ def matched(table: LabelTable, match: Matcher) -> tuple[dict[Path, Row], list[Pr
         else:
             rows.setdefault(path, row)
     return rows, problems, strangers
+
+
+class ByName:
+    """Finds the image that another tool names: by its id, in another case or Unicode form, or without folders."""
+
+    def __init__(self, dataset: Dataset) -> None:
+        self.ids = {record.image_id: record for record in dataset.records}
+        self.tables: list[dict[str, list[Record]]] = [{}, {}]
+        for record in dataset.records:
+            for table, key in zip(self.tables, _keys(record.image_id), strict=True):
+                table.setdefault(key, []).append(record)
+
+    def __call__(self, name: str) -> Record | None:
+        """The record; None where there is none, or more than one."""
+        hits = [[self.ids[name]] if name in self.ids else []]
+        hits += [table.get(key, []) for table, key in zip(self.tables, _keys(name), strict=True)]
+        best = next(filter(None, hits), [])
+        return best[0] if len(best) == 1 else None
+
+    def size(self, name: str) -> tuple[int, int] | None:
+        """Height and width of the image."""
+        record = self(name)
+        return record.size if record else None
+
+    def nearest(self, name: str) -> str:
+        """A hint at the id that is like the name."""
+        return nearest(name, self.ids)
+
+
+def _keys(name: str) -> tuple[str, str]:
+    return fold(name), fold(name.rpartition("/")[2])

@@ -10,12 +10,15 @@ import numpy as np
 
 from wsss.config.registry import FORMATS
 from wsss.config.stages import readable_formats
+from wsss.data.formats.regions import SizeOf
 
 
-def read_annotations(source: Path, name: str, class_names: Sequence[str]) -> dict[str, np.ndarray]:
+def read_annotations(
+    source: Path, name: str, class_names: Sequence[str], size_of: SizeOf = lambda _: None
+) -> dict[str, np.ndarray]:
     """Image id → label (H, W) uint8 of every annotated image of a folder or file.
 
-    name: of the format; auto: the one that the files are of. class_names: background first.
+    name: of the format; auto: the one that the files are of. class_names: background first. size_of: of images.
 
     Raises:
         ValueError: nothing there, a format that is only written or not told, or files that cannot be used.
@@ -27,7 +30,7 @@ def read_annotations(source: Path, name: str, class_names: Sequence[str]) -> dic
         raise ValueError(f"--format {name}: is only written; read are {', '.join(readable_formats())}")
     module, _, function = settings.reader.partition(":")
     chosen = settings(format=name if name != "auto" else recognised(source))
-    found = dict(getattr(import_module(module), function)(chosen, source, class_names))
+    found = dict(getattr(import_module(module), function)(chosen, source, class_names, size_of))
     if not found:
         raise ValueError(f"{source}: no annotated image of format {chosen.format} in it")
     return found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path, PurePath, PurePosixPath
 
 import numpy as np
@@ -12,6 +12,9 @@ from wsss.config.messages import nearest
 from wsss.data.files import files_below
 from wsss.data.images import MAX_PIXELS
 from wsss.runtime.targets import fitting, refuse_sources, unique_places
+
+SizeOf = Callable[[str], tuple[int, int] | None]
+"""Image name → height and width in pixels, where they are known; for formats that do not hold them."""
 
 
 def places(image_ids: Iterable[str], out: Path, suffix: str) -> dict[str, Path]:
@@ -74,6 +77,22 @@ def filled(points: Sequence[Sequence[float]], size: tuple[int, int]) -> np.ndarr
     image = Image.new("1", size[::-1])
     ImageDraw.Draw(image).polygon([(float(x), float(y)) for x, y in points], fill=1)
     return np.array(image)
+
+
+def centres_inside(polygon: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """(H, W) bool of the pixels whose centres lie in a polygon (n, 2) of x and y from the image's corner.
+
+    The inverse of `outlines`, for parts without holes.
+    """
+    from matplotlib.path import Path as Outline
+
+    inside = np.zeros(size, bool)
+    low = np.clip(np.floor(polygon.min(0)), 0, size[::-1]).astype(int)
+    high = np.clip(np.ceil(polygon.max(0)), 0, size[::-1]).astype(int)
+    rows, columns = np.mgrid[low[1] : high[1], low[0] : high[0]]
+    centres = np.stack([columns.ravel(), rows.ravel()], 1) + 0.5
+    inside[rows.ravel(), columns.ravel()] = Outline(polygon).contains_points(centres)
+    return inside
 
 
 def class_id(name: str, class_names: Sequence[str], where: str) -> int:

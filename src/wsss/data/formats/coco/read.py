@@ -12,11 +12,13 @@ import numpy as np
 
 from wsss.data.files import SUFFIXES
 from wsss.data.formats.coco.settings import Settings
-from wsss.data.formats.regions import annotation_file, canvas, class_id, filled
+from wsss.data.formats.regions import SizeOf, annotation_file, canvas, class_id, filled
 from wsss.runtime.records import in_file
 
 
-def read(_settings: Settings, source: Path, class_names: Sequence[str]) -> Iterator[tuple[str, np.ndarray]]:
+def read(
+    _settings: Settings, source: Path, class_names: Sequence[str], _size_of: SizeOf
+) -> Iterator[tuple[str, np.ndarray]]:
     """(image id, label (H, W) uint8) of every image of a JSON file, or of instances.json in a folder; smaller on top.
 
     Raises:

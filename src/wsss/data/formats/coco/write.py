@@ -9,18 +9,18 @@ from typing import Any
 import numpy as np
 
 from wsss.data.formats.coco.settings import Settings
+from wsss.data.formats.labels import Labels
 from wsss.data.formats.regions import classes_in
 from wsss.runtime.files import write_atomically
-from wsss.store.maps import LabelStore
 
 
-def write(_settings: Settings, store: LabelStore, out: Path) -> int:
+def write(_settings: Settings, store: Labels, out: Path) -> int:
     """Writes `out/instances.json`; returns how many images it holds. Category ids are class ids."""
     images, annotations = [], []
     for number, image_id in enumerate(store, start=1):
         label = store[image_id]
         height, width = label.shape
-        images.append({"id": number, "file_name": image_id, "height": height, "width": width})
+        images.append({"id": number, "file_name": store.file_name(image_id), "height": height, "width": width})
         for c, _, mask in classes_in(label, store.class_names):
             annotations.append(_region(mask, len(annotations) + 1, number, c))
     categories = [{"id": c, "name": name} for c, name in enumerate(store.class_names) if c > 0]

@@ -8,19 +8,19 @@ from xml.etree import ElementTree
 import numpy as np
 
 from wsss.data.formats.cvat.settings import Settings
+from wsss.data.formats.labels import Labels
 from wsss.data.formats.regions import boxed, classes_in
 from wsss.runtime.files import write_atomically
-from wsss.store.maps import LabelStore
 
 
-def write(_settings: Settings, store: LabelStore, out: Path) -> int:
+def write(_settings: Settings, store: Labels, out: Path) -> int:
     """Writes `out/annotations.xml`; returns how many images it holds."""
     root = ElementTree.Element("annotations")
     ElementTree.SubElement(root, "version").text = "1.1"
     for number, image_id in enumerate(store):
         label = store[image_id]
         height, width = label.shape
-        about = {"id": str(number), "name": image_id, "width": str(width), "height": str(height)}
+        about = {"id": str(number), "name": store.file_name(image_id), "width": str(width), "height": str(height)}
         image = ElementTree.SubElement(root, "image", about)
         for _, name, mask in classes_in(label, store.class_names):
             ElementTree.SubElement(image, "mask", _attributes(name, mask))

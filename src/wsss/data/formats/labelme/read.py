@@ -14,11 +14,13 @@ from PIL import Image
 
 from wsss.data.files import files_below
 from wsss.data.formats.labelme.settings import Settings
-from wsss.data.formats.regions import canvas, class_id, filled
+from wsss.data.formats.regions import SizeOf, canvas, class_id, filled
 from wsss.runtime.records import in_file
 
 
-def read(_settings: Settings, source: Path, class_names: Sequence[str]) -> Iterator[tuple[str, np.ndarray]]:
+def read(
+    _settings: Settings, source: Path, class_names: Sequence[str], _size_of: SizeOf
+) -> Iterator[tuple[str, np.ndarray]]:
     """(image id, label (H, W) uint8) of every JSON below a folder; later shapes lie on top.
 
     Raises:

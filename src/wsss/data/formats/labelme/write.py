@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import os
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -12,29 +13,35 @@ import numpy as np
 from PIL import Image
 
 from wsss.data.formats.labelme.settings import Settings
+from wsss.data.formats.labels import Labels
 from wsss.data.formats.regions import boxed, classes_in, places
 from wsss.runtime.files import write_atomically
-from wsss.store.maps import LabelStore
 
 VERSION = "5.5.0"
 """Of labelme's files."""
 
 
-def write(_settings: Settings, store: LabelStore, out: Path) -> int:
-    """Writes `out/{image_id}.json` for every image; returns how many. Put the files beside the images (.jpg)."""
+def write(_settings: Settings, store: Labels, out: Path) -> int:
+    """Writes `out/{image_id}.json` for every image; returns how many. labelme opens the image that each names."""
     for image_id, file in places(store, out, ".json").items():
         label = store[image_id]
         content = {
             "version": VERSION,
             "flags": {},
             "shapes": [_shape(name, mask) for _, name, mask in classes_in(label, store.class_names)],
-            "imagePath": f"{PurePosixPath(image_id).name}.jpg",
+            "imagePath": _image_path(store, image_id, file),
             "imageData": None,
             "imageHeight": label.shape[0],
             "imageWidth": label.shape[1],
         }
         write_atomically(file, json.dumps(content, ensure_ascii=False))
     return len(store)
+
+
+def _image_path(store: Labels, image_id: str, file: Path) -> str:
+    """The way from a file to its photograph; without one, it is taken to lie beside it."""
+    image = store.images.get(image_id)
+    return os.path.relpath(image, file.parent) if image else f"{PurePosixPath(image_id).name}.jpg"
 
 
 def _shape(name: str, mask: np.ndarray) -> dict[str, Any]:

@@ -9,11 +9,14 @@ import numpy as np
 
 from wsss.data.files import MASK_SUFFIXES, files_below
 from wsss.data.formats.png.settings import Settings
+from wsss.data.formats.regions import SizeOf
 from wsss.data.images import read_mask
 from wsss.runtime.labels import IGNORE
 
 
-def read(_settings: Settings, source: Path, class_names: Sequence[str]) -> Iterator[tuple[str, np.ndarray]]:
+def read(
+    _settings: Settings, source: Path, class_names: Sequence[str], _size_of: SizeOf
+) -> Iterator[tuple[str, np.ndarray]]:
     """(image id, label (H, W) uint8) of every mask below a folder; 255 is void.
 
     Raises:

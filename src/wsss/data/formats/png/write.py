@@ -8,16 +8,16 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from wsss.data.formats.labels import Labels
 from wsss.data.formats.png.settings import Settings
 from wsss.data.formats.regions import places
 from wsss.runtime.files import write_atomically
-from wsss.store.maps import LabelStore
 
 VOID = (224, 224, 192)
 """VOC's colour of pixels that count as nothing."""
 
 
-def write(_settings: Settings, store: LabelStore, out: Path) -> int:
+def write(_settings: Settings, store: Labels, out: Path) -> int:
     """Writes `out/{image_id}.png` for every image, folders in ids included; returns how many.
 
     Raises:

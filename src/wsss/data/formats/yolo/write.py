@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import yaml
 
+from wsss.data.formats.labels import Labels
 from wsss.data.formats.regions import classes_in, outlines, places
 from wsss.data.formats.yolo.settings import Settings
 from wsss.runtime.files import write_atomically
-from wsss.store.maps import LabelStore
 
 
-def write(_settings: Settings, store: LabelStore, out: Path) -> int:
+def write(_settings: Settings, store: Labels, out: Path) -> int:
     """Writes `out/labels/{image_id}.txt` for every image and `out/data.yaml`; returns how many images."""
     for image_id, file in places(store, out / "labels", ".txt").items():
         lines = _lines(store[image_id], store.class_names)

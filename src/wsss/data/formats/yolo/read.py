@@ -1,0 +1,63 @@
+"""Reads YOLO's polygons and boxes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import yaml
+
+from wsss.data.files import files_below
+from wsss.data.formats.regions import SizeOf, canvas, centres_inside, class_id
+from wsss.data.formats.yolo.settings import Settings, label_folder
+from wsss.runtime.records import in_file
+
+
+def read(
+    _settings: Settings, source: Path, class_names: Sequence[str], size_of: SizeOf
+) -> Iterator[tuple[str, np.ndarray]]:
+    """(image id, label (H, W) uint8) of every text file of labels; smaller regions lie on top.
+
+    Raises:
+        ValueError: a line that is none of YOLO's, a class or an image that is not known.
+    """
+    ids = _class_ids(source, class_names)
+    for name, path in files_below(label_folder(source), suffixes=(".txt",)):
+        image_id = name[: -len(".txt")]
+        if (size := size_of(image_id)) is None:
+            raise ValueError(f"{path}: no image '{image_id}' whose size is known; YOLO's files hold none (give --run)")
+        label = canvas(size, str(path))
+        with in_file(path, "a file of YOLO's labels"):
+            regions = [_region(line, ids, size) for line in path.read_text().splitlines() if line.strip()]
+        for c, polygon in sorted(regions, key=lambda region: -_area(region[1])):
+            label[centres_inside(polygon, size)] = c
+        yield image_id, label
+
+
+def _class_ids(source: Path, class_names: Sequence[str]) -> dict[int, int]:
+    """YOLO's class → the run's, by the names of data.yaml; without it, in the same order."""
+    path = source / "data.yaml"
+    if not path.is_file():
+        return {c - 1: c for c in range(1, len(class_names))}
+    with in_file(path, "YOLO's description of a data set"):
+        names = yaml.safe_load(path.read_text(encoding="utf-8"))["names"]
+        pairs = names.items() if isinstance(names, dict) else enumerate(names)
+        return {int(number): class_id(str(name), class_names, str(path)) for number, name in pairs}
+
+
+def _region(line: str, ids: dict[int, int], size: tuple[int, int]) -> tuple[int, np.ndarray]:
+    """Class id and polygon (n, 2) of x and y in pixels; four values are a box's middle, width and height."""
+    number, *values = line.split()
+    points = np.array(values, np.float64)
+    if len(points) == 4:
+        x, y, width, height = points
+        points = np.array([x, y, x, y, x, y, x, y]) + np.array([-1, -1, 1, -1, 1, 1, -1, 1]) * np.tile(
+            [width / 2, height / 2], 4
+        )
+    return ids[int(number)], points.reshape(-1, 2) * np.array(size[::-1])
+
+
+def _area(polygon: np.ndarray) -> float:
+    x, y = polygon.T
+    return abs(float(x @ np.roll(y, -1) - y @ np.roll(x, -1))) / 2
