@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import zlib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +17,9 @@ from synthetic import CLASSES, HOSTILE_RUN, make_run
 from tiny import ROOT
 from wsss.cli.compare import setting_differences
 from wsss.config.stages import SECTIONS
-from wsss.data.dataset import read_mask
+from wsss.data.dataset import Dataset, read_mask
 from wsss.plan.run import plan_runs
+from wsss.report import gallery as gallery_module
 from wsss.report.charts import heatmap, line_chart, ticks
 from wsss.report.content import gallery_views, report_page
 from wsss.report.gallery import Item, build_gallery, choose, image_iou, uncertainty
@@ -51,6 +53,21 @@ def test_label_maps_arrive_exactly(run, gallery):
 def test_images_come_worst_first(gallery):
     ious = [entry.iou for entry in gallery.items]
     assert len(ious) == 14 and ious == sorted(ious)
+
+
+def test_each_image_says_how_far_its_maps_agree_and_which_label_is_not_found(run, gallery):
+    for entry in gallery.items:
+        assert entry.agreement is None or 0 <= entry.agreement <= 1
+        assert set(entry.missing) <= set(entry.classes)
+    assert any(entry.agreement is not None for entry in gallery.items)
+
+
+def test_small_data_sets_are_there_whole_and_smaller_where_there_are_many(run, monkeypatch):
+    records = run.dataset.records
+    monkeypatch.setattr(Dataset, "records", [replace(r, measured=r.split == "val") for r in records])
+    monkeypatch.setattr(gallery_module, "EDGES", {3: 64, 100: 16})
+    shown = build_gallery(Dataset(run.dataset.folder), gallery_views(run))
+    assert len(shown.items) == len(records) == shown.total and shown.edge == 16
 
 
 def test_too_many_images_leave_the_worst_and_an_even_sample():

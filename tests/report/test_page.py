@@ -10,6 +10,7 @@ import pytest
 from synthetic import CLASSES, HOSTILE_RUN, image_name, make_run
 
 from wsss.cli.compare import compare_page
+from wsss.data.sheet import read_ids
 from wsss.report.content import report_page
 from wsss.report.run import RunResults
 
@@ -105,6 +106,36 @@ def test_names_appear_as_text(visit, report):
     page.evaluate("select()")
     page.hover("#panels canvas >> nth=1")
     assert "Ground truth" in page.locator("#probe").inner_text()
+
+
+def test_marked_images_are_exported_as_a_table_of_ids(visit, report, tmp_path):
+    page = visit(report)
+    assert page.locator("#export").is_disabled()
+    page.locator("#sort").select_option("agreement")
+    first = page.evaluate(ORDER)[0]
+    page.keyboard.press("m")
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("M")
+    assert page.locator("#strip button.marked").count() == 2
+    assert page.locator("#export").inner_text() == "Export 2 marked"
+    third = page.evaluate("current.id")
+    page.reload()  # marks stay
+    page.wait_for_selector("#strip button.marked")
+    with page.expect_download() as download:
+        page.locator("#export").click()
+    download.value.save_as(tmp_path / "marked.csv")
+    assert set(read_ids(tmp_path / "marked.csv")) == {first, third}
+    page.locator("#unmark").click()
+    assert page.locator("#strip button.marked").count() == 0
+
+
+def test_images_whose_label_is_not_found_come_first(visit, report):
+    page = visit(report)
+    page.locator("#sort").select_option("missing")
+    counts = page.evaluate("shown.map((item) => item.missing.length)")
+    assert counts == sorted(counts, reverse=True) and counts[0] > 0
+    assert ", not found: " in page.locator("#image-facts").inner_text()
 
 
 def test_slider_and_class_toggles_change_pixels(visit, report):

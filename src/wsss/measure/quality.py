@@ -15,6 +15,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -68,18 +69,25 @@ def measure(
         both, either = int((in_seed & in_label).sum()), int((in_seed | in_label).sum())
         area = float(in_label.mean())
         present.append({"class": c, "both": both, "either": either, "area": area, "found": bool(area)})
-    agreement = [p["both"] / p["either"] if p["both"] else 0.0 for p in present]
     top = np.sort(complete.scores, axis=0)[-2:]
     unsure = float((top[-1] - top[0] < CLOSE).mean()) if len(top) > 1 else 0.0
     row = {
         "image_id": record.image_id,
         "image": str(record.image),
-        "agreement": 100 * float(np.mean(agreement)) if agreement else 100.0,
+        "agreement": 100 * agreement(seed, label, record.classes.tolist()),
         "unsure": 100 * unsure,
         "foreground": 100 * float(((label > 0) & (label < 255)).mean()),
         "missing": [p["class"] for p in present if not p["found"]],
     }
     return row, present
+
+
+def agreement(seed: np.ndarray, label: np.ndarray, classes: Sequence[int]) -> float:
+    """Mean IoU of two label maps over an image's classes; 0 for one that they do not share, 1 without any."""
+    if not classes:
+        return 1.0
+    pairs = [(seed == c, label == c) for c in classes]
+    return float(np.mean([(a & b).sum() / max(1, (a | b).sum()) for a, b in pairs]))
 
 
 def class_sheet(counts: pd.DataFrame, class_names: list[str]) -> pd.DataFrame:

@@ -22,6 +22,7 @@ from PIL import Image
 from wsss.data.dataset import Dataset, Record, read_image, read_mask
 from wsss.measure.evaluation import open_store
 from wsss.measure.iou import confusion
+from wsss.measure.quality import agreement
 from wsss.measure.scoremaps import winner, with_background
 from wsss.report.palette import bright_palette
 from wsss.runtime.progress import Progress
@@ -31,8 +32,11 @@ BYTES = 13_000_000
 """Most bytes of a page's gallery, as text."""
 MOST_IMAGES = 1000
 MOST_CANDIDATES = 3000
-EDGE, SMALL_EDGE, MANY = 320, 224, 400
-"""Longest edge of images and label maps in pixels, and that of more than MANY images."""
+"""Of larger data sets, an even sample is looked at; those of up to MOST_IMAGES images are shown whole."""
+EDGES = {250: 320, 500: 224, MOST_IMAGES: 160}
+"""Up to so many images → longest edge of images and label maps in pixels, so that they fit."""
+SAMPLE_EDGE = 224
+"""The same of a sample of more images."""
 SCORE_EDGE = 72
 """Longest edge of score maps in pixels."""
 LEVELS = 63
@@ -55,7 +59,9 @@ class View:
 class Item:
     """An image of the gallery.
 
-    ious: view → mean IoU over the classes in truth or map. uncertainty: 0 sure … 1 undecided. payload: the maps.
+    ious: view → mean IoU over the classes in truth or map. uncertainty: 0 sure … 1 undecided. agreement: mean IoU of
+    activation maps and final labels over the image's classes. missing: classes that the final labels do not show.
+    payload: the maps.
     """
 
     image_id: str
@@ -65,6 +71,8 @@ class Item:
     iou: float | None = None
     spread: float | None = None
     uncertainty: float | None = None
+    agreement: float | None = None
+    missing: list[int] = field(default_factory=list)
     payload: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -74,8 +82,9 @@ class Item:
 
     @property
     def badness(self) -> tuple[float, float]:
-        """Sorts the worst first: by IoU where it is known, else by uncertainty."""
-        return (2.0 if self.iou is None else self.iou, -(self.uncertainty or 0.0))
+        """Sorts the worst first: by IoU where it is known, else by agreement, else by uncertainty."""
+        known = self.iou if self.iou is not None else self.agreement
+        return (2.0 if known is None else known, -(self.uncertainty or 0.0))
 
 
 @dataclass(frozen=True)
@@ -105,6 +114,8 @@ class Gallery:
                     "iou": _rounded(item.iou),
                     "spread": _rounded(item.spread),
                     "uncertainty": _rounded(item.uncertainty),
+                    "agreement": _rounded(item.agreement),
+                    "missing": item.missing,
                     "ious": {view: _rounded(iou) for view, iou in item.ious.items()},
                 }
                 for item in self.items
@@ -117,7 +128,7 @@ def build_gallery(dataset: Dataset, views: Sequence[View], threads: int = 1, bud
     splits = {split for view in views for split in view.files}
     records = [record for record in dataset.records if record.split in splits]
     candidates = _candidates(records)
-    edge = EDGE if len(candidates) <= MANY else SMALL_EDGE
+    edge = next((edge for count, edge in EDGES.items() if len(candidates) <= count), SAMPLE_EDGE)
     progress = Progress(len(candidates), "images")
     items = []
     with ExitStack() as stack, ThreadPoolExecutor(threads) as pool:
@@ -153,7 +164,9 @@ def _within(items: Sequence[Item], budget: int, count: int) -> Iterator[Item]:
 
 
 def _candidates(records: Sequence[Record]) -> list[Record]:
-    """Measured images of each split that has any, else all of it; thinned out evenly where there are too many."""
+    """All images of a small data set; else the measured ones of each split that has any, thinned out where need be."""
+    if len(records) <= MOST_IMAGES:
+        return list(records)
     found = []
     for split in dict.fromkeys(record.split for record in records):
         members = [record for record in records if record.split == split]
@@ -182,6 +195,7 @@ def _item(record: Record, stores: Stores, views: Sequence[View], size: int, edge
     item = Item(record.image_id, record.split, record.classes.tolist())
     item.payload = {"image": _webp(image, edge), "labels": {}, "scores": {}}
     item.payload["height"], item.payload["width"] = _fit(image.shape[:2], edge)
+    seed = final = None
     for i, view in enumerate(views):
         if record.split not in view.files or record.image_id not in stores[i, record.split]:
             continue
@@ -189,13 +203,18 @@ def _item(record: Record, stores: Stores, views: Sequence[View], size: int, edge
         if isinstance(found, ScoreMap):
             item.payload["scores"][i] = _pack_scores(found)
             label = _label_of(found, view.files[record.split][1], item)
+            seed = label if seed is None else seed
         else:
             label = found
             item.payload["labels"][i] = _pack_labels(found, edge)
+        final = label if view.final and label is not None else final
         if truth is not None and label is not None:
             item.ious[i] = image_iou(truth, label, size)
     if truth is not None:
         item.payload["labels"]["truth"] = _pack_labels(truth, edge)
+    if final is not None:
+        item.missing = [c for c in item.classes if not (final == c).any()]
+        item.agreement = None if seed is None or seed is final else agreement(seed, final, item.classes)
     finals = [item.ious[i] for i, view in enumerate(views) if view.final and i in item.ious]
     if finals:
         item.iou, item.spread = float(np.mean(finals)), max(finals) - min(finals)

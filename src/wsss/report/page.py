@@ -24,7 +24,9 @@ def render(template: str, gallery: Gallery | None, **values: Any) -> str:
     )
     environment.filters["json"] = _json
     style = _source("style.css")
-    script = "\n".join(map(_source, ["page.js", *(["maps.js", "gallery.js", "enlarge.js"] if gallery else [])]))
+    script = "\n".join(
+        map(_source, ["page.js", *(["maps.js", "marks.js", "gallery.js", "enlarge.js"] if gallery else [])])
+    )
     policy = (
         f"default-src 'none'; img-src data:; style-src {_hash(style)}; script-src {_hash(script)}; "
         "base-uri 'none'; form-action 'none'"

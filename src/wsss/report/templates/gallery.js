@@ -6,6 +6,8 @@ const byId = (id) => document.getElementById(id);
 const ORDERS = {
   worst: ["Worst IoU first", (a, b) => known(a.iou, 2) - known(b.iou, 2)],
   best: ["Best IoU first", (a, b) => known(b.iou, -1) - known(a.iou, -1)],
+  missing: ["Label not found first", (a, b) => b.missing.length - a.missing.length || known(a.agreement, 2) - known(b.agreement, 2)],
+  agreement: ["Maps and masks agree least first", (a, b) => known(a.agreement, 2) - known(b.agreement, 2)],
   uncertain: ["Most uncertain first", (a, b) => known(b.uncertainty, -1) - known(a.uncertainty, -1)],
   spread: ["Runs differ most first", (a, b) => known(b.spread, -1) - known(a.spread, -1)],
   class: ["By class", (a, b) => known(a.classes[0], 999) - known(b.classes[0], 999) || known(a.iou, 2) - known(b.iou, 2)],
@@ -122,9 +124,12 @@ async function show() {
   const mine = ++ticket, at = shown.indexOf(current);
   byId("image-name").textContent = current.id;
   const sure = current.uncertainty === null ? "" : `, uncertainty ${current.uncertainty.toFixed(2)}`;
-  byId("image-facts").textContent = `${at + 1} of ${shown.length} · ${current.split} · ${current.classes.map(className).join(", ") || "no class"} · IoU ${percent(current.iou)}${sure}`;
+  const absent = current.missing.length ? `, not found: ${current.missing.map(className).join(", ")}` : "";
+  const agreed = current.agreement === null ? "" : `, agreement ${percent(current.agreement)}`;
+  byId("image-facts").textContent = `${at + 1} of ${shown.length} · ${current.split} · ${current.classes.map(className).join(", ") || "no class"} · IoU ${percent(current.iou)}${sure}${agreed}${absent}`;
   byId("previous").disabled = at === 0;
   byId("next").disabled = at === shown.length - 1;
+  showMarks();
   for (const button of byId("strip").querySelectorAll("button")) {
     const mark = button.dataset.key === state.image;
     button.setAttribute("aria-current", mark);
@@ -245,7 +250,7 @@ function fillControls() {
   const options = (id, pairs) => byId(id).replaceChildren(...pairs.map(([value, text]) => element("option", { value, textContent: text })));
   options("split", [["", "all"], ...splits.map((split) => [split, split])]);
   options("class", [["", "all"], ...meta.classes.map((name, id) => [String(id), name]).slice(1)]);
-  const hidden = { worst: !has("iou"), best: !has("iou"), uncertain: !has("uncertainty"), spread: !meta.items.some((item) => item.spread) };
+  const hidden = { worst: !has("iou"), best: !has("iou"), uncertain: !has("uncertainty"), spread: !meta.items.some((item) => item.spread), agreement: !has("agreement"), missing: !meta.items.some((item) => item.missing.length) };
   options("sort", Object.entries(ORDERS).filter(([name]) => !hidden[name]).map(([name, [text]]) => [name, text]));
   if (hidden.worst && state.sort === "worst") state.sort = "uncertain";
 }

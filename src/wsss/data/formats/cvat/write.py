@@ -17,6 +17,7 @@ def write(_settings: Settings, store: Labels, out: Path) -> int:
     """Writes `out/annotations.xml`; returns how many images it holds."""
     root = ElementTree.Element("annotations")
     ElementTree.SubElement(root, "version").text = "1.1"
+    _add_meta(root, store)
     for number, image_id in enumerate(store):
         label = store[image_id]
         height, width = label.shape
@@ -27,6 +28,19 @@ def write(_settings: Settings, store: Labels, out: Path) -> int:
     text = ElementTree.tostring(root, encoding="unicode")
     write_atomically(out / "annotations.xml", f'<?xml version="1.0" encoding="utf-8"?>\n{text}\n')
     return len(store)
+
+
+def _add_meta(root: ElementTree.Element, store: Labels) -> None:
+    """The part that names the task's classes, without which tools take the file for another one."""
+    task = ElementTree.SubElement(ElementTree.SubElement(root, "meta"), "task")
+    ElementTree.SubElement(task, "size").text = str(len(store))
+    ElementTree.SubElement(task, "mode").text = "annotation"
+    labels = ElementTree.SubElement(task, "labels")
+    for name in store.class_names[1:]:
+        label = ElementTree.SubElement(labels, "label")
+        ElementTree.SubElement(label, "name").text = name
+        ElementTree.SubElement(label, "type").text = "mask"
+        ElementTree.SubElement(label, "attributes")
 
 
 def _attributes(name: str, mask: np.ndarray) -> dict[str, str]:
