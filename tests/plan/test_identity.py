@@ -85,7 +85,8 @@ def test_an_edited_file_of_any_kind_replans_all_that_depends_on_it(kind, tmp_pat
     for path in edits(kind, root):
         whole, stat = path.read_bytes(), path.stat()
         path.write_bytes(whole + b" ")
-        assert changed(before, keys(data_plan(settings))) == set(before), path
+        only_measured = {"prepare_data", "evaluate"} if path.parent.name == "masks" else set(before)
+        assert changed(before, keys(data_plan(settings))) == only_measured, path
         path.write_bytes(whole)
         os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns + 10**9))
         assert keys(data_plan(settings)) == before, f"{path}: equal bytes under another time"
@@ -98,6 +99,20 @@ def test_a_data_set_that_moves_is_prepared_again_and_nothing_else(kind, tmp_path
     shutil.copytree(tmp_path / "data", tmp_path / "moved")
     moved = json.loads(json.dumps(settings).replace(str(tmp_path / "data"), str(tmp_path / "moved")))
     assert changed(before, keys(data_plan(moved))) == {"prepare_data"}
+
+
+def test_added_masks_are_measured_with_and_nothing_else(tmp_path):
+    settings = make_folder(tmp_path / "data")
+    without = {name: value for name, value in settings.items() if name != "masks"}
+    before, after = keys(data_plan(without)), keys(data_plan(settings))
+    assert {label for label in before if before[label] != after[label]} == {"prepare_data", "evaluate"}
+    skipping = {"on_bad_image": "skip"}
+    before, after = keys(data_plan(without | skipping)), keys(data_plan(settings | skipping))
+    assert all(before[label] != after[label] for label in before)
+    chosen = keys(plan(prepare_data=settings, upper_bound=False))
+    (tmp_path / "data/masks/a.png").write_bytes((tmp_path / "data/masks/a.png").read_bytes() + b" ")
+    again = keys(plan(prepare_data=settings, upper_bound=False))
+    assert {"choose_threshold", "quality"} <= changed(chosen, again)  # the oracle reads them
 
 
 def test_a_new_image_changes_the_data(tmp_path):

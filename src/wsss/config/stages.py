@@ -115,6 +115,11 @@ class ChooseThreshold(Section):
             )
         return self
 
+    @property
+    def reads_masks(self) -> bool:
+        """Whether the result depends on the data set's masks."""
+        return self.policy == "oracle"
+
     def words(self) -> str:
         chosen = f"background score by policy '{self.policy}'" if self.value is None else f"{self.value:g}, as set"
         return f"{chosen}; of refined maps too" if self.refined else chosen
@@ -240,6 +245,11 @@ class TrainSegmentation(Section, UsesFeatures):
     def uses_features(self) -> bool:
         return self.architecture == "FeatureDecoder"
 
+    @property
+    def reads_masks(self) -> bool:
+        """Whether the result depends on the data set's masks."""
+        return self.labels == "ground_truth"
+
     def words(self) -> str:
         start = "the classifier's backbone" if self.init == "classifier" else self.backbone.words()
         labels = "the masks" if self.labels == "ground_truth" else "the pseudo-labels"
@@ -271,6 +281,11 @@ class Evaluate(Section):
     """The rows of miou.csv, in order."""
 
     rows: list[Row]
+
+    @property
+    def reads_masks(self) -> bool:
+        """Whether the result depends on the data set's masks."""
+        return True
 
     def words(self) -> str:
         return f"{len(self.rows)} rows, each from one pooled confusion matrix"

@@ -30,11 +30,12 @@ def check_inputs(manifest: Manifest, settings: BaseModel, inputs: Mapping[str, P
         if path is None or role not in manifest.upstream:
             continue
         folder = path if path.is_dir() else path.parent
-        found = identity_of(read_manifest(folder))
-        if found != manifest.upstream[role]:
-            raise ValueError(f"{folder}: holds the results of step {found}, planned was {manifest.upstream[role]}")
+        there = read_manifest(folder)
+        if manifest.upstream[role] not in (identity_of(there), identity_of(there, masks=False)):
+            planned = manifest.upstream[role]
+            raise ValueError(f"{folder}: holds the results of step {identity_of(there)}, planned was {planned}")
     contents = Contents()
-    if isinstance(settings, Source) and settings.digest(contents) != manifest.content.get("data"):
+    if isinstance(settings, Source) and settings.digests(contents).items() - manifest.content.items():
         raise ValueError(
             f"the files of data set '{settings.dataset}' changed since the run was planned; start it again"
         )
@@ -61,7 +62,7 @@ def manifest_of(stage: str, settings: BaseModel, inputs: Mapping[str, Path | Non
             files = sorted(path.glob("*.*")) if path.is_dir() else [path]
             content[role] = contents.digest([(file.name, file) for file in files], role)
     if isinstance(settings, Source):
-        content["data"] = settings.digest(contents)
+        content |= settings.digests(contents)
     return Manifest(stage, settings.model_dump(mode="json"), code_digest(f"wsss.stages.{stage}"), upstream, content)
 
 
@@ -71,13 +72,17 @@ def _require(file: OutsideFile | OutsideFolder) -> None:
         raise ValueError(problem)
 
 
-def identity_of(manifest: Manifest) -> str:
-    """What steps downstream know a step by: its key, for a data set without the places of its files."""
+def identity_of(manifest: Manifest, *, masks: bool = True) -> str:
+    """What steps downstream know a step by: its key, for a data set without the places of its files.
+
+    masks: False for steps that do not read the masks which only measure.
+    """
     places = places_of(manifest)
     if not places:
         return manifest.key
     settings = {name: value for name, value in manifest.settings.items() if name not in places}
-    return Manifest(manifest.stage, settings, manifest.code, manifest.upstream, manifest.content).key
+    content = {role: digest for role, digest in manifest.content.items() if masks or role != "masks"}
+    return Manifest(manifest.stage, settings, manifest.code, manifest.upstream, content).key
 
 
 def places_of(manifest: Manifest) -> frozenset[str]:

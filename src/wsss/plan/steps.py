@@ -61,7 +61,8 @@ class Step:
         settings = dict(self.config)
         for key in self.files:
             _forget(settings, key.split("."))
-        upstream = {role: step.identity for role, step in self.upstream.items()}
+        masks = getattr(self.settings, "reads_masks", False)
+        upstream = {role: step.identity if masks else step.unmasked for role, step in self.upstream.items()}
         code = code_digest(f"wsss.stages.{self.stage}", *self.modules)
         return Manifest(self.stage, settings, code, upstream, self._content)
 
@@ -81,10 +82,15 @@ class Step:
         return identity_of(self.manifest)
 
     @functools.cached_property
+    def unmasked(self) -> str:
+        """What steps know it by that do not read the masks of a data set: they are not run again for those."""
+        return identity_of(self.manifest, masks=False)
+
+    @functools.cached_property
     def _content(self) -> dict[str, str]:
         content = {key: digest(file, self.contents, f"{self.label}.{key}") for key, file in self.files.items()}
         if isinstance(self.settings, Source):
-            content["data"] = self.settings.digest(self.contents)
+            content |= self.settings.digests(self.contents)
         return content
 
     @property

@@ -67,6 +67,18 @@ class Source(Component):
         what = f"data set '{self.dataset}'"
         return contents.once(self.model_dump_json(), self.content, what)
 
+    def truth(self) -> Iterator[tuple[str, Path]]:
+        """The same of masks that decide what is measured and nothing else of the table; they are not in `content`."""
+        yield from ()
+
+    def digests(self, contents: Contents) -> dict[str, str]:
+        """Role in a manifest → `digest`, and that of the masks that only measure, if there are any."""
+        found = {"data": self.digest(contents)}
+        if next(iter(self.truth()), None) is not None:
+            what = f"masks of data set '{self.dataset}'"
+            found["masks"] = contents.once(f"truth {self.model_dump_json()}", self.truth, what)
+        return found
+
     def missing(self) -> str | None:
         """`key: what is not there`, or nothing."""
         return None

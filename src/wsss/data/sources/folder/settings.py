@@ -53,5 +53,13 @@ class Settings(FileSource):
     def content(self) -> Iterator[tuple[str, Path]]:
         yield "labels", self.labels
         yield from files_below(self.images, "images")
+        if self.on_bad_image == "skip":  # a broken mask takes its image out of the table
+            yield from self._mask_files()
+
+    def truth(self) -> Iterator[tuple[str, Path]]:
+        if self.on_bad_image != "skip":
+            yield from self._mask_files()
+
+    def _mask_files(self) -> Iterator[tuple[str, Path]]:
         if self.masks is not None:
             yield from files_below(self.masks, "masks", MASK_SUFFIXES)
