@@ -7,6 +7,8 @@ rule quality:
         scores=upstream("quality", "scores", "train.h5"),
         labels=upstream("quality", "labels", "train.h5"),
         threshold=upstream("quality", "threshold", "threshold.json"),
+        classifier=upstream("quality", "classifier", "model.safetensors"),
+        features=upstream("quality", "features", "train.h5"),
     output:
         classes=ROOT + "/quality/{key}/quality.csv",
         images=ROOT + "/quality/{key}/images.csv",
@@ -19,7 +21,14 @@ rule quality:
         manifest=manifest("quality"),
         data=subpath(input.data, parent=True),
         out=subpath(output.classes, parent=True),
+        classifier=lambda wildcards, input: option(
+            "--classifier", input.get("classifier")
+        ),
+        features=lambda wildcards, input: folder_option(
+            "--features", input.get("features")
+        ),
     shell:
         "python -m wsss.stages.quality --config {params.config:q} --manifest {params.manifest:q}"
         " --data {params.data:q} --scores {input.scores:q} --labels {input.labels:q} --threshold {input.threshold:q}"
+        " {params.classifier} {params.features}"
         " --out {params.out:q} --log {log:q} --threads {threads}"

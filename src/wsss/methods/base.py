@@ -13,6 +13,7 @@ from wsss.data.batch import Batch
 from wsss.localise.base import LocalisesStored
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
 
     from wsss.data.dataset import Record
@@ -71,6 +72,14 @@ class LearnsFromFeatures(LocalisesStored, Protocol):
 
     def fit(self, store: FeatureStore, records: Sequence[Record], device: torch.device) -> list[float]:
         """Learns from the stored features of the records; the loss of every step."""
+
+
+@runtime_checkable
+class ScoresHeldOut(Protocol):
+    """A method that learns so fast from stored features that it can do so once for each part of the images."""
+
+    def held_out(self, store: FeatureStore, records: Sequence[Record], parts: Sequence[np.ndarray]) -> np.ndarray:
+        """Probabilities (N, K) of images, each by a classifier that learned from all parts but the image's own."""
 
 
 @runtime_checkable

@@ -225,7 +225,9 @@ class _Builder:
     def check_quality(self) -> None:
         """The sheets that say what to look at, with or without masks."""
         upstream = {"data": self.data, "scores": self.cams, "labels": self.labels, "threshold": self.threshold}
-        self.quality = self.add("quality", Quality(), upstream=upstream)
+        features = self._features(self.run.train_classifier.method)
+        upstream |= features | ({"classifier": self.classifier} if features else {})
+        self.quality = self.add("quality", Quality(), upstream=upstream, modules=self.method_code if features else ())
 
     def evaluate(self) -> None:
         upstream = {"data": self.data, "quality": self.quality, "threshold": self.threshold} | self.row_steps

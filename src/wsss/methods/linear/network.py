@@ -5,8 +5,10 @@ Class activation maps (Zhou et al., CVPR 2016) of a network that is not trained.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -42,16 +44,25 @@ class LinearMethod(Method):
         labels = torch.stack([torch.from_numpy(record.labels) for record in records])
         labels = labels.repeat(len(store.scales), 1).to(device)
         self.to(device)
-        chosen, losses = self.settings, []
-        optimizer = torch.optim.AdamW(self.classifier.parameters(), lr=chosen.lr, weight_decay=chosen.weight_decay)
-        for step in range(chosen.steps):
-            optimizer.param_groups[0]["lr"] = chosen.lr * (1 - step / chosen.steps)
-            loss = F.multilabel_soft_margin_loss(self.scores(pooled[..., None, None])[..., 0, 0], labels)
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            losses.append(loss.detach())
-        return torch.stack(losses).tolist()
+        return fit_classifier(self.classifier, pooled, labels, self.settings)
+
+    def held_out(self, store: FeatureStore, records: Sequence[Record], parts: Sequence[np.ndarray]) -> np.ndarray:
+        """Probabilities (N, K) of images, each by a classifier that learned from all parts but the image's own.
+
+        parts: numbers of records; together they are all.
+        """
+        pooled = self.pooled(store, records, min(store.scales, key=lambda scale: abs(scale - 1)))
+        labels = torch.stack([torch.from_numpy(record.labels) for record in records])
+        found = torch.empty(labels.shape)
+        for part in parts:
+            rest = np.setdiff1d(np.arange(len(records)), part)
+            classifier = copy.deepcopy(self.classifier).requires_grad_(True)
+            for parameter in classifier.parameters():
+                nn.init.zeros_(parameter)
+            fit_classifier(classifier, pooled[rest], labels[rest], self.settings)
+            with torch.inference_mode():
+                found[part] = classifier(pooled[part][..., None, None])[..., 0, 0].sigmoid()
+        return found.numpy()
 
     def pooled(self, store: FeatureStore, records: Sequence[Record], scale: float) -> Tensor:
         """Averages (N, D) over positions, and mirrors, of each image's features at a scale."""
@@ -89,3 +100,17 @@ class LinearMethod(Method):
 
     def _features(self, images: Tensor) -> Tensor:
         return wanted_stages(self.backbone, images, [self.settings.stage])[0]
+
+
+def fit_classifier(classifier: nn.Conv2d, pooled: Tensor, labels: Tensor, settings: Settings) -> list[float]:
+    """Teaches a classifier (D → K) of pooled features (N, D) labels (N, K); the loss of every step."""
+    losses = []
+    optimizer = torch.optim.AdamW(classifier.parameters(), lr=settings.lr, weight_decay=settings.weight_decay)
+    for step in range(settings.steps):
+        optimizer.param_groups[0]["lr"] = settings.lr * (1 - step / settings.steps)
+        loss = F.multilabel_soft_margin_loss(classifier(pooled[..., None, None])[..., 0, 0], labels)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.detach())
+    return torch.stack(losses).tolist()

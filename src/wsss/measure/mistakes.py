@@ -1,0 +1,44 @@
+"""Labels that are probably wrong: what a classifier says of images that it was not taught with, against their labels.
+
+Confident learning, one class against the rest (Northcutt et al., JAIR 70, 2021, section 3.1): a label is doubted where
+the held-out score is on the wrong side of what is usual: not above the mean of the images without the class, or, where
+the label is absent, not below the mean of those with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from wsss.data.dataset import Record
+
+FOLDS = 5
+COLUMNS = ("image_id", "class", "labelled", "score", "usual", "hint")
+
+
+def folds(count: int, rng_seed: int = 0) -> list[np.ndarray]:
+    """Numbers of images in up to `FOLDS` parts of equal size, drawn at random."""
+    order = np.random.default_rng(rng_seed).permutation(count)
+    return [np.sort(order[i::FOLDS]) for i in range(min(FOLDS, count))]
+
+
+def label_mistakes(records: Sequence[Record], scores: np.ndarray, class_names: Sequence[str]) -> pd.DataFrame:
+    """One row a doubted label, the most doubtful first; columns as in `COLUMNS`.
+
+    scores: (N, K) held out. usual: mean score of the images on the side where this one's score lies.
+    """
+    labels = np.stack([record.labels for record in records]) > 0
+    rows = []
+    for k, name in enumerate(class_names[1:]):
+        own, column = labels[:, k], scores[:, k]
+        if not 0 < own.sum() < len(own):
+            continue
+        with_it, without = float(column[own].mean()), float(column[~own].mean())
+        for i in np.flatnonzero(np.where(own, column <= without, column >= with_it)):
+            usual, hint = (without, "does not look like one") if own[i] else (with_it, "looks like one")
+            rows.append((records[i].image_id, name, int(own[i]), float(column[i]), usual, hint))
+    table = pd.DataFrame(rows, columns=list(COLUMNS))
+    doubt = np.where(table["labelled"] == 1, 1 - table["score"], table["score"]) if len(table) else []
+    return table.assign(doubt=doubt).sort_values(["doubt", "image_id"], ascending=[False, True]).drop(columns="doubt")
