@@ -137,7 +137,7 @@ def fitted(recipe: Mapping[str, Any], sizes: np.ndarray) -> dict[str, Any]:
     """What of a preset goes with the images' sizes (N, 2).
 
     Large ones are shrunk. Scales and the CRF's reach go with the median longest edge; of fewer images than the preset
-    was made on, each is seen more often: twice as often where they are a quarter, as all as often would overfit.
+    was made on, each is seen more often: twice as often where they are a quarter of its.
     """
     edge = float(np.median(np.minimum(sizes.max(1), MAX_EDGE)))
     zoom, often = MADE_ON_EDGE / edge, max(1.0, (MADE_ON_IMAGES / len(sizes)) ** 0.5)
