@@ -251,6 +251,7 @@ FORMAT_FILES = {
     "cvat": "annotations.xml",
     "labelme": f"{IDS[0]}.json",
     "png": f"{IDS[0]}.png",
+    "yolo": f"labels/{IDS[0]}.txt",
 }
 READABLE = [name for name, module in FORMATS.modules.items() if hasattr(module.Settings, "reader")]
 

@@ -59,6 +59,7 @@ def resident() -> int:
         return int(file.read().split()[1]) * resource.getpagesize()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["labels", "scores"])
 def test_random_reads_of_100_000_entries(kind, tmp_path):
     names, path = ["background", "cat"], tmp_path / "x.h5"

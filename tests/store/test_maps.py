@@ -224,6 +224,7 @@ def test_writers_refuse_bad_input(tmp_path):
     assert list(open_labels(tmp_path / "x")) == ["a"] and len(open_scores(tmp_path / "y")) == 0
 
 
+@pytest.mark.slow
 def test_hundred_thousand_images(tmp_path):
     label = np.zeros((4, 4), np.uint8)
     ids = [f"folder/{i:012d}" for i in range(100_000)]

@@ -43,6 +43,7 @@ def test_table_has_every_row_and_column(tiny):
     names = Dataset(tiny.folder / "results/tiny/prepare_data").class_names
     assert list(table.columns) == [
         *["stage", "split", "threshold", "threshold_source", "miou", "m_fn", "m_fp", "pixel_accuracy", "images"],
+        *["miou_low", "miou_high"],
         *(f"iou_{name}" for name in names),
     ]
     assert table["images"].tolist() == [24 if split == "train" else 8 for _, split in rows]
