@@ -37,6 +37,12 @@ def animated(path):
     picture(1).save(path, append_images=[picture(2)], save_all=True)
 
 
+def frames(root):
+    pages = [Image.fromarray(np.full((24, 32), value, np.uint8)) for value in (0, 1)]
+    (root / "masks" / "a.png").unlink()
+    pages[0].save(root / "masks" / "a.tif", save_all=True, append_images=pages[1:])
+
+
 def turned(root):
     exif = Image.Exif()
     exif[ExifTags.Base.Orientation] = 6
@@ -111,6 +117,7 @@ PREPARE = {
     ),
     "coloured mask": ("folder", lambda r: mask(r, np.zeros((24, 32, 3), np.uint8)), r"a\.png: mode RGB; a mask is"),
     "16-bit mask": ("folder", lambda r: mask(r, np.zeros((24, 32), np.uint16)), r"a\.png: mode I;16; a mask is"),
+    "mask of several pages": ("folder", frames, r"masks/a\.tif: 2 frames or pages; save the one that is meant"),
     "truncated mask": ("folder", lambda r: cut(r / "masks/a.png"), r"masks/a\.png: cut short or damaged"),
     "empty mask": ("folder", lambda r: (r / "masks/a.png").write_bytes(b""), r"masks/a\.png: empty file"),
     "text as mask": ("folder", lambda r: (r / "masks/a.png").write_text("x"), r"masks/a\.png: no mask but a text"),
@@ -139,6 +146,11 @@ PREPARE = {
         "line 2: split 'test'; accepted: train",
     ),
     "empty CSV": ("folder", lambda r: table(r, ""), r"labels\.csv: no rows below a header"),
+    "Excel workbook": (
+        "folder",
+        lambda r: (r / "labels.csv").write_bytes(b"PK\x03\x04" + bytes(99)),
+        r"labels\.csv: is an Excel workbook or a ZIP archive, no text; save it as",
+    ),
     "no CSV": ("folder", lambda r: (r / "labels.csv").unlink(), r"labels\.csv: no such file"),
     "reserved class": (
         "folder",
@@ -163,6 +175,11 @@ PREPARE = {
     "empty list": ("voc", lambda r: voc_list(r, "", "val"), r"val\.txt: the image list is empty"),
     "no annotation": ("voc", lambda r: (r / "Annotations/a.xml").unlink(), r"a\.xml: no such annotation; set"),
     "broken XML": ("voc", lambda r: (r / "Annotations/a.xml").write_text("<x"), r"a\.xml: not an XML annotation"),
+    "web page as XML": (
+        "voc",
+        lambda r: (r / "Annotations/a.xml").write_text("<html><body/></html>"),
+        r"a\.xml: not an XML annotation \(its root is <html>\); copy",
+    ),
     "unknown class": (
         "voc",
         lambda r: (r / "Annotations/a.xml").write_text("<a><object><name>yeti</name></object></a>"),
@@ -200,6 +217,21 @@ PREPARE = {
         "coco",
         lambda r: coco(r, images=coco_image(), annotations=box(segmentation=["x"])),
         "annotation 1 of .*its outline is no list of x and y; mend it, or take it out",
+    ),
+    "outline without end": (
+        "coco",
+        lambda r: coco(r, images=coco_image(), annotations=box(segmentation=[[1e300, 1, 9, 1, 9, 9]])),
+        "annotation 1 of .*its outline leads further than 100,000 px; mend it",
+    ),
+    "crowd as text": (
+        "coco",
+        lambda r: coco(r, images=coco_image(), annotations=box(iscrowd="0")),
+        r"train2014\.json: annotation 1 has iscrowd '0'; accepted: 0 or 1",
+    ),
+    "number without end": (
+        "coco",
+        lambda r: (r / "annotations/instances_train2014.json").write_text('{"images": ' + "9" * 5000 + "}"),
+        r"train2014\.json: not JSON",
     ),
     "empty part": ("coco", lambda r: coco(r, "val2014", images=[], annotations=[]), "split 'val' is empty"),
 }

@@ -169,3 +169,12 @@ def test_every_source_reads_them(stage, tmp_path, source, name):
         assert "EXIF" in name and ("turn it as" in done.text or "annotations are for" in done.text), done.text
         return
     assert all(read_image(r.image).shape[:2] == r.size for r in Dataset(tmp_path / "out").records)
+
+
+def test_masks_turn_as_their_images_do(tmp_path):
+    mask = np.arange(12, dtype=np.uint8).reshape(3, 4)
+    for number in range(1, 10):
+        tags = Image.Exif()
+        tags[ExifTags.Base.Orientation] = number
+        Image.fromarray(mask).save(tmp_path / "a.png", exif=tags)
+        assert (read_mask(tmp_path / "a.png") == read_image(tmp_path / "a.png")[..., 0]).all()

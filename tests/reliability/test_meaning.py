@@ -43,6 +43,18 @@ def test_masks_without_their_images_classes_are_remarked(stage, tmp_path, source
     assert done.code == 0 and f"2 of {len(names)} masks show none of their image's classes, e.g. that of a" in done.text
 
 
+@pytest.mark.parametrize("source", MAKE)
+def test_masks_of_more_classes_than_labels_are_remarked(stage, tmp_path, source):
+    make, folder, names = MAKE[source]
+    settings = make(tmp_path / "data")
+    for name in names[:2]:  # ids that begin with 1 for the background
+        mask = np.ones(SIZE, np.uint8)
+        mask[4:9] = 2 if source == "folder" else 8
+        Image.fromarray(mask).save(tmp_path / "data" / folder / f"{name}.png")
+    done = stage("prepare_data", tmp_path / "out", config=settings)
+    assert done.code == 0 and "masks show a class that their image is not labelled with, e.g. that of" in done.text
+
+
 def test_shallow_pixels_are_remarked(stage, tmp_path):
     settings = make_folder(tmp_path / "data")
     Image.fromarray(np.full(SIZE, 4000, np.uint16)).save(tmp_path / "data" / "photos" / "b.png")

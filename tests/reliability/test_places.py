@@ -18,6 +18,7 @@ from wsss.config.registry import FORMATS
 from wsss.data.dataset import Dataset, read_image
 from wsss.data.files import files_below
 from wsss.data.palette import voc_palette
+from wsss.data.sources.voc.layout import Layout, Listed
 from wsss.runtime.targets import NAME_BYTES, fitting
 from wsss.store.writers import LabelWriter
 
@@ -218,3 +219,9 @@ def test_names_that_are_no_text_are_masked_or_listed(tmp_path, monkeypatch):
         predict.main()
     assert end.value.code not in (0, 2) and Path(os.fsdecode(b"m/a\xff.png")).is_file()
     assert b"p/b\\udcff.png,p/b\\udcff.png: not a readable image" in Path("m/failed.csv").read_bytes()
+
+
+def test_lists_of_masks_stay_in_their_folder(tmp_path):
+    picture(1).convert("L").save(tmp_path / "a.png")
+    layout = Layout(tmp_path / "data")
+    assert layout.mask(Listed("a", "/../a.png")) is None and layout.mask(Listed("a", "a.png")) is None

@@ -174,6 +174,13 @@ class Preflight:
                 f"{len(strange)} of {len(labelled)} masks show none of their image's classes, e.g. that of "
                 f"{strange[0]['image_id']}; do their class ids follow the order {', '.join(class_names[:4])} …?"
             )
+        own = {row["image_id"]: {number[name] for name in row["labels"].split(";")} for row in labelled}
+        more = [image_id for image_id, classes in own.items() if self.shown[image_id] - classes - {0, 255}]
+        if more and not strange:
+            yield (
+                f"{len(more)} of {len(labelled)} masks show a class that their image is not labelled with, "
+                f"e.g. that of {more[0]}"
+            )
         if self.shallow:
             yield (
                 f"{len(self.shallow)} 16-bit image(s) use fewer bits, e.g. {self.shallow[0]}; they are read "

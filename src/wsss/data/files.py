@@ -11,7 +11,7 @@ from pathlib import Path
 
 from wsss.data.names import fold
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp", ".gif")
+SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".tif", ".tiff", ".bmp", ".webp", ".gif")
 """Of files that are taken for images, in any case."""
 MASK_SUFFIXES = (".png", ".tif", ".tiff", ".bmp", ".gif")
 """Of files that are taken for masks: formats that keep class ids."""

@@ -125,8 +125,7 @@ def inspect(path: Path, min_edge: int = 1) -> Seen:
     with _held(path, FORMATS) as image:
         deep = _is_deep(image)  # before the search for EXIF loads a PNG
         size, turned = _size(image), _turned(image)
-        if image.format != "MPO" and getattr(image, "n_frames", 1) > 1:
-            raise Unfit(f"{image.n_frames} frames or pages", "save the one that is meant as an image of its own")
+        _refuse_frames(image)
         if min(size) < min_edge:
             raise Unfit(f"{size[1]}×{size[0]} px", f"both edges must have {min_edge} px or more")
         # a JPEG needs every byte of it read, but few of its pixels made
@@ -135,7 +134,7 @@ def inspect(path: Path, min_edge: int = 1) -> Seen:
 
 
 def read_mask(path: Path) -> np.ndarray:
-    """A palette or grey mask as (H, W) uint8 class ids, 255 = void.
+    """A palette or grey mask as (H, W) uint8 class ids, 255 = void; turned as its EXIF tag says, as images are.
 
     Raises:
         ValueError: the file is not a whole image, or has colours instead of class ids.
@@ -143,12 +142,19 @@ def read_mask(path: Path) -> np.ndarray:
     with readable(path, "mask"), _held(path, EXACT) as image:
         if image.mode not in ("P", "L"):
             raise Unfit(f"mode {image.mode}", "a mask is a palette (P) or grey (L) image of class ids")
-        return np.array(image)
+        _refuse_frames(image)
+        turn = orientation(image)
+        return np.array(image.transpose(_TURNS[turn]) if turn in _TURNS else image)
 
 
 def values_of(mask: np.ndarray) -> frozenset[int]:
     """The values in a mask (H, W) uint8, counted without memory for its pixels."""
     return frozenset(value for value, count in enumerate(Image.fromarray(mask).histogram()) if count)
+
+
+def _refuse_frames(image: Image.Image) -> None:
+    if image.format != "MPO" and getattr(image, "n_frames", 1) > 1:
+        raise Unfit(f"{image.n_frames} frames or pages", "save the one that is meant as an image of its own")
 
 
 def orientation(image: Image.Image) -> int:

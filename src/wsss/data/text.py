@@ -15,6 +15,8 @@ _MARKS = {
     codecs.BOM_UTF16_LE: "utf-16-le",
     codecs.BOM_UTF16_BE: "utf-16-be",
 }
+_NO_TEXT = {b"PK\x03\x04": "an Excel workbook or a ZIP archive", b"\xd0\xcf\x11\xe0": "an old Excel workbook"}
+_NO_TEXT |= {b"\x1f\x8b": "compressed by gzip", b"\x89HDF": "an HDF5 file", b"SQLite": "a database"}
 _SEQUENCE = re.compile(rb"[\xc2-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf4][\x80-\xbf]{3}")
 _SAVE = "save it as UTF-8 (in Excel: 'CSV UTF-8 (comma delimited)')"
 
@@ -45,6 +47,8 @@ def read_text(path: Path) -> Text:
         OSError: the file cannot be read.
     """
     data = path.read_bytes()
+    if kind := next((kind for magic, kind in _NO_TEXT.items() if data.startswith(magic)), None):
+        raise ValueError(f"{path}: is {kind}, no text; {_SAVE}")
     mark = next((mark for mark in _MARKS if data.startswith(mark)), b"")
     data = data[len(mark) :]
     encoding = _MARKS.get(mark) or _without_mark(path, data)

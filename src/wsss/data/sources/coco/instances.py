@@ -19,6 +19,10 @@ WANTED: dict[str, dict[str, type | tuple[type, ...]]] = {
 }
 
 
+FAR = 100_000
+"""Pixels; an outline that leads further is none, and drawing it would take hours."""
+
+
 @dataclass(frozen=True)
 class Instances:
     """images, categories: by id, categories in the order of their ids; annotations: by image."""
@@ -44,9 +48,10 @@ def read_instances(path: Path, preflight: Preflight) -> Instances:
         raise ValueError(
             f"{path}: no such file; get annotations_trainval2014.zip from https://cocodataset.org/#download"
         )
+    text = preflight.read_text(path).text
     try:
-        content = json.loads(preflight.read_text(path).text)
-    except json.JSONDecodeError as error:
+        content = json.loads(text)
+    except ValueError as error:  # also of a number with thousands of digits
         raise ValueError(f"{path}: not JSON ({error})") from None
     except RecursionError:
         raise ValueError(f"{path}: not COCO instances (lists in lists without end)") from None
@@ -68,6 +73,8 @@ def read_instances(path: Path, preflight: Preflight) -> Instances:
     for annotation in content["annotations"]:
         if annotation["image_id"] not in images or annotation["category_id"] not in categories:
             raise ValueError(f"{path}: {named(annotation)} is of an image or a category that is not listed")
+        if annotation.get("iscrowd") not in (None, 0, 1):
+            raise ValueError(f"{path}: {named(annotation)} has iscrowd {annotation['iscrowd']!r:.40}; accepted: 0 or 1")
         found.annotations[annotation["image_id"]].append(annotation)
     return found
 
@@ -121,6 +128,8 @@ def outline_problem(annotation: dict[str, Any], size: tuple[int, int]) -> str | 
     for polygon in found:
         if not isinstance(polygon, list) or not all(map(_is_number, polygon)) or len(polygon) % 2:
             return "its outline is no list of x and y"
+        if any(abs(value) > FAR for value in polygon):
+            return f"its outline leads further than {FAR:,} px"
     if not polygons(annotation):
         return f"its outline has {max(len(polygon) for polygon in found) // 2} points, a polygon has 3 or more"
     return None
@@ -132,7 +141,7 @@ def polygons(annotation: dict[str, Any]) -> list[list[float]]:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < math.inf
 
 
 def _runs_problem(runs: dict[str, Any], size: tuple[int, int]) -> str | None:

@@ -198,7 +198,8 @@ def _masks(images: Path, masks: Path, found: list[Found], preflight: Preflight) 
     pairs = {path: mask for path, mask in pairs.items() if mask}
     if not pairs:
         example = found[0].path.relative_to(images).with_suffix(".png")
-        raise ValueError(f"prepare_data.masks: no mask in '{masks}' is named like an image, e.g. {example}")
+        wanted = f"e.g. {example}; accepted are {', '.join(MASK_SUFFIXES)}"
+        raise ValueError(f"prepare_data.masks: no mask in '{masks}' is named like an image, {wanted}")
     used = set(pairs.values())
     spare = [path for path in find.files if path not in used]
     if spare:

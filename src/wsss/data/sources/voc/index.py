@@ -195,7 +195,11 @@ def _from_annotation(path: Path, image_id: str, preflight: Preflight) -> set[str
         preflight.add(path, "no such annotation", advice, image_id)
         return set()
     try:
-        return {clean_name(obj.findtext("name", "")) for obj in _parsed(path, preflight).iter("object")}
+        root = _parsed(path, preflight)
+        objects = root.findall(".//{*}object")  # with or without a namespace
+        if not objects and root.tag.rpartition("}")[2].lower() != "annotation":
+            raise ValueError(f"its root is <{root.tag[:40]}>")
+        return {clean_name(obj.findtext("{*}name", "")) for obj in objects}
     except (ElementTree.ParseError, ValueError, LookupError) as error:
         preflight.add(path, f"not an XML annotation ({error})", "copy or download it again", image_id)
         return set()

@@ -56,9 +56,9 @@ class Layout:
     def mask(self, listed: Listed) -> Path | None:
         """An image's mask: the listed one, else VOC's own, else SBD's."""
         if listed.mask is not None:
-            path = self.root / listed.mask.lstrip("/")
-            if path.is_file():
-                return path
+            path = PurePosixPath(listed.mask.lstrip("/"))
+            if ".." not in path.parts and (self.root / path).is_file():
+                return self.root / path
         return next(filter(None, (find(listed.image_id) for find in self._masks)), None)
 
     def annotation(self, image_id: str) -> Path:
