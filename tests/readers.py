@@ -270,7 +270,7 @@ def _format(name: str, folder: Path) -> Path:
 
 def _brought(name: str, path: Path) -> Any:
     root = next(parent for parent in path.parents if parent.name == "out")
-    bring(root, name, NAMES, root.parent / f"masks{time.monotonic_ns()}")
+    bring(root, name, NAMES, root.parent / f"masks{time.monotonic_ns()}", lambda _: SIZE)
 
 
 def _list(folder: Path) -> Path:
