@@ -69,7 +69,7 @@ format: $(STAMP)  ## rewrite the sources in the house style
 	$(BIN)/snakefmt Snakefile workflow
 
 test: lint  ## lint and the default test run, on up to four cores
-	$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadgroup --no-loadscope-reorder
+	$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 test-slow: $(STAMP)  ## the tests marked slow
 	$(BIN)/python -m pytest -m slow -rs

@@ -26,11 +26,7 @@ def _signals_as_before() -> Iterator[None]:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A process for each file and one for all tests of the tiny run, which begins first."""
-    for item in items:
-        item.add_marker(
-            pytest.mark.xdist_group("tiny" if "tiny" in getattr(item, "fixturenames", ()) else item.path.name)
-        )
+    """The tests of the tiny run begin first: their file takes longest, and a file is one process's."""
     items.sort(key=lambda item: "tiny" not in getattr(item, "fixturenames", ()))
 
 
