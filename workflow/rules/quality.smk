@@ -21,7 +21,7 @@ rule quality:
         manifest=manifest("quality"),
         data=subpath(input.data, parent=True),
         out=subpath(output.classes, parent=True),
-        classifier=lambda wildcards, input: option(
+        options=lambda wildcards, input: option(
             "--classifier", input.get("classifier")
         ),
         features=lambda wildcards, input: folder_option(
@@ -30,5 +30,5 @@ rule quality:
     shell:
         "python -m wsss.stages.quality --config {params.config:q} --manifest {params.manifest:q}"
         " --data {params.data:q} --scores {input.scores:q} --labels {input.labels:q} --threshold {input.threshold:q}"
-        " {params.classifier} {params.features}"
+        " {params.options} {params.features}"
         " --out {params.out:q} --log {log:q} --threads {threads}"
