@@ -236,5 +236,7 @@ def test_a_run_s_photographs_and_marked_ids(labels, tmp_path, capsys):
     marked.write_text("image_id\nnowhere\n")
     with pytest.raises(ValueError, match="none of its 1 images is in"):
         export(run, "png", tmp_path / "none", marked)
+    with pytest.raises(ValueError, match="they would be taken for masks"):
+        export(run, "png", tmp_path / "none", images=True)
     with pytest.raises(ValueError, match="no folder of a run"):
         export(file, "png", tmp_path / "none", images=True)

@@ -96,8 +96,8 @@ def test_run_mark_export_mend_and_add(tmp_path, monkeypatch):
 
     with open_labels("results/photos/make_pseudo_labels/train.h5") as store:
         labels = {image_id: store[image_id] for image_id in store}
-    chosen = ("--ids", "marked.csv", "--images")
     for name in ("png", "coco", "labelme", "cvat", "yolo"):
+        chosen = ("--ids", "marked.csv", *(("--images",) if name != "png" else ()))
         wsss("labels", "export", "results/photos", *chosen, "--format", name, "--out", name)
         wsss("labels", "import", name, "--format", name, "--run", "results/photos", "--out", f"{name}-masks")
         for image_id in marked if name != "png" else ():

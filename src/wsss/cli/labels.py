@@ -50,6 +50,8 @@ def export(file: Path, name: str, out: Path, ids: Path | None = None, *, images:
     photographs = _photographs(file)
     if images and not photographs:
         raise ValueError(f"--images: {file} is no folder of a run, whose photographs are known")
+    if images and getattr(settings, "images_alone", False):
+        raise ValueError(f"--images: format {name} consists of images itself, and they would be taken for masks")
     with open_labels(label_file(file)) as store:
         chosen = None if ids is None else _chosen(ids, store)
         labels = Labels(store, chosen, photographs)

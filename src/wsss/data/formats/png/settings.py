@@ -14,6 +14,8 @@ class Settings(Component):
 
     implementation = "wsss.data.formats.png.write:write"
     reader: ClassVar[str] = "wsss.data.formats.png.read:read"
+    images_alone: ClassVar[bool] = True
+    """Photographs among the files would be read as masks."""
     format: Literal["png"]
 
     @classmethod
