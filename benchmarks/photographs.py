@@ -21,6 +21,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
+from benchmarks.seeds import mean_and_deviation
 from wsss.data.sources.voc.index import VOC_CLASSES
 from wsss.measure.iou import confusion, score
 from wsss.store.maps import open_labels
@@ -104,7 +105,7 @@ def main() -> None:
     for row in rows:
         print("| {seed} | {classes} | {pseudo-labels:.1f} | {unseen:.1f} | {seconds:.0f} |".format(**row))
     numbers = pd.DataFrame(rows)[["pseudo-labels", "unseen", "seconds"]]
-    print("| mean ± std | | " + " | ".join(f"{numbers[c].mean():.1f} ± {numbers[c].std():.1f}" for c in numbers) + " |")
+    print("| mean ± std | | " + " | ".join(mean_and_deviation(numbers[c]) for c in numbers) + " |")
 
 
 if __name__ == "__main__":

@@ -26,11 +26,12 @@ def over_seeds(runs: list[Path]) -> pd.DataFrame:
         setting = re.sub(r"[-_]?(seed)?\d+$", "", run.name)
         frames.append(pd.read_csv(run / "miou.csv").assign(setting=setting))
     found = pd.concat(frames).groupby(["stage", "split", "setting"], sort=False)["miou"]
-    text = found.agg(_mean_and_deviation)
+    text = found.agg(mean_and_deviation)
     return text.unstack("setting").reindex(columns=list(dict.fromkeys(text.index.get_level_values("setting"))))
 
 
-def _mean_and_deviation(values: pd.Series) -> str:
+def mean_and_deviation(values: pd.Series) -> str:
+    """`mean ± standard deviation` of a sample; a single value alone."""
     return f"{values.mean():.2f} ± {values.std():.2f}" if len(values) > 1 else f"{values.iloc[0]:.2f}"
 
 

@@ -8,10 +8,7 @@ import urllib.request
 from pathlib import Path
 
 from wsss.backbones.packages import PACKAGES
-from wsss.runtime.patience import in_time
-
-ANSWER_SECONDS = 4.0
-"""An address that says nothing for so long is given up."""
+from wsss.runtime.patience import ANSWER_SECONDS, in_time
 
 
 def unreachable(name: str) -> str | None:

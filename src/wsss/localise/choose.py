@@ -76,9 +76,8 @@ def choose_by_masks(dataset: Dataset, file: Path, workers: int = 1) -> Choice:
     As good: over images drawn again, the mean difference is within half of its standard error. So few masks move the
     choice little, and many decide it.
     """
-    curve, groups, count = _curve(dataset, file, workers)
+    curve, drawn, count = _curve(dataset, file, workers)
     without = choose_auto(dataset, file).threshold
-    drawn = resampled(groups, _DRAWS)
     best = int(drawn.mean(0).argmax())
     behind = drawn[:, [best]] - drawn
     as_good = np.flatnonzero(behind.mean(0) <= _DOUBT * behind.std(0) + 1e-9)
@@ -96,7 +95,10 @@ def choose_by_masks(dataset: Dataset, file: Path, workers: int = 1) -> Choice:
 
 
 def _curve(dataset: Dataset, file: Path, workers: int) -> tuple[pd.DataFrame, np.ndarray, int]:
-    """mIoU in percent with its likely range over THRESHOLDS on the training masks, counts of groups, and masks."""
+    """mIoU in percent with its likely range over THRESHOLDS on the training masks; draws of it; how many masks.
+
+    The draws (n, T) in [0, 1] are of images drawn again.
+    """
     count = len(measured_records(dataset, "train"))
     if not count:
         raise ValueError(
@@ -104,10 +106,11 @@ def _curve(dataset: Dataset, file: Path, workers: int) -> tuple[pd.DataFrame, np
             "set choose_threshold to auto, or to a number such as 0.25"
         )
     matrices, groups = threshold_curve(dataset, file, "train", Progress(count, "images"), workers)
-    low, high = 100 * np.percentile(resampled(groups, _DRAWS), [2.5, 97.5], axis=0)
+    drawn = resampled(groups, _DRAWS)
+    low, high = 100 * np.percentile(drawn, [2.5, 97.5], axis=0)
     mious = [100 * score(matrix).miou for matrix in matrices]
     columns = {"threshold": THRESHOLDS, "miou": mious, "miou_low": low, "miou_high": high}
-    return pd.DataFrame(columns), groups, count
+    return pd.DataFrame(columns), drawn, count
 
 
 def _chosen(place: int, source: str, masks: int, curve: pd.DataFrame) -> Choice:

@@ -6,9 +6,7 @@ from wsss.config.outside import BY_HAND, OutsideFile, OutsideFolder
 from wsss.data.download import Archive, DownloadError, fetch, file_digest
 from wsss.runtime.contents import Contents, digest_of
 from wsss.runtime.locks import alone_in
-
-ANSWER_SECONDS = 4.0
-"""An address that says nothing for so long is given up: a machine without network is told in one line."""
+from wsss.runtime.patience import ANSWER_SECONDS
 
 
 def digest(file: OutsideFile | OutsideFolder, contents: Contents, what: str) -> str:

@@ -11,7 +11,7 @@ from wsss.config.sections import CRF
 from wsss.refine.crf.dense import crf_score_group
 
 NEGLIGIBLE = 0.05
-"""The CRF leaves out classes that are nowhere more probable than this (0.01 changes 1 pixel of 10,000)."""
+"""The CRF leaves out classes that are nowhere more probable than this (at 0.01, 1 pixel of 10,000 is another)."""
 
 
 def crf_labels(

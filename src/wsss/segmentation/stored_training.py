@@ -42,10 +42,9 @@ def train_decoder(
     model = build_segmentation(settings, len(dataset.class_names), build_backbone(settings.backbone))
     training = settings.training
     records, label_of = labelled(dataset, labels, settings.correction_weight)
-    scale = min(store.scales, key=lambda scale: abs(scale - 1))
 
     def read(index: int) -> Sample:
-        maps = stages_of(store, records[index].image_id, scale, model.stages)
+        maps = stages_of(store, records[index].image_id, store.own_scale, model.stages)
         label = torch.from_numpy(label_of(records[index]))
         return Sample.of([torch.from_numpy(found[:1]) for found in maps], label, len(dataset.class_names))
 

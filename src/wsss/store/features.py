@@ -69,6 +69,11 @@ class FeatureStore(MapStore[Features]):
         self.stages: list[int | str] = json.loads(self.attributes["stages"])
         self._last: tuple[str, Features] | None = None
 
+    @property
+    def own_scale(self) -> float:
+        """The scale nearest to that of the photographs."""
+        return min(self.scales, key=lambda scale: abs(scale - 1))
+
     def __getitem__(self, image_id: str) -> Features:
         last = self._last
         if last is None or last[0] != image_id:

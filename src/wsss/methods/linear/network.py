@@ -51,7 +51,7 @@ class LinearMethod(Method):
 
         parts: numbers of records; together they are all.
         """
-        pooled = self.pooled(store, records, min(store.scales, key=lambda scale: abs(scale - 1)))
+        pooled = self.pooled(store, records, store.own_scale)
         labels = torch.stack([torch.from_numpy(record.labels) for record in records])
         found = torch.empty(labels.shape)
         for part in parts:
@@ -82,8 +82,7 @@ class LinearMethod(Method):
         return F.relu(self.feature_maps(found.to(self.classifier.weight.device)))
 
     def stored_logits(self, store: FeatureStore, records: Sequence[Record]) -> Tensor:
-        device, scale = self.classifier.weight.device, min(store.scales, key=lambda scale: abs(scale - 1))
-        pooled = self.pooled(store, records, scale).to(device)
+        pooled = self.pooled(store, records, store.own_scale).to(self.classifier.weight.device)
         return self.scores(pooled[..., None, None])[..., 0, 0]
 
     def activation_maps(self, images: Tensor) -> Tensor:
