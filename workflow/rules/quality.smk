@@ -21,9 +21,7 @@ rule quality:
         manifest=manifest("quality"),
         data=subpath(input.data, parent=True),
         out=subpath(output.classes, parent=True),
-        options=lambda wildcards, input: option(
-            "--classifier", input.get("classifier")
-        ),
+        options=lambda wildcards, input: option("--classifier", input.get("classifier")),
         features=lambda wildcards, input: folder_option(
             "--features", input.get("features")
         ),
