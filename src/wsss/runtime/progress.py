@@ -114,6 +114,8 @@ class Progress:
         self._start = time.monotonic()
         self._last_line, self._last_file = self._start - line_seconds + 2.0, 0.0
         self._bars = _start_bars(total, done, unit)
+        if _current:  # also where nothing is left to do
+            _current.write(done=done, total=total, unit=unit)
 
     def update(self, count: int = 1, losses: Mapping[str, float] | None = None, **values: float) -> None:
         """Adds `count`; the terms of a training's loss and other values appear in the line, the bar and the file."""
