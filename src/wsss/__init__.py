@@ -6,8 +6,12 @@ The public face: `load_segmentation` reads a trained network, `open_labels` and 
 from importlib import import_module
 from typing import Any
 
+from wsss.runtime.lean_imports import import_lean
+
 __version__ = "0.1.0"
 __all__ = ["load_segmentation", "open_labels", "open_scores"]
+
+import_lean()
 
 _HOME = {
     "load_segmentation": "wsss.segmentation.load",

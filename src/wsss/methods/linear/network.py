@@ -61,7 +61,7 @@ class LinearMethod(Method):
                 nn.init.zeros_(parameter)
             fit_classifier(classifier, pooled[rest], labels[rest], self.settings)
             with torch.inference_mode():
-                found[part] = classifier(pooled[part][..., None, None])[..., 0, 0].sigmoid()
+                found[part] = scores_of(classifier, pooled[part]).sigmoid()
         return found.numpy()
 
     def pooled(self, store: FeatureStore, records: Sequence[Record], scale: float) -> Tensor:
@@ -83,7 +83,7 @@ class LinearMethod(Method):
 
     def stored_logits(self, store: FeatureStore, records: Sequence[Record]) -> Tensor:
         pooled = self.pooled(store, records, store.own_scale).to(self.classifier.weight.device)
-        return self.scores(pooled[..., None, None])[..., 0, 0]
+        return scores_of(self.classifier, pooled)
 
     def activation_maps(self, images: Tensor) -> Tensor:
         return F.relu(self.class_maps(images))
@@ -107,9 +107,14 @@ def fit_classifier(classifier: nn.Conv2d, pooled: Tensor, labels: Tensor, settin
     optimizer = torch.optim.AdamW(classifier.parameters(), lr=settings.lr, weight_decay=settings.weight_decay)
     for step in range(settings.steps):
         optimizer.param_groups[0]["lr"] = settings.lr * (1 - step / settings.steps)
-        loss = F.multilabel_soft_margin_loss(classifier(pooled[..., None, None])[..., 0, 0], labels)
+        loss = F.multilabel_soft_margin_loss(scores_of(classifier, pooled), labels)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         losses.append(loss.detach())
     return torch.stack(losses).tolist()
+
+
+def scores_of(classifier: nn.Conv2d, pooled: Tensor) -> Tensor:
+    """Scores (N, K) of pooled features (N, D): the classifier as a matrix, faster than at one position."""
+    return F.linear(pooled, classifier.weight[..., 0, 0], classifier.bias)
