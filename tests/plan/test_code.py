@@ -39,6 +39,8 @@ B = "def f(x):\n    return 2 * x\n"
 def test_comments_docstrings_and_layout_do_not_count(code):
     before = code(a=A, b=B)
     assert code(a='"""Doc."""\n' + A.replace("return", '"""Say."""\n    # why\n    return'), b=B) == before
+    constant = "x = 1\n"
+    assert code(a=A, b=B + constant) == code(a=A, b=f'{B}{constant}"""What x is."""\n')
 
 
 def test_an_edited_algorithm_counts_however_deep(code):

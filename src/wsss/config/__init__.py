@@ -1,1 +1,1 @@
-"""A run's settings: common sections, loading with presets, messages on mistakes."""
+"""Settings of a run: sections, registries of components, loading with presets, error messages."""

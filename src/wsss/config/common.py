@@ -1,4 +1,4 @@
-"""What the sections of a configuration have in common."""
+"""Base classes and value types of the configuration's sections."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ Weight = Annotated[float, Field(ge=0)]
 Scale = Annotated[float, Field(gt=0, le=64)]
 Scales = Annotated[list[Scale], Field(min_length=1)]
 Count = Annotated[int, Field(ge=1, le=100_000)]
-"""Of rounds, workers, images at a time, pixels along an edge."""
+"""Number of iterations, processes, images or pixels."""
 LARGEST, LARGEST_SEED = 10**8, 2**63 - 1
-"""Of any number in a section; a larger one is a slip that would be noticed after hours, or never."""
+"""Largest number in any section; a larger one is a typing error that would show after hours, or never."""
 
 
 def in_words(value: Any) -> str:
-    """A number without needless digits; anything else as it is."""
+    """A number in its shortest decimal form; anything else unchanged."""
     return f"{value:g}" if isinstance(value, int | float) and not isinstance(value, bool) else str(value)
 
 
@@ -39,9 +39,9 @@ class Section(BaseModel):
         return self
 
     def words(self) -> str:
-        """One line on what the settings do, for people who know the methods and not this configuration.
+        """One line that describes the settings to readers who know the methods but not this configuration.
 
-        Sections without words of their own list their plain values.
+        By default the values of the section's plain fields.
         """
         plain = {name: value for name, value in self if isinstance(value, str | int | float)}
         return ", ".join(f"{name.replace('_', ' ')} {in_words(value)}" for name, value in plain.items())
@@ -50,7 +50,7 @@ class Section(BaseModel):
 def settings_below(
     section: BaseModel, kind: type[S] | tuple[type[S], ...], prefix: str = ""
 ) -> Iterator[tuple[str, S]]:
-    """(dotted key, settings) of every section of a kind, or of one of several, below a section."""
+    """(dotted key, settings) of every section below `section` that is an instance of `kind`."""
     for name in type(section).model_fields:
         value, key = getattr(section, name), f"{prefix}{name}"
         if isinstance(value, kind):
@@ -60,7 +60,7 @@ def settings_below(
 
 
 def _numbers(value: Any) -> Iterator[int | float]:
-    """The numbers in a setting, in lists and mappings as well; sections below check their own."""
+    """The numbers in a setting, lists and mappings included; nested sections check their own."""
     if isinstance(value, int | float):
         yield value
     elif isinstance(value, list | tuple):
@@ -71,16 +71,16 @@ def _numbers(value: Any) -> Iterator[int | float]:
 
 
 class Component(Section):
-    """Settings of a component, which say where its code is.
+    """Settings of a component, with the location of its code.
 
-    implementation: `module:object`, imported by `load` alone, so that reading settings imports no network.
+    implementation: `module:object`, imported only by `load`, so that reading settings does not import torch.
     """
 
     implementation: ClassVar[str]
 
     @classmethod
     def load(cls) -> Any:
-        """The object that does the work."""
+        """The object that `implementation` names."""
         module, _, name = cls.implementation.partition(":")
         return getattr(import_module(module), name)
 
@@ -91,17 +91,17 @@ class Component(Section):
 
 
 class Decodes:
-    """Settings of a method whose network decodes masks itself, by `segment_logits`."""
+    """Settings of a single-stage method, whose network decodes masks by `segment_logits`."""
 
 
 class Untrained:
-    """Settings of a method that trains nothing: its weights are its backbone's, and it needs the classes' names."""
+    """Settings of a method without training: its weights are its backbone's, and it needs the class names."""
 
 
 class UsesFeatures:
-    """Settings of a part that learns from, or compares, features that compute_features has stored."""
+    """Settings of a component that learns from, or compares, the features stored by compute_features."""
 
     @property
     def uses_features(self) -> bool:
-        """Whether these settings ask for them."""
+        """Whether these settings use stored features."""
         return True

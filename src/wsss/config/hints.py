@@ -1,4 +1,4 @@
-"""The command that makes what is missing, for hints: with the configuration that knows the run."""
+"""The Snakemake command that makes a missing file, for error messages."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typing import Any
 import yaml
 
 DEFAULT = "config.yaml"
-"""The configuration that Snakemake reads where none is named."""
+"""The configuration that Snakemake reads without `--configfile`."""
 
 
 def configurations(project: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
-    """Each file of a project's folder that defines runs, with its content; `config.yaml` first."""
+    """(path, content) of each YAML file in a project's folder that defines runs; `config.yaml` first."""
     files = sorted(project.glob("*.yaml"), key=lambda path: (path.name != DEFAULT, path.name))
     for path in files:
         try:
@@ -26,7 +26,7 @@ def configurations(project: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
 
 
 def making(run: Path, product: str = "miou.csv") -> str:
-    """`snakemake … results/{run}/{product}`, to be given in the project's folder; run: its folder of results."""
+    """The command `snakemake … results/{run}/{product}` to type in the project's folder. run: the results folder."""
     project = run.parent.parent
     known = next((path for path, content in configurations(project) if run.name in content["runs"]), None)
     option = f"--configfile {shlex.quote(known.name)} " if known and known.name != DEFAULT else ""

@@ -1,4 +1,4 @@
-"""Reads a run's configuration: presets, overrides, validation with messages that say what to change."""
+"""Reading of a run's configuration: presets, overrides, and validation with messages that say what to change."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from wsss.config.sections import network_family
 from wsss.config.stages import policy_of
 
 WORKFLOW = (Path(__file__).parents[1] / "workflow").resolve()
-"""Snakefile, rules, presets and profiles; the package holds them, in a clone by a link."""
+"""Folder of the Snakefile, rules, presets and profiles: part of the package; in a clone, a link to `workflow/`."""
 PRESETS = WORKFLOW / "presets"
 _TOP_LEVEL = ("runs", "execution", "compare", "tables")
 _MOVED = {
@@ -26,7 +26,7 @@ _MOVED = {
     "train_affinity.labels": "is the section make_affinity_labels now: {method: …, …}",
     "train_segmentation.upper_bound": "is a setting of the run now: upper_bound: true",
 }
-"""Settings of configurations written for earlier versions → where they went."""
+"""Settings of earlier versions → their replacements."""
 
 
 class ConfigError(ValueError):
@@ -34,11 +34,11 @@ class ConfigError(ValueError):
 
 
 def read_config(path: Path) -> dict[str, Any]:
-    """The content of a configuration file; an empty one has none.
+    """The content of a configuration file; {} of an empty one.
 
     Raises:
         ConfigError: not YAML, or no mapping.
-        OSError: it cannot be opened.
+        OSError: the file cannot be opened.
     """
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -50,7 +50,7 @@ def read_config(path: Path) -> dict[str, Any]:
 
 
 def all_runs(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The `runs` section of a configuration file; beside it, `compare` may list runs for results/compare.html.
+    """The `runs` section of a configuration file.
 
     Raises:
         ConfigError: another top-level key, or no runs.
@@ -78,7 +78,7 @@ def compared_runs(config: Mapping[str, Any]) -> list[str]:
 
 
 def load_run(name: str, runs: Mapping[str, Any], presets: Path = PRESETS, section: str = "runs") -> Run:
-    """The run `name` of the `runs` section, or of another: its presets in order, then its own settings on top.
+    """The run `name` of a section (`runs` unless given): its presets in order, then its own settings on top.
 
     Raises:
         ConfigError: unknown run, preset or key, or a value of the wrong kind.
@@ -97,7 +97,7 @@ def load_run(name: str, runs: Mapping[str, Any], presets: Path = PRESETS, sectio
 
 
 def load_execution(config: Mapping[str, Any]) -> Execution:
-    """The section `execution`: how to compute.
+    """The section `execution`.
 
     Raises:
         ConfigError: an unknown key, or a value of the wrong kind.
@@ -109,9 +109,9 @@ def load_execution(config: Mapping[str, Any]) -> Execution:
 
 
 def load_section(section: Any, text: str) -> Any:
-    """A stage's own section, from a JSON/YAML text or from the path of a file holding one.
+    """A stage's section, from JSON or YAML text, or from the path of such a file.
 
-    section: a model, or an annotation of several of them.
+    section: a pydantic model, or a union of models.
 
     Raises:
         ConfigError: not YAML, or not such a section.
@@ -127,12 +127,12 @@ def load_section(section: Any, text: str) -> Any:
 
 
 def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """`base` with `over` laid on top: mappings are merged, everything else is replaced.
+    """`base` updated by `over`: mappings are merged, everything else is replaced.
 
-    A mapping that names another `method` or `dataset` replaces its base whole, and so does a `method` of another
-    name: their settings differ. Another `architecture` drops its base's `options`; another network drops its base's
-    `checkpoint`, and its `options` if it is of another family: those of a system's transformer hold for any. Another
-    `policy` drops what its base's policy took.
+    Settings that belong to a replaced choice are dropped. A mapping with another `method` or `dataset` replaces its
+    base whole, and so does a `method` with another name. Another `architecture` drops the base's `options`; another
+    network drops its `checkpoint`, and its `options` unless both are of one family (`network_family`). Another
+    `policy` drops the values of the base's policy.
     """
     if any(isinstance(over.get(tag), str) and over[tag] != base.get(tag, over[tag]) for tag in ("method", "dataset")):
         return dict(over)
@@ -154,7 +154,7 @@ def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _layered(settings: Mapping[str, Any], where: str, presets: Path, chain: tuple[str, ...]) -> dict[str, Any]:
-    """Settings on top of the presets that they name, which may name others in turn; chain: what leads here."""
+    """Settings on top of the presets that they name, recursively. chain: names of the presets being resolved."""
     layers = settings.get("preset", [])
     base: dict[str, Any] = {}
     for preset in map(str, layers if isinstance(layers, list) else [layers]):
@@ -174,7 +174,7 @@ def _read_preset(preset: str, where: str, presets: Path) -> dict[str, Any]:
 
 
 def _explain(error: ValidationError, prefix: str, model: Any = Run) -> Iterator[str]:
-    """One line a finding: where, what was found, what is accepted."""
+    """One line per error: the key's path, the value found, the values accepted."""
     for item in error.errors():
         keys, fields = _walk(model, item["loc"])
         path = ".".join([prefix, *keys])
@@ -191,7 +191,7 @@ def _explain(error: ValidationError, prefix: str, model: Any = Run) -> Iterator[
 
 
 def _walk(model: Any, loc: tuple[int | str, ...]) -> tuple[list[str], list[str]]:
-    """The keys of a pydantic location without its union tags, and the fields accepted at the last one."""
+    """The keys of a pydantic error location without its union tags, and the fields accepted beside the last key."""
     keys: list[str] = []
     fields: list[str] = []
     candidates = models_in(model)
@@ -210,7 +210,7 @@ def _walk(model: Any, loc: tuple[int | str, ...]) -> tuple[list[str], list[str]]
 
 
 def _tag(model: type[BaseModel]) -> Any:
-    """The value that picks this model out of a union: its required one-valued Literal."""
+    """The value that selects this model in a union: its required Literal with one value."""
     for field in model.model_fields.values():
         if field.is_required() and len(get_args(field.annotation)) == 1:
             return get_args(field.annotation)[0]

@@ -1,4 +1,4 @@
-"""Messages on words that are not known."""
+"""Suggestions for misspelt names."""
 
 from __future__ import annotations
 
@@ -7,6 +7,6 @@ from typing import Any
 
 
 def nearest(word: str, known: Any) -> str:
-    """`; did you mean 'x'?` for a word that is not one of those known, or nothing."""
+    """`; did you mean 'x'?` with the known name nearest to `word`, or an empty string if none is near."""
     close = difflib.get_close_matches(str(word), [str(k) for k in known], n=1, cutoff=0.5)
     return f"; did you mean '{close[0]}'?" if close else ""

@@ -1,4 +1,4 @@
-"""What a setting names outside: a file by its path, its address with SHA-256 or a published name; or a folder."""
+"""Settings that name a file outside the project (by path, by URL and SHA-256, or by published name), or a folder."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from wsss.config.messages import nearest
 from wsss.config.weights import PREFIX, KnownWeights, known_weights
 
 BY_HAND = Path("data/weights")
-"""Where a published file is looked for before it is downloaded, and where one put there by hand is found."""
+"""Cache of downloaded files; a published file that the user puts there is found too."""
 
 
 class OutsideFile(Section):
-    """A file whose content decides a result; its place and its address do not.
+    """A file that counts in a result's key by its content, not by its path or URL.
 
     Written as `FILE`, as `published:NAME`, or as `{url: https://…, sha256: …}`.
     """
@@ -67,22 +67,22 @@ class OutsideFile(Section):
 
     @property
     def known(self) -> KnownWeights | None:
-        """What the catalogue says of a published file."""
+        """The catalogue's entry of a published file."""
         return None if self.published is None else known_weights()[self.published]
 
     @property
     def promised(self) -> str | None:
-        """The SHA-256 that the content must have, if one is given or catalogued."""
+        """The SHA-256 that the content must have, if the setting or the catalogue states one."""
         return self.known.sha256 if self.known else self.sha256
 
     @property
     def address(self) -> str | None:
-        """Where the file can be downloaded from."""
+        """The URL of the file, if it has one."""
         return self.known.url if self.known else self.url
 
     @property
     def path(self) -> Path:
-        """Where the file lies, or will lie."""
+        """The file's path on this machine, also before it is downloaded."""
         if self.file is not None:
             return self.file
         by_hand = BY_HAND / self.known.file if self.known else None
@@ -95,7 +95,7 @@ class OutsideFile(Section):
 
 
 class OutsideFolder(Section):
-    """A folder, or a single file, whose content decides a result; its place does not. Written as its path."""
+    """A folder or file that counts in a result's key by its content, not by its path. Written as its path."""
 
     model_config = ConfigDict(frozen=True)
     known: ClassVar[None] = None
@@ -114,7 +114,7 @@ class OutsideFolder(Section):
         return str(self.path)
 
     def files(self) -> Iterator[tuple[str, Path]]:
-        """(name below the folder, file) of all that is not hidden, in the order of their names."""
+        """(name below the folder, path) of every file that is not hidden, sorted by name."""
         if not self.path.is_dir():
             yield self.path.name, self.path
             return
@@ -128,11 +128,11 @@ class OutsideFolder(Section):
 
 
 OUTSIDE = (OutsideFile, OutsideFolder)
-"""Settings that name what lies outside."""
+"""Types of settings that name files outside the project."""
 
 
 def cached(sha256: str, name: str) -> Path:
-    """The place of a downloaded file: two files of one name do not meet."""
+    """The path of a downloaded file; its folder is named after the digest, so that equal names do not collide."""
     from platformdirs import user_cache_path
 
     return user_cache_path("wsss") / "weights" / sha256[:16] / (name or "weights")

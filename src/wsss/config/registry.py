@@ -1,8 +1,8 @@
-"""Components found by name: folders of a room, and what packages outside bring through entry points.
+"""Registries of components: folders of this package, and entry points of other packages.
 
-A component is a module that holds `Settings`, a section whose one-valued tag is the component's name. Within the
-package it is `wsss.{room}.{name}.settings`; a package outside declares an entry point of the registry's group that
-names such a module. Nothing else has to be edited for a new component.
+A component is a module with a class `Settings`, a section whose tag field (a Literal with one value) is the
+component's name. Within this package it is `wsss.{room}.{name}.settings`; another package declares an entry point of
+the registry's group that names such a module. A new component needs no edit elsewhere.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from wsss.config.common import Section
 class Registry:
     """The components of one kind.
 
-    group: of the entry points, e.g. `wsss.methods`. package: whose folders with a settings.py are components.
-    tag: the field of `Settings` that holds the component's name.
+    group: the group of entry points, e.g. `wsss.methods`. package: the package whose folders with a settings.py are
+    components. tag: the field of `Settings` that holds the component's name.
     """
 
     def __init__(self, group: str, package: str, tag: str) -> None:
@@ -35,7 +35,7 @@ class Registry:
         """Name → the module that holds the component's settings.
 
         Raises:
-            ValueError: two components of one name, or an entry point without `Settings`.
+            ValueError: two components have one name, or an entry point has no `Settings`.
         """
         found: dict[str, ModuleType] = {}
         for name in [*self._own(), *(point.value for point in metadata.entry_points(group=self.group))]:
@@ -62,14 +62,14 @@ class Registry:
         """The component's settings module.
 
         Raises:
-            ValueError: there is none of that name.
+            ValueError: no component has that name.
         """
         if name not in self.modules:
             raise ValueError(f"{self.group}: no '{name}'; accepted are {', '.join(self.modules)}")
         return self.modules[name]
 
     def union(self, role: str = "Settings") -> Any:
-        """The annotation of a setting that is one of the components' classes called `role`, told apart by the tag."""
+        """The type of a setting that is any component's class named `role`: a union discriminated by the tag."""
         members = tuple(getattr(module, role) for module in self.modules.values() if hasattr(module, role))
         if len(members) == 1:
             return members[0]
@@ -77,7 +77,7 @@ class Registry:
 
 
 def tag_of(settings: type[Section], tag: str) -> str:
-    """The name that a component's settings carry, the one value of their tag."""
+    """The component's name: the one value of its settings' tag field."""
     return get_args(settings.model_fields[tag].annotation)[0]
 
 

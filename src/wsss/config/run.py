@@ -1,4 +1,4 @@
-"""A run: one section a stage. Sections set to null take their stage out of the run's graph."""
+"""A run: one section per stage. A section set to null removes its stage from the run's DAG."""
 
 from __future__ import annotations
 
@@ -24,44 +24,44 @@ from wsss.config.stages import (
 )
 
 SEEDED = ("prepare_data", "train_classifier", "train_affinity", "train_segmentation")
-"""Sections that draw random numbers, where they have an `rng_seed`."""
+"""Sections that may have an `rng_seed`."""
 
 
 class Execution(Section):
-    """How to compute; nothing here changes a result."""
+    """How to compute: nothing here is in any key, and a change recomputes nothing."""
 
     device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto, cpu, cuda or cuda:N")
     shards: int = Field(4, ge=1, le=10_000, description="jobs that an inference or CRF stage is cut into")
-    workers: int | None = Field(None, ge=0, le=1024, description="loader processes of a training; null: by the machine")
+    workers: int | None = Field(None, ge=0, le=1024, description="loader processes in training; null: by the CPUs")
     processes: int = Field(
-        1, ge=1, le=1024, description="processes of a training on one machine, each on a GPU of its own"
+        1, ge=1, le=1024, description="processes of a training run on one machine, each on its own GPU"
     )
     recompute_activations: bool = Field(
-        False, description="in training keep few activations and compute them twice: less memory, a third more time"
+        False, description="activation checkpointing in training: less memory, a third more time"
     )
     upper_bound_beside: bool = Field(
         False,
         description="train the upper bound and the affinity network side by side, each on half of a CPU's cores; "
-        "faster for small networks, and rounded otherwise",
+        "faster for small networks; the results differ in their last bits",
     )
     checkpoint_seconds: PositiveFloat = Field(60, description="seconds between training checkpoints")
     tensorboard: bool = Field(False, description="event files of training runs, in results/{run}/train_*/tensorboard")
 
 
 class Published(Section):
-    """A paper's number, shown beside the run's own."""
+    """A paper's mIoU, shown beside the run's."""
 
     miou: float = Field(ge=0, le=100, description="percent")
-    source: str = Field(description="paper, venue and year; what differs from this run, if anything")
+    source: str = Field(description="paper, venue and year; any difference from this run")
 
 
 class Run(Section):
     """One run: from labels to mIoU."""
 
-    rng_seed: int = Field(0, ge=0, description="of every section that has one and does not set it")
+    rng_seed: int = Field(0, ge=0, description="random seed of every section that has one and does not set it")
     prepare_data: PrepareData
     compute_features: ComputeFeatures | None = Field(
-        None, description="for methods, refinements and decoders that use features of a frozen network"
+        None, description="features of a frozen network, for methods, refinements and decoders that use them"
     )
     train_classifier: TrainClassifier = TrainClassifier()
     infer_cam: InferCam = InferCam()
@@ -73,27 +73,27 @@ class Run(Section):
     refine_cam: RefineCam | None = None
     make_pseudo_labels: MakePseudoLabels = MakePseudoLabels()
     corrections: Corrections | None = Field(
-        None, description="masks that a person mended, of some training images, instead of their pseudo-labels"
+        None, description="masks of some training images corrected by hand, used instead of their pseudo-labels"
     )
     train_segmentation: TrainSegmentation | None = TrainSegmentation()
     upper_bound: bool = Field(
         False, description="also train the segmentation network on the masks; miou.csv gains the row upper_bound"
     )
     measure_cam_crf: bool = Field(
-        True, description="miou.csv has the row cam_crf where there are masks, which takes a CRF an image"
+        True, description="add the row cam_crf to miou.csv where there are masks, at the cost of a CRF per image"
     )
     segment: Segment = Segment()
     segment_end_to_end: Segment | None = Field(
-        None, description="masks straight from a single-stage method; null: as in segment"
+        None, description="inference of the masks that a single-stage method decodes; null: as in segment"
     )
     published: dict[str, dict[str, Published]] = Field(
-        {}, description="data set → row of miou.csv (e.g. pseudo_label-train) → what a paper reports; for the report"
+        {}, description="data set → row of miou.csv (e.g. pseudo_label-train) → a paper's number, for the report"
     )
 
     @model_validator(mode="before")
     @classmethod
     def _one_seed(cls, given: Any) -> Any:
-        """The run's seed goes to the sections that set none."""
+        """Passes the run's seed to the sections that set none."""
         if not isinstance(given, dict) or "rng_seed" not in given:
             return given
         given = dict(given)
@@ -157,7 +157,7 @@ class Run(Section):
 
 
 def _has_seed(name: str, section: dict[str, Any]) -> bool:
-    """Whether a section, as it is given, has an `rng_seed` to set."""
+    """Whether a section with these settings has the field `rng_seed`."""
     if name == "prepare_data":
         from wsss.config.registry import SOURCES
 

@@ -12,16 +12,16 @@ from wsss.config.outside import OutsideFile
 
 
 class Backbone(Section):
-    """The network under a classifier."""
+    """The backbone of a classifier or segmentation network, and its weights."""
 
     name: str = Field(
         description="any timm model with intermediate features (ViTs with their tokens); resnet38 (Wu 2019); mit_b0 … "
         "mit_b5 (Xie 2021); irn_resnet50 …: timm's ResNet with IRNet's stride 16, not dilated",
     )
     output_stride: Literal[8, 16, 32] | None = Field(
-        None, description="pixels per cell of a timm CNN's last features, by dilation; null: the network's own"
+        None, description="pixels per cell of a timm CNN's last features, set by dilation; null: the network's own"
     )
-    pretrained: bool = Field(True, description="download timm's ImageNet weights, where there are any")
+    pretrained: bool = Field(True, description="download timm's ImageNet weights, if the network has any")
     weights: Literal["package"] | None = Field(
         None,
         exclude_if=lambda weights: weights is None,
@@ -31,13 +31,13 @@ class Backbone(Section):
     checkpoint: OutsideFile | None = Field(
         None,
         description="weights file instead of a download: of this network (timm's, or a published .pth, .safetensors or "
-        "MXNet .params), or of a published classifier built on it",
+        "MXNet .params), or of a published classifier based on it",
     )
     options: dict[str, Any] = Field(
         {},
         description="further arguments: of timm (pad_type, img_size, drop_path_rate …); of MiT (strides, hidden_sizes, "
         "drop_path_rate …); of ViTs also incomplete_patches, position_interpolation, sigma_eps, mean, std (see "
-        "wsss.backbones.vit); of both stem: {name: …, output_stride: …}, a timm CNN under the transformer",
+        "wsss.backbones.vit); of MiT and ViTs stem: {name: …, output_stride: …}, a timm CNN before the transformer",
     )
 
     @model_validator(mode="after")
@@ -53,7 +53,7 @@ class Backbone(Section):
 
 
 def network_family(name: str) -> str:
-    """Networks whose `options` mean the same: `resnet38`, `mit`, `irn`, `transformer` (with tokens), `cnn`."""
+    """The family of a network, within which `options` have one meaning: resnet38, mit, irn, transformer or cnn."""
     if name == "resnet38":
         return name
     if name.startswith(("mit_b", "irn_")):
@@ -67,17 +67,17 @@ class Optimizer(Section):
     name: Literal["sgd", "adamw"] = "sgd"
     lr: PositiveFloat = Field(0.1, description="peak learning rate of the pretrained weights")
     momentum: Fraction = Field(
-        0.9, description="SGD only. SEAM's, PSA's and IRN's code ran with their weight decay here, not 0.9"
+        0.9, description="SGD only. The code of SEAM, PSA and IRN passed its weight decay here instead of 0.9"
     )
     weight_decay: float = Field(1e-4, ge=0)
     head_lr_multiplier: PositiveFloat = Field(10, description="learning rate of new layers, × lr")
     bias_lr_multiplier: PositiveFloat = Field(1, description="learning rate of biases, × their layer's")
     decay_biases: bool = Field(True, description="weight decay on biases and norm layers as well")
-    clip_grad_norm: PositiveFloat | None = Field(None, description="largest norm of the whole gradient")
+    clip_grad_norm: PositiveFloat | None = Field(None, description="largest norm of the gradient of all parameters")
 
 
 class Schedule(Section):
-    """Learning rate over the steps of a training."""
+    """Learning rate over the steps of a training run."""
 
     name: Literal["poly", "warmup_poly", "one_cycle", "cosine", "constant"] = "poly"
     power: PositiveFloat = Field(0.9, description="exponent p of (1 − step/steps)^p")
@@ -89,27 +89,27 @@ Jitter = Annotated[list[float], Field(min_length=4, max_length=4)]
 
 
 class Distortion(Section):
-    """Mirror and colours of one view of a crop, drawn for this view alone; in this order."""
+    """Mirror and colour changes of one view of a crop, drawn for each view separately; applied in this order."""
 
     flip: Fraction = Field(0.0, description="probability of a horizontal mirror, on top of the crop's own")
     colour_jitter: Jitter | None = Field(
         None, description="brightness, contrast, saturation, hue: half-widths of their ranges"
     )
     jitter_probability: Fraction = Field(1.0, description="probability of colour_jitter")
-    grey: Fraction = Field(0.0, description="probability of no colours")
+    grey: Fraction = Field(0.0, description="probability of conversion to grey")
     blur: Fraction = Field(0.0, description="probability of a Gaussian blur")
     blur_radius: Range = Field([0.1, 2.0], description="pixels; standard deviation of the blur, from U[low, high]")
     solarise: Fraction = Field(0.0, description="probability that grey values from 128 on are inverted")
 
 
 class FurtherView(Distortion):
-    """One more view of a training image, for methods that compare several."""
+    """An additional view of a training image, for methods that compare views."""
 
     source: Literal["crop", "image"] = Field("crop", description="the crop, as cut; or the image, as read")
     area: Range | None = Field(
         None,
-        description="share of the source's area: a rectangle of U[low, high] of it, its sides 3/4 to 4/3 of one "
-        "another, becomes the view, of the crop's size (bicubic); null: all of the crop",
+        description="share of the source's area: a rectangle of U[low, high] of it, of aspect ratio 3/4 to 4/3, is "
+        "resized to the crop's size (bicubic); null: all of the crop",
     )
 
     @model_validator(mode="after")
@@ -120,20 +120,20 @@ class FurtherView(Distortion):
 
 
 class Augmentation(Section):
-    """What a training image goes through, in this order."""
+    """Augmentation of a training image, applied in this order."""
 
     resampling: Literal[
         "antialiased-bilinear", "pillow-bilinear", "pillow-bicubic", "opencv-bilinear", "opencv-bicubic"
     ] = Field(
         "antialiased-bilinear",
-        description="who resizes: torchvision; Pillow, antialiased too (bilinear: AFA, ToCo; bicubic: SEAM, PSA, IRN); "
-        "OpenCV's rules, without antialiasing (bilinear: ACR; bicubic: SEAM's DeepLab)",
+        description="how to resize: torchvision; Pillow, also antialiased (bilinear: AFA, ToCo; bicubic: SEAM, PSA, "
+        "IRN); OpenCV's rules, without antialiasing (bilinear: ACR; bicubic: SEAM's DeepLab)",
     )
     hsv: Annotated[list[Fraction], Field(min_length=3, max_length=3)] | None = Field(
-        None, description="hue, saturation, value: half-widths of what is added, as shares of their ranges"
+        None, description="hue, saturation, value: half-widths of the random shifts, as shares of their ranges"
     )
     longest_edge: Range | None = Field(None, description="pixels; longest edge drawn from U[low, high]")
-    whole_edges: bool = Field(False, description="longest_edge is drawn from whole pixels, both ends included")
+    whole_edges: bool = Field(False, description="longest_edge is drawn from the integers, both ends included")
     scale: Range | None = Field(None, description="factor drawn from U[low, high]; after longest_edge, if both")
     flip: bool = Field(True, description="horizontal, with probability ½")
     colour_jitter: Jitter | None = Field(
@@ -144,7 +144,7 @@ class Augmentation(Section):
         "mean",
         description="mean: 0 after the normalisation (SEAM, PSA, IRN, ACR); black: before (AffinityNet, AFA, ToCo)",
     )
-    distort: Distortion | None = Field(None, description="the crop itself, padding included; null: as cut")
+    distort: Distortion | None = Field(None, description="changes of the crop itself, padding included; null: none")
     views: dict[str, FurtherView] = Field(
         {}, description="further views by the names that the method knows (ToCo: view2, local)"
     )
@@ -154,34 +154,34 @@ class Training(Section):
     """The training loop."""
 
     epochs: float = Field(5, gt=0, le=100_000, description="passes over the training images")
-    batch_size: Count = Field(16, description="images of a step, over all processes")
+    batch_size: Count = Field(16, description="images per step, over all processes")
     accumulate: Count = Field(
         1,
         exclude_if=lambda parts: parts == 1,
-        description="parts that a step's images are computed in, to save memory; BatchNorm that is trained sees one "
-        "part at a time",
+        description="gradient accumulation: parts that a batch is split into, to save memory; trained BatchNorm sees "
+        "one part at a time",
     )
     stop_after: PositiveInt | None = Field(
         None,
-        description="steps, of those that epochs and batch_size make and the learning rate is planned for, after which "
-        "the network is taken; null: all",
+        description="steps after which training stops, while the learning rate follows the schedule of all steps of "
+        "`epochs`; null: all",
     )
     optimizer: Optimizer = Optimizer()
     schedule: Schedule = Schedule()
     augment: Augmentation = Augmentation()
-    freeze_stages: int | None = Field(None, ge=0, description="stem and this many stages are not trained")
-    freeze_batch_norm: bool = Field(False, description="the pretrained network's BatchNorm keeps its statistics")
+    freeze_stages: int | None = Field(None, ge=0, description="the stem and this many stages are not trained")
+    freeze_batch_norm: bool = Field(False, description="BatchNorm of the pretrained network keeps its statistics")
     amp: Literal["off", "auto", "bf16", "fp16"] = Field(
         "off", description="mixed precision; auto: bf16 if the GPU or CPU has instructions for it, else off"
     )
     channels_last: bool = Field(True, description="memory format; faster for CNNs")
 
     def planned_steps(self, images: int) -> int:
-        """Steps that so many training images make; the schedule of the learning rate spans them."""
+        """Steps of `epochs` passes over so many images; the learning rate schedule spans them."""
         return max(1, round(self.epochs * images / self.batch_size))
 
     def steps(self, images: int) -> int:
-        """Steps that are run of those."""
+        """Steps that are trained, at most `planned_steps`."""
         planned = self.planned_steps(images)
         return min(planned, self.stop_after or planned)
 
@@ -201,7 +201,7 @@ class Training(Section):
 
 
 class CRF(Section):
-    """DenseCRF (Krähenbühl & Koltun 2011); methods differ in these numbers."""
+    """DenseCRF (Krähenbühl & Koltun 2011)."""
 
     gaussian_sxy: PositiveFloat = Field(3, description="pixels")
     gaussian_weight: float = Field(3, ge=0)
@@ -227,20 +227,22 @@ class PAR(Section):
 
 
 class Proposals(Section):
-    """Class-agnostic masks, such as SAM's, that labels are made of."""
+    """Class-agnostic mask proposals, such as SAM's, that are merged into pseudo-labels."""
 
-    file: OutsideFile = Field(description="HDF5 file of `wsss masks`")
+    file: OutsideFile = Field(description="HDF5 file written by `wsss masks`")
     merge: Literal["sepl", "fma"] = Field(
         "sepl",
-        description="sepl: masks that lie mostly in a class of the labels join it (Chen 2023); fma: every mask takes "
-        "the class of its mean score, without labels (Yang & Gong 2024)",
+        description="sepl: a mask that lies mostly within a class of the labels is added to it (Chen 2023); fma: every "
+        "mask takes the class with the highest mean score, without labels (Yang & Gong 2024)",
     )
-    rule: Literal["imp2", "imp", "max_iou"] = Field("imp2", description="sepl: which masks join; published imp2")
+    rule: Literal["imp2", "imp", "max_iou"] = Field("imp2", description="sepl: rule for adding masks; published imp2")
     power: PositiveFloat = Field(
-        0.6, description="fma: background is (1 − max)^this; VOC 0.6, from a segmentation network 0.7, COCO 0.3 to 1"
+        0.6,
+        description="fma: exponent p of the background (1 − max)^p; VOC 0.6, from a segmentation network 0.7, COCO 0.3 "
+        "to 1",
     )
     pooling: Literal["relu_mean", "mean", "stretched_mean"] = Field(
-        "relu_mean", description="fma: a mask's score; published relu_mean"
+        "relu_mean", description="fma: how a mask's pixels are pooled into its score; published relu_mean"
     )
 
     def words(self) -> str:

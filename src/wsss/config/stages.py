@@ -1,4 +1,4 @@
-"""The settings of each stage: one section a stage, named after it, exactly what the stage's program gets."""
+"""Settings of the stages: one section per stage, named after it, passed unchanged to the stage's program."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ RefineCam = REFINEMENTS.union()
 
 
 class ComputeFeatures(Views):
-    """Features of every image by a network that is not trained, computed once for all that uses them."""
+    """Features of every image from a frozen network, computed once for all their users."""
 
     backbone: Backbone
     stages: list[int | Literal["final"]] = Field(
         ["final"],
         min_length=1,
-        description="outputs of the network: a stage, counted from 0 or, from the last one, from -1; final: what "
-        "the network gives its own classifier",
+        description="outputs of the network: a stage's number, counted from 0, or from -1 backwards; final: the input "
+        "of the network's own classifier",
     )
-    flip: bool = Field(False, description="each view has its mirror beside it")
+    flip: bool = Field(False, description="add the mirror image of each view")
     amp: Literal["off", "auto", "bf16", "fp16"] = Field(
         "off", description="mixed precision; auto: bf16 if the GPU or CPU has instructions for it, else off"
     )
@@ -73,20 +73,20 @@ class InferCam(CamViews):
 
 
 def policy_of(given: Any) -> Any:
-    """The settings that a number or a policy's name stands for; anything else as it is."""
+    """The mapping that a number or a policy's name abbreviates; anything else unchanged."""
     if isinstance(given, bool) or not isinstance(given, int | float | str):
         return given
     return {"policy": given} if isinstance(given, str) else {"policy": "fixed", "value": given}
 
 
 class ChooseThreshold(Section):
-    """The background score of maps that have no background of their own, and the balance of those that have one."""
+    """The background score of maps without a background map, and the background's weight in maps with one."""
 
     policy: Literal["masks", "oracle", "auto", "fixed"] = Field(
         "oracle",
-        description="masks: by the training masks where there are any, else as auto, and no further from auto's than "
-        "the masks are sure of; oracle: the best on the training masks, as in papers; auto: from the maps alone; "
-        "fixed: `value`. See docs/thresholds.md",
+        description="masks: the score nearest to auto's among those statistically as good as the best on the training "
+        "masks, or auto without masks; oracle: the best on the training masks, as in papers; auto: from the maps "
+        "alone; fixed: `value`. See docs/thresholds.md",
     )
     value: Fraction | None = Field(None, description="fixed: the background score")
     highest: Annotated[float, Field(ge=0, le=0.99)] = Field(
@@ -97,14 +97,14 @@ class ChooseThreshold(Section):
     refined: bool = Field(
         False,
         exclude_if=lambda refined: not refined,
-        description="also choose how much the background of refine_cam's maps weighs in the pseudo-labels: a class "
-        "wins where its share of class + background is above the chosen score; 0.5, auto's choice, changes nothing",
+        description="also choose the weight of the background of refine_cam's maps in the pseudo-labels: a class wins "
+        "where its share of class + background is above the chosen score; 0.5, auto's choice, changes nothing",
     )
 
     @model_validator(mode="before")
     @classmethod
     def _number(cls, given: Any) -> Any:
-        """A number or a policy's name stands for both."""
+        """Expands a number or a policy's name."""
         return policy_of(given)
 
     @model_validator(mode="after")
@@ -126,14 +126,15 @@ class ChooseThreshold(Section):
 
 
 class MakePseudoLabels(Section):
-    """Refined scores to labels."""
+    """Conversion of score maps to pseudo-labels."""
 
     par: PAR | None = Field(None, description="refine the scores by PAR, before the CRF if there is one")
     crf: CRF | None = Field(CRF(), description="null: no CRF")
     background_power: PositiveFloat | None = Field(
         None,
         exclude_if=lambda power: power is None,
-        description="background is (1 − max)^this instead of a threshold, where maps have none; CLIP-ES 1",
+        description="exponent p of the background (1 − max)^p, used instead of a threshold where maps have no "
+        "background map; CLIP-ES 1",
     )
     confidence: Fraction | None = Field(
         None,
@@ -143,7 +144,7 @@ class MakePseudoLabels(Section):
     masks: Proposals | None = Field(
         None,
         exclude_if=lambda masks: masks is None,
-        description="labels are made of whole mask proposals, after the CRF; images without any keep their labels",
+        description="merge mask proposals into the labels, after the CRF; images without proposals keep their labels",
     )
 
     @model_validator(mode="after")
@@ -159,18 +160,18 @@ class MakePseudoLabels(Section):
 
 
 class Corrections(Section):
-    """Masks that a person mended, of some training images: they take the place of these images' pseudo-labels."""
+    """Masks of some training images corrected by hand, which replace these images' pseudo-labels."""
 
     masks: OutsideFolder = Field(
-        description="folder (or file) of masks named like image ids; given alone, it may stand for the whole section"
+        description="folder (or file) of masks named by image id; a path alone abbreviates the section"
     )
     format: str = Field(
-        "auto", description="png, coco, labelme, cvat, yolo, as of `wsss labels import`; auto: by the files"
+        "auto", description="png, coco, labelme, cvat or yolo, as in `wsss labels import`; auto: detected"
     )
     ids: OutsideFile | None = Field(
         None,
         exclude_if=lambda ids: ids is None,
-        description="CSV whose column image_id lists what was mended, as the gallery exports it; null: all there is",
+        description="CSV whose column image_id lists the corrected images, as the gallery exports it; null: all masks",
     )
 
     @model_validator(mode="before")
@@ -186,7 +187,7 @@ class Corrections(Section):
 
     @property
     def modules(self) -> tuple[str, ...]:
-        """The modules that read the format, which are loaded by name."""
+        """Names of the modules that read the format, whose code counts in the stage's key."""
         names = readable_formats() if self.format == "auto" else [self.format]
         return tuple(FORMATS[name].Settings.reader.partition(":")[0] for name in names)
 
@@ -206,23 +207,23 @@ class TrainSegmentation(Section, UsesFeatures):
         "DeepLabV3Plus", "DeepLabV3", "FPN", "Unet", "PSPNet", "LargeFOV", "DeepLabV2", "TokenDecoder", "FeatureDecoder"
     ] = Field(
         "DeepLabV3Plus",
-        description="of segmentation_models_pytorch, on a timm CNN; on any backbone: LargeFOV, DeepLab v1 as SEAM "
-        "retrained it; DeepLabV2, its four dilated convolutions added; on frozen transformers: TokenDecoder, WeCLIP's; "
-        "on stored features of a frozen network: FeatureDecoder, convolutions",
+        description="on a timm CNN: those of segmentation_models_pytorch; on any backbone: LargeFOV (DeepLab v1, as "
+        "SEAM retrained it) and DeepLabV2 (sum of four dilated convolutions); on a frozen transformer: TokenDecoder "
+        "(WeCLIP's); on stored features: FeatureDecoder (convolutions)",
     )
     options: dict[str, Any] = Field(
         {},
-        description="further arguments of segmentation_models_pytorch, of wsss.segmentation.dilated; of TokenDecoder: "
+        description="further arguments of segmentation_models_pytorch or wsss.segmentation.dilated; of TokenDecoder: "
         "blocks (all but the last), width 256, layers 3, heads 8; of FeatureDecoder: width 128, dropout 0.1",
     )
     stages: list[int | Literal["final"]] | None = Field(
         None,
         exclude_if=lambda stages: stages is None,
-        description="FeatureDecoder: which of compute_features.stages it sees",
+        description="FeatureDecoder: its inputs among compute_features.stages",
     )
     backbone: Backbone = Backbone(name="resnet101", output_stride=16)
     init: Literal["backbone", "classifier"] = Field(
-        "backbone", description="start from the backbone's own weights, or from the trained classifier's"
+        "backbone", description="initial weights: the backbone's own, or the trained classifier's"
     )
     labels: Literal["pseudo_labels", "ground_truth"] = Field(
         "pseudo_labels", description="ground_truth: full supervision instead"
@@ -230,7 +231,7 @@ class TrainSegmentation(Section, UsesFeatures):
     correction_weight: Count = Field(
         4,
         exclude_if=lambda weight: weight == 4,
-        description="a corrected image is shown as often as so many others; 1: like any other",
+        description="how many times as often a corrected image is drawn as another; 1: equally often",
     )
     training: Training = Training()
     rng_seed: int = Field(0, ge=0, description="of weights, batches and augmentation; by default the run's")
@@ -266,11 +267,11 @@ class Segment(ScoreViews):
 
 
 class Quality(Section):
-    """Tables of what to check by eye, with or without masks."""
+    """Tables of the classes and images to check by eye, with or without masks."""
 
 
 class Row(Section):
-    """A row of miou.csv: its name, the split, and the file of the step that is measured."""
+    """A row of miou.csv: stage, split, and the file that is measured."""
 
     stage: str
     split: Literal["train", "val"]
@@ -317,4 +318,4 @@ SHARDED: Mapping[str, tuple[str, ...]] = {
     "make_pseudo_labels": ("train",),
     "segment": ("val",),
 }
-"""Stage → the splits whose images it shares out among jobs."""
+"""Sharded stage → its splits."""

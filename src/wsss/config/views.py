@@ -1,6 +1,6 @@
-"""Settings of the views of an image: their sizes, how they are computed, and what the mirror adds.
+"""Settings of the views of an image (scales, mirrors, resampling) and of their fusion.
 
-`InferCam` and `Segment` are made of them; `wsss.localise.views` computes what they say.
+`InferCam` and `Segment` extend them; `wsss.localise.views` computes the views.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ class Views(Section):
     """Scaled and mirrored views of an image."""
 
     scales: list[Scale] = Field([1.0], min_length=1, description="side lengths relative to the geometry's size")
-    flip: bool = Field(True, description="each view has its mirror beside it")
+    flip: bool = Field(True, description="add the mirror image of each view")
     geometry: Literal["own", "longest_edge", "squeeze"] = Field(
         "own",
         description="size of scale 1: the image's own; its longest edge `edge` pixels; or edge × edge, of any shape",
@@ -24,13 +24,13 @@ class Views(Section):
     edge: Count | None = Field(None, description="pixels, of longest_edge and squeeze")
     resampling: Literal["antialiased-bilinear", "tensor-bilinear", "pillow-bicubic", "opencv-bilinear"] = Field(
         "antialiased-bilinear",
-        description="who computes a view: torchvision on 8-bit values; F.interpolate on the normalised image, without "
+        description="how to resize: torchvision on 8-bit values; F.interpolate on the normalised image, without "
         "antialiasing (AFA, ToCo); Pillow on 8-bit values (SEAM, PSA, IRN); OpenCV's rule on floats (ACR)",
     )
     rounding: Literal["round", "floor", "floor_step"] = Field(
         "round",
-        description="side · scale to whole pixels: to the nearest, half to even; down; or down, but with views sampled "
-        "at steps of exactly 1/scale pixels (tensor-bilinear: F.interpolate's scale_factor, AFA's test)",
+        description="rounding of side · scale to whole pixels: to the nearest, half to even; down; or down, with views "
+        "sampled at steps of exactly 1/scale pixels (tensor-bilinear: F.interpolate's scale_factor, AFA's test)",
     )
 
     @model_validator(mode="after")
@@ -59,15 +59,15 @@ class CamViews(Views):
     )
     relu: Literal["view", "fused"] = Field(
         "view",
-        description="negative scores become 0 on the network's cells, in every view; or after resizing, where image "
-        "and mirror have met (AFA, ToCo)",
+        description="where negative scores become 0: on the network's cells, in every view; or after resizing, where "
+        "image and mirror are combined (AFA, ToCo)",
     )
     fusion: Literal["max", "psa", "minmax", "flipmax", "acr", "acr_patch", "clip_es"] = Field(
         "max",
         description="max: IRN; psa: AffinityNet; minmax: SEAM; flipmax: AFA, ToCo; acr, acr_patch: ACR; clip_es: "
         "CLIP-ES, one scale",
     )
-    strided: bool = Field(False, description="also store the maps of every 4th pixel, which IRNet's walk starts from")
+    strided: bool = Field(False, description="also store the maps of every 4th pixel, the start of IRNet's walk")
     amp: Literal["off", "bf16", "fp16"] = Field(
         "off", description="mixed precision on a GPU; a CPU computes in float32"
     )
@@ -85,7 +85,7 @@ class ScoreViews(Views):
     fusion: Literal["mean", "max", "logits", "afa", "toco", "toco_coco"] = Field(
         "mean",
         description="mean: of the views' probabilities; max, logits: probabilities of the largest or of the mean "
-        "scores (logits: SEAM's DeepLab); afa, toco, toco_coco: as these tests (wsss.segmentation.fusion)",
+        "scores (logits: SEAM's DeepLab); afa, toco, toco_coco: as in these papers' tests (wsss.segmentation.fusion)",
     )
     amp: Literal["off", "bf16", "fp16"] = Field(
         "off", description="mixed precision on a GPU; a CPU computes in float32"

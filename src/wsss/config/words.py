@@ -1,4 +1,4 @@
-"""Settings of methods that know their classes by words."""
+"""Settings of methods that recognise classes by text prompts."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ BACKGROUNDS = [
     *["railroad", "keyboard", "helmet", "cloud", "house", "mountain", "ocean", "road", "rock", "street", "valley"],
     *["bridge", "sign"],
 ]
-"""CLIP-ES's, for VOC; for COCO keyboard and sign are left out, as they are classes there."""
+"""Background phrases of CLIP-ES for VOC; for COCO it leaves out keyboard and sign, which are classes there."""
 
 SYNONYMS = {
     "bird": ["bird avian"],
@@ -25,11 +25,11 @@ SYNONYMS = {
     "person": ["person with clothes,people,human"],
     "tvmonitor": ["tvmonitor screen"],
 }
-"""CLIP-ES's words for four of VOC's classes, unless `prompts` has others."""
+"""CLIP-ES's phrases for four of VOC's classes, used unless `prompts` has others."""
 
 
 def words_of(classes: Sequence[str]) -> dict[str, Any]:
-    """The settings of `Words` to begin with for classes: a phrase each, and backgrounds that are none of them."""
+    """Initial settings of `Words` for these classes: a phrase each, and the backgrounds that are no class."""
     prompts = {name: SYNONYMS.get(name) or [name.replace("_", " ")] for name in classes}
     taken = {phrase.lower() for own in prompts.values() for phrase in own}
     kept = [phrase for phrase in BACKGROUNDS if phrase not in taken]
@@ -37,16 +37,16 @@ def words_of(classes: Sequence[str]) -> dict[str, Any]:
 
 
 class Words(Section):
-    """What CLIP's text tower is told of the classes and of what is none (CLIP-ES, Lin 2023)."""
+    """Text prompts of the classes and of the background for CLIP's text tower (CLIP-ES, Lin 2023)."""
 
     prompts: dict[str, Phrases] = Field(
         {},
-        description="class name → phrases, whose features are averaged; a class that is not here has CLIP-ES's words "
-        "(bird, chair, person, tvmonitor) or is its own name",
+        description="class name → phrases, whose text features are averaged; a class without an entry has CLIP-ES's "
+        "phrase (bird, chair, person, tvmonitor) or its name",
     )
-    template: str = Field("a clean origami {}.", description="sentence around a phrase, at {}")
-    backgrounds: Phrases = Field(BACKGROUNDS, description="phrases of what is no class (published: 25 for VOC)")
-    temperature: PositiveFloat = Field(0.01, description="of the softmax over cosines; CLIP's own is 0.01")
+    template: str = Field("a clean origami {}.", description="sentence with {} in the place of a phrase")
+    backgrounds: Phrases = Field(BACKGROUNDS, description="background phrases (published: 25 for VOC)")
+    temperature: PositiveFloat = Field(0.01, description="divides the cosines before the softmax; CLIP's own is 0.01")
     text_checkpoint: OutsideFile | None = Field(
         None, description="file with CLIP's text tower; null: backbone.checkpoint, which as published holds both towers"
     )

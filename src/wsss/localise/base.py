@@ -1,4 +1,4 @@
-"""What localisation asks of a network."""
+"""Protocols of the networks that localise."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ class Localises(Protocol):
         """Non-negative class maps (B, K, h, w) of one view (B, 3, H, W), before any fusion or normalisation."""
 
     def class_maps(self, images: Tensor) -> Tensor:
-        """The same with its negative values, where the method has any."""
+        """`activation_maps` before the ReLU, if the method has one."""
 
     def present_maps(self, images: Tensor, labels: Tensor) -> Tensor:
-        """`activation_maps`, of which those of classes that no image has (labels (B, K)) may be left 0."""
+        """`activation_maps`, except that maps of classes that no image has (labels (B, K)) may be 0."""
 
     def logits(self, images: Tensor) -> Tensor:
         """Class scores (B, K) before the sigmoid."""
@@ -36,10 +36,10 @@ class Localises(Protocol):
 
 @runtime_checkable
 class LocalisesStored(Protocol):
-    """A classifier on features that compute_features has stored, so that it needs no photograph."""
+    """A classifier on the features stored by compute_features, which needs no images."""
 
     def stored_maps(self, store: FeatureStore, image_id: str, scale: float) -> Tensor:
-        """`activation_maps` (n, K, h, w) of stored features; n is 2 where a mirror follows."""
+        """`activation_maps` (n, K, h, w) of stored features; n = 2 with the mirror image."""
 
     def stored_logits(self, store: FeatureStore, records: Sequence[Record]) -> Tensor:
         """`logits` (N, K) of stored features."""

@@ -1,4 +1,4 @@
-"""Choosing the background score of maps that have no background of their own."""
+"""Choice of the background score of score maps (docs/thresholds.md)."""
 
 from __future__ import annotations
 
@@ -19,20 +19,21 @@ from wsss.runtime.progress import Progress, log
 from wsss.store.maps import open_scores
 
 FEW = 30
-"""Masks below which the best threshold is a guess."""
+"""Number of masks below which a warning says that the best threshold is uncertain."""
 OWN_BALANCE = 0.5
-"""The threshold of relative scores that leaves refined maps as they are."""
+"""Threshold of relative scores that leaves refined maps unchanged."""
 _DRAWS = 200
 _DOUBT = 0.5
-"""Standard errors of the difference within which a threshold is as good as the best (docs/thresholds.md)."""
+"""A threshold counts as good as the best within so many standard errors of the difference (docs/thresholds.md)."""
 
 
 @dataclass(frozen=True)
 class Choice:
-    """A background score in [0, 1]; how it was chosen; and what was weighed, for people.
+    """A background score in [0, 1], its origin, and the curve that it was chosen from.
 
-    source: `masks`, `oracle`, `auto` or `fixed`. masks: how many it was chosen by. curve: threshold, miou, miou_low and
-    miou_high in percent by masks; or threshold and share, the percentage of pixels above it; None: neither.
+    source: `masks`, `oracle`, `auto` or `fixed`. masks: number of masks used. curve: with masks, columns threshold,
+    miou, miou_low and miou_high (percent); without, threshold and share (percentage of pixels above it); None for
+    `fixed`.
     """
 
     threshold: float
@@ -42,10 +43,12 @@ class Choice:
 
 
 def choose_threshold(settings: ChooseThreshold, dataset: Dataset, scores: Path, workers: int = 1) -> Choice:
-    """The background score that the policy gives to maps of the training images.
+    """The background score that the policy chooses for maps of the training images.
 
-    scores: CAMs; or maps with a background of their own, whose shares `relative` are weighed.
-    Raises ValueError if the policy needs masks and there are none.
+    scores: file of CAMs, or of maps with a background map, whose shares (`relative`) are thresholded.
+
+    Raises:
+        ValueError: the policy needs masks and there are none.
     """
     if settings.policy == "fixed":
         return Choice(settings.value, "fixed")
@@ -57,10 +60,10 @@ def choose_threshold(settings: ChooseThreshold, dataset: Dataset, scores: Path, 
 
 
 def choose_oracle(dataset: Dataset, file: Path, workers: int = 1, highest: float = 0.59) -> Choice:
-    """The threshold up to `highest` with the best mIoU on the training masks, however few.
+    """The threshold in [0, highest] with the best mIoU on the training masks, whatever their number.
 
     Raises:
-        ValueError: there are none.
+        ValueError: there are no masks.
     """
     curve, _, count = _curve(dataset, file, workers)
     allowed = np.flatnonzero(highest + 1e-9 >= THRESHOLDS)
@@ -71,10 +74,10 @@ def choose_oracle(dataset: Dataset, file: Path, workers: int = 1, highest: float
 
 
 def choose_by_masks(dataset: Dataset, file: Path, workers: int = 1) -> Choice:
-    """Of the thresholds that are as good as the best on the training masks, the one nearest to that without masks.
+    """The threshold nearest to `choose_auto`'s among those as good as the best on the training masks.
 
-    As good: over images drawn again, the mean difference is within half of its standard error. So few masks move the
-    choice little, and many decide it.
+    As good: in the bootstrap over images, the mean difference of mIoU is within half of its standard error. Few masks
+    thus move the choice little, and many determine it.
     """
     curve, drawn, count = _curve(dataset, file, workers)
     without = choose_auto(dataset, file).threshold
@@ -95,9 +98,9 @@ def choose_by_masks(dataset: Dataset, file: Path, workers: int = 1) -> Choice:
 
 
 def _curve(dataset: Dataset, file: Path, workers: int) -> tuple[pd.DataFrame, np.ndarray, int]:
-    """mIoU in percent with its likely range over THRESHOLDS on the training masks; draws of it; how many masks.
+    """(curve, bootstrap draws, number of masks) on the training masks.
 
-    The draws (n, T) in [0, 1] are of images drawn again.
+    Curve: mIoU and its interval in percent at each of THRESHOLDS. Draws: mIoU (n, T) in [0, 1] of resampled images.
     """
     count = len(measured_records(dataset, "train"))
     if not count:
@@ -121,9 +124,9 @@ def _chosen(place: int, source: str, masks: int, curve: pd.DataFrame) -> Choice:
 
 
 def choose_auto(dataset: Dataset, file: Path) -> Choice:
-    """The threshold that splits the training images' scores with the least cross entropy, to two digits.
+    """The minimum cross entropy threshold of the training images' scores, rounded to 0.01; it uses no masks.
 
-    Maps with a background of their own are left as they are: no criterion without masks did better on them.
+    Maps with a background map get UNCHANGED, as no criterion without masks is better on them (docs/thresholds.md).
     """
     records = [record for record in dataset.split("train") if len(record.classes)]
     histogram = np.zeros(LEVELS, np.int64)

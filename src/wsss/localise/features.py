@@ -1,4 +1,4 @@
-"""Features of a frozen network: computed once for every image, read by whatever learns or localises with them."""
+"""Features of a frozen network, computed once per image for all stages that use them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ HALF = 65504.0
 
 
 def frozen(backbone: Backbone, device: torch.device) -> Backbone:
-    """The backbone on `device`, in the layout and with the folding that make it fastest."""
+    """The backbone on `device`, with the memory format and folded BatchNorm for the fastest inference."""
     return fastest(backbone.requires_grad_(False), device, lambda network, images: network(images))
 
 
@@ -33,7 +33,10 @@ def frozen(backbone: Backbone, device: torch.device) -> Backbone:
 def feature_maps(
     backbone: Backbone, images: np.ndarray, settings: ComputeFeatures, device: torch.device, amp: str = "off"
 ) -> list[Tensor]:
-    """Float32 maps of images (B, H, W, 3) uint8: at each scale the settings' stages, (n·B, D, h, w), mirrors last."""
+    """Float32 maps (n·B, D, h, w) of images (B, H, W, 3) uint8, ordered by scale, then stage.
+
+    n = 2 with `settings.flip`: first the images, then their mirror images.
+    """
     found: list[Tensor] = []
     for view in scaled_views(images, settings, backbone.mean, backbone.std, device):
         with torch.autocast(device.type, AMP_TYPES.get(amp), enabled=amp != "off"):
@@ -42,23 +45,23 @@ def feature_maps(
 
 
 def per_image(maps: Sequence[Tensor], count: int) -> list[list[np.ndarray]]:
-    """Each image's maps (n, D, h, w) float16 of `feature_maps` of `count` images."""
+    """Splits the result of `feature_maps` of `count` images: each image's maps (n, D, h, w), as float16."""
     halves = [found.clamp(-HALF, HALF).half().cpu().unflatten(0, (-1, count)).numpy() for found in maps]
     return [[found[:, i] for found in halves] for i in range(count)]
 
 
 def image_digest(path: Path) -> bytes:
-    """What stands for a photograph: a digest of its file."""
+    """Digest of an image file's bytes."""
     with path.open("rb") as file:
         content = file.read()
     return blake2b(content, digest_size=DIGEST).digest()
 
 
 def reuse(out: FeatureWriter, photographs: Mapping[str, Path], folders: Sequence[Path]) -> set[str]:
-    """Copies the features of photographs that have not changed from earlier results; the ids of those.
+    """Copies the features of unchanged photographs from earlier results; returns their ids.
 
-    photographs: image id → file. folders: of compute_features with the same settings and code, the one to prefer first.
-    A photograph is the same if its id and the digest of its file are; what is damaged is left to be computed.
+    photographs: image id → file. folders: results of compute_features with the same settings and code, in order of
+    preference. A photograph is unchanged if its id and its file's digest are. Damaged records are not copied.
     """
     left, digests = dict(photographs), _Digests()
     for file in (file for folder in folders for file in sorted(folder.glob("*.h5"))):
@@ -69,7 +72,7 @@ def reuse(out: FeatureWriter, photographs: Mapping[str, Path], folders: Sequence
 
 
 def _unchanged(file: Path, left: Mapping[str, Path], digests: Mapping[Path, bytes]) -> Iterator[tuple[str, Record]]:
-    """The whole records of photographs that a file of features holds as they are."""
+    """(image id, record) of the unchanged photographs in a file of features."""
     try:
         store = FeatureStore(file)
     except (OSError, ValueError):
@@ -85,7 +88,7 @@ def _unchanged(file: Path, left: Mapping[str, Path], digests: Mapping[Path, byte
 
 
 class _Digests(dict[Path, bytes]):
-    """`image_digest` of a file, read once."""
+    """Cache of `image_digest` by file."""
 
     def __missing__(self, path: Path) -> bytes:
         self[path] = image_digest(path)

@@ -1,7 +1,7 @@
-"""Fusing the class activation maps of several scales and their mirror images to one map a class.
+"""Fusion of the class activation maps of several scales and their mirror images into one map per class.
 
-What published rules differ in is data, `Rule`: on which grid image and mirror meet and how, where ReLU acts, on which
-grid scales are added, how the sum is normalised.
+The published rules are data (`Rule`): on which grid and how image and mirror are combined, where ReLU acts, on which
+grid scales are added, and how the sum is normalised.
 
     max        IRNet (Ahn 2019), `step/make_cam`
     psa        AffinityNet (Ahn 2018), `infer_cls`
@@ -11,8 +11,8 @@ grid scales are added, how the sum is normalised.
     acr_patch  the same, the classifier on the patches
     clip_es    CLIP-ES (Lin 2023): one scale, no mirror, maps that lie in [0, 1] already
 
-A mirror's maps come as the network gave them, still mirrored. Maps that are non-negative before (`infer_cam.relu:
-view`) are changed by no ReLU here.
+Maps of a mirror image come from the network still mirrored. Maps that are already non-negative (`infer_cam.relu: view`)
+are not changed by a ReLU here.
 """
 
 from __future__ import annotations
@@ -30,21 +30,21 @@ from wsss.runtime.tensors import EPS, max_normalise, min_max_normalise, resize
 
 Size = tuple[int, int]
 STRIDED = 4
-"""Pixels per cell of the maps that IRNet's walk starts from."""
+"""Pixels per cell of the maps from which IRNet's walk starts."""
 
 
 @dataclass(frozen=True)
 class Rule:
     """One published way to fuse maps.
 
-    pair: of a scale's map and its mirror's, turned back.
-    mirror: where the mirror is turned back: on the network's `cells` or, after resizing, on `pixels`. They differ where
+    pair: combines a scale's map and that of its mirror image, flipped back.
+    mirror: where the mirror is flipped back: on the network's `cells` or, after resizing, on `pixels`. They differ if
         a side is no multiple of the stride.
-    grid: on which scales are added: the `image`'s; the view's at scale 1 (`view`), resized to the image after the
-        normalisation; or `padded`, the image's rounded up to whole cells, then cropped.
+    grid: the grid on which scales are added: the `image`'s; the view's at scale 1 (`view`), resized to the image after
+        the normalisation; or `padded`, the image's rounded up to whole cells, then cropped.
     align_corners: of the resizing from the cells.
-    normalise: the sum (…, H, W) to [0, 1].
-    relu: of every scale, after image and mirror have met; or of the sum.
+    normalise: maps the sum (…, H, W) to [0, 1].
+    relu: applied to every scale, after image and mirror are combined; or to the sum.
     """
 
     pair: Callable[[Tensor, Tensor], Tensor]
@@ -56,10 +56,10 @@ class Rule:
 
 
 def seam_infer_norm(total: Tensor) -> tuple[Tensor, Tensor]:
-    """SEAM's cut and normalisation of summed maps (K, H, W) ≥ 0: two tensors of that shape.
+    """SEAM's clipping and normalisation of summed maps (K, H, W) ≥ 0: two tensors of that shape.
 
-    The sum s with values within 1e-5 of the minimum set to 0, and (s − min − 1e-5) / (max − min + 1e-5): as
-    published, slightly negative where s was cut, −1 in all-zero maps, below 1 elsewhere.
+    The sum s with values within 1e-5 of the minimum set to 0, and (s − min − 1e-5) / (max − min + 1e-5). As
+    published, the latter is slightly negative where s was clipped, −1 in all-zero maps, and below 1 elsewhere.
     """
     low, high = total.amin((-2, -1), keepdim=True), total.amax((-2, -1), keepdim=True)
     cut = torch.where(total < low + EPS, 0, total)
@@ -93,7 +93,7 @@ def summed(views: Sequence[Tensor], rule: Rule, size: Size) -> Tensor:
 
 
 def _met(view: Tensor, rule: Rule, size: Size) -> Tensor:
-    """Image and mirror of one scale, (2B, K, h, w) → (B, K, *size)."""
+    """Combines image and mirror of one scale, (2B, K, h, w) → (B, K, *size)."""
     if rule.mirror == "cells":
         image, mirror = view.chunk(2)
         return resize(rule.pair(image, mirror.flip(-1)), size, align_corners=rule.align_corners)
@@ -106,9 +106,9 @@ def fuse(
 ) -> Tensor:
     """Maps (k, H, W) in [0, 1] of the k present classes of one image.
 
-    views: per scale (2, K, h_s, w_s), the image's maps and its mirror's (still mirrored); present: (K,) bool.
-    rule: one of `RULES`; stride: of the network, for the grid `padded`; view_size: of the view at scale 1, for the grid
-    `view`; unless given that of the image.
+    views: per scale (2, K, h_s, w_s), the maps of the image and of its mirror (still mirrored); present: (K,) bool.
+    rule: a name in `RULES`. stride: of the network, for the grid `padded`. view_size: size of the view at scale 1, for
+    the grid `view`; None: the image's.
     """
     how = _rule(rule)
     grids = {"image": size, "view": view_size or size, "padded": tuple(-(-n // stride) * stride for n in size)}
@@ -120,7 +120,7 @@ def fuse(
 
 
 def fuse_strided(views: Sequence[Tensor], present: Tensor, size: Size, rule: str) -> Tensor:
-    """The same on the grid of every 4th pixel (k, ⌈H/4⌉, ⌈W/4⌉), straight from the network's cells (IRNet)."""
+    """As `fuse`, on the grid of every 4th pixel (k, ⌈H/4⌉, ⌈W/4⌉), resized from the network's cells (IRNet)."""
     how = _rule(rule)
     grid = tuple(-(-n // STRIDED) for n in size)
     return how.normalise(summed([v[:, present] for v in views], how, grid)[0])
@@ -135,10 +135,10 @@ def _rule(name: str) -> Rule:
 def multi_scale_cam(
     activations: Callable[[Tensor], tuple[Tensor, ...]], images: Tensor, scales: Sequence[float]
 ) -> tuple[Tensor, ...]:
-    """AFA's and ToCo's maps during training: one (B, K, H, W) in [0, 1) for each map the network gives.
+    """Maps of AFA and ToCo during training: one (B, K, H, W) in [0, 1) for each output of `activations`.
 
     activations: images (2·B, 3, h, w) → tuple of maps (2·B, K, h', w'), before ReLU.
-    scales: factors of the image size, rounded down; 1.0 always comes first, named or not.
+    scales: factors of the image size, rounded down; 1.0 is always included, and comes first.
     """
     size, rule = tuple(images.shape[-2:]), RULES["flipmax"]
     both = torch.cat([images, images.flip(-1)])

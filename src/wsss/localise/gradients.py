@@ -20,12 +20,12 @@ Rule = Callable[[Tensor, Tensor], Tensor]
 
 
 def grad_cam(features: Tensor, gradients: Tensor) -> Tensor:
-    """Channels weighted by their mean gradient."""
+    """Grad-CAM: channels weighted by their mean gradient."""
     return _weighted(features, gradients.mean((2, 3), keepdim=True))
 
 
 def grad_cam_pp(features: Tensor, gradients: Tensor) -> Tensor:
-    """Channels weighted by their positive gradients, each with α = g²/(2g² + Σ F·g³) (eq. 19)."""
+    """Grad-CAM++: channels weighted by their positive gradients, each with α = g²/(2g² + Σ F·g³) (eq. 19)."""
     squared = gradients**2
     mass = features.sum((2, 3), keepdim=True)
     alpha = squared / (2 * squared + mass * squared * gradients + 1e-6)
@@ -34,18 +34,18 @@ def grad_cam_pp(features: Tensor, gradients: Tensor) -> Tensor:
 
 
 def xgrad_cam(features: Tensor, gradients: Tensor) -> Tensor:
-    """Channels weighted by their gradients' mean under the features as a distribution (eq. 8)."""
+    """XGrad-CAM: channels weighted by the mean of their gradients, weighted by the normalised features (eq. 8)."""
     mass = features.sum((2, 3), keepdim=True)
     return _weighted(features, (features * gradients).sum((2, 3), keepdim=True) / (mass + 1e-7))
 
 
 def hires_cam(features: Tensor, gradients: Tensor) -> Tensor:
-    """Σ_d F·g, position by position."""
+    """HiResCAM: Σ_d F·g at each position."""
     return _weighted(features, gradients)
 
 
 def layer_cam(features: Tensor, gradients: Tensor) -> Tensor:
-    """Σ_d F·ReLU(g), position by position."""
+    """LayerCAM: Σ_d F·ReLU(g) at each position."""
     return _weighted(features, gradients.relu())
 
 
@@ -56,13 +56,13 @@ LOCALISERS: dict[str, Rule] = {
     "hirescam": hires_cam,
     "layercam": layer_cam,
 }
-"""By the name that `localiser:` takes; `cam` is the method's own `activation_maps`."""
+"""Value of `infer_cam.localiser` → rule; `cam` is the method's own `activation_maps`."""
 
 
 def class_gradients(features: Tensor, scores: Tensor, classes: Tensor) -> Tensor:
     """∂ scores[b, classes[b]] / ∂ features[b]: (B, D, h, w).
 
-    features must require gradients and have led to scores (B, K); classes (B,). The graph is kept for more.
+    features must require gradients, and scores (B, K) must depend on them; classes (B,). The graph is retained.
     """
     chosen = scores.gather(1, classes[:, None]).sum()
     (gradients,) = torch.autograd.grad(chosen, features, retain_graph=True)
@@ -72,13 +72,13 @@ def class_gradients(features: Tensor, scores: Tensor, classes: Tensor) -> Tensor
 def localise(
     method: Localises, images: Tensor, localiser: str, labels: Tensor | None = None, *, signed: bool = False
 ) -> Tensor:
-    """Non-negative class maps (B, K, h, w) of images (B, 3, H, W); of the scores, not of training.
+    """Non-negative class maps (B, K, h, w) of images (B, 3, H, W), for inference.
 
-    The backbone runs once, and each class sends its gradient through the head alone. Works under `no_grad` and
+    The backbone runs once; each class's gradient passes through the head alone. Works under `no_grad` and
     `inference_mode`.
 
-    labels: (B, K); the maps of classes that no image has are left 0.
-    signed: the method's own maps keep their negative values.
+    labels: (B, K); the maps of classes that no image has stay 0.
+    signed: keep the negative values of the method's own maps.
 
     Raises:
         ValueError: unknown localiser, or a method without `backbone`.
@@ -117,7 +117,7 @@ def _auxiliary(method: Localises) -> Callable[[Tensor], Tensor]:
 
 
 def scaled(raw: Tensor, size: tuple[int, int]) -> Tensor:
-    """(B, h, w) → (B, *size) in [0, 1], as the common library shows maps: stretched, resized, stretched."""
+    """(B, h, w) → (B, *size) in [0, 1], min-max normalised before and after resizing (as in pytorch-grad-cam)."""
     return _stretch(resize(_stretch(raw.relu()), size, align_corners=False))
 
 
@@ -132,7 +132,7 @@ def _weighted(features: Tensor, weights: Tensor) -> Tensor:
 
 @contextmanager
 def _leaf_outputs(module: nn.Module) -> Iterator[list[Tensor]]:
-    """While open, the module runs without gradients, and its outputs are leaves that collect their own."""
+    """Context in which the module runs without gradients, and its outputs are leaves that require them."""
     outputs: list[Tensor] = []
 
     def before(_module: nn.Module, _inputs: tuple[Tensor, ...]) -> None:

@@ -1,7 +1,7 @@
 """Multi-scale, flipped inference over many images: grouping, reading ahead, views.
 
-Images of one size form groups that are fixed by the list alone; a shard takes whole groups. So each image
-meets the same batch however many shards there are, and results are the same to the last bit.
+Images of equal size form groups that depend on the list of images alone, and a shard takes whole groups. Each image is
+thus in the same batch for any number of shards, and results are bit-identical.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ from wsss.runtime.tensors import AMP_TYPES
 from wsss.store.features import FeatureStore
 
 GROUP_PIXELS = 2**19
-"""Most pixels of a group at scale 1; bounds memory."""
+"""Largest number of pixels of a group at scale 1, which bounds the memory."""
 READ_AHEAD = 2
 """Groups decoded before they are needed."""
 WRITE_BEHIND = 4
-"""Calls that may wait for the writing thread."""
+"""Length of the writing thread's queue."""
 
 
 def size_groups(records: Sequence[Record]) -> list[list[Record]]:
@@ -46,15 +46,15 @@ def size_groups(records: Sequence[Record]) -> list[list[Record]]:
 
 
 def pending(groups: Sequence[list[Record]], *stores: Container[str]) -> list[list[Record]]:
-    """The groups that are not whole in each of `stores`: what an interrupted job has left to do."""
+    """The groups of which some image is missing in one of `stores`: the remaining work of an interrupted job."""
     return [group for group in groups if not all(r.image_id in store for r in group for store in stores)]
 
 
 def read_groups(groups: Sequence[list[Record]]) -> Iterator[tuple[list[Record], np.ndarray]]:
-    """Each group with its images (B, H, W, 3) uint8; the next groups are decoded meanwhile.
+    """Each group with its images (B, H, W, 3) uint8; the next groups are decoded in the background.
 
     Raises:
-        ValueError: an image is broken or has changed its size since prepare_data.
+        ValueError: an image is broken, or its size has changed since prepare_data.
     """
     with ThreadPoolExecutor(2) as pool:
         reads = [pool.submit(_read_group, group) for group in groups[:READ_AHEAD]]
@@ -87,13 +87,13 @@ def class_scores(model: Localises, records: Sequence[Record], device: torch.devi
 def stored_class_scores(
     model: LocalisesStored, store: FeatureStore, records: Sequence[Record]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """As `class_scores`, of stored features."""
+    """As `class_scores`, from stored features."""
     return model.stored_logits(store, records).cpu().numpy(), np.stack([record.labels for record in records])
 
 
 @torch.inference_mode()
 def view_maps(views: Iterator[Tensor], maps: Callable[[Tensor, slice], Tensor], amp: str = "off") -> list[Tensor]:
-    """`maps` of every view, as `in_parts`, on the views' device; amp: mixed precision there, if that is a GPU."""
+    """`in_parts` of every view, on the views' device. amp: mixed precision, on a GPU only."""
     found = []
     for view in views:
         with torch.autocast(view.device.type, AMP_TYPES.get(amp), enabled=amp != "off" and view.is_cuda):
@@ -102,12 +102,15 @@ def view_maps(views: Iterator[Tensor], maps: Callable[[Tensor, slice], Tensor], 
 
 
 def for_inference(model: Localises, device: torch.device) -> Localises:
-    """The classifier on `device`, in the layout and with the folding that make its maps fastest."""
+    """The classifier on `device`, with the memory format and folded BatchNorm for the fastest inference."""
     return fastest(model, device, lambda network, images: network.activation_maps(images))
 
 
 class Cams(NamedTuple):
-    """Maps in [0, 1] of an image's k present classes: (k, H, W), and of every 4th pixel (k, ⌈H/4⌉, ⌈W/4⌉) if asked."""
+    """Maps in [0, 1] of an image's k present classes.
+
+    full: (k, H, W); strided: every 4th pixel, (k, ⌈H/4⌉, ⌈W/4⌉), if the settings have it.
+    """
 
     full: Tensor
     strided: Tensor | None
@@ -133,10 +136,10 @@ def cam_group(model: Localises, images: np.ndarray, labels: Tensor, settings: Ca
 
 @torch.inference_mode()
 def stored_cams(model: LocalisesStored, store: FeatureStore, record: Record, settings: CamViews) -> Cams:
-    """As `cam_group`, of an image's stored features.
+    """As `cam_group`, from an image's stored features.
 
     Raises:
-        ValueError: the settings ask for views whose features were not computed.
+        ValueError: the settings have views whose features are not stored.
     """
     found = [model.stored_maps(store, record.image_id, scale) for scale in settings.scales]
     if settings.flip and len(found[0]) == 1:
@@ -150,7 +153,7 @@ def stored_cams(model: LocalisesStored, store: FeatureStore, record: Record, set
 def cam_maker(
     model: Localises, settings: CamViews, device: torch.device, features: FeatureStore | None
 ) -> Callable[[Sequence[Record], np.ndarray | None], list[Cams]]:
-    """From a group and its images to its maps: `stored_cams` of features, or without them `cam_group` of images."""
+    """A function (group, its images) → maps: `stored_cams` if there are features, else `cam_group`."""
     if features is not None:
         model = model.to(device)
         return lambda group, _images: [stored_cams(model, features, record, settings) for record in group]
@@ -173,7 +176,7 @@ def _pair(maps: Tensor, i: int, count: int, flip: bool) -> Tensor:
 
 
 class WriteBehind:
-    """Runs calls one after another in a thread, while the caller goes on; an error comes back at a later call."""
+    """Runs calls in order in one thread while the caller continues; errors are raised at a later call or the end."""
 
     def __enter__(self) -> Self:
         self._pool = ThreadPoolExecutor(1)

@@ -17,7 +17,7 @@ SAMPLES = 4
 
 
 def write_sample_cams(folder: Path, model: Localises, records: Sequence[Record], class_names: Sequence[str]) -> None:
-    """Adds activation maps of the first images at scale 1: the image, and for each present class its map as heat."""
+    """Writes TensorBoard images: each record's image, and a heat map at scale 1 of each of its classes."""
     from matplotlib import colormaps
     from torch.utils.tensorboard import SummaryWriter
 

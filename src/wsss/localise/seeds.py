@@ -1,4 +1,4 @@
-"""From activation maps to labels: background scores, thresholds, and labels one can rely on (methods §1, §2).
+"""Conversion of activation maps to labels: background scores, thresholds, and confident labels.
 
 Label maps are uint8: class ids with 0 = background, 255 = ignore. A tie with the background goes to the
 background, a tie between classes to the first of them.
@@ -29,10 +29,10 @@ def with_background(scores: Tensor, background: Tensor) -> Tensor:
 
 
 def seed_labels(scores: Tensor, background: float | Tensor, classes: Tensor | None = None) -> Tensor:
-    """Labels (..., H, W) uint8: the highest of {background, A_k}.
+    """Labels (..., H, W) uint8: the argmax over {background, A_k}.
 
-    scores: (..., K, H, W), present classes only or 0 for the absent; background: a threshold or (..., H, W);
-    classes: (K,) class ids of the maps, 1..K unless given.
+    scores: (..., K, H, W), of present classes only, or 0 for absent ones; background: a threshold or (..., H, W);
+    classes: (K,) class ids of the maps; None: 1..K.
     """
     if classes is None:
         classes = torch.arange(1, scores.shape[-3] + 1, device=scores.device)
@@ -48,7 +48,7 @@ def seed_labels(scores: Tensor, background: float | Tensor, classes: Tensor | No
 def band_labels(scores: Tensor, background: float, low: float, high: float) -> Tensor:
     """Labels (..., H, W) with an ignored band: 0 up to `low`, 255 up to `high`, classes above (AFA, ToCo).
 
-    scores: (..., K, H, W) of classes 1..K. `background` is the plain threshold; it matters only above `high`.
+    scores: (..., K, H, W) of classes 1..K. background: threshold of the labels; it has an effect only above `high`.
     """
     best = _highest(scores)
     labels = seed_labels(scores, background)
@@ -69,17 +69,17 @@ def ignore_outside(labels: Tensor, boxes: Tensor) -> Tensor:
 def confident_labels(low: Tensor, high: Tensor) -> Tensor:
     """The "la/ha" combination of two label maps (..., H, W) that supervises affinities (PSA, SEAM).
 
-    low: labels under a low α (much background): its classes are kept, its background is doubtful (255).
-    high: labels under a high α (little background): where even it says background, the result is background.
+    low: labels at a low α (much background): its classes are kept, its background is uncertain (255).
+    high: labels at a high α (little background): its background is kept.
     """
     labels = torch.where(low == 0, IGNORE, low)
     return torch.where(high == 0, 0, labels)
 
 
 def irn_confident_labels(foreground: Tensor, background: Tensor) -> Tensor:
-    """IRNet's combination of two label maps (..., H, W): reliable classes, reliable background, 255 between.
+    """IRNet's combination of two label maps (..., H, W): confident classes, confident background, 255 elsewhere.
 
-    foreground: labels under a high threshold (published 0.30); background: under a low one (published 0.05).
+    foreground: labels at a high threshold (published 0.30); background: labels at a low one (published 0.05).
     """
     labels = torch.where(background == 0, 0, IGNORE).to(foreground.dtype)
     return torch.where(foreground != 0, foreground, labels)
@@ -93,9 +93,9 @@ def _highest(scores: Tensor) -> Tensor:
 
 
 def confidence_labels(scores: Tensor, classes: Tensor, confidence: float) -> Tensor:
-    """Labels (..., H, W) uint8 of the highest of the scores (..., L, H, W), 255 where it is below `confidence`.
+    """Labels (..., H, W) uint8: the argmax of the scores (..., L, H, W), 255 where the maximum is below `confidence`.
 
-    classes: (L,) class ids of the scores, background's among them (CLIP-ES, §4.1).
+    classes: (L,) class ids of the scores, the background's included (CLIP-ES, §4.1).
     """
     best, index = scores.max(dim=-3)
     return torch.where(best < confidence, IGNORE, classes.to(scores.device, torch.uint8)[index])

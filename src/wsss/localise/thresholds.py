@@ -1,8 +1,8 @@
-"""The background score of activation maps, chosen from the maps alone.
+"""Threshold of activation maps from the maps alone: minimum cross entropy (Li & Lee 1993).
 
-Scores of background pixels gather near 0 and those of objects higher up, with no clear valley between. The criterion
-is the minimum cross entropy of Li & Lee (1993): the threshold at which replacing each pixel's score by the mean of its
-side changes the map the least, measured by cross entropy. Unlike Otsu's it does not ask for two sides of equal width.
+Background scores concentrate near 0 and object scores spread higher, with no clear valley between. The criterion
+minimises the cross entropy between the scores and their means on either side of the threshold. Unlike Otsu's, it does
+not assume that both sides have equal variance.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ LEVELS = 256
 
 
 def add_best_scores(histogram: np.ndarray, scores: np.ndarray) -> None:
-    """Counts each pixel of maps (k, H, W) in [0, 1] under its highest score, in place; k = 0 counts nothing."""
+    """Adds each pixel's highest score, of maps (k, H, W) in [0, 1], to the histogram in place; k = 0 adds nothing."""
     if len(scores):
         levels = np.rint(scores.max(0) * (LEVELS - 1)).astype(np.intp)
         histogram += np.bincount(levels.ravel(), minlength=LEVELS)

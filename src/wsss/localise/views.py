@@ -1,7 +1,7 @@
-"""The views of an image that a network sees: view geometry, size rounding, resampling, mirrors.
+"""The views of an image: geometry, rounding of sizes, resampling, mirrors.
 
-Each published method has its own; which one is data (`wsss.config.views.Views`). A resampling is named after the
-library that computes it, as they differ by up to 0.05 in the maps that follow.
+Published methods differ in them; settings (`wsss.config.views.Views`) select one. Resamplings are named after the
+library that computes them; the resulting activation maps differ by up to 0.05.
 """
 
 from __future__ import annotations
@@ -58,10 +58,10 @@ def scaled_views(
 
 
 def in_parts(view: Tensor, maps: Callable[[Tensor, slice], Sequence[Tensor]]) -> list[Tensor]:
-    """What `maps` makes of the images of a view (B, 3, h, w), each output as float32 of the whole view.
+    """The outputs of `maps` for the images of a view (B, 3, h, w), as float32 over the whole batch.
 
-    maps: (images, which of the view's rows they are) → outputs. A GPU gets the images at once; a CPU one after
-    another: features of one image fit its caches, those of many do not, and each image is the same in any company.
+    maps: (images, their slice of the batch) → outputs. A GPU gets the whole batch. A CPU gets one image at a time,
+    whose features fit its caches; a result then does not depend on the other images of the batch.
     """
     size = len(view) if view.is_cuda else 1
     rows = [slice(i, i + size) for i in range(0, len(view), size)]
@@ -70,13 +70,13 @@ def in_parts(view: Tensor, maps: Callable[[Tensor, slice], Sequence[Tensor]]) ->
 
 
 def _antialiased_bilinear(images: np.ndarray, views: Views, normalise: Normalise, device: torch.device) -> Source:
-    """torchvision on 8-bit values: the photograph is smoothed where it shrinks."""
+    """torchvision's bilinear on 8-bit values, antialiased."""
     pixels = torch.from_numpy(images).to(device).permute(0, 3, 1, 2)
     return _from_pixels(pixels, views, lambda size: normalise(resize_pixels(pixels, list(size))), normalise)
 
 
 def _pillow_bicubic(images: np.ndarray, views: Views, normalise: Normalise, device: torch.device) -> Source:
-    """Pillow's bicubic on 8-bit values, antialiased; torchvision's is another."""
+    """Pillow's bicubic on 8-bit values, antialiased, which differs from torchvision's."""
 
     def resized(size: Size) -> Tensor:
         shapes = (Image.fromarray(image).resize(size[::-1], Image.Resampling.BICUBIC) for image in images)
@@ -87,7 +87,7 @@ def _pillow_bicubic(images: np.ndarray, views: Views, normalise: Normalise, devi
 
 
 def _opencv_bilinear(images: np.ndarray, views: Views, normalise: Normalise, device: torch.device) -> Source:
-    """What `cv2.resize` computes of 64-bit floats, without antialiasing: its weights have 32 bits."""
+    """The result of `cv2.resize` on float64, without antialiasing; its weights are float32."""
     pixels = torch.from_numpy(images).to(device).permute(0, 3, 1, 2)
 
     def resized(size: Size) -> Tensor:
@@ -110,7 +110,7 @@ def _linear_weights(source: int, target: int) -> Tensor:
 
 
 def _from_pixels(pixels: Tensor, views: Views, resized: Callable[[Size], Tensor], normalise: Normalise) -> Source:
-    """Every view straight from the photograph; one of its own size is the photograph."""
+    """Resizes each view directly from the image; a view of the image's size is the image."""
     own = tuple(pixels.shape[-2:])
     base = base_size(own, views)
 
@@ -122,14 +122,14 @@ def _from_pixels(pixels: Tensor, views: Views, resized: Callable[[Size], Tensor]
 
 
 def _tensor_bilinear(images: np.ndarray, views: Views, normalise: Normalise, device: torch.device) -> Source:
-    """F.interpolate of the normalised photograph to scale 1, and of that view to the other scales."""
+    """F.interpolate of the normalised image to scale 1, and of that view to the other scales."""
     own = normalise(torch.from_numpy(images).to(device).permute(0, 3, 1, 2))
     base = resize(own, base_size(tuple(own.shape[-2:]), views), align_corners=False)
     return lambda scale: scaled_tensor(base, scale, views.rounding)
 
 
 def scaled_tensor(images: Tensor, scale: float, rounding: str = "floor") -> Tensor:
-    """Normalised images (B, 3, H, W) at a scale, bilinear without antialiasing; itself at scale 1."""
+    """Normalised images (B, 3, H, W) at a scale, bilinear without antialiasing; unchanged at scale 1."""
     if scale == 1:
         return images
     if rounding == "floor_step":

@@ -1,4 +1,4 @@
-"""How far a mIoU would move with other images of the same kind: images drawn again, with replacement (Efron 1979)."""
+"""Confidence interval of mIoU by the bootstrap over images: resampling with replacement (Efron 1979)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 DRAWS = 1000
 GROUPS = 256
-"""Images of large splits are drawn in groups, at least this many, which bounds memory and moves the interval little."""
+"""Least number of groups of a large split's images; resampling groups bounds the memory."""
 T = TypeVar("T")
 
 
@@ -20,13 +20,13 @@ def counts(matrices: np.ndarray) -> np.ndarray:
 
 
 def grouped(items: Sequence[T], total: int) -> list[Sequence[T]]:
-    """Neighbouring items of a split of `total` together, so that the split has about GROUPS groups, or one an item."""
+    """Consecutive items in groups, of a size at which a split of `total` items has GROUPS groups, or one per item."""
     size = max(1, total // GROUPS)
     return [items[i : i + size] for i in range(0, len(items), size)]
 
 
 def resampled(groups: np.ndarray, draws: int = DRAWS) -> np.ndarray:
-    """mIoU (draws, …) in [0, 1] of groups (G, …, 3, C) drawn again with replacement, always in the same way.
+    """mIoU (draws, …) in [0, 1] of groups (G, …, 3, C) resampled with replacement, with a fixed seed.
 
     A class that occurs in the split but not in a draw is left out of that draw's mean; one that never occurs counts 0.
     """
@@ -43,7 +43,7 @@ def resampled(groups: np.ndarray, draws: int = DRAWS) -> np.ndarray:
 
 
 def interval(groups: np.ndarray) -> tuple[float, float] | None:
-    """The middle 95 % of the mIoU in percent of groups (G, 3, C); None of a single image."""
+    """95 % interval of the mIoU, in percent, of groups (G, 3, C); None for a single group."""
     if len(groups) < 2:
         return None
     low, high = np.percentile(resampled(groups), [2.5, 97.5])

@@ -1,4 +1,4 @@
-"""Measuring stored maps against masks: one pass, pooled counts."""
+"""Evaluation of stored maps against masks, by counts pooled over a split in one pass."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ from wsss.runtime.progress import Progress
 from wsss.store.maps import LabelStore, ScoreStore, open_any, open_scores
 
 PART = 512
-"""Images that a process measures at a time; two parts are not worth the start of another process."""
+"""Images per task of a process; fewer than three tasks do not repay the start of another process."""
 T = TypeVar("T")
 
 
 def measured_records(dataset: Dataset, split: str) -> list[Record]:
-    """The images of a split whose masks measure; may be empty."""
+    """The images of a split that are evaluated against their masks; may be empty."""
     return [record for record in dataset.split(split) if record.measured]
 
 
 def threshold_curve(
     dataset: Dataset, file: Path, split: str, progress: Progress | None = None, workers: int = 1
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Confusion matrices (T, C, C + 1) for every threshold of maps, relative ones if they have a background.
+    """Confusion matrices (T, C, C + 1) for every threshold, and counts of groups of images (G, T, 3, C).
 
-    Beside them the counts of groups of images (G, T, 3, C), for the bootstrap. workers: processes; the result does not
-    depend on their number.
+    Maps with a background map are thresholded by their shares (`relative`). The counts serve the bootstrap. workers:
+    processes; the result does not depend on their number.
     """
     open_any(file, dataset.class_names).close()
     curve, groups = ThresholdCurve(len(dataset.class_names)), []
@@ -52,10 +52,10 @@ def threshold_curve(
 def pooled_confusion(
     dataset: Dataset, file: Path, split: str, threshold: float | None = None, workers: int = 1
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Confusion matrix (C, C + 1) of a label file, or of a score file.
+    """Confusion matrix (C, C + 1) of a label file or a score file, and counts of groups of images (G, 3, C).
 
-    Beside it the counts of groups of images (G, 3, C), for the bootstrap.
-    threshold: the constant background of maps that have none of their own; ties go to the background.
+    The counts serve the bootstrap.
+    threshold: background score of maps without a background map; ties go to the background.
     workers: processes; the result does not depend on their number.
     """
     size = len(dataset.class_names)
@@ -70,7 +70,7 @@ def pooled_confusion(
 def _part_of_curve(
     file: Path, classes: int, total: int, records: Sequence[Record]
 ) -> tuple[ThresholdCurve, list[np.ndarray]]:
-    """The curve of some of a split's `total` images, and the counts (T, 3, C) of groups of them."""
+    """The curve of a part of a split's `total` images, and the counts (T, 3, C) of its groups."""
     curve, groups = ThresholdCurve(classes), []
     with open_scores(file) as store:
         for group in grouped(records, total):
@@ -85,7 +85,7 @@ def _part_of_curve(
 def _part_of_confusion(
     file: Path, classes: int, threshold: float | None, total: int, records: Sequence[Record]
 ) -> list[np.ndarray]:
-    """Confusion matrices (C, C + 1) of groups of some of a split's `total` images."""
+    """Confusion matrices (C, C + 1) of the groups in a part of a split's `total` images."""
     groups = []
     with open_store(file) as store:
         for group in grouped(records, total):
@@ -101,22 +101,22 @@ def _part_of_confusion(
 def _in_parts(
     work: Callable[[Sequence[Record]], T], records: Sequence[Record], workers: int
 ) -> Iterator[tuple[T, int]]:
-    """`work` of every part of the records, and how many they are; counts are whole numbers, so parts add up exactly."""
+    """(`work` of a part, number of its records) for every part. Integer counts of parts add up exactly."""
     parts = [records[i : i + PART] for i in range(0, len(records), PART)]
     if workers == 1 or len(parts) <= 2:
         yield from ((work(part), len(part)) for part in parts)
         return
-    # Spawned, not forked: the caller may hold threads.
+    # Spawned, not forked: the caller may have threads.
     with ProcessPoolExecutor(min(workers, len(parts)), get_context("spawn")) as pool:
         yield from zip(pool.map(work, parts), map(len, parts), strict=True)
 
 
 def open_store(file: Path) -> LabelStore | ScoreStore:
-    """A label or a score file, whichever it is."""
+    """Opens a label file or a score file, by its format."""
     return open_any(file)
 
 
 def has_background(file: Path) -> bool:
-    """Whether argmax alone turns the file's content into labels."""
+    """Whether the file needs no threshold: it has labels, or scores with a background map."""
     with open_store(file) as store:
         return isinstance(store, LabelStore) or 0 in store[next(iter(store))].classes

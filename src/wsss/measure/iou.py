@@ -38,7 +38,7 @@ def confusion(truth: np.ndarray, prediction: np.ndarray, num_classes: int) -> np
 
 @functools.cache
 def _columns(num_classes: int) -> np.ndarray:
-    """(256,) intp: where a label is counted; 255 after the classes, and last whatever is neither."""
+    """(256,) intp: column of each label value; 255 follows the classes, and all other values share the last one."""
     columns = np.full(IGNORE + 1, num_classes + 1)
     columns[:num_classes] = np.arange(num_classes)
     columns[IGNORE] = num_classes
@@ -46,34 +46,34 @@ def _columns(num_classes: int) -> np.ndarray:
 
 
 def _unknown_class(labels: np.ndarray, num_classes: int, what: str) -> ValueError:
-    """The error for labels of which one is neither a class nor 255."""
+    """The error for labels with a value that is neither a class id nor 255."""
     found = labels[(labels >= num_classes) & (labels != IGNORE)][0]
     return ValueError(f"class id {found} in the {what}, accepted are 0..{num_classes - 1} and {IGNORE}")
 
 
 def _bytes(labels: np.ndarray) -> np.ndarray:
-    """Flat uint8 copy or view; ValueError where that would change a value."""
+    """Flat uint8 copy or view; ValueError for values outside 0..255."""
     if labels.dtype != np.uint8 and labels.size and not (labels.min() >= 0 and labels.max() <= IGNORE):
         raise ValueError(f"labels span {labels.min()}..{labels.max()}, accepted are 0..{IGNORE}")
     return labels.astype(np.uint8, copy=False).ravel()
 
 
 def _runs(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Last pixels of the stretches over which neither `a` nor `b` changes, and how long these are.
+    """Last pixels and lengths of the runs over which neither `a` nor `b` changes.
 
-    Label maps are piecewise constant: counting stretches instead of pixels is several times faster.
+    Label maps are piecewise constant: counting runs instead of pixels is several times faster.
     """
     changes = a[1:] != a[:-1]
     changes |= b[1:] != b[:-1]
     ends = np.append(np.flatnonzero(changes), [a.size - 1][: a.size]).astype(np.intp, copy=False)
-    lengths = ends + 1.0  # bincount would convert whole numbers
+    lengths = ends + 1.0  # float, as bincount converts its weights
     lengths[1:] -= ends[:-1] + 1
     return ends, lengths
 
 
 @dataclass(frozen=True)
 class Scores:
-    """What a confusion matrix says; shares in [0, 1], (C,) arrays with background first.
+    """Scores of a confusion matrix, in [0, 1]; arrays are (C,) with background first.
 
     iou: TP / (TP + FP + FN). false_positives, false_negatives: FP and FN over the same union.
     m_fn, m_fp: means of FN/TP and FP/TP over foreground classes with TP > 0 (SEAM eq. 13, 14), else NaN.
@@ -166,7 +166,7 @@ class ThresholdCurve:
     def matrices(self) -> np.ndarray:
         """Confusion matrices (thresholds, C, C + 1)."""
         from_above = np.cumsum(self.counts[..., ::-1], axis=2)[..., ::-1]
-        foreground = np.moveaxis(from_above[..., 1:], 2, 0)  # pixels whose best class beats threshold i
+        foreground = np.moveaxis(from_above[..., 1:], 2, 0)  # pixels whose best class is above threshold i
         out = np.zeros((self.steps, self.num_classes, self.num_classes + 1), dtype=np.int64)
         out[:, :, :-1] = foreground
         out[:, :, 0] = self.counts.sum((1, 2)) - foreground.sum(2)
@@ -193,19 +193,19 @@ def _highest(scores: np.ndarray, order: np.ndarray, shape: tuple[int, ...]) -> t
 
 
 def _thresholds_below(scores: np.ndarray) -> np.ndarray:
-    """How many of THRESHOLDS lie below each score: (n,) uint8.
+    """Number of THRESHOLDS below each score: (n,) uint8.
 
-    ⌊100·s⌋ can be one too many, when s is a threshold's float32 or just below: one comparison decides.
+    ⌊100·s⌋ can be too large by one if s is a threshold in float32 or just below; one comparison corrects it.
     """
     guess = np.clip(scores * np.float32(100), 0, len(THRESHOLDS) - 1).astype(np.uint8)
     return guess + (THRESHOLDS.astype(np.float32)[guess] < scores)
 
 
 def average_precision(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """(K,) in [0, 1]: the mean precision over the recalls of each class; NaN for a class without any positive.
+    """Average precision (K,) in [0, 1] of each class; NaN for a class without positives.
 
     scores (N, K), labels (N, K) in {0, 1}. Σ (Rₙ − Rₙ₋₁)·Pₙ over the distinct scores, without interpolation; images of
-    equal score are taken at once, so that their order does not count.
+    equal score enter together, so that their order has no effect.
     """
     found = np.full(scores.shape[1], np.nan)
     for k in np.flatnonzero(labels.sum(0)):

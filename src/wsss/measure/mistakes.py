@@ -1,8 +1,8 @@
-"""Labels that are probably wrong: what a classifier says of images that it was not taught with, against their labels.
+"""Probably wrong image labels, from a classifier's scores of held-out images.
 
-Confident learning, one class against the rest (Northcutt et al., JAIR 70, 2021, section 3.1): a label is doubted where
-the held-out score is on the wrong side of what is usual: not above the mean of the images without the class, or, where
-the label is absent, not below the mean of those with it.
+Confident learning, one class against the rest (Northcutt et al., JAIR 70, 2021, section 3.1). A present label is
+doubted if the held-out score is not above the mean score of the images without the class; an absent label is doubted
+if the score is not below the mean of the images with it.
 """
 
 from __future__ import annotations
@@ -19,15 +19,16 @@ COLUMNS = ("image_id", "class", "labelled", "score", "usual", "hint")
 
 
 def folds(count: int, rng_seed: int = 0) -> list[np.ndarray]:
-    """Numbers of images in up to `FOLDS` parts of equal size, drawn at random."""
+    """Indices of `count` images in up to `FOLDS` random parts of equal size."""
     order = np.random.default_rng(rng_seed).permutation(count)
     return [np.sort(order[i::FOLDS]) for i in range(min(FOLDS, count))]
 
 
 def label_mistakes(records: Sequence[Record], scores: np.ndarray, class_names: Sequence[str]) -> pd.DataFrame:
-    """One row a doubted label, the most doubtful first; columns as in `COLUMNS`.
+    """One row per doubted label, the most doubtful first; columns as in `COLUMNS`.
 
-    scores: (N, K) held out. usual: mean score of the images on the side where this one's score lies.
+    scores: (N, K), each from a classifier trained without that image. Column usual: mean score of the images with the
+    label, for an absent label; of those without it, for a present one.
     """
     labels = np.stack([record.labels for record in records]) > 0
     rows = []

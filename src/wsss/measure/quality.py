@@ -1,16 +1,16 @@
-"""The classes and images to check by eye, found without masks: a table per class, and the images by uncertainty.
+"""Tables of the classes and images to check by eye, made without masks.
 
-`quality.csv`, one row a class:
-    images          training images that bear the label
-    found           % of them whose pseudo-label shows the class at all
+`quality.csv`, one row per class:
+    images          training images with the label
+    found           % of them whose pseudo-label contains the class
     agreement       IoU % of the thresholded activation maps and the pseudo-labels, pooled over those images
     area_p10, area_median, area_p90
-                    share of the image that the class takes in the pseudo-labels, %
+                    share of the image that the class covers in the pseudo-labels, %: 10th, 50th, 90th percentile
     hint            what to check, if anything
-`images.csv`, one row an image, the most uncertain first:
+`images.csv`, one row per image, the most uncertain first:
     agreement       IoU % of the two label maps, averaged over the image's labels; a label not found counts 0
     unsure          % of the pixels whose best score is close to the threshold or to the second best class
-    missing         labels that the pseudo-label does not show
+    missing         labels that are absent from the pseudo-label
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ from wsss.runtime.progress import Progress, log
 from wsss.store.maps import ScoreMap, open_labels, open_scores
 
 CLOSE = 0.05
-"""Scores nearer than this are as good as equal."""
+"""Scores that differ by less count as undecided."""
 LOW_FOUND, LOW_AGREEMENT, ALL_OVER = 80.0, 30.0, 75.0
-"""Percentages beyond which a class deserves a look."""
+"""Percentages beyond which a class gets a hint."""
 
 
 def quality(dataset: Dataset, scores: Path, labels: Path, threshold: float, out: Path) -> None:
@@ -60,7 +60,7 @@ _COUNTS = ["class", "both", "either", "area", "found"]
 def measure(
     record: Record, maps: ScoreMap, label: np.ndarray, threshold: float
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """An image's row, and for each of its classes the pixels of seed ∧ label and seed ∨ label, and its area."""
+    """An image's row, and for each of its classes a row: pixels of seed ∧ label and of seed ∨ label, and area."""
     complete = with_background(maps, threshold)
     seed = winner(complete)
     present = []
@@ -83,7 +83,7 @@ def measure(
 
 
 def agreement(seed: np.ndarray, label: np.ndarray, classes: Sequence[int]) -> float:
-    """Mean IoU of two label maps over an image's classes; 0 for one that they do not share, 1 without any."""
+    """Mean IoU of two label maps over an image's classes; 1 for an image without classes."""
     if not classes:
         return 1.0
     pairs = [(seed == c, label == c) for c in classes]

@@ -1,4 +1,4 @@
-"""Stored score maps to labels."""
+"""Conversion of stored score maps to labels."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from wsss.store.maps import ScoreMap
 
 
 def with_background(scores: ScoreMap, threshold: float | None, power: float | None = None) -> ScoreMap:
-    """The maps with a background map first: their own, (1 − max)^power if that is given, or the constant threshold.
+    """The maps with a background map first: their own, else (1 − max)^power if given, else the constant threshold.
 
     Raises:
-        ValueError: there is neither.
+        ValueError: the maps have no background map, and neither power nor threshold is given.
     """
     if 0 in scores.classes:
         order = np.argsort(scores.classes)
@@ -21,15 +21,15 @@ def with_background(scores: ScoreMap, threshold: float | None, power: float | No
         found = np.power(1 - scores.scores.max(0, initial=0, keepdims=True), power, dtype=np.float32)
         return ScoreMap(np.r_[0, scores.classes], np.concatenate([found, scores.scores]))
     if threshold is None:
-        raise ValueError("maps without background need a threshold; set infer_cam.threshold")
+        raise ValueError("maps without background need a threshold; set choose_threshold")
     constant = np.full(shape, threshold, np.float32)
     return ScoreMap(np.r_[0, scores.classes], np.concatenate([constant, scores.scores]))
 
 
 def relative(scores: ScoreMap) -> ScoreMap:
-    """Shares s_k = f_k / (max f + b) in [0, 1] of maps with a background b, without it; other maps as they are.
+    """Shares s_k = f_k / (max f + b) in [0, 1] of maps with a background map b, which is dropped; other maps unchanged.
 
-    A class wins over a background that weighs t / (1 − t) where its share is above t.
+    A class wins over the background weighted by t / (1 − t) where its share is above t.
     """
     if 0 not in scores.classes:
         return scores
@@ -40,7 +40,7 @@ def relative(scores: ScoreMap) -> ScoreMap:
 
 
 def balanced(scores: ScoreMap, threshold: float) -> ScoreMap:
-    """The maps with their background times t / (1 − t), t in [0, 1): so that `relative` shares above t win."""
+    """The maps with their background map times t / (1 − t), t in [0, 1), so that `relative` shares above t win."""
     weighted = scores.scores.copy()
     weighted[scores.classes == 0] *= np.float32(threshold / max(1 - threshold, 1e-6))
     return ScoreMap(scores.classes, weighted)

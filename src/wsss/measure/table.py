@@ -1,4 +1,4 @@
-"""Measures every result of a run: `miou.csv`, the threshold curves, and the share of the upper bound."""
+"""Evaluation of every result of a run: `miou.csv`, the threshold curves, and the share of the upper bound."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ def evaluate(
 ) -> None:
     """Writes `miou.csv`, `curve.csv`, `confusion.npz` and `summary.json` to `out`.
 
-    miou_low, miou_high: the middle 95 % of the mIoU over images drawn again; empty for a single image.
+    Columns miou_low, miou_high: bootstrap interval (95 %) of the mIoU over images; empty for a single image.
 
     folders: `{stage}-{split}` → the folder that holds the row's file.
-    threshold: content of threshold.json, for maps without background of their own.
+    threshold: content of threshold.json, for maps without a background map.
     """
     table, curves, matrices = [], [], {}
     progress = Progress(len(rows), "rows", rate_unit="rows")
@@ -58,7 +58,7 @@ def evaluate(
 def _measure(
     row: Row, dataset: Dataset, file: Path, chosen: dict[str, Any], workers: int
 ) -> tuple[tuple[np.ndarray, np.ndarray], dict[str, Any], list[dict[str, Any]]]:
-    """Confusion matrix with counts of groups of images, first columns, and the curve if the maps need a threshold."""
+    """(Confusion matrix, counts of groups of images), first columns, and the curve if the maps need a threshold."""
     entry = {"stage": row.stage, "split": row.split, "threshold": None, "threshold_source": None}
     if has_background(file):
         with open_store(file) as store:
@@ -111,7 +111,7 @@ def _write_table(table: list[dict[str, Any]], dataset: Dataset, path: Path) -> N
 
 
 def _summary(table: list[dict[str, Any]]) -> dict[str, float]:
-    """The share of the fully supervised mIoU that weak supervision reaches, in percent, where both are known."""
+    """Weakly supervised mIoU as a share of the fully supervised one, in percent, where both are known."""
     miou = {(entry["stage"], entry["split"]): entry["miou"] for entry in table}
     weak, full = miou.get(("segmentation", "val")), miou.get(("upper_bound", "val"))
     return {"share_of_upper_bound": round(100 * weak / full, 2)} if weak and full else {}

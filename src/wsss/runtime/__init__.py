@@ -1,1 +1,1 @@
-"""Files, locks, devices, processes, progress, tensors: what every room may use."""
+"""Shared utilities without science: files, locks, devices, processes, progress, tensors."""

@@ -1,4 +1,4 @@
-"""Cells of CSV files: what a spreadsheet would take for a formula is written behind an apostrophe, and read without."""
+"""Cells of CSV files. Text that a spreadsheet would evaluate as a formula is written with a leading apostrophe."""
 
 from __future__ import annotations
 
@@ -16,7 +16,10 @@ _HIDDEN = re.compile(r"'+[=+\-@\t\r]")
 
 
 def escaped(cell: Any) -> Any:
-    """A text that would act gets an apostrophe, and so does one that looks as if it had one; numbers stay."""
+    """The cell, with a leading apostrophe if a spreadsheet would evaluate it, or if it already looks escaped.
+
+    Numbers, also as text, stay unchanged; `unescaped` restores every cell.
+    """
     if not isinstance(cell, str) or not _ACTS.match(cell) or (cell[0] != "'" and _is_number(cell)):
         return cell
     return f"'{cell}"
@@ -39,7 +42,7 @@ def csv_text(rows: Iterable[Sequence[Any]]) -> str:
 
 
 def frame_text(frame: pd.DataFrame, digits: int = 4) -> str:
-    """A pandas table as the text of a CSV file, without its index; numbers with so many digits behind the point."""
+    """A pandas table as the text of a CSV file, without its index. digits: decimals of a float."""
     safe = _mapped(frame, escaped)
     return safe.to_csv(index=False, float_format=f"%.{digits}f", lineterminator="\n")
 

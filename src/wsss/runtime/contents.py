@@ -1,4 +1,4 @@
-"""Digests of files by content, each file read once: a cache knows it again by name, size and time."""
+"""Digests of file contents. A cache recognises a file by path, size, time and inode, so that each is read once."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from wsss.runtime.files import write_atomically
 
 CACHE = Path("results/stages/.content.json")
 RACY_SECONDS = 2.0
-"""A file changed so shortly before it is read may change again under the same time; it is not remembered."""
+"""A file modified this shortly before it is read may change again within one time stamp; it is not cached."""
 PART = 256
-"""Files that a thread digests at a time."""
+"""Files per task of the thread pool."""
 _HEX = 64
-"""Characters of a remembered content."""
+"""Characters of a cached digest."""
 SAID_BYTES = 64 * 2**20
-"""Reading more than this is said beforehand: it takes seconds to minutes."""
+"""Reads above this size are announced: they take seconds to minutes."""
 
 
 class Contents:
-    """Digests of files under the working directory's cache.
+    """Digests of files, cached in the working directory.
 
-    cache: JSON, path → [size, time in ns, inode, digest]. It may be lost or damaged at any time: then files are read.
+    cache: JSON, path → [size in bytes, time in ns, inode, digest]. If it is lost or damaged, the files are read again.
     """
 
     def __init__(self, cache: Path = CACHE) -> None:
@@ -38,9 +38,9 @@ class Contents:
         self._sets: dict[str, str] = {}
 
     def digest(self, files: Iterable[tuple[str, Path]], what: str) -> str:
-        """16 hex digits over the names and contents of files; a file that is not there counts as missing.
+        """16 hex digits over the names and contents of files; a file that does not exist counts as `missing`.
 
-        what: is read, for the line that says so.
+        what: name of the files in the message that announces a long read.
         """
         here = os.getcwd()  # noqa: PTH109
         places = ((name, os.path.join(here, path)) for name, path in files)  # noqa: PTH118
@@ -53,7 +53,7 @@ class Contents:
         return _digest_of_all((name, "missing" if stat is None else known[path][3]) for name, path, stat in entries)
 
     def once(self, key: str, files: Callable[[], Iterable[tuple[str, Path]]], what: str) -> str:
-        """As `digest`, but files of one key are looked at once: many runs share a data set."""
+        """As `digest`, computed once per key in this process: many runs share a data set."""
         if key not in self._sets:
             self._sets[key] = self.digest(files(), what)
         return self._sets[key]
@@ -90,7 +90,7 @@ class Contents:
 
 
 def digest_of(name: str, sha256: str) -> str:
-    """What `Contents.digest` gives for one file of this name and SHA-256, wherever it is."""
+    """The result of `Contents.digest` for a single file of this name and SHA-256."""
     return _digest_of_all([(name, sha256)])
 
 
@@ -114,7 +114,7 @@ def _file_digests(paths: Sequence[str]) -> list[str]:
 
 
 def _file_digest(path: str) -> str:
-    """SHA-256 of a file's bytes; a file that cannot be read is a content of its own."""
+    """SHA-256 of a file's bytes in hex; for a file that cannot be read, the reason, padded to the same length."""
     try:
         with open(path, "rb") as file:  # noqa: PTH123
             return hashlib.file_digest(file, "sha256").hexdigest()

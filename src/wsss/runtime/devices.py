@@ -1,4 +1,4 @@
-"""Which device a job computes on, and in which precision: of several GPUs, one that no other job here holds."""
+"""Choice of a job's device and precision; of several GPUs, one that no other job on this machine holds."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _held: list[int] = []  # open lock files; the system closes them when the proces
 
 
 def resolve_device(name: str) -> torch.device:
-    """`auto` is the GPU if there is one.
+    """The torch device of a name; `auto` is the GPU if there is one.
 
     Raises:
         ValueError: the device does not exist here.
@@ -32,7 +32,7 @@ def resolve_device(name: str) -> torch.device:
 
 
 def resolve_amp(amp: str, device: torch.device) -> str:
-    """`auto` is bf16 where the device multiplies it as such, and off where it would be emulated."""
+    """The precision of a name; `auto` is bf16 on a device with bf16 instructions, else off."""
     if amp != "auto":
         return amp
     if device.type == "cuda":
@@ -43,10 +43,10 @@ def resolve_amp(amp: str, device: torch.device) -> str:
 
 
 def claim_device(name: str) -> torch.device:
-    """As `resolve_device`, but `auto` and `cuda` take a GPU for this job alone, waiting for one if need be.
+    """As `resolve_device`, but `auto` and `cuda` reserve a GPU for this job, waiting until one is free.
 
-    Slurm gives each job its own GPUs; there, and for `cuda:N`, nothing is claimed. Processes of one training get a
-    GPU each.
+    Under Slurm, which assigns GPUs to jobs, and for `cuda:N` nothing is reserved. Each process of a training run gets
+    a GPU of its own.
 
     Raises:
         ValueError: the device does not exist, or there are fewer GPUs than processes.
@@ -70,7 +70,7 @@ def claim_device(name: str) -> torch.device:
 
 
 def claim(files: Sequence[Path], count: int, wait_seconds: float = 1.0) -> list[int]:
-    """Which `count` of the lock files this process now holds, all at once; waits while too few are free."""
+    """Locks `count` of the files, all or none, waiting while too few are free; the indices of those locked."""
     said = False
     while True:
         found: dict[int, int] = {}
@@ -90,13 +90,13 @@ def claim(files: Sequence[Path], count: int, wait_seconds: float = 1.0) -> list[
 
 
 def _lock_files() -> list[Path]:
-    """One file a GPU, named after the card itself: CUDA_VISIBLE_DEVICES renumbers them."""
+    """One file per GPU, named after its UUID, because CUDA_VISIBLE_DEVICES renumbers GPUs."""
     cards = [torch.cuda.get_device_properties(index) for index in range(torch.cuda.device_count())]
     return [Path(tempfile.gettempdir()) / f"wsss-gpu-{card.uuid}.lock" for card in cards]
 
 
 def _try_lock(path: Path) -> int | None:
-    """A descriptor that holds the file, or None; other users' files can be held too."""
+    """A descriptor that holds the lock, or None. Opened read-only, so that another user's file can be locked too."""
     try:
         descriptor = os.open(path, os.O_RDONLY)
     except FileNotFoundError:

@@ -1,8 +1,8 @@
-"""Trainings in several processes, one a GPU, as `torchrun` starts them; alone, everything here is trivial.
+"""Training in several processes, one per GPU, as `torchrun` starts them; with one process every function is trivial.
 
-Gradients are averaged over the processes. A loss that is a mean over images is then right by itself; one that divides
-by a count over the batch (labelled pixels, pairs) takes the count of the whole batch from `batch_sum` and multiplies
-by `processes()`.
+Gradients are averaged over the processes. A loss that is a mean over images needs no correction; a loss that divides
+by a count over the batch (labelled pixels, pairs) divides by `batch_sum` of that count and multiplies by
+`processes()`.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from wsss.runtime.process import processes as started
 __all__ = ["agree", "barrier", "batch_sum", "counted_by", "join", "mean", "processes", "rank"]
 
 _APART: ContextVar[bool] = ContextVar("apart", default=False)
-"""Whether counts are those of this process alone."""
+"""Whether counts cover this process alone."""
 
 TIMEOUT = datetime.timedelta(days=1)
-"""A process may wait this long for the others: the first one may wait for a lock. A dead one ends all at once."""
+"""Longest wait for the other processes, of which the first may wait for a lock. A dead process ends all at once."""
 
 
 def processes() -> int:
-    """How many processes share a count: all of the training, or one."""
+    """Number of processes over which `batch_sum` counts: all of the training run's, or one within `counted_by`."""
     return 1 if _APART.get() else started()
 
 
@@ -43,12 +43,12 @@ def _apart() -> Iterator[None]:
 
 
 def counted_by(images: int | None, loss: Callable[..., Tensor], *batch: Tensor) -> Tensor:
-    """`loss` of the batch's tensors (B, …), or the mean of it over groups of `images` images with counts of their own.
+    """`loss` of the batch's tensors (B, …), or its mean over groups of `images` images that are normalised separately.
 
-    As papers ran whose processes each saw so many images and counted pixels and pairs for themselves.
+    The latter is the loss of papers whose processes each saw `images` images and counted their own pixels and pairs.
 
     Raises:
-        ValueError: this process's share of the batch has no such groups.
+        ValueError: this process's share of the batch is no multiple of `images`.
     """
     if images is None:
         return loss(*batch)
@@ -63,19 +63,19 @@ def counted_by(images: int | None, loss: Callable[..., Tensor], *batch: Tensor) 
 
 
 def join() -> None:
-    """Meets the other processes: tensors on a CPU travel by gloo, those on a GPU by NCCL."""
+    """Initialises the process group: gloo for tensors on the CPU, NCCL for those on a GPU."""
     if launched() and not dist.is_initialized():
         backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
         dist.init_process_group(backend, timeout=TIMEOUT)
 
 
 def barrier() -> None:
-    """Waits until every process is here."""
+    """Waits until every process has called it."""
     agree([0])
 
 
 def agree(wishes: Sequence[int]) -> list[int]:
-    """For each number, the largest that any process brings."""
+    """Element-wise maximum of `wishes` over the processes."""
     if started() == 1:
         return list(wishes)
     numbers = torch.tensor(wishes)
@@ -93,7 +93,7 @@ def mean(values: Tensor) -> Tensor:
 
 
 def batch_sum(count: Tensor) -> Tensor:
-    """A count over the whole batch, of which each process sees a part; without gradient."""
+    """Sum of `count` over the processes, each of which sees a part of the batch; without gradient."""
     if processes() == 1:
         return count
     total = count.detach().clone()

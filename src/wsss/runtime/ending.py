@@ -1,4 +1,4 @@
-"""How every program ends: a user's error is one line and exit status 2, and a closed pipe is no error."""
+"""Exit of every program: a user's mistake is one line and exit status 2, and a closed pipe is no error."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ log = logging.getLogger("wsss")
 
 @contextmanager
 def plain_ending(command: str = "") -> Iterator[None]:
-    """Around the work of a command; errors that are nobody's to mend pass through.
+    """Context of a command's work that reports a user's mistakes in one line; programming errors keep their traceback.
 
-    command: goes before the message, unless the log says whose it is.
+    command: prefix of the message, unless the log already names the program.
     """
     try:
         yield
@@ -40,6 +40,6 @@ def plain_ending(command: str = "") -> Iterator[None]:
 
 
 def one_line(message: object) -> str:
-    """A message without line ends and characters that a terminal would act on; blanks of names stay."""
+    """A message without line ends and terminal control characters; spaces within names stay."""
     text = re.sub(r"\s*[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]\s*|\t", " ", str(message).strip())
     return re.sub(r"[\x00-\x1f\x7f\x80-\x9f]", lambda found: f"\\x{ord(found[0]):02x}", text)

@@ -1,4 +1,4 @@
-"""Files that are whole or not at all."""
+"""Atomic writing of files, and readable errors where that fails."""
 
 from __future__ import annotations
 
@@ -14,11 +14,17 @@ from typing import Any
 from wsss.runtime.cells import frame_text
 
 _ROOM = 120
-"""Bytes of a file's name that its temporary file bears; file systems allow 255, and hosts' names are long."""
+"""Bytes of a file's name in the name of its temporary file; file systems allow 255, and host names are long."""
 
 
 def write_atomically(path: Path, content: str | bytes | Callable[[Path], None]) -> None:
-    """Writes a file so that it is there whole or not at all; a callable writes to the path it is given."""
+    """Writes a file whole or not at all, through a temporary file beside it.
+
+    content: text (as UTF-8), bytes, or a function that writes to the path that it receives.
+
+    Raises:
+        OSError: the file cannot be written; the message names it and the reason.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{_short(path.name)}.{os.getpid()}@{platform.node()}.tmp")
     try:
@@ -37,13 +43,13 @@ def write_atomically(path: Path, content: str | bytes | Callable[[Path], None]) 
 
 
 def _short(name: str) -> str:
-    """A name that leaves room for more, and still differs from others."""
+    """The name, or its beginning and a digest if it is longer than `_ROOM` bytes."""
     data = os.fsencode(name)
     return name if len(data) <= _ROOM else f"{os.fsdecode(data[:_ROOM])}{hashlib.sha256(data).hexdigest()[:16]}"
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Removes temporary files of processes of this machine that were killed while they wrote below a folder."""
+    """Removes temporary files below a folder whose process, of this machine, is dead."""
     for path in folder.rglob(".*.tmp"):
         found = re.fullmatch(r"\..+\.(\d+)@(.*)\.tmp", path.name)
         if found and found[2] == platform.node() and not is_alive(int(found[1])):
@@ -51,7 +57,7 @@ def remove_leftovers(folder: Path) -> None:
 
 
 def is_alive(pid: int) -> bool:
-    """Whether a process of this machine runs."""
+    """Whether a process with this id runs on this machine."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -67,7 +73,7 @@ _FAILED = re.compile(r"failed writing|write failed|inline_container.*unexpected 
 
 
 def write_error(path: Path, error: Exception) -> Exception:
-    """A writer's error in words for the user; h5py, safetensors and torch raise errors of their own."""
+    """An OSError that names the file and the reason, if `error` is a failed write of any library; else `error`."""
     if isinstance(error, OSError) and error.errno in _CANNOT_WRITE:
         reason = os.strerror(error.errno).lower()
     elif told := _TOLD.search(str(error)):
@@ -80,5 +86,5 @@ def write_error(path: Path, error: Exception) -> Exception:
 
 
 def write_csv(frame: Any, path: Path, digits: int = 4) -> None:
-    """A pandas table as CSV, without its index; numbers with so many digits behind the point."""
+    """Writes a pandas table as CSV, without its index. digits: decimals of a float."""
     write_atomically(path, frame_text(frame, digits))

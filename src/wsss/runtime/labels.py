@@ -1,4 +1,4 @@
-"""The one label value with a meaning of its own."""
+"""The reserved value of label maps."""
 
 IGNORE = 255
-"""Pixels of unknown class in label maps (VOC: void): neither trained on nor measured."""
+"""Value of pixels of unknown class in label maps (VOC: void), which are neither trained on nor measured."""

@@ -1,4 +1,4 @@
-"""Locks on files, which the system gives back when their holder dies."""
+"""File locks (`flock`), which the system releases when their holder dies."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ log = logging.getLogger("wsss")
 
 
 def try_lock(file: IO | int) -> bool:
-    """Holds an open file against other processes, or says that another holds it.
+    """Locks an open file; False if another process holds the lock.
 
     Raises:
         OSError: the file system has no locks.
@@ -32,7 +32,7 @@ def try_lock(file: IO | int) -> bool:
 
 
 def lock(file: IO, waiting: str) -> None:
-    """Holds an open file; waits for another process that does, and logs `waiting` meanwhile."""
+    """Locks an open file, waiting until other processes release it; logs `waiting` if it has to wait."""
     if not try_lock(file):
         log.info(waiting)
         fcntl.flock(file, fcntl.LOCK_EX)
@@ -40,7 +40,7 @@ def lock(file: IO, waiting: str) -> None:
 
 @contextmanager
 def alone_in(folder: Path) -> Iterator[None]:
-    """Holds a folder against other processes that ask so; waits for one that holds it, and says so."""
+    """Context that holds the lock of a folder, waiting until other processes release it."""
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / ".lock").open("a+") as file:
         lock(file, f"waits for another process that works in {folder}")

@@ -1,4 +1,4 @@
-"""Waiting no longer than one wants to: a name's look-up that hangs cannot be stopped, only left behind."""
+"""Time limits for calls that cannot be interrupted, such as a DNS query that hangs."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 ANSWER_SECONDS = 4.0
-"""An address that says nothing for so long is given up: a machine without network is told in one line."""
+"""Time limit of a network request's answer, short enough that a machine without network fails at once."""
 
 
 def in_time(work: Callable[[], T], seconds: float) -> T:
-    """What `work` gives, or its exception; what takes longer goes on in a thread that ends with the process.
+    """The result of `work`, or its exception. Past the limit `work` continues in a thread that ends with the process.
 
     Raises:
-        TimeoutError: it took longer.
+        TimeoutError: `work` took longer than `seconds`.
     """
     answers: queue.Queue[Any] = queue.Queue()
 
     def ask() -> None:
         try:
             answers.put((work(), None))
-        except Exception as error:  # of any kind: it is raised where it is waited for
+        except Exception as error:  # any: it is raised again in the waiting thread
             answers.put((None, error))
 
     threading.Thread(target=ask, daemon=True).start()

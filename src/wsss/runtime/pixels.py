@@ -1,4 +1,4 @@
-"""Resizing and normalising images as torchvision does, to the bit, without the seconds that importing it takes."""
+"""Resizing and normalising images, bit-identical to torchvision, whose import takes seconds."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor
 
 
 def resize_pixels(pixels: Tensor, size: Sequence[int]) -> Tensor:
-    """Images (..., 3, H, W) uint8 of another size: bilinear, antialiased, rounded to uint8."""
+    """Images (..., 3, H, W) uint8 resized to size (h, w): bilinear, antialiased, rounded to uint8."""
     batch = pixels if pixels.ndim == 4 else pixels[None]
     native = batch.device.type == "cpu" and "AVX2" in torch.backends.cpu.get_cpu_capability()
     source = batch if native else batch.float()
@@ -20,7 +20,7 @@ def resize_pixels(pixels: Tensor, size: Sequence[int]) -> Tensor:
 
 
 def resize_marks(marks: Tensor, size: Sequence[int]) -> Tensor:
-    """Label maps (..., H, W) uint8 of another size, nearest: cell i shows the one at ⌊i · scale⌋."""
+    """Label maps (..., H, W) uint8 resized to size (h, w), nearest neighbour: pixel i takes pixel ⌊i · H / h⌋."""
     if tuple(marks.shape[-2:]) == tuple(size):
         return marks
     maps = marks[None, None] if marks.ndim == 2 else marks[None]

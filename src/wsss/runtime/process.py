@@ -1,4 +1,4 @@
-"""The process: its number among several, its threads, and the signals that end it."""
+"""The current process: its rank among several, its threads, and the signals that end it."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ def launched() -> bool:
 
 
 def rank() -> int:
-    """This process's number; process 0 writes."""
+    """Rank of this process; process 0 writes the files."""
     return int(os.environ["RANK"]) if launched() else 0
 
 
 def processes() -> int:
-    """How many processes train together."""
+    """Number of processes that train together."""
     return int(os.environ["WORLD_SIZE"]) if launched() else 1
 
 
 class Terminated(SystemExit):
-    """Raised by a signal, as `raise_on` asks; carries the shell's exit status for it."""
+    """Raised by a signal handled through `raise_on`; its code is 128 + the signal's number."""
 
 
 def raise_on(signals: Iterable[signal.Signals]) -> None:
@@ -38,7 +38,7 @@ def _raise_terminated(number: int, _frame: object) -> None:
 
 
 def limit_threads(threads: int) -> int:
-    """Bounds every library's threads by `threads` and by the CPUs this process may use."""
+    """Limits every library to `threads`, or fewer if this process may use fewer CPUs; returns the limit."""
     allowed = max(1, min(threads, len(os.sched_getaffinity(0))))
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ[name] = str(allowed)

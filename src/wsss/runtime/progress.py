@@ -1,4 +1,4 @@
-"""Progress of long work: readable lines in logs, a bar on a terminal, one JSON file a job for `wsss status`."""
+"""Progress of long work: lines in logs, a bar on a terminal, and one JSON file per job for `wsss status`."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ log = logging.getLogger("wsss")
 
 
 class JobFile:
-    """The JSON file that says how a job is doing; rewritten whole, read by `wsss status`.
+    """The JSON file of a job's state, which `wsss status` reads; rewritten whole.
 
     Keys: state (running, done, stopped or failed), stage, pid, host, log, started, updated (seconds since 1970),
-    before (seconds that processes spent which were interrupted), and once work is counted those of `Progress`.
+    before (seconds that interrupted processes spent on the job), and those of `Progress` once work is counted.
     """
 
     def __init__(self, path: Path, stage: str, log_file: Path | None) -> None:
@@ -43,14 +43,14 @@ class JobFile:
         }
 
     def write(self, state: str = "running", **values: Any) -> None:
-        """Puts `values` beside what is known already."""
+        """Writes the file with `values` added to those written before."""
         self.content |= {"state": state, "updated": time.time(), **_gpu_memory(), **values}
         with suppress(OSError):  # a full disk must stop the work itself, with its own message
             write_atomically(self.path, json.dumps(self.content))
 
 
 def _spent(path: Path) -> float:
-    """Seconds that a job's processes have spent on it so far, if it was never done."""
+    """Seconds that interrupted processes have spent on a job; 0 if it is done."""
     try:
         last = json.loads(path.read_text(encoding="utf-8"))
         unfinished = last["state"] != "done"
@@ -64,9 +64,9 @@ _current: JobFile | None = None
 
 @contextmanager
 def job_file(path: Path, stage: str, log_file: Path | None) -> Iterator[float]:
-    """Every `Progress` inside tells `path` how far it is; at the end the file says how the job ended.
+    """Context in which every `Progress` also writes to `path`; at its end the file records how the job ended.
 
-    Gives the seconds that interrupted processes spent on the job before.
+    Yields the seconds that interrupted processes spent on the job before.
     """
     global _current
     job = _current = JobFile(path, stage, log_file)
@@ -82,19 +82,19 @@ def job_file(path: Path, stage: str, log_file: Path | None) -> Iterator[float]:
 
 
 def tell(**values: float) -> None:
-    """Puts further numbers into the file of the job that is at work, if one is."""
+    """Adds numbers to the current job's file, if there is one."""
     if _current:
         _current.write(**values)
 
 
 class Progress:
-    """Counts work done; logs a line every few seconds, draws a bar on a terminal, and keeps the job's file.
+    """Counts work; logs a line every few seconds, draws a bar on a terminal, and updates the job's file.
 
     Args:
-        total: how much work there is, in `unit`.
+        total: amount of work, in `unit`.
         unit: what is counted, e.g. `images` or `steps`.
-        done: work already done by an earlier, interrupted run.
-        items: how many `rate_unit` one count stands for (a training step is a batch of images).
+        done: work that an interrupted process did before.
+        items: `rate_unit` per count (a training step is a batch of images).
     """
 
     def __init__(
@@ -114,11 +114,11 @@ class Progress:
         self._start = time.monotonic()
         self._last_line, self._last_file = self._start - line_seconds + 2.0, 0.0
         self._bars = _start_bars(total, done, unit)
-        if _current:  # also where nothing is left to do
+        if _current:  # the file has the total even if no work is left
             _current.write(done=done, total=total, unit=unit)
 
     def update(self, count: int = 1, losses: Mapping[str, float] | None = None, **values: float) -> None:
-        """Adds `count`; the terms of a training's loss and other values appear in the line, the bar and the file."""
+        """Adds `count`. losses: the terms of a training loss. Both they and `values` appear in line, bar and file."""
         self.done += count
         shown = {**(losses or {}), **values}
         now = time.monotonic()
@@ -135,7 +135,7 @@ class Progress:
             _current.write(**self._state(now), **values, **({"losses": dict(losses)} if losses else {}))
 
     def _rate(self, now: float) -> float:
-        """Counts a second since the start of this process."""
+        """Counts per second since this object was made."""
         return (self.done - self._first) / max(now - self._start, 1e-9)
 
     def _line(self, now: float, values: Mapping[str, float]) -> str:
@@ -174,7 +174,7 @@ def counter(unit: str = "images") -> Callable[[int, int], None]:
 
 
 def wants_bar() -> bool:
-    """A bar is for a person at a terminal; jobs of a workflow would draw over each other."""
+    """Whether to draw a bar: only on a terminal, and not in a workflow's jobs, which would draw over one another."""
     return sys.stderr.isatty() and "WSSS_NO_BAR" not in os.environ
 
 
@@ -185,12 +185,12 @@ def _start_bars(total: int, done: int, unit: str) -> Bars | None:
     bars = Bars(*columns, console=Console(stderr=True))
     bars.add_task(unit, total=total, completed=done, text="")
     bars.start()
-    atexit.register(bars.stop)  # gives the cursor back after an error, too
+    atexit.register(bars.stop)  # restores the cursor, also after an error
     return bars
 
 
 def _gpu_memory() -> dict[str, float]:
-    """Most memory that tensors have held, if this process uses a GPU."""
+    """Peak GPU memory of tensors in GB, if this process uses a GPU."""
     torch = sys.modules.get("torch")
     if torch is None or not torch.cuda.is_initialized():
         return {}
@@ -205,5 +205,5 @@ def duration(seconds: float) -> str:
 
 
 def rough_duration(seconds: float) -> str:
-    """A time without needless seconds, e.g. `15 min`; `1 min 40 s` below two minutes."""
+    """A duration rounded to minutes from two minutes on, e.g. `15 min`; below that e.g. `1 min 40 s`."""
     return duration(seconds if seconds < 120 else 60 * round(seconds / 60)).removesuffix(" 00 s")

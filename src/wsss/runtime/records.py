@@ -1,4 +1,4 @@
-"""Reads the small files that results consist of; what is damaged or lacks a key is one line."""
+"""Reading of small JSON, YAML and CSV files of results; a damaged file is an error of one line."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ _NOT_READ = (ValueError, RecursionError, yaml.YAMLError)
 
 
 def read_record(path: Path, **keys: type | tuple[type, ...]) -> dict[str, Any]:
-    """The mapping in a JSON file, or in a YAML file by its suffix. keys: that it must have → their types.
+    """The mapping in a JSON file, or in a YAML file (.yaml, .yml). keys: required keys → their types.
 
     Raises:
-        ValueError: it is damaged, or lacks a key.
-        OSError: it cannot be opened.
+        ValueError: the file is damaged, or lacks a key.
+        OSError: the file cannot be opened.
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -36,7 +36,7 @@ def read_record(path: Path, **keys: type | tuple[type, ...]) -> dict[str, Any]:
 
 
 def require_keys(where: Path | str, content: Any, **keys: type | tuple[type, ...]) -> dict[str, Any]:
-    """The content, if it is a mapping with these keys; ValueError, of one line, if not."""
+    """The content, if it is a mapping with these keys of these types; else raises ValueError naming `where`."""
     if not isinstance(content, dict):
         raise ValueError(f"{where}: damaged (holds no mapping); {AGAIN}")
     for name, kind in keys.items():
@@ -48,18 +48,18 @@ def require_keys(where: Path | str, content: Any, **keys: type | tuple[type, ...
 
 @contextmanager
 def in_file(path: Path, what: str) -> Iterator[None]:
-    """Around the reading of another tool's file: whatever is wrong in it is one line that names the file.
+    """Context of reading another tool's file, in which every error becomes one line that names the file.
 
-    what: it should be, e.g. `a file of labelme`.
+    what: the expected kind of file, e.g. `a file of labelme`.
 
     Raises:
-        ValueError: anything was; what names the file already stays as it is.
+        ValueError: on any error but FileNotFoundError; one whose message begins with the path passes unchanged.
     """
     try:
         yield
     except FileNotFoundError:
         raise
-    except Exception as error:  # parsers, decoders and a wrong type each raise their own
+    except Exception as error:  # parsers and decoders raise many types
         if isinstance(error, ValueError) and str(error).startswith(str(path)):
             raise
         text = " ".join(f"{type(error).__name__}: {error}".split())
@@ -67,11 +67,11 @@ def in_file(path: Path, what: str) -> Iterator[None]:
 
 
 def read_table(path: Path, *columns: str) -> pd.DataFrame:
-    """The CSV as a table, which must have these columns.
+    """The CSV as a table. columns: those required.
 
     Raises:
-        ValueError: it is damaged, or lacks a column.
-        OSError: it cannot be opened.
+        ValueError: the file is damaged, or lacks a column.
+        OSError: the file cannot be opened.
     """
     import pandas as pd
 

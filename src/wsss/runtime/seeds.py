@@ -1,4 +1,4 @@
-"""Seeds for everything that is drawn at random."""
+"""Derivation of random seeds."""
 
 from __future__ import annotations
 
@@ -6,5 +6,5 @@ import hashlib
 
 
 def derive_seed(*parts: int | str) -> int:
-    """A 63-bit seed from any parts; close inputs give unrelated seeds."""
+    """A 63-bit seed, a digest of the parts; similar parts give unrelated seeds."""
     return int.from_bytes(hashlib.sha256(repr(parts).encode()).digest()[:8]) >> 1

@@ -1,4 +1,4 @@
-"""Where results may be written: each to a file of its own, and none over a file that is read."""
+"""Choice and check of output paths: distinct, and never a file that is read."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from pathlib import Path, PurePath
 from typing import TypeVar
 
 NAME_BYTES = 255
-"""Longest name of a file on the usual file systems."""
+"""Longest file name of common file systems."""
 K = TypeVar("K", bound=Hashable)
 P = TypeVar("P", bound=PurePath)
 
 
 def unique_places(candidates: Mapping[K, Sequence[PurePath]]) -> dict[K, PurePath]:
-    """For each key the first of its places that no other key takes, on file systems that ignore case as well.
+    """The first candidate path of each key that clashes with no other key's, also on file systems that ignore case.
 
-    Keys that share a place, or whose place is another one's folder, go on to their next.
+    A key clashes if another has the same path, or a path below it; it then tries its next candidate.
 
     Raises:
-        ValueError: two keys have no places left that tell them apart; names both.
+        ValueError: two keys clash in their last candidates; names both.
     """
     places, clashing = _spread(candidates, _folded)
-    if clashing:  # names that differ in nothing but case are two where the sources are two
+    if clashing:  # retry with case: names that differ only in case exist where the file system tells them apart
         places, clashing = _spread(candidates, lambda place: place)
     if clashing:
         same = [key for key in clashing if places[key] == places[clashing[0]]]
@@ -37,7 +37,7 @@ def unique_places(candidates: Mapping[K, Sequence[PurePath]]) -> dict[K, PurePat
 def _spread(
     candidates: Mapping[K, Sequence[PurePath]], form: Callable[[PurePath], PurePath]
 ) -> tuple[dict[K, PurePath], list[K]]:
-    """Places, and the keys that clash in all of theirs."""
+    """Paths, and the keys that clash in all of their candidates. form: maps paths to what must differ."""
     level = dict.fromkeys(candidates, 0)
     while True:
         places = {key: options[level[key]] for key, options in candidates.items()}
@@ -50,7 +50,7 @@ def _spread(
 
 
 def _clashing(places: Mapping[K, PurePath]) -> list[K]:
-    """Keys whose place others have too, or that is the folder of another's."""
+    """Keys whose path another key has too, or is a folder of another's."""
     count = Counter(places.values())
     folders = {parent for place in count for parent in place.parents}
     return [key for key, place in places.items() if count[place] > 1 or place in folders]
@@ -61,7 +61,7 @@ def _folded(place: PurePath) -> PurePath:
 
 
 def fitting(place: P) -> P:
-    """A place whose name a file system takes: cut, and told apart by a digest, where it is too long."""
+    """The path with a name of at most NAME_BYTES bytes: cut and given a digest where it is longer."""
     if len(os.fsencode(place.name)) <= NAME_BYTES:
         return place
     mark = f"~{hashlib.sha256(place.as_posix().encode()).hexdigest()[:16]}{place.suffix}"
@@ -70,7 +70,7 @@ def fitting(place: P) -> P:
 
 
 def refuse_sources(targets: Iterable[Path], sources: Iterable[Path]) -> None:
-    """Nothing that is read is written over, whatever links lead there.
+    """Checks that no target is a source, links followed.
 
     Raises:
         ValueError: a target is a source, or its name is too long; names it.
@@ -90,7 +90,7 @@ def refuse_sources(targets: Iterable[Path], sources: Iterable[Path]) -> None:
 
 
 def refuse_inside(out: Path, folder: Path) -> None:
-    """What is written into a folder would be read from it the next time.
+    """Checks that `out` lies outside a folder of inputs, where the next call would read it as an input.
 
     Raises:
         ValueError: `out` is the folder or lies in it.

@@ -1,4 +1,4 @@
-"""The two operations every stage needs the same way: resizing and normalising maps."""
+"""Resizing, normalising and digesting of tensors, one function each for the whole package."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ MODES = ("bilinear", "nearest", "nearest-exact")
 def resize(x: Tensor, size: tuple[int, int], *, mode: str = "bilinear", align_corners: bool | None = None) -> Tensor:
     """Resize maps (K, h, w) or (B, K, h, w) to size (H, W).
 
-    mode: "bilinear", or, for any dtype, "nearest" (cell ⌊i·h/H⌋) or "nearest-exact" (the cell under the new
-    pixel's centre). align_corners: to be given for bilinear; True puts the corner pixels' centres on one
-    another, False the corners of the picture.
+    mode: "bilinear", or, for any dtype, "nearest" (cell ⌊i·h/H⌋) or "nearest-exact" (the cell at the new pixel's
+    centre). align_corners: required for bilinear, and for it alone; True aligns the centres of the corner pixels,
+    False the corners of the image.
     """
     if mode not in MODES:
         raise ValueError(f"mode {mode!r}, accepted are {', '.join(MODES)}")
@@ -44,16 +44,16 @@ def max_normalise(x: Tensor, eps: float = EPS) -> Tensor:
 
 
 def min_max_normalise(x: Tensor, eps: float = EPS, margin: float = 0.0) -> Tensor:
-    """Each map (..., H, W) as (x − min − margin) / (max − min + eps), in [0, 1) without margin.
+    """Each map (..., H, W) as (x − min − margin) / (max − min + eps), in [0, 1) if margin is 0.
 
-    margin: SEAM's n(·) takes eps here and cuts at 0 afterwards, so that a constant map becomes 0.
+    margin: SEAM's n(·) uses eps here and clips at 0 afterwards, so that a constant map becomes 0.
     """
     low, high = x.amin((-2, -1), keepdim=True), x.amax((-2, -1), keepdim=True)
     return (x - low - margin) / (high - low + eps)
 
 
 def box_mask(boxes: Tensor, size: Sequence[int]) -> Tensor:
-    """(B, H, W) bool, true inside each box (top, bottom, left, right), ends excluded; boxes: (B, 4)."""
+    """(B, H, W) bool, true inside each box. boxes: (B, 4), top, bottom, left, right; bottom and right are excluded."""
     top, bottom, left, right = boxes[:, :, None, None].unbind(1)
     y = torch.arange(size[0], device=boxes.device)[:, None]
     x = torch.arange(size[1], device=boxes.device)
@@ -70,7 +70,7 @@ def tensors_digest(tensors: Mapping[str, Tensor]) -> str:
 
 
 def require_finite(tensors: Mapping[str, Tensor], what: str, advice: str = "") -> None:
-    """Raises ValueError if a tensor holds NaN or infinity. what: holds them; advice: what to do."""
+    """Raises ValueError if a tensor holds NaN or infinity. what: name of their owner; advice: what the user can do."""
     bad = [name for name, value in tensors.items() if value.is_floating_point() and not torch.isfinite(value).all()]
     if bad:
         todo = f"; {advice}" if advice else ""

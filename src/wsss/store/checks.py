@@ -1,4 +1,4 @@
-"""What a file of maps must be before any of its bytes is taken for a map."""
+"""Integrity checks of an HDF5 file of maps, made before any of its bytes is read as a map."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def open_whole(path: Path) -> h5py.File:
     """An HDF5 file to read from, without a lock.
 
     Raises:
-        FileNotFoundError: there is none.
+        FileNotFoundError: the file does not exist.
         ValueError: it is no complete HDF5 file, or cannot be locked where the environment demands a lock.
     """
     if not path.exists():
@@ -32,7 +32,7 @@ def open_whole(path: Path) -> h5py.File:
 
 
 def require_own(f: h5py.File, name: str) -> None:
-    """Raises ValueError unless a name leads to a dataset whose bytes lie in this very file."""
+    """Raises ValueError unless the name is a dataset stored in this file: no link, virtual or external dataset."""
     if not isinstance(f.get(name, getlink=True), h5py.HardLink) or not isinstance(f[name], h5py.Dataset):
         raise ValueError(f"'{name}' is no dataset of this file but a link or a group")
     if f[name].is_virtual or f[name].external:
@@ -40,7 +40,7 @@ def require_own(f: h5py.File, name: str) -> None:
 
 
 def require_small(f: h5py.File) -> None:
-    """Raises ValueError unless what is read whole, without checksums, has the size and type that writers give it."""
+    """Raises ValueError unless the datasets that are read whole have the shapes and types that the writer gives."""
     if f["class_names"].ndim != 1 or len(f["class_names"]) > CHUNK or f["attributes"].shape != ():
         raise ValueError("class names or attributes are of another shape")
     if "palette" in f and (f["palette"].shape != (len(f["class_names"]), 3) or f["palette"].dtype != np.uint8):
@@ -50,7 +50,7 @@ def require_small(f: h5py.File) -> None:
 
 
 def require_all_chunks(dataset: h5py.Dataset) -> None:
-    """Raises ValueError unless every chunk was written: others would be read as zeros, of any amount."""
+    """Raises ValueError unless every chunk of a dataset is stored; HDF5 reads missing chunks as zeros."""
     if not dataset.chunks or not dataset.fletcher32:
         raise ValueError(f"'{dataset.name}' has no checksums")
     if dataset.chunks[0] > CHUNK or dataset.ndim > 2 or dataset.shape[1:] not in ((), (3,)):

@@ -1,9 +1,9 @@
 """Feature maps of a data set's images in one HDF5 file, with random access by image id.
 
-The layout is that of `wsss.store.maps`, with format "wsss-features" and no class names. `pixels` of an image are the
-bytes of a record: 16 bytes that digest the photograph, then for each map its four sizes (int32), then the values of
-all maps (float16). Deflate stores them as they are: they hardly compress. The attributes `scales` and `stages` hold
-JSON lists; an image has a map for each pair of them, the stages of the first scale first.
+The layout is that of `wsss.store.maps`, with format "wsss-features" and no class names. The bytes `pixels` of an image
+are a 16-byte digest of the photograph, then the four sizes of each map (int32), then the values of all maps (float16).
+Deflate runs at level 0, as float16 features hardly compress. The attributes `scales` and `stages` are JSON lists; an
+image has one map for each pair of them, ordered by scale, then stage.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from wsss.store.maps import FEATURES, MapStore, PathLike, kind_of, open_any
 from wsss.store.writers import MapWriter
 
 DIGEST = 16
-"""Bytes that stand for a photograph."""
+"""Bytes of a photograph's digest."""
 
 
 class Features(NamedTuple):
-    """digest: of the photograph. maps: (n, D, h, w) float16 each; n is 2 where mirrors follow."""
+    """Features of an image. digest: of the photograph. maps: (n, D, h, w) float16 each; n = 2 with the mirror image."""
 
     digest: bytes
     maps: list[np.ndarray]
@@ -47,7 +47,11 @@ class FeatureWriter(MapWriter):
         super().__init__(path, Header(FEATURES, (), None, attributes), resume)
 
     def add(self, image_id: str, digest: bytes, maps: Sequence[np.ndarray]) -> None:
-        """Appends maps (n, D, h, w), as float16; ValueError for another number of them, or for NaN."""
+        """Appends the maps (n, D, h, w) of an image, as float16.
+
+        Raises:
+            ValueError: not one map for each scale and stage, or values that are NaN or beyond float16.
+        """
         if len(maps) != self.count or len(digest) != DIGEST:
             raise ValueError(f"{image_id}: {len(maps)} maps, digest of {len(digest)} bytes; {self.count}, {DIGEST}")
         halves = [np.asarray(found, np.float16) for found in maps]
@@ -59,7 +63,7 @@ class FeatureWriter(MapWriter):
 
 
 class FeatureStore(MapStore[Features]):
-    """`store[image_id]` → Features; `view` and `stage` give those of a scale. It remembers the image read last."""
+    """`store[image_id]` → Features; `view` and `stage` select maps. Caches the image read last."""
 
     _KIND = FEATURES
 
@@ -71,7 +75,7 @@ class FeatureStore(MapStore[Features]):
 
     @property
     def own_scale(self) -> float:
-        """The scale nearest to that of the photographs."""
+        """The scale nearest to 1."""
         return min(self.scales, key=lambda scale: abs(scale - 1))
 
     def __getitem__(self, image_id: str) -> Features:
@@ -98,7 +102,7 @@ class FeatureStore(MapStore[Features]):
         return self.view(image_id, scale)[self.stages.index(stage)]
 
     def photograph(self, record: Record) -> bytes:
-        """What stands for the photograph of a record of this file.
+        """The digest of the photograph from a record of this file.
 
         Raises:
             ValueError: the record is damaged.
@@ -124,7 +128,7 @@ class FeatureStore(MapStore[Features]):
 
 
 class FeatureFiles(NamedTuple):
-    """The folder of compute_features, with a file a split."""
+    """The folder of compute_features, with one file per split."""
 
     folder: Path
 
@@ -134,5 +138,5 @@ class FeatureFiles(NamedTuple):
 
 
 def open_shard(path: PathLike) -> MapStore:
-    """A file of labels, scores or features, whichever it is; raises as `wsss.store.maps.open_labels`."""
+    """Opens a file of labels, scores or features; raises as `wsss.store.maps.open_labels`."""
     return FeatureStore(path) if kind_of(path) == FEATURES else open_any(path)

@@ -1,6 +1,6 @@
-"""Writes the HDF5 file that `wsss.store.maps` describes and reads: standard filters, a checksum for every chunk.
+"""Writing of the HDF5 file that `wsss.store.maps` describes and reads: standard filters, a checksum for every chunk.
 
-Chunks are compressed when a map is added and written as they are, so that merging shards compresses nothing twice.
+Chunks are compressed when a map is added and copied unchanged afterwards, so that merging shards compresses nothing.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from wsss.runtime.files import write_atomically
 
 VERSION = 3
 CHUNK = 1 << 16
-"""Bytes of `pixels` per HDF5 chunk. A map begins with a chunk of its own; what is left of its last one is zero."""
+"""Bytes of `pixels` per HDF5 chunk. Each image begins a new chunk; its last one is padded with zeros."""
 LEVEL = 4
-"""Of deflate: smaller than level 1 by a fifth, and as fast to read."""
+"""Deflate level: a fifth smaller than level 1, and as fast to read."""
 _FILTERS = {"compression": "gzip", "compression_opts": LEVEL, "fletcher32": True, "track_times": False}
 _TEXT = h5py.string_dtype("utf-8")
 Shape = tuple[int, int, int]
 
 
 class Header(NamedTuple):
-    """What a file says once: its kind, class names, palette (labels only) and the writer's attributes."""
+    """The header of a file: its kind, class names, palette (labels only) and the writer's attributes."""
 
     kind: str
     class_names: tuple[str, ...]
@@ -37,19 +37,19 @@ class Header(NamedTuple):
 
     @property
     def digest(self) -> str:
-        """Of all of it; text has no checksum of HDF5's own."""
+        """Digest of the whole header; HDF5 has no checksum for text."""
         return blake2b(json.dumps(self, sort_keys=True).encode(), digest_size=16).hexdigest()
 
 
 class Record(NamedTuple):
-    """One image's maps. classes: k ids; chunks: the filtered chunks that hold the (k, H, W) bytes."""
+    """One image's maps. shape: (k, H, W); classes: k ids; chunks: the filtered chunks of the (k, H, W) bytes."""
 
     shape: Shape
     classes: tuple[int, ...]
     chunks: tuple[bytes, ...]
 
     def pack(self) -> bytes:
-        """The record in one piece, for the journal."""
+        """The record as bytes, for the journal."""
         head = np.array([len(self.classes), len(self.chunks), *self.classes, *map(len, self.chunks)], "<u4")
         return head.tobytes() + b"".join(self.chunks)
 
@@ -66,7 +66,7 @@ class Record(NamedTuple):
 
 
 def make_record(classes: Sequence[int], pixels: np.ndarray, level: int = LEVEL) -> Record:
-    """The record of maps (k, H, W) uint8 of k class ids. level: of deflate, 0 for bytes that do not compress."""
+    """The record of maps (k, H, W) uint8 of k class ids. level: of deflate; 0 for bytes that do not compress."""
     data = np.ascontiguousarray(pixels).tobytes()
     return Record(pixels.shape, tuple(classes), tuple(_filtered(chunk, level) for chunk in _chunks(data)))
 
@@ -77,13 +77,13 @@ def _chunks(data: bytes) -> Iterator[bytes]:
 
 
 def _filtered(chunk: bytes, level: int) -> bytes:
-    """A chunk as HDF5's pipeline stores it: deflated, the Fletcher32 checksum of that behind it."""
+    """A chunk as HDF5's filter pipeline stores it: deflated, then followed by its Fletcher32 checksum."""
     packed = zlib.compress(chunk, level)
     return packed + fletcher32(packed).to_bytes(4, "little")
 
 
 def checked(chunk: bytes) -> bytes:
-    """A filtered chunk whose checksum is right.
+    """The filtered chunk, after a check of its checksum.
 
     Raises:
         ValueError: it is damaged.
@@ -94,7 +94,7 @@ def checked(chunk: bytes) -> bytes:
 
 
 def fletcher32(data: bytes) -> int:
-    """HDF5's checksum: two sums of big-endian 16-bit words, modulo 65535; an odd last byte is a word's first."""
+    """HDF5's Fletcher32: two sums of big-endian 16-bit words, modulo 65535; an odd last byte is a word's high byte."""
     words = np.frombuffer(data + b"\0" * (len(data) % 2), ">u2").astype(np.int64)
     weights = np.arange(len(words), 0, -1)
     low, high = (_folded(int(total)) for total in (words.sum(), (words * weights).sum()))
@@ -102,20 +102,20 @@ def fletcher32(data: bytes) -> int:
 
 
 def _folded(total: int) -> int:
-    """A sum modulo 65535, where only a sum of nothing is 0."""
+    """A sum modulo 65535 with 65535 in the place of 0, except for a sum of 0."""
     return total and (total - 1) % 65535 + 1
 
 
 def hash_id(image_id: str) -> int:
-    """First 8 bytes of the id's BLAKE2b."""
+    """The first 8 bytes of the id's BLAKE2b digest, as an integer."""
     return int.from_bytes(blake2b(image_id.encode(), digest_size=8).digest(), "little")
 
 
 def write_file(path: Path, header: Header, records: Iterable[tuple[str, Record]]) -> None:
-    """Writes a whole file or nothing."""
+    """Writes a file atomically. records: (image id, record), in the order of the file."""
 
     def write(temporary: Path) -> None:
-        # A fixed range of file format versions: another HDF5 release must not change the bytes.
+        # A fixed range of file format versions, so that other HDF5 releases write the same bytes.
         with h5py.File(temporary, "w", libver=("v110", "v110"), locking=False) as file:
             _fill(file, header, records)
 
@@ -151,7 +151,7 @@ def _fill(file: h5py.File, header: Header, records: Iterable[tuple[str, Record]]
 def _fill_pixels(
     file: h5py.File, records: Iterable[tuple[str, Record]]
 ) -> tuple[list[str], list[Shape], list[tuple[int, ...]]]:
-    """Writes the dataset `pixels` a chunk at a time; ids, shapes and classes of what it holds."""
+    """Writes the dataset `pixels` chunk by chunk; returns the ids, shapes and classes of its images."""
     ids, shapes, classes = [], [], []
     pixels = file.create_dataset("pixels", (0,), np.uint8, maxshape=(None,), chunks=(CHUNK,), **_FILTERS)
     written = 0

@@ -1,8 +1,8 @@
-"""An append-only file of records that outlives its writer: what is in it survives a kill at any moment.
+"""An append-only file of records, whose content survives a kill at any moment.
 
 Layout: one line, the CRC-32 of the head and the head as JSON; then for each record its sizes and CRC-32
-(`_PREFIX`), the image id in UTF-8, and the record's bytes. A record that was cut short does not fit its CRC; it is
-dropped when the file is reopened.
+(`_PREFIX`), the image id in UTF-8, and the record's bytes. A truncated record fails its CRC and is dropped when the
+file is reopened.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Shape = tuple[int, int, int]
 
 
 class Entry(NamedTuple):
-    """Where a record lies in the journal, and the shape of its maps."""
+    """Position of a record in the journal, and the shape of its maps."""
 
     shape: Shape
     start: int
@@ -34,10 +34,10 @@ class Entry(NamedTuple):
 
 
 class Journal:
-    """Appends records to `path`, which one process at a time may hold.
+    """Appends records to `path`, which is locked for one process.
 
-    head: JSON types. With `resume`, records of an earlier journal with the same head are kept; they are in
-    `entries` from the start. Else, or with another head, the file starts afresh.
+    head: a JSON object. With `resume`, the records of an earlier journal with the same head are kept and are in
+    `entries` from the start; otherwise the file starts empty.
     """
 
     def __init__(self, path: Path, head: dict[str, Any], *, resume: bool) -> None:
@@ -56,7 +56,7 @@ class Journal:
         """Add a record; when this returns, a kill no longer loses it.
 
         Raises:
-            OSError: it cannot be written whole, on a full disk say; the journal is then as it was.
+            OSError: the record cannot be written whole, e.g. on a full disk; the journal is then unchanged.
         """
         name = image_id.encode()
         crc = zlib.crc32(record, zlib.crc32(name, zlib.crc32(repr(tuple(shape)).encode())))
@@ -69,18 +69,18 @@ class Journal:
         self.entries[image_id] = Entry(shape, self._file.tell() - len(record), len(record))
 
     def _write(self, data: bytes) -> None:
-        """All of `data`: one write to an unbuffered file may take a part only."""
+        """Writes all of `data`; one write to an unbuffered file may take only a part."""
         left = memoryview(data)
         while left:
             left = left[self._file.write(left) :]
 
     def records(self) -> Iterator[tuple[str, Shape, bytes]]:
-        """Every record, in the order in which they were added."""
+        """Every record, in the order of addition."""
         for image_id, (shape, start, size) in self.entries.items():
             yield image_id, shape, os.pread(self._file.fileno(), size, start)
 
     def close(self) -> None:
-        """Leave the file to the next process."""
+        """Close the file and release its lock."""
         self._file.close()
 
     def delete(self) -> None:
@@ -95,7 +95,12 @@ def _head_line(head: dict[str, Any]) -> bytes:
 
 
 def read_journal(path: Path) -> tuple[dict[str, Any], list[tuple[str, Shape, bytes]]]:
-    """Head and whole records of a journal, which is left as it is; FileNotFoundError if there is none."""
+    """The head and the complete records of a journal, which stays unchanged.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: the file is no journal, or its head is damaged.
+    """
     with path.open("rb") as file:
         line = file.readline()
         text = line.partition(b" ")[2].rstrip(b"\n")
@@ -107,7 +112,7 @@ def read_journal(path: Path) -> tuple[dict[str, Any], list[tuple[str, Shape, byt
 
 
 def _replay(file: BinaryIO, start: int) -> tuple[dict[str, Entry], int]:
-    """Whole records from byte `start`, and where the last of them ends."""
+    """The complete records from byte `start` on, and the position where the last of them ends."""
     entries: dict[str, Entry] = {}
     descriptor = file.fileno()
     end = os.fstat(descriptor).st_size
@@ -124,10 +129,10 @@ def _replay(file: BinaryIO, start: int) -> tuple[dict[str, Entry], int]:
 
 
 def _locked(path: Path) -> BinaryIO:
-    """The file, opened for appending and held against other processes; waits for one that holds it."""
+    """The file, opened for appending and locked; waits while another process holds the lock."""
     while True:
         file = path.open("a+b", buffering=0)
         lock(file, f"waits for another process that writes {path}")
         if path.exists() and os.path.samestat(os.fstat(file.fileno()), path.stat()):
             return file
-        file.close()  # its writer finished and removed it meanwhile
+        file.close()  # the other process has finished and removed it

@@ -1,11 +1,11 @@
 """Label maps and score maps of a data set in one HDF5 file, with random access by image id.
 
-Layout (format version 3); `n` images, in the order in which they were added:
+Layout (format version 3); `n` images, in the order of addition:
 
     attrs            format = "wsss-labels" | "wsss-scores", version = 3, digest: of class_names, palette, attributes
     class_names      (C,) UTF-8; class id = position, 0 = background
     palette          (C, 3) uint8 RGB (labels only)
-    attributes       scalar UTF-8, a JSON object of strings: whatever the writer wanted to say about the data
+    attributes       scalar UTF-8, a JSON object of strings: notes of the writer on the data
     ids              (n,) UTF-8, the image ids
     shapes           (n, 3) int32: k, H, W (k = 1 for labels)
     pixels           (bytes,) uint8: the maps of image i begin at offsets[i] and are k · H · W bytes, padded to chunks
@@ -15,11 +15,11 @@ Layout (format version 3); `n` images, in the order in which they were added:
     lookup_hash      (n,) uint64, ascending: first 8 bytes (little-endian) of BLAKE2b of the id
     lookup_row       (n,) int64: the row of each hash
 
-A label is a class id, 255 = ignore; a score is a level of 255. Any h5py reads them:
+A label is a class id, 255 = ignore; a score s in [0, 1] is stored as round(255 · s). Plain h5py reads them:
 `k, h, w = f["shapes"][i]; f["pixels"][f["offsets"][i]:][: k * h * w].reshape(k, h, w)`. Filters are HDF5's own, deflate
 and Fletcher32, so that no damaged byte is read as another map. Ids are data, never HDF5 or file names, so that they may
-hold any character but NUL. Nothing in a file depends on the time, the machine or the number of shards: equal
-content in equal order gives equal bytes. (HDF5 groups bear a time stamp, so there are none.)
+contain any character but NUL. Nothing in a file depends on the time, the machine or the number of shards: equal
+content in equal order gives equal bytes. There are no HDF5 groups, because they contain a time stamp.
 """
 
 from __future__ import annotations
@@ -41,9 +41,9 @@ from wsss.store.hdf5 import CHUNK, VERSION, Header, Record, checked, hash_id
 
 LABELS, SCORES, FEATURES = "wsss-labels", "wsss-scores", "wsss-features"
 CORRECTED = "corrected"
-"""Attribute of label files: a JSON list of the images whose maps a person made."""
+"""Attribute of label files: a JSON list of the images whose maps were corrected by hand."""
 LEVELS = 255
-"""Of scores between 0 and 1."""
+"""Largest stored level of a score, which stands for 1."""
 _TABLES = ("shapes", "offsets", "classes", "class_offsets", "lookup_hash", "lookup_row")
 PathLike = str | os.PathLike[str]
 T = TypeVar("T")
@@ -57,14 +57,14 @@ class ScoreMap(NamedTuple):
 
 
 class UnknownImage(KeyError, ValueError):
-    """An id that a file does not hold; the text is one line."""
+    """An image id that a file does not contain."""
 
     def __str__(self) -> str:
         return str(self.args[0])
 
 
 class MapStore(Mapping[str, T], Generic[T]):
-    """Random access by image id; 36 bytes an image in memory; the file is opened anew in each process."""
+    """Random access by image id, with 36 bytes per image in memory; each process opens the file itself."""
 
     _KIND: str
 
@@ -94,12 +94,12 @@ class MapStore(Mapping[str, T], Generic[T]):
 
     @property
     def header(self) -> Header:
-        """What the file says once, for all its maps."""
+        """The file's header."""
         palette = None if self.palette is None else self.palette.tolist()
         return Header(self._KIND, self.class_names, palette, self.attributes)
 
     def _load_tables(self, f: h5py.File) -> None:
-        """Everything but the maps and the ids; KeyError, OSError or ValueError if it is damaged."""
+        """Reads everything but maps and ids; raises KeyError, OSError or ValueError if the file is damaged."""
         for name in f:
             require_own(f, name)
         require_small(f)
@@ -135,7 +135,7 @@ class MapStore(Mapping[str, T], Generic[T]):
         return self._file
 
     def _row(self, image_id: str) -> int:
-        """Row of an id, or -1. Ids are compared where two have one hash; else 64 bits of it tell enough."""
+        """Row of an id, or -1. Ids are compared only where hashes collide; otherwise the 64-bit hash decides."""
         key = np.uint64(hash_id(image_id))
         first, last = np.searchsorted(self._hashes, key, "left"), np.searchsorted(self._hashes, key, "right")
         rows = self._rows[first:last].tolist()
@@ -167,7 +167,7 @@ class MapStore(Mapping[str, T], Generic[T]):
         return self._classes[first:last].astype(np.int64)
 
     def record(self, image_id: str) -> Record:
-        """The maps of an image as they are stored, checked; for merging."""
+        """The stored record of an image, after a check of its checksums; for merging."""
         row = self._found(image_id)
         self._handle()
         try:
@@ -194,7 +194,7 @@ class MapStore(Mapping[str, T], Generic[T]):
         return isinstance(image_id, str) and self._row(image_id) >= 0
 
     def __iter__(self) -> Iterator[str]:
-        """Ids in the order in which they were written."""
+        """Ids in the order of the file."""
         hashes = np.empty_like(self._hashes)
         hashes[self._rows] = self._hashes
         for start in range(0, self._length, 4096):
@@ -248,17 +248,17 @@ class ScoreStore(MapStore[ScoreMap]):
 
 
 def open_labels(path: PathLike, class_names: Sequence[str] | None = None) -> LabelStore:
-    """Open a label file, which must be of these classes if they are given.
+    """Open a label file. class_names: if given, the classes that the file must have.
 
     Raises:
-        ValueError: it is damaged, of another kind or of other classes.
-        FileNotFoundError: there is none.
+        ValueError: the file is damaged, of another kind or of other classes.
+        FileNotFoundError: the file does not exist.
     """
     return LabelStore(path, class_names)
 
 
 def open_scores(path: PathLike, class_names: Sequence[str] | None = None) -> ScoreStore:
-    """Open a score file, which must be of these classes if they are given; raises as `open_labels`."""
+    """Open a score file; argument and errors as of `open_labels`."""
     return ScoreStore(path, class_names)
 
 
@@ -267,12 +267,12 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def open_any(path: PathLike, class_names: Sequence[str] | None = None) -> LabelStore | ScoreStore:
-    """Open a label or a score file, whichever it is; raises as `open_labels`."""
+    """Open a label file or a score file, by its format; argument and errors as of `open_labels`."""
     return ScoreStore(path, class_names) if kind_of(path) == SCORES else LabelStore(path, class_names)
 
 
 def kind_of(path: PathLike) -> str | None:
-    """The format that a file says it has; None if it cannot be told."""
+    """The format attribute of a file, e.g. `wsss-labels`; None if it has none or cannot be read."""
     if h5py.is_hdf5(path):
         with suppress(OSError, KeyError, RuntimeError), h5py.File(path, "r", locking=False) as f:
             return f.attrs.get("format")

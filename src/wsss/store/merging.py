@@ -1,4 +1,4 @@
-"""Joins the files of shards to one."""
+"""Merging of the shards' files into one."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from wsss.store.maps import MapStore, PathLike, open_any
 
 
 def _locate(stores: Sequence[MapStore]) -> dict[str, int]:
-    """Id → number of the store that holds it; ValueError if two do, or if their headers differ."""
+    """Image id → index of the store that contains it; ValueError if two do, or if their headers differ."""
     where: dict[str, int] = {}
     for i, store in enumerate(stores):
         if store.header != stores[0].header:
@@ -31,11 +31,13 @@ def merge(
     order: Sequence[str],
     open_store: Callable[[PathLike], MapStore] | None = None,
 ) -> None:
-    """Join shards to one file with the ids in the given order, copying compressed records as they are.
+    """Merge shards into one file with the ids in the given order, copying the compressed records unchanged.
 
-    The result depends on the content and the order alone, never on how the images were sharded. ValueError if
-    an id of `order` is in no shard, if a shard holds an id that is not in `order`, or if the headers differ.
-    open_store: opens a shard; None: label and score files.
+    The result depends only on content and order, not on the sharding. open_store: opens a shard; None: `open_any`.
+
+    Raises:
+        ValueError: an id of `order` is in no shard or given twice, a shard has an id that is not in `order`, or the
+            headers differ.
     """
     if not paths:
         raise ValueError("merge needs at least one shard, got none")

@@ -1,9 +1,9 @@
-"""Model files: safetensors that say how their network is built, so that they load alone.
+"""Model files: safetensors that describe how to build their network, so that they load without anything else.
 
-The one metadata entry `wsss` is a JSON object: kind (classifier, affinity or segmentation), settings (the
+The single metadata entry `wsss` is a JSON object: kind (classifier, affinity or segmentation), settings (the
 stage's section), classes (C names, background first), weights (digest of the tensors) and digest (of the
-other four), so that no damaged byte is read as another network. One entry, because safetensors writes several in
-any order, and equal models shall be equal files.
+other four), so that no damaged byte is read as another network. It is one entry because safetensors does not keep the
+order of several, and equal models must be equal files.
 """
 
 from __future__ import annotations
@@ -24,7 +24,13 @@ from wsss.runtime.tensors import require_finite, tensors_digest
 
 
 def save_model(model: nn.Module, path: Path, kind: str, settings: Mapping[str, Any], classes: list[str]) -> None:
-    """Writes weights and how to build the network, whole or not at all."""
+    """Writes a network's weights with the description of how to build it, atomically.
+
+    kind: classifier, affinity or segmentation. settings: the stage's section. classes: C names, background first.
+
+    Raises:
+        ValueError: a weight is NaN or infinite.
+    """
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
     require_finite(tensors, str(path), "the network cannot be used")
     about = {"kind": kind, "settings": settings, "classes": classes, "weights": tensors_digest(tensors)}
@@ -40,7 +46,8 @@ def read_about(path: Path) -> dict[str, Any]:
     """The kind, settings and classes of a model file.
 
     Raises:
-        ValueError: not a model file of ours.
+        ValueError: not a model file written by wsss, or damaged.
+        FileNotFoundError: the file does not exist.
     """
     try:
         with safe_open(path, "pt") as file:
@@ -66,7 +73,7 @@ def read_model(path: Path, kind: str) -> tuple[dict[str, torch.Tensor], dict[str
     """Weights, settings and class names of a model file.
 
     Raises:
-        ValueError: not a model file of ours, or one of another kind.
+        ValueError: not a model file written by wsss, damaged, or of another kind.
     """
     about = read_about(path)
     if about["kind"] != kind:

@@ -1,4 +1,4 @@
-"""Writers of the files that `wsss.store.maps` describes: maps go to a journal, of which the file is made at the end."""
+"""Writers of the files that `wsss.store.maps` describes: maps go to a journal; at the end it becomes the file."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ class MapWriter:
         self._earlier = frozenset(self._journal.entries)
 
     def __contains__(self, image_id: object) -> bool:
-        """Whether the map of an image is in the file, from this process or from the one that it resumes."""
+        """Whether the file has the map of an image, from this process or from the one that it resumes."""
         return image_id in self._journal.entries
 
     def __len__(self) -> int:
         return len(self._journal.entries)
 
     def append_pixels(self, image_id: str, classes: Sequence[int], pixels: np.ndarray) -> None:
-        """Appends maps (k, H, W) uint8 of k class ids, unless an earlier process did."""
+        """Appends maps (k, H, W) uint8 of k class ids, unless an interrupted process did."""
         if image_id not in self._earlier:
             self.copy(image_id, make_record(classes, pixels, self._LEVEL))
 
     def copy(self, image_id: str, record: Record) -> None:
-        """Appends a record as another file of this kind holds it, unless an earlier process did."""
+        """Appends a record of another file of this kind, unless an interrupted process did."""
         if image_id in self._earlier:
             return
         if image_id in self:
@@ -74,11 +74,11 @@ def _journal_path(path: Path) -> Path:
 class LabelWriter(MapWriter):
     """Writes label maps: `with LabelWriter(path, class_names=…, palette=…) as out: out.add(image_id, label)`.
 
-    class_names: C names, background first. palette: (C, 3) uint8 RGB. attributes: kept with the data.
-    resume: any text that stands for all that the maps depend on. What an earlier process with the same text had
-    added before it was stopped is then in the file already (`image_id in out`) and need not be added again.
-    The file appears under `path` when the context ends, and not at all after an exception. After a kill, `recover`
-    makes it of the maps that had been added.
+    class_names: C names, background first. palette: (C, 3) uint8 RGB. attributes: stored in the header.
+    resume: a text that identifies everything the maps depend on. Maps that an interrupted process with the same text
+    added are then already in the file (`image_id in out`) and need not be added again.
+    The file appears at `path` when the context ends, and not at all after an exception. After a kill, `recover` makes
+    it from the maps that were added.
     """
 
     def __init__(
@@ -97,7 +97,7 @@ class LabelWriter(MapWriter):
         super().__init__(path, Header(LABELS, tuple(class_names), palette.tolist(), dict(attributes or {})), resume)
 
     def add(self, image_id: str, label: np.ndarray) -> None:
-        """Append a map (H, W) uint8 of class ids, 255 = ignore; ValueError for other ids, types or shapes."""
+        """Append a map (H, W) uint8 of class ids, 255 = ignore; raises ValueError for other ids, types or shapes."""
         if label.ndim != 2 or label.dtype != np.uint8:
             raise ValueError(f"{image_id}: label is {label.dtype} {label.shape}, expected uint8 (H, W)")
         top, last = int(label.max(initial=0, where=label != IGNORE)), len(self.header.class_names) - 1
@@ -123,7 +123,11 @@ class ScoreWriter(MapWriter):
         super().__init__(path, Header(SCORES, tuple(class_names), None, dict(attributes or {})), resume)
 
     def add(self, image_id: str, classes: np.ndarray, scores: np.ndarray) -> None:
-        """Append scores (k, H, W) of the class ids (k,), 0 = background; values are clipped to [0, 1]."""
+        """Append scores (k, H, W) of the class ids (k,), 0 = background; values are clipped to [0, 1].
+
+        Raises:
+            ValueError: shapes that do not match, repeated or unknown class ids, or NaN.
+        """
         classes, scores = np.asarray(classes), np.asarray(scores)
         if scores.ndim != 3 or classes.shape != scores.shape[:1]:
             given = f"classes {classes.shape} and scores {scores.shape}"
@@ -138,9 +142,12 @@ class ScoreWriter(MapWriter):
 
 
 def recover(path: PathLike) -> int:
-    """Make the file `path` of what a killed writer had added; how many maps that are.
+    """Make the file `path` from the maps that a killed writer added; returns their number.
 
-    FileNotFoundError if no writer of `path` was killed. The writer may still resume: its journal stays.
+    The journal stays, so that the writer can still resume.
+
+    Raises:
+        FileNotFoundError: no writer of `path` was killed.
     """
     head, records = read_journal(_journal_path(Path(path)))
     head.pop("resume")
