@@ -1,1 +1,1 @@
-"""Localisation methods: one paper, one folder."""
+"""Localisation methods: one folder per paper."""

@@ -1,4 +1,4 @@
-"""Which cells belong together, as attention learns it: pair labels and their loss (AFA, Ru et al. 2022, §3.3)."""
+"""Supervision of affinities between cells: pair labels and their loss (AFA, Ru et al. 2022, §3.3)."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ def _band(size: int, radius: int, device: torch.device | None) -> Tensor:
 
 
 def affinity_labels(labels: Tensor, stride: int, radius: int | None = None, ignore_index: int = IGNORE) -> Tensor:
-    """Pair labels from pixel labels (B, H, W): uint8 (B, N, N), 1 same class, 0 different, else ignored.
+    """Pair labels uint8 (B, N, N) from pixel labels (B, H, W): 1 same class, 0 different, `ignore_index` ignored.
 
-    The labels are read at every `stride`-th pixel (nearest, N = ⌊H/stride⌋·⌊W/stride⌋). Ignored are the pairs
-    of an ignored cell and, unless `radius` is None, those outside the `radius_mask`.
+    The labels are read at every `stride`-th pixel (nearest, N = ⌊H/stride⌋·⌊W/stride⌋). Pairs with an ignored cell
+    are ignored and, unless `radius` is None, those outside the `radius_mask`.
     """
     height, width = labels.shape[-2] // stride, labels.shape[-1] // stride
     grid = F.interpolate(labels[:, None].float(), (height, width), mode="nearest").flatten(1)  # (B, N)
@@ -38,7 +38,7 @@ def affinity_labels(labels: Tensor, stride: int, radius: int | None = None, igno
 
 
 def pair_counts(targets: Tensor) -> tuple[Tensor, Tensor]:
-    """Numbers of positive and of negative pairs in the whole batch, each plus one so that they can divide."""
+    """Numbers of positive and of negative pairs in the whole batch, each plus one to avoid division by zero."""
     positives, negatives = distributed.batch_sum(torch.stack([(targets == kind).sum() for kind in (1, 0)])).unbind()
     return positives + 1, negatives + 1
 
@@ -46,7 +46,7 @@ def pair_counts(targets: Tensor) -> tuple[Tensor, Tensor]:
 def affinity_loss(probabilities: Tensor, targets: Tensor) -> Tensor:
     """½·mean(1 − P over pairs labelled 1) + ½·mean(P over pairs labelled 0); scalar, in [0, 1].
 
-    probabilities, targets: (B, N, N), as of `AffinityHead` and `affinity_labels`.
+    probabilities, targets: (B, N, N), from `AffinityHead` and `affinity_labels`.
     """
     probabilities = probabilities.float()
     positives, negatives = pair_counts(targets)

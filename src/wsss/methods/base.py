@@ -1,4 +1,4 @@
-"""What the pipeline asks of a localisation method."""
+"""The interface of localisation methods."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 class Method(nn.Module, ABC):
     """A classifier whose activations localise the classes it was trained on.
 
-    Built of (backbone, class_names, settings): the names of the C = K + 1 classes, the background's first, and the
-    component's `Settings`. `forward` is the training step, so that wrappers such as DistributedDataParallel see it.
+    Constructed from (backbone, class_names, settings): the names of the C = K + 1 classes, background first, and the
+    component's `Settings`. `forward` is the training step, so that wrappers such as DistributedDataParallel apply.
     """
 
     num_classes: int
@@ -39,13 +39,13 @@ class Method(nn.Module, ABC):
         """Non-negative class maps (B, K, h, w) of one view (B, 3, H, W), before any fusion or normalisation."""
 
     def class_maps(self, images: Tensor) -> Tensor:
-        """The same before ReLU: with its negative values, where the method has any."""
+        """`activation_maps` before the ReLU, if the method has one."""
         return self.activation_maps(images)
 
     def present_maps(self, images: Tensor, labels: Tensor) -> Tensor:
-        """`activation_maps`, of which those of classes that no image has (labels (B, K)) may be left 0.
+        """`activation_maps`, except that maps of classes that no image has (labels (B, K)) may be 0.
 
-        A method that names its classes may let present ones compete with each other alone.
+        A method that names its classes may restrict its softmax to the present ones.
         """
         return self.activation_maps(images)
 
@@ -55,7 +55,7 @@ class Method(nn.Module, ABC):
 
     @abstractmethod
     def head_parameters(self) -> list[nn.Parameter]:
-        """New parameters, which papers train with a larger learning rate than the pretrained ones."""
+        """Parameters of new layers, whose learning rate is `optimizer.head_lr_multiplier` × that of the backbone."""
 
 
 @runtime_checkable
@@ -68,26 +68,26 @@ class DecodesMasks(Protocol):
 
 @runtime_checkable
 class LearnsFromFeatures(LocalisesStored, Protocol):
-    """A method on features of a frozen network; its settings are marked `UsesFeatures`."""
+    """A method on stored features of a frozen network; its settings are marked `UsesFeatures`."""
 
     def fit(self, store: FeatureStore, records: Sequence[Record], device: torch.device) -> list[float]:
-        """Learns from the stored features of the records; the loss of every step."""
+        """Trains on the stored features of the records; returns the loss of every step."""
 
 
 @runtime_checkable
 class ScoresHeldOut(Protocol):
-    """A method that learns so fast from stored features that it can do so once for each part of the images."""
+    """A method whose training on stored features is fast enough for cross-validation."""
 
     def held_out(self, store: FeatureStore, records: Sequence[Record], parts: Sequence[np.ndarray]) -> np.ndarray:
-        """Probabilities (N, K) of images, each by a classifier that learned from all parts but the image's own."""
+        """Probabilities (N, K), each from a classifier trained on all parts but the image's own. parts: indices."""
 
 
 @runtime_checkable
 class NamesClasses(Protocol):
-    """A method that knows its classes by name, as all that train nothing do (settings marked `Untrained`)."""
+    """A method that recognises classes by name, as every method without training does (settings: `Untrained`)."""
 
     def name_classes(self, class_names: Sequence[str], checkpoint: Path | None) -> None:
-        """Prepares for K classes, before any training; checkpoint: the backbone's weights, where a file was named.
+        """Prepares for K classes, before any training. checkpoint: the file of the backbone's weights, if any.
 
-        A model file needs no second call: what this reads from outside lies in it.
+        Not called for a model file, which contains the results.
         """

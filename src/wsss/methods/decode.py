@@ -1,4 +1,4 @@
-"""Single-stage methods as segmentation networks."""
+"""Use of single-stage methods as segmentation networks."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ class EndToEnd(nn.Module):
 
 
 def load_segmenter(path: Path) -> Segmenter | EndToEnd:
-    """What a model file decodes masks with: a segmentation network, or a single-stage method.
+    """The network of a model file that decodes masks: a segmentation network, or a single-stage method.
 
     Raises:
-        ValueError: a classifier that decodes none.
+        ValueError: the file is of another kind, or of a classifier that decodes no masks.
     """
     if read_about(path)["kind"] != "classifier":
         return load_segmentation(path)

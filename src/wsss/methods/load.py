@@ -1,4 +1,4 @@
-"""Classifiers from settings and from model files."""
+"""Building and loading of classifiers."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from wsss.store.models import read_model
 
 
 def build_method(settings: TrainClassifier, class_names: Sequence[str], *, weights: bool = True) -> Method:
-    """The classifier of a settings section, for classes of which the first is the background.
+    """The classifier of a settings section. class_names: C names, background first. weights: load pretrained weights.
 
     Raises:
-        ValueError: the method does not fit the backbone, or the checkpoint neither.
+        ValueError: the method does not fit the backbone, or the checkpoint fits neither.
     """
     backbone = build_backbone(settings.backbone, weights=weights and settings.checkpoint is None)
     model = settings.method.load()(backbone, class_names, settings.method)

@@ -1,4 +1,4 @@
-"""A frozen CLIP that knows its classes by words: shared by CLIP-ES and WeCLIP."""
+"""Classification by a frozen CLIP and text prompts, shared by CLIP-ES and WeCLIP."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from wsss.methods.words import class_features, encode_phrases, tower_of
 class OnCLIP(Method):
     """A method on a frozen `CLIPBackbone`, with the text features of the classes and of background phrases.
 
-    The text features (K+G, E) are made by `name_classes` and lie in the model file, so that maps need no text tower.
+    `name_classes` computes the text features (K+G, E); the model file contains them, so that maps need no text tower.
     """
 
     def __init__(self, backbone: Backbone, class_names: Sequence[str], settings: Words) -> None:
@@ -36,7 +36,7 @@ class OnCLIP(Method):
         self.register_buffer("text", torch.zeros(self.num_classes + len(settings.backgrounds), width))
 
     def name_classes(self, class_names: Sequence[str], checkpoint: Path | None) -> None:
-        """Computes the text features of the K classes; checkpoint: the backbone's, which may hold the text tower.
+        """Computes the text features of the K classes. checkpoint: the backbone's file, which may have the text tower.
 
         Raises:
             ValueError: no text tower, prompts that do not fit the classes, or towers of different models.
@@ -57,7 +57,7 @@ class OnCLIP(Method):
         self.text.copy_(found)
 
     def logits(self, images: Tensor) -> Tensor:
-        """Log-probabilities (B, K) among classes and background phrases: zero-shot, as good as the words are."""
+        """Zero-shot log-probabilities (B, K) of the classes, in a softmax over classes and background phrases."""
         embedded = self.backbone.embed(self.whole_patches(images))
         last = self.backbone.run(embedded, 0, self.backbone.depth)
         return image_logits(self.backbone, last.x, self.text, self.scale).log_softmax(1)[:, : self.num_classes]

@@ -18,7 +18,7 @@ ABSENT = -1e4  # probability 0 after a softmax; unlike −inf, it can be interpo
 
 
 def denormalise(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
-    """Normalised images (B, 3, H, W) in [0, 1], cut down to multiples of 1/255 as 8-bit images are."""
+    """Images (B, 3, H, W) in [0, 1] from normalised ones, truncated to multiples of 1/255 like 8-bit images."""
     scale, shift = (images.new_tensor([255 * value for value in row])[:, None, None] for row in (std, mean))
     return (images * scale + shift).clamp(0, 255).to(torch.uint8).to(images.dtype) / 255
 
@@ -38,11 +38,12 @@ def refine_cams_with_bkg(
 ) -> Tensor:
     """Pseudo-labels (B, H, W), int64: 0 background, k + 1 class k, 255 ignored.
 
-    Softmax over [background score, CAMs of the present classes], refined by PAR on the smaller image; once
-    with the score `low`, once with `high`. A class has to win over `high`, background to win with `low`;
+    Softmax over [background score, CAMs of the present classes], refined by PAR on the downscaled image, once with the
+    score `low` and once with `high`. A pixel is a class if it wins at `high`, and background if that wins at `low`;
     pixels in between, and those outside `boxes`, are ignored.
 
-    images: (B, 3, H, W) in [0, 1]. cams: (B, K, H, W) in [0, 1]. labels: (B, K). boxes: (B, 4).
+    images: (B, 3, H, W) in [0, 1]. cams: (B, K, H, W) in [0, 1]. labels: (B, K). boxes: (B, 4), top, bottom, left,
+    right.
     """
     size = images.shape[-2:]
     small = (size[0] // down_scale, size[1] // down_scale)
@@ -60,11 +61,11 @@ def refine_cams_with_bkg(
 def _present_scores(cams: Tensor, labels: Tensor, backgrounds: tuple[float, float]) -> tuple[Tensor, Tensor]:
     """[background, present classes, padding] for each background score, and the classes' ids.
 
-    Images have different numbers of present classes; they are packed to the largest one of the batch, so
-    that PAR works on 2 or 3 channels, not on K + 1.
+    The present classes are packed and padded to the largest number in the batch, so that PAR runs on 2 or 3 channels
+    instead of K + 1.
     """
     count = max(int(labels.sum(1).max()), 1)
-    order = labels.argsort(dim=1, descending=True, stable=True)[:, :count]  # present ones first, in order
+    order = labels.argsort(dim=1, descending=True, stable=True)[:, :count]  # present classes first, in order
     index = order[:, :, None, None].expand(-1, -1, *cams.shape[-2:])
     absent = (labels.gather(1, order) == 0)[:, :, None, None]
     present = cams.gather(1, index).masked_fill(absent, ABSENT)
@@ -73,10 +74,10 @@ def _present_scores(cams: Tensor, labels: Tensor, backgrounds: tuple[float, floa
 
 
 def balanced_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
-    """Cross-entropy on background pixels and on foreground pixels, each a mean of its own (Ru 2023, eq. 7); scalar.
+    """Mean of the cross-entropies averaged over background and over foreground pixels (Ru 2023, eq. 7); scalar.
 
-    logits: (B, C, H, W). labels: (B, H, W) in 0 … C−1 or 255, ignored. The mean of the two terms that have
-    pixels: where a batch lacks foreground the loss is the background's alone, and 0 where all is ignored.
+    logits: (B, C, H, W). labels: (B, H, W) in 0 … C−1, or 255 for ignored pixels. A term without pixels is left out:
+    a batch without foreground has the background's loss alone, and 0 if all pixels are ignored.
     """
     per_pixel = F.cross_entropy(logits, labels.long(), ignore_index=IGNORE, reduction="none")
     masks = torch.stack([labels == 0, (labels != 0) & (labels != IGNORE)]).flatten(1)  # (2, B·H·W)

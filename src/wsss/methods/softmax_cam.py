@@ -17,10 +17,10 @@ EPS = 1e-7
 
 @dataclass(frozen=True)
 class Encoded:
-    """A tower's state before its last block.
+    """State of an image tower before its last block.
 
-    last: tokens (B, 1+N, D) that enter the last block. attention: (B, N, N), the patches' attention averaged over
-    heads and summed over the blocks that were asked for, of those before the last; None where none was.
+    last: tokens (B, 1+N, D), input of the last block. attention: (B, N, N), the patches' attention averaged over
+    heads and summed over the requested blocks before the last; None if none were requested.
     """
 
     last: Embedded
@@ -46,7 +46,7 @@ class SoftmaxCAM:
 def encode(backbone: CLIPBackbone, images: Tensor, affinity_blocks: int = 0) -> Encoded:
     """All blocks but the last, without gradient, for normalised images (B, 3, H, W).
 
-    affinity_blocks: how many of the last L blocks, the very last among them, give the sum of attentions.
+    affinity_blocks: number of final blocks, the last included, whose attention is summed.
     """
     total: list[Tensor] = []
 
@@ -70,12 +70,13 @@ def softmax_cam(
 ) -> SoftmaxCAM:
     """Grad-CAM of every present class's probability, at the output of the last block's first norm.
 
-    One pass through the last block; the images' first present classes share a gradient, then their second ones. The
-    image's feature is the mean of its patches after the final norm, projected; the class token has no part in it.
+    One pass through the last block; one backward pass covers the first present class of every image, the next the
+    second, and so on. An image's feature is the projected mean of its patches after the final norm, without the class
+    token.
 
     Args:
-        last: as of `encode`. text: (K+G, E) unit vectors, the K classes first, then the G background phrases.
-        logit_scale: factor of the cosines. labels: (B, K), 1 for present classes; the others are left out.
+        last: from `encode`. text: (K+G, E) unit vectors, the K classes first, then the G background phrases.
+        logit_scale: factor of the cosines. labels: (B, K), 1 for present classes; others are left out of the softmax.
     """
     labels = labels > 0
     with torch.inference_mode(False), torch.enable_grad():
@@ -100,7 +101,7 @@ def _probabilities(
 
 
 def image_logits(backbone: CLIPBackbone, out: Tensor, text: Tensor, scale: float | Tensor) -> Tensor:
-    """Scaled cosines (B, K+G) of the patches' mean with every text, from the last block's output (B, 1+N, D)."""
+    """Scaled cosines (B, K+G) of the mean patch with every text, from the last block's output (B, 1+N, D)."""
     feature = backbone.net.norm(out)[:, backbone.num_prefix :].mean(1)
     return scale * backbone.project(feature) @ text.T
 
@@ -108,7 +109,7 @@ def image_logits(backbone: CLIPBackbone, out: Tensor, text: Tensor, scale: float
 def _channel_weights(probs: Tensor, normed: Tensor, labels: Tensor, num_prefix: int) -> Tensor:
     """(B, K, D): ∂p_k/∂normed averaged over patches; 0 for absent classes.
 
-    As many passes back as the image with most classes has: each takes one class of every image.
+    Each backward pass takes one class of every image, so their number is the largest number of present classes.
     """
     channel = normed.new_zeros(*labels.shape, normed.shape[-1])
     rank = labels.cumsum(1)  # 1 for an image's first present class, 2 for its second …
@@ -126,6 +127,6 @@ def stretch(maps: Tensor) -> Tensor:
 
 
 def text_of(classes: Sequence[Tensor], backgrounds: Tensor) -> Tensor:
-    """(K+G, E): each class's phrases (n, E) averaged and brought to unit length, then the background phrases."""
+    """(K+G, E): the mean of each class's phrases (n, E), normalised to unit length, then the background phrases."""
     means = torch.stack([phrases.mean(0) for phrases in classes])
     return torch.cat([torch.nn.functional.normalize(means, dim=1), backgrounds])

@@ -1,4 +1,4 @@
-"""Training a classifier on image-level labels."""
+"""Training of a classifier on image-level labels."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ from wsss.training.session import Place, make_augment, train
 def train_classifier(
     settings: TrainClassifier, dataset: Dataset, place: Place, features: FeatureFiles | None = None
 ) -> None:
-    """Writes `model.safetensors`, `history.csv` and `average_precision.csv` to the place.
+    """Writes `model.safetensors`, `history.csv` and `average_precision.csv` to `place`.
 
-    features: of a frozen network, for methods that learn from them. The history is empty where nothing is trained.
+    features: stored features of a frozen network, for methods that use them. Without training the history is empty.
     """
     torch.manual_seed(derive_seed(settings.rng_seed, "init"))
     model = build_method(settings, dataset.class_names)
@@ -67,7 +67,7 @@ def _train(model: Method, settings: TrainClassifier, dataset: Dataset, place: Pl
 
 
 def measure(model: Method, dataset: Dataset, place: Place, features: FeatureFiles | None = None) -> None:
-    """Writes the average precision of each class on val, in percent, and of all (`mean`): it needs labels, no masks."""
+    """Writes the average precision of each class on val, and their mean, in percent; needs image labels only."""
     records, names = dataset.split("val"), dataset.class_names[1:]
     table = pd.DataFrame({"class": names, "images": 0, "average_precision": np.nan})
     if records:

@@ -1,4 +1,4 @@
-"""CLIP's text tower and tokenizer (open_clip): phrases to unit vectors."""
+"""Text features of phrases by CLIP's text tower and tokenizer (open_clip)."""
 
 from __future__ import annotations
 
@@ -45,10 +45,10 @@ def text_tower(state: Mapping[str, Tensor], *, quick_gelu: bool, what: str) -> n
 
 @torch.no_grad()
 def encode_phrases(tower: nn.Module, sentences: Sequence[str]) -> Tensor:
-    """(n, E) unit vectors.
+    """Text features (n, E) of unit length.
 
     Raises:
-        ValueError: a sentence longer than the tower reads.
+        ValueError: a sentence has more tokens than the tower accepts.
     """
     return F.normalize(tower(tokenise(sentences, tower.context_length)), dim=-1)
 
@@ -57,7 +57,7 @@ def tokenise(sentences: Sequence[str], length: int) -> Tensor:
     """(n, length) int64 token ids, with start and end, zero-padded.
 
     Raises:
-        ValueError: a sentence has more tokens; nothing is cut off.
+        ValueError: a sentence has more tokens; none is truncated.
     """
     from open_clip.tokenizer import SimpleTokenizer
 
@@ -88,7 +88,7 @@ def tower_of(path: Path | None, *, quick_gelu: bool) -> nn.Module:
     """The text tower of a file.
 
     Raises:
-        ValueError: no file is named, or it has no text tower.
+        ValueError: path is None, or the file has no text tower.
     """
     if path is None:
         raise ValueError(

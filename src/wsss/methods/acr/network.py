@@ -15,7 +15,7 @@ from wsss.methods.base import Method
 
 
 class ACR(Method):
-    """A transformer whose attention between all pairs of tokens must be the same in an image and its mirror.
+    """A transformer trained so that its attention between all pairs of tokens agrees in an image and its mirror.
 
     The backbone is a `ViTBackbone`.
 
@@ -46,14 +46,14 @@ class ACR(Method):
     def activation_maps(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
         """Class maps (B, K, h, w) ≥ 0; works under `no_grad` and `inference_mode`.
 
-        labels: (B, K); the gradient localisation takes one backward pass through the last blocks for every
-        class, and skips those that no image has.
+        labels: (B, K); the gradient localisation takes one backward pass through the last blocks per class, and
+        skips the classes that no image has.
         """
         if self.settings.localisation == "patch":
             return F.relu(self.class_maps(images))
         classes = range(self.num_classes) if labels is None else labels.any(0).nonzero().flatten().tolist()
         with torch.inference_mode(False), torch.enable_grad():
-            # The input requires a gradient, so that attention has one even where all weights are frozen.
+            # The input requires a gradient, so that the attention has one even if all weights are frozen.
             tokens = self.tokens(images.detach().clone().requires_grad_())
             scores = self.scores(tokens)
             grads = [self.attention_gradients(tokens, scores, k) for k in classes]
@@ -103,7 +103,7 @@ def acr_losses(
     grid: tuple[int, int],
     alpha: float,
 ) -> dict[str, Tensor]:
-    """The terms of eq. 6 by name. Pairs are (image, mirror): scores (B, K), attention (B, L, 1+N, 1+N)."""
+    """The terms of eq. 6 by name. scores: (B, K), attention: (B, L, 1+N, 1+N), each a pair (image, mirror)."""
     rows, pairs = consistency_losses(*attention, grid)
     return {
         "cls": F.multilabel_soft_margin_loss(scores[0], labels),
@@ -124,12 +124,12 @@ def consistency_losses(image: Tensor, mirror: Tensor, grid: tuple[int, int]) -> 
 
 
 def unflip_class_rows(attention: Tensor, grid: tuple[int, int]) -> Tensor:
-    """The class token's attention to the patches, columns mirrored back: (B, L, 1, N)."""
+    """The class token's attention to the patches, its columns flipped back: (B, L, 1, N)."""
     return attention[..., :1, 1:].unflatten(-1, grid).flip(-1).flatten(-2)
 
 
 def unflip_patch_blocks(attention: Tensor, grid: tuple[int, int]) -> Tensor:
-    """The attention between patches, mirrored back on both sides: (B, L, N, N)."""
+    """The attention between patches, its rows and columns flipped back: (B, L, N, N)."""
     patches = attention[..., 1:, 1:].unflatten(-1, grid).unflatten(-3, grid)  # (B, L, h, w, h, w)
     return patches.flip((-3, -1)).flatten(-2).flatten(-3, -2)
 
@@ -139,9 +139,9 @@ def class_token_map(
 ) -> Tensor:
     """Relevance (B, N) ≥ 0 of each patch for the class score, from the class token's attention (§3.4).
 
-    attention, gradients: per block (B, heads, P+N, P+N), A and G. Summed over the blocks are, with
-    g = mean over heads of ReLU(G) and c = mean over heads of ReLU(A·G):
-    "grad" g, "grad_s" g², "cam_grad" c, "cam_grad_s" c·g.
+    attention, gradients: per block (B, heads, P+N, P+N), A and G. With g = mean over heads of ReLU(G) and
+    c = mean over heads of ReLU(A·G), the result is the sum over blocks of
+    "grad" g, "grad_s" g², "cam_grad" c, or "cam_grad_s" c·g.
     """
     total = torch.zeros_like(gradients[0][:, 0, 0, num_prefix:])
     for maps, grads in zip(attention, gradients, strict=True):

@@ -21,7 +21,7 @@ class Settings(Component):
         "gradient", description="class-token attention by its gradient (§3.4), or the classifier on patch tokens"
     )
     gradient_mode: Literal["grad", "grad_s", "cam_grad", "cam_grad_s"] = Field(
-        "grad", description="how attention and gradient make a map; see wsss.methods.acr.network.class_token_map"
+        "grad", description="combination of attention and gradient; see wsss.methods.acr.network.class_token_map"
     )
-    start_layer: int = Field(-2, description="first block of the gradient localisation; negative: from the last one")
+    start_layer: int = Field(-2, description="first block of the gradient localisation; negative: from the end")
     refine: bool = Field(True, description="spread the gradient maps along the patches' attention")

@@ -1,4 +1,4 @@
-"""Affinity from attention (AFA; Ru et al. 2022, §3.3): its head and its propagation."""
+"""Affinity from attention and its propagation (AFA; Ru et al. 2022, §3.3)."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from torch.nn import functional as F
 
 
 class AffinityHead(nn.Conv2d):
-    """Attention logits of some blocks → affinity P of all pairs of cells."""
+    """Affinity P of all pairs of cells from the attention logits of several blocks."""
 
     def __init__(self, heads: int) -> None:
-        """`heads`: of all blocks together."""
+        """heads: number of attention heads of all these blocks together."""
         super().__init__(heads, 1, kernel_size=1)
         nn.init.kaiming_normal_(self.weight, a=5**0.5, mode="fan_out")
 
     def forward(self, logits: Sequence[Tensor]) -> Tensor:
         """Symmetric probabilities (B, N, N) of blocks' logits q·kᵀ (B, heads_i, N, N)."""
-        # The published order, symmetrise and then project, gives the same at twice the memory.
+        # The published order, symmetrising before projecting, gives the same result at twice the memory.
         projected = F.conv2d(torch.cat(list(logits), dim=1), self.weight).squeeze(1)
         return (projected + projected.transpose(1, 2) + self.bias).sigmoid()
 
@@ -34,7 +34,7 @@ def transition_matrix(affinity: Tensor, mask: Tensor | None = None, power: int =
 def propagate(maps: Tensor, transition: Tensor, steps: int = 1) -> Tensor:
     """Maps (B, K, h, w), flattened to rows x, after `steps` products x ← x·T with `transition` (B, N, N)."""
     rows = maps.float().flatten(2)
-    with torch.autocast(maps.device.type, enabled=False):  # class scores lie closer than half precision tells
+    with torch.autocast(maps.device.type, enabled=False):  # class scores differ by less than half precision resolves
         for _ in range(steps):
             rows = rows @ transition
     return rows.view(maps.shape)

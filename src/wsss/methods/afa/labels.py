@@ -24,8 +24,9 @@ def multi_scale_maps(
     Args:
         net: views (2B, 3, H', W') → class maps (2B, K, h, w) and affinities (2B, h·w, h·w).
         images: (B, 3, H, W); their views are ⌊scale·H⌋ × ⌊scale·W⌋.
-        scales: besides 1, which is always evaluated, and first. The affinity is the one evaluated at the place that
-            the largest scale has in `scales`, as published: unless `scales` begins with 1, that is another scale's.
+        scales: factors of the image size; 1 is always evaluated, and first. As published, the affinity is that of the
+            evaluation whose index is the largest scale's index in `scales`; unless `scales` begins with 1, that is
+            another scale.
 
     Returns:
         maps (B, K, H, W) in [0, 1]; affinities (B, N, N) of the unflipped images; their grid (h, w).
@@ -45,9 +46,10 @@ def multi_scale_maps(
 def propagated_scores(
     maps: Tensor, pairs: Tensor, grid: tuple[int, int], labels: Tensor, background: float, radius: int
 ) -> Tensor:
-    """Class scores (B, C, H, W) after the affinity's propagation, background first (§3.3).
+    """Class scores (B, C, H, W) after propagation by the affinity, background first (§3.3).
 
-    maps: (B, K, H, W) in [0, 1]; pairs: affinities (B, N, N) on the grid; labels: (B, K); background: its score.
+    maps: (B, K, H, W) in [0, 1]; pairs: affinities (B, N, N) on the grid; labels: (B, K); background: its score in
+    [0, 1]; radius: cells, the largest distance of a pair.
     """
     coarse = resize(maps, grid, align_corners=False)
     transition = transition_matrix(pairs, radius_mask(*grid, radius, maps.device))
@@ -64,24 +66,24 @@ def refine_in_boxes(
     dilations: Sequence[int] = DILATIONS,
     iterations: int = 10,
 ) -> Tensor:
-    """Scores refined by PAR against the photograph at half resolution; zero outside it and for absent maps.
+    """Scores refined by PAR within each image's box, at half resolution; zero outside it and for absent maps.
 
     Args:
         images: (B, 3, H, W), not normalised; any range.
-        scores: (B, M, H, W), M maps an image, of one or several labellings.
+        scores: (B, M, H, W), M maps per image.
         present: (B, M), 0 for maps that are left out.
-        boxes: (B, 4), (top, bottom, left, right) of the photograph.
+        boxes: (B, 4), (top, bottom, left, right) of the unpadded image.
 
     Returns:
         (B, M, H, W) float32.
     """
-    # PAR treats maps alike and apart, so each image brings as many as the one with the most, and no more.
+    # PAR refines every map independently, so only the largest number of present maps in the batch is computed.
     chosen = (present != 0).float()
     index = chosen.topk(int(chosen.sum(1).max()), dim=1).indices[:, :, None, None]
     index = index.expand(-1, -1, *scores.shape[-2:])
     maps = scores.float().gather(1, index)
     refined = torch.zeros_like(maps)
-    for box in boxes.unique(dim=0):  # crops of different sizes do not stack; equal ones are refined together
+    for box in boxes.unique(dim=0):  # crops of different sizes cannot be stacked; equal ones are refined together
         rows = (boxes == box).all(dim=1).nonzero().squeeze(1)
         top, bottom, left, right = box.tolist()
         image, inside = (t[rows, :, top:bottom, left:right] for t in (images, maps))

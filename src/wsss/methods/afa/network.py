@@ -26,12 +26,12 @@ from wsss.segmentation.segformer import SegFormerDecoder
 
 
 class AFA(Method):
-    """Classifier, affinity head and decoder on one Mix Transformer, which teach each other.
+    """Classifier, affinity head and decoder on one Mix Transformer, each of which supervises the next.
 
-    The backbone is a `MiT` whose last stage attends between all of its cells (strides 4, 2, 2, 1).
+    The backbone is a `MiT` whose last stage has attention between all of its cells (strides 4, 2, 2, 1).
 
     Raises:
-        ValueError: another backbone, or attention blocks that it lacks.
+        ValueError: another backbone, or attention blocks that it does not have.
     """
 
     def __init__(self, backbone: Backbone, class_names: Sequence[str], settings: Settings) -> None:
@@ -45,10 +45,10 @@ class AFA(Method):
             backbone.freeze_norms()
 
     def forward(self, batch: Batch, step: int) -> dict[str, Tensor]:
-        """L_cls, L_seg, L_aff and the energy, if it counts, with their factors (eq. 14), scalars.
+        """Scalars L_cls, L_seg, L_aff and, if its factor is not 0, the energy, with their factors (eq. 14).
 
-        During the warm-up all but the first are 0, but keep every parameter in the graph, so that weight decay
-        and distributed training see the same parameters in every step.
+        During the warm-up all but the first are 0, but they keep every parameter in the graph, so that weight decay
+        and distributed training have the same parameters in every step.
         """
         features, pyramid, attention = self.backbone.with_attention(batch.images, self.settings.attention_blocks)
         classification = F.multilabel_soft_margin_loss(self._classify(features), batch.labels)
@@ -60,7 +60,7 @@ class AFA(Method):
         return terms | self._taught(batch, step, segments, pairs)
 
     def _taught(self, batch: Batch, step: int, segments: Tensor, pairs: Tensor) -> dict[str, Tensor]:
-        """The terms of decoder and affinity, which learn from the CAM."""
+        """The loss terms of decoder and affinity, whose labels come from the CAM."""
         chosen, propagated = self.settings, step >= self.settings.refined_steps
         refined, final = self.pseudo_labels(batch, propagated=propagated)
         teacher = final if propagated and chosen.refined_pairs else refined
@@ -81,8 +81,8 @@ class AFA(Method):
     def pseudo_labels(self, batch: Batch, *, propagated: bool) -> tuple[Tensor, Tensor]:
         """Labels for the affinity and for the segmentation, int64 (B, H, W) with 255 = ignore.
 
-        The first is the CAM after PAR. The second is the same or, if `propagated`, the CAM after the
-        affinity's propagation and PAR (§3.3, 3.4).
+        The first is the CAM after PAR. The second is the same or, if `propagated`, the CAM after propagation by the
+        affinity and PAR (§3.3, 3.4).
         """
         maps, pairs, grid = multi_scale_maps(self._maps_and_affinity, batch.images, self.settings.scales)
         photographs = denormalise(batch.images, self.backbone.mean, self.backbone.std)
@@ -107,7 +107,7 @@ class AFA(Method):
         return refined, ignore_outside(irn_confident_labels(by_high, by_low), batch.boxes)
 
     def _propagated(self, maps: Tensor, pairs: Tensor, grid: tuple[int, int], labels: Tensor) -> Tensor:
-        """Propagated class scores (B, 2C, H, W), with the low background score and with the high one."""
+        """Propagated class scores (B, 2C, H, W): C at the low background score, then C at the high one."""
         scores = [
             propagated_scores(maps, pairs, grid, labels, score, self.settings.radius)
             for score in self.settings.background

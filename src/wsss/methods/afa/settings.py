@@ -15,25 +15,25 @@ class Settings(Component, Decodes):
     implementation = "wsss.methods.afa.network:AFA"
     name: Literal["afa"]
     decoder_width: Count = Field(256, description="channels of the SegFormer decoder")
-    attention_blocks: list[int] = Field([-2, -1], min_length=1, description="last-stage blocks that make the affinity")
+    attention_blocks: list[int] = Field([-2, -1], min_length=1, description="last-stage blocks that give the affinity")
     freeze_norms: bool = Field(True, description="LayerNorms are not trained (as published); false from scratch")
-    scales: Scales = Field([1.0, 0.5, 1.5], description="of the CAMs that make the labels")
+    scales: Scales = Field([1.0, 0.5, 1.5], description="scales of the CAMs from which the labels are made")
     background: tuple[Fraction, Fraction] = Field((0.35, 0.55), description="low and high background score (§4.1)")
     radius: Count = Field(8, description="cells; pairs farther apart (Chebyshev) are not compared")
-    warmup_steps: int = Field(2000, ge=0, description="steps with the classification loss alone")
+    warmup_steps: int = Field(2000, ge=0, description="first steps, with the classification loss alone")
     refined_steps: int = Field(6000, ge=0, description="first step whose labels are propagated by the affinity")
     refined_pairs: bool = Field(
-        False, description="from refined_steps on, the affinity too learns from propagated labels (its COCO training)"
+        False, description="from refined_steps on, propagated labels also supervise the affinity (AFA on COCO)"
     )
     segmentation_weight: Weight = Field(0.1, description="factor of L_seg (eq. 14)")
     affinity_weight: Weight = Field(0.1, description="factor of L_aff (eq. 14)")
     energy_weight: Weight = Field(
-        0.0, description="factor of the dense energy of the segmentation; 0.01 in the training of the published 66.0"
+        0.0, description="factor of the dense energy loss of the segmentation; 0.01 for the published 66.0 % mIoU"
     )
     counted_images: Count | None = Field(
-        None, description="images over which L_seg and L_aff count pixels and pairs; null: all of a step"
+        None, description="images per group over which L_seg and L_aff are normalised; null: the whole batch"
     )
-    dilations: list[Count] = Field([1, 2, 4, 8, 12, 24], min_length=1, description="of PAR, pixels at ½ size")
+    dilations: list[Count] = Field([1, 2, 4, 8, 12, 24], min_length=1, description="of PAR; pixels at half resolution")
     iterations: Count = Field(10, description="of PAR")
 
     @model_validator(mode="after")

@@ -23,7 +23,7 @@ _INITS = {
 
 
 class CAM(Method):
-    """Backbone, pooling over positions and a linear classifier, whose weights also score every position."""
+    """Backbone, global pooling and a linear classifier, which is also applied at every position."""
 
     def __init__(self, backbone: Backbone, class_names: Sequence[str], settings: Settings) -> None:
         super().__init__()
@@ -45,7 +45,7 @@ class CAM(Method):
         return pool(self.class_scores(images), self.pooling)
 
     def class_scores(self, images: Tensor) -> Tensor:
-        """The classifier at every position, (B, K, h, w), before ReLU. Pooling commutes with it (no bias)."""
+        """The classifier at every position, (B, K, h, w), before ReLU. Average pooling commutes with it (no bias)."""
         return self.classifier(self.dropout(self.backbone(images)))
 
     def head_parameters(self) -> list[nn.Parameter]:
@@ -53,7 +53,7 @@ class CAM(Method):
 
 
 def pool(maps: Tensor, how: str) -> Tensor:
-    """(B, K, h, w) → (B, K) by average, max, or the mean of the highest quarter of positions."""
+    """(B, K, h, w) → (B, K). how: average, max, or top_quarter, the mean of the highest quarter of positions."""
     flat = maps.flatten(2)
     if how == "average":
         return flat.mean(2)

@@ -15,11 +15,12 @@ class Settings(Component):
     implementation = "wsss.methods.cam.network:CAM"
     name: Literal["cam"]
     pooling: Literal["average", "max", "top_quarter"] = Field(
-        "average", description="over positions; top_quarter averages the highest 25 % and learns from scratch"
+        "average",
+        description="pooling over positions; top_quarter: the mean of the highest 25 %, which learns from scratch",
     )
     init: Literal["kaiming", "xavier", "zeros"] = Field(
         "kaiming",
-        description="of the 1×1 convolution; PSA: xavier; zeros: for transformers, whose tokens are so long that "
-        "random weights take many steps to unlearn",
+        description="initial weights of the 1×1 convolution; PSA: xavier; zeros: for transformers, whose tokens have "
+        "so large a norm that random weights delay training",
     )
-    dropout: Fraction = Field(0.0, description="of whole feature channels, before the classifier")
+    dropout: Fraction = Field(0.0, description="dropout of whole feature channels before the classifier")

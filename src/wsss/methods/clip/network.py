@@ -12,13 +12,13 @@ from wsss.refine.attention import refine, transition_matrix
 
 
 class CLIPES(OnCLIP):
-    """A frozen CLIP, whose maps are spread along its own attention."""
+    """A frozen CLIP, whose maps are refined by its own attention."""
 
     def forward(self, batch: Batch, step: int) -> dict[str, Tensor]:
         raise ValueError("method clip trains nothing: set train_classifier.training to null")
 
     def present_maps(self, images: Tensor, labels: Tensor) -> Tensor:
-        """Maps (B, K, h, w) in [0, 1], each stretched to its range; 0 for absent classes."""
+        """Maps (B, K, h, w), each min-max normalised to [0, 1]; 0 for absent classes."""
         with torch.inference_mode(False), torch.no_grad():
             encoded = encode(self.backbone, self.whole_patches(images.clone()), self.settings.affinity_blocks)
             found = softmax_cam(self.backbone, encoded.last, self.text, self.scale, labels)

@@ -11,12 +11,12 @@ from wsss.config.words import Words
 
 
 class Settings(Component, Words, Untrained):
-    """CLIP-ES (Lin 2023): Grad-CAM of a frozen CLIP against background phrases, spread along its attention."""
+    """CLIP-ES (Lin 2023): Grad-CAM of a frozen CLIP against background phrases, refined by its attention."""
 
     implementation = "wsss.methods.clip.network:CLIPES"
     name: Literal["clip"]
-    affinity_blocks: int = Field(8, ge=0, description="last blocks whose attention spreads the maps; 0: none (§3.3)")
-    affinity_power: int = Field(1, ge=0, le=10, description="maps are spread 2^this times")
+    affinity_blocks: int = Field(8, ge=0, description="last blocks whose attention refines the maps; 0: none (§3.3)")
+    affinity_power: int = Field(1, ge=0, le=10, description="exponent p: the transition matrix is applied 2^p times")
     box_threshold: Fraction | None = Field(
-        0.4, description="maps spread from inside the boxes of what exceeds this × their maximum; COCO 0.7; null: all"
+        0.4, description="maps spread from boxes around the cells above this × their maximum; COCO 0.7; null: all cells"
     )

@@ -1,7 +1,4 @@
-"""Logistic regression on a frozen network's features, averaged over positions; its weights score every position.
-
-Class activation maps (Zhou et al., CVPR 2016) of a network that is not trained.
-"""
+"""Logistic regression on the pooled features of a frozen network; at every position it gives CAMs (Zhou 2016)."""
 
 from __future__ import annotations
 
@@ -39,7 +36,7 @@ class LinearMethod(Method):
         raise ValueError("method linear learns from stored features: set train_classifier.training to null")
 
     def fit(self, store: FeatureStore, records: Sequence[Record], device: torch.device) -> list[float]:
-        """Learns the classifier; the loss of every step. All images make a step, so their order changes nothing."""
+        """Trains the classifier by full-batch steps, independent of the images' order; returns the loss of each."""
         pooled = torch.cat([self.pooled(store, records, scale) for scale in store.scales]).to(device)
         labels = torch.stack([torch.from_numpy(record.labels) for record in records])
         labels = labels.repeat(len(store.scales), 1).to(device)
@@ -47,9 +44,9 @@ class LinearMethod(Method):
         return fit_classifier(self.classifier, pooled, labels, self.settings)
 
     def held_out(self, store: FeatureStore, records: Sequence[Record], parts: Sequence[np.ndarray]) -> np.ndarray:
-        """Probabilities (N, K) of images, each by a classifier that learned from all parts but the image's own.
+        """Probabilities (N, K), each from a classifier trained on all parts but the image's own.
 
-        parts: numbers of records; together they are all.
+        parts: indices of records, a partition of all of them.
         """
         pooled = self.pooled(store, records, store.own_scale)
         labels = torch.stack([torch.from_numpy(record.labels) for record in records])
@@ -65,7 +62,7 @@ class LinearMethod(Method):
         return found.numpy()
 
     def pooled(self, store: FeatureStore, records: Sequence[Record], scale: float) -> Tensor:
-        """Averages (N, D) over positions, and mirrors, of each image's features at a scale."""
+        """Each image's features at a scale, averaged over positions and mirror: (N, D)."""
         maps = (torch.from_numpy(store.stage(r.image_id, scale, self.settings.stage)) for r in records)
         return torch.stack([found.float().mean((0, 2, 3)) for found in maps])
 
@@ -102,7 +99,7 @@ class LinearMethod(Method):
 
 
 def fit_classifier(classifier: nn.Conv2d, pooled: Tensor, labels: Tensor, settings: Settings) -> list[float]:
-    """Teaches a classifier (D → K) of pooled features (N, D) labels (N, K); the loss of every step."""
+    """Trains a classifier (D → K) on pooled features (N, D) and labels (N, K); returns the loss of every step."""
     losses = []
     optimizer = torch.optim.AdamW(classifier.parameters(), lr=settings.lr, weight_decay=settings.weight_decay)
     for step in range(settings.steps):

@@ -1,7 +1,7 @@
 """The affine family of SEAM (Wang 2020, Table 3): rescale, flip, rotation, translation, and combinations.
 
-A `Warp` is one member; it moves images and class maps of the same size alike, A(x). A `WarpFamily` draws one
-for each training step.
+A `Warp` is one transformation A(x), which applies to images and to class maps of the same size. A `WarpFamily` draws
+one for each training step.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from torch import Tensor
 
 from wsss.runtime.tensors import resize
 
-_INSIDE = 1 - 1e-4  # a rotated mask of ones at 1, but for the rounding of the interpolation
+_INSIDE = 1 - 1e-4  # a rotated mask of ones is 1 inside, up to rounding of the interpolation
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Warp:
     scale: float = 1.0
 
     def __call__(self, maps: Tensor) -> Tensor:
-        """(B, C, H, W) → (B, C, ⌊H·scale⌋, ⌊W·scale⌋); what enters from outside is 0."""
+        """(B, C, H, W) → (B, C, ⌊H·scale⌋, ⌊W·scale⌋); pixels from outside are 0."""
         if self.flip:
             maps = maps.flip(-1)
         if self.degrees:
@@ -44,7 +44,7 @@ class Warp:
         return rescale(maps, self.scale) if self.scale != 1 else maps
 
     def inside(self, maps: Tensor) -> Tensor | None:
-        """Boolean (h, w): pixels of the warped `maps` made of original pixels only; None if all are."""
+        """Boolean (h, w): pixels of the warped `maps` that depend on original pixels only; None if all do."""
         if not self.degrees and self.shift == (0, 0):
             return None
         ones = maps.new_ones(1, 1, *maps.shape[-2:])
@@ -53,10 +53,10 @@ class Warp:
 
 @dataclass(frozen=True)
 class WarpFamily:
-    """What `draw` chooses from; the default is the paper's own setting, a fixed rescaling by 0.3.
+    """Distribution of the warps; by default the paper's, a fixed rescaling by 0.3.
 
     scale: (lowest, highest) side length ratio, uniform.
-    flip: mirror the second view, always; which of the two is the mirrored one, augmentation decides.
+    flip: always mirror the second view; the augmentation already mirrors the first one at random.
     degrees: rotation is uniform in ±degrees (the paper: 20).
     pixels: translation is uniform in ±pixels, in both directions (the paper: 15).
 
@@ -104,5 +104,5 @@ def rotate(maps: Tensor, degrees: float) -> Tensor:
 
 
 def translate(maps: Tensor, down: int, right: int) -> Tensor:
-    """Whole pixels, same size, 0 where nothing came from."""
+    """Translation by whole pixels, same size, 0 for pixels from outside."""
     return F.pad(maps, (right, -right, down, -down))

@@ -17,12 +17,12 @@ _ROWS = 256
 class PixelCorrelation(nn.Module):
     """Revises class maps by the similarity of pixels in image, shallow and deep features.
 
-    The features are compared as they are: no gradient reaches the backbone.
+    The features are detached: no gradient reaches the backbone.
 
     Args:
-        channels: of the shallow and of the deep tap.
-        reduced: what the two 1×1 convolutions leave of them ("f8_3", "f8_4").
-        embedding: channels in which pixels are compared ("f9").
+        channels: of the shallow and of the deep feature map.
+        reduced: channels after their 1×1 convolutions ("f8_3", "f8_4").
+        embedding: channels of the embedding in which pixels are compared ("f9").
     """
 
     def __init__(self, channels: Sequence[int], reduced: tuple[int, int] = (64, 128), embedding: int = 192) -> None:
@@ -40,14 +40,14 @@ class PixelCorrelation(nn.Module):
         return pixel_correlation(seed, features, self.embed.weight)
 
     def features(self, images: Tensor, taps: Sequence[Tensor], size: tuple[int, int]) -> Tensor:
-        """What is compared: the image and the reduced taps on the grid `size`, (B, 3 + 64 + 128, h, w)."""
+        """The compared features: image and reduced taps on the grid `size`, (B, 3 + 64 + 128, h, w)."""
         image, shallow, deep = (resize(part.detach(), size, align_corners=True) for part in (images, *taps))
         return torch.cat([image, self.shallow(shallow).relu(), self.deep(deep).relu()], dim=1)
 
     def affinity_map(
         self, images: Tensor, taps: Sequence[Tensor], size: tuple[int, int], row: int, column: int
     ) -> Tensor:
-        """The column of the affinity matrix that belongs to one cell, (B, h, w); sums to 1."""
+        """The column of the affinity matrix of one cell, (B, h, w); sums to 1."""
         unit = _unit(self.features(images, taps, size), self.embed.weight).unflatten(2, size)
         affinity = (unit * unit[:, :, row, column, None, None]).sum(1).relu()
         return affinity / (affinity.sum((1, 2), keepdim=True) + EPS)
@@ -57,7 +57,7 @@ def pixel_correlation(seed: Tensor, features: Tensor, weight: Tensor) -> Tensor:
     """A_rv = R·aff, aff = ReLU(cosine similarity) with columns that sum to 1 (eq. 4 … 6).
 
     Args:
-        seed: R (B, C, h', w'), resized to the features' grid (`align_corners=True`); gets no gradient.
+        seed: R (B, C, h', w'), resized to the features' grid (`align_corners=True`); receives no gradient.
         features: (B, D, h, w).
         weight: (E, D, 1, 1), the 1×1 convolution to the compared embedding.
     """
@@ -75,7 +75,7 @@ def _unit(features: Tensor, weight: Tensor) -> Tensor:
 
 
 class _Propagate(torch.autograd.Function):
-    """R·aff with one (N, N) matrix in all: autograd alone would keep two and make two more going back."""
+    """R·aff with a single (N, N) matrix; autograd would keep two and allocate two more in the backward pass."""
 
     @staticmethod
     def forward(ctx: FunctionCtx, seed: Tensor, unit: Tensor) -> Tensor:

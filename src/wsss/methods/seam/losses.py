@@ -1,6 +1,6 @@
 """SEAM's normalisations and loss terms (Wang 2020, sections 3.2 … 3.4) as pure functions.
 
-Maps have C = K + 1 channels, the background's first; labels (B, K) are 0 or 1 and know no background.
+Maps have C = K + 1 channels, background first; labels (B, K) are 0 or 1, without background.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from wsss.runtime.tensors import EPS, min_max_normalise
 
 @dataclass(frozen=True)
 class View:
-    """One branch's output at the size of its input: A and, with PCM, its revision A_rv; both (B, C, H, W)."""
+    """Output of one branch at its input's size: the maps A and, with PCM, the revised maps A_rv; both (B, C, H, W)."""
 
     maps: Tensor
     revised: Tensor | None = None
 
 
 def normalised_seed(maps: Tensor) -> Tensor:
-    """What PCM propagates: each class scaled to [0, 1), background = 1 − its strongest rival; (B, C, h, w).
+    """Input of PCM (B, C, h, w): classes scaled to [0, 1), background = 1 − the maximum over the foreground.
 
-    Of the foreground channels only the pixel's strongest survives. No gradient.
+    At each pixel only the largest foreground channel is kept. No gradient.
     """
     foreground = maps.detach()[:, 1:].relu()
     top = foreground.amax((2, 3), keepdim=True)
@@ -34,25 +34,25 @@ def normalised_seed(maps: Tensor) -> Tensor:
 
 
 def max_norm(maps: Tensor) -> Tensor:
-    """n(·): every map's positive part stretched to [0, 1), (B, C, H, W)."""
+    """n(·): the positive part of every map, normalised to [0, 1); (B, C, H, W)."""
     return min_max_normalise(maps.relu(), margin=EPS).relu()
 
 
 def keep_strongest(foreground: Tensor) -> Tensor:
-    """o(·), (B, K, h, w) → (B, C, h, w): 1 − the pixel's maximum, then only what equals the maximum."""
+    """o(·), (B, K, h, w) → (B, C, h, w): background 1 − maximum, then the classes that attain the maximum, others 0."""
     strongest = foreground.amax(1, keepdim=True)
     return torch.cat([1 - strongest, foreground * (foreground == strongest)], dim=1)
 
 
 def classification_loss(maps: Tensor, labels: Tensor) -> Tensor:
-    """Soft margin of the averaged foreground maps; the background channel is not supervised."""
+    """Multi-label soft margin loss of the averaged foreground maps; the background channel is not supervised."""
     return F.multilabel_soft_margin_loss(maps.mean((2, 3))[:, 1:], labels)
 
 
 def min_pool_loss(revised: Tensor, labels: Tensor, fraction: float = 0.25) -> Tensor:
-    """m(·): mean positive part of the `fraction` of pixels where the present classes are weakest.
+    """m(·): mean positive part of the `fraction` of pixels where the present classes score lowest.
 
-    Pushes the revised maps down where nothing is likely to be.
+    It lowers the revised maps where an object is least likely.
     """
     strongest = (revised[:, 1:] * labels[:, :, None, None]).amax(1).flatten(1)
     count = int(strongest.shape[1] * fraction)
@@ -65,12 +65,12 @@ def equivariance_loss(warped: Tensor, other: Tensor, inside: Tensor | None = Non
 
 
 def cross_loss(seed: Tensor, revised: Tensor, hardest: float | None = 0.2, inside: Tensor | None = None) -> Tensor:
-    """One half of L_ECR: |o(Ã) − Ã_rv|, the other branch's maps against this branch's revised ones.
+    """One half of L_ECR: |o(Ã) − Ã_rv|, between the other branch's maps and this branch's revised maps.
 
     Args:
         seed: normalised maps (B, C, h, w) of the other branch; no gradient flows into them.
-        hardest: OHEM, the fraction of largest errors per image that counts; None counts all.
-        inside: boolean (h, w), the pixels that count.
+        hardest: OHEM, the fraction of largest errors per image that is averaged; None: all.
+        inside: boolean (h, w), the pixels that are averaged; None: all.
     """
     target = keep_strongest(seed.detach()[:, 1:])
     errors = (_pixels(target, inside) - _pixels(revised, inside)).abs().flatten(1)
@@ -90,14 +90,14 @@ def siamese_losses(
     hardest: float | None = 0.2,
     min_pool: float | None = 0.25,
 ) -> dict[str, Tensor]:
-    """All terms between the views x and A(x); their sum is SEAM's loss (eq. 9).
+    """The loss terms of the views x and A(x); their sum is SEAM's loss (eq. 9).
 
     Args:
-        first, second: raw outputs for the image and for the warped image. With `revised` maps come L_ECR and
-            the min-pool term.
+        first, second: raw outputs for the image and for the warped image. `revised` maps add L_ECR and the min-pool
+            term.
         labels: (B, K).
-        warp: A, which moves the first view's normalised maps onto the second's.
-        er, ecr: whether L_ER and L_ECR count.
+        warp: A, applied to the first view's normalised maps.
+        er, ecr: whether to include L_ER and L_ECR.
         hardest: OHEM's fraction; None without OHEM.
         min_pool: fraction of the weakest pixels; None without that term.
     """

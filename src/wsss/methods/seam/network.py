@@ -18,9 +18,9 @@ from wsss.runtime.tensors import resize
 
 
 class Seam(Method):
-    """Two views of an image shall have the same maps (ER), also those revised by pixel affinities (PCM, ECR).
+    """Trains two views of an image to have equal maps (ER), also after revision by pixel affinities (PCM, ECR).
 
-    Without `er` and `pcm` nothing compares two views, and one is trained: the CAM baseline.
+    Without `er` and `pcm` a single view is trained: the CAM baseline.
     """
 
     def __init__(self, backbone: Backbone, class_names: Sequence[str], settings: Settings) -> None:
@@ -38,7 +38,7 @@ class Seam(Method):
         self.pcm = PixelCorrelation([backbone.pyramid_channels[tap] for tap in settings.taps]) if settings.pcm else None
 
     def forward(self, batch: Batch, step: int) -> dict[str, Tensor]:
-        """Terms `cls`, `er`, `ecr`, `min_pool`: those that are switched on."""
+        """The terms `cls`, `er`, `ecr` and `min_pool` that are switched on."""
         if not self.er and self.pcm is None:
             return {"cls": classification_loss(self.view(batch.images).maps, batch.labels)}
         warp = self.warps.draw()
@@ -74,9 +74,9 @@ class Seam(Method):
         return (view.maps.relu() if view.revised is None else view.revised)[:, 1:]
 
     def affinity_map(self, images: Tensor, row: int, column: int) -> Tensor:
-        """How much each cell contributes to one cell's revised scores (Figure 5): (B, h, w), sums to 1.
+        """Contribution of each cell to one cell's revised scores (Figure 5): (B, h, w), sums to 1.
 
-        row, column: a pixel of the images (B, 3, H, W), 0-based; its cell of the feature grid counts.
+        row, column: a pixel of the images (B, 3, H, W), 0-based, which selects the cell of the feature grid.
 
         Raises:
             ValueError: the method was built without PCM.

@@ -1,4 +1,4 @@
-"""What a SEAM classifier holds to belong to one pixel of an image: Figure 5 of the paper."""
+"""Affinity map of a SEAM classifier for one pixel of an image (Figure 5 of the paper)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from wsss.runtime.tensors import max_normalise, resize
 
 @torch.inference_mode()
 def affinity_to_pixel(model: Seam, image: np.ndarray, row: int, column: int, device: torch.device) -> np.ndarray:
-    """(H, W) float32 in [0, 1]: the affinity of each position of `image` (H, W, 3) uint8 to the pixel's cell.
+    """(H, W) float32 in [0, 1]: affinity of each position of `image` (H, W, 3) uint8 to the pixel's cell.
 
     row, column: 0-based.
 

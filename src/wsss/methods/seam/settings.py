@@ -21,13 +21,13 @@ class Settings(Component):
     ecr: bool = Field(True, description="equivariant cross regularisation L_ECR (eq. 8); needs pcm")
     ohem: Share | None = Field(0.2, description="share of hardest pixels in L_ECR; null: all of them")
     min_pool: Share | None = Field(
-        0.25, description="share of weakest pixels that the revised maps are pushed down at; null: no such term"
+        0.25, description="share of lowest-scoring pixels in the min-pool term on the revised maps; null: no such term"
     )
     rescale: Range = Field([0.3, 0.3], description="second view: side length ratio from U[low, high] (Table 3)")
-    flip: bool = Field(False, description="second view: mirrored (Table 3)")
+    flip: bool = Field(False, description="mirror the second view (Table 3)")
     rotation: float = Field(0.0, ge=0, description="second view: degrees, U[−r, r]; the paper's Table 3 has 20")
     translation: int = Field(0, ge=0, description="second view: pixels, U[−t, t]; the paper's Table 3 has 15")
     er_weight: Weight = Field(1.0, description="factor of L_ER")
     ecr_weight: Weight = Field(1.0, description="factor of L_ECR")
     taps: tuple[int, int] = Field((-3, -2), description="backbone stages compared by pcm: a shallow and a deep one")
-    dropout: Fraction = Field(0.5, description="of whole feature channels, before the classifier")
+    dropout: Fraction = Field(0.5, description="dropout of whole feature channels before the classifier")

@@ -13,9 +13,9 @@ from wsss.runtime.labels import IGNORE
 
 
 def token_pairs(labels: Tensor) -> Tensor:
-    """Relation of every two tokens (B, N, N), uint8: 1 same label, 0 different, 255 ignored.
+    """Pair labels of all tokens (B, N, N), uint8: 1 same label, 0 different, 255 ignored.
 
-    labels: (B, h, w) integer, row-major tokens; pairs with a 255 and a token with itself are ignored.
+    labels: (B, h, w) integer, row-major tokens; pairs with a label of 255, and of a token with itself, are ignored.
     """
     flat = labels.flatten(1)
     pairs = (flat[:, :, None] == flat[:, None, :]).to(torch.uint8)
@@ -26,7 +26,7 @@ def token_pairs(labels: Tensor) -> Tensor:
 
 
 def ptc_loss(features: Tensor, pairs: Tensor) -> Tensor:
-    """Patch-token contrast: same-label tokens alike, others orthogonal (eq. 3); scalar in [0, 1].
+    """Patch-token contrast: makes same-label tokens similar and others orthogonal (eq. 3); scalar in [0, 1].
 
     features: (B, D, h, w). pairs: (B, N, N) of `token_pairs`. Similarity is |cos|; counts are over the
     whole batch, plus one.
@@ -37,7 +37,7 @@ def ptc_loss(features: Tensor, pairs: Tensor) -> Tensor:
 
 
 def _mean_where(mask: Tensor, values: Tensor) -> Tensor:
-    """Sum over the mask divided by its size plus one; at least in float32, also under autocast."""
+    """Sum over the mask divided by its size plus one, in float32 or higher, also under autocast."""
     precision = torch.promote_types(values.dtype, torch.float32)
     count = distributed.batch_sum(mask.sum())
     return values.where(mask, 0).sum(dtype=precision) * distributed.processes() / (count + 1)

@@ -38,7 +38,7 @@ NEGATIVE_RATIO = 0.2
 
 
 class ToCo(Method):
-    """A transformer whose over-smoothed final tokens learn from an intermediate block's CAM, and a decoder.
+    """A transformer whose over-smoothed final tokens are supervised by an intermediate block's CAM, and a decoder.
 
     The backbone is a `ViTBackbone`.
     """
@@ -56,11 +56,11 @@ class ToCo(Method):
         self.teacher = copy.deepcopy(self.student).requires_grad_(False)
 
     def forward(self, batch: Batch, step: int) -> dict[str, Tensor]:
-        """Also updates the teacher head. A term that has not started is 0, but in the graph: every step of a
-        distributed run reaches the same parameters.
+        """The weighted loss terms; also updates the teacher head.
 
-        `batch.extra`: `view2` is the second global view, `local` what the local crops are cut from; without them they
-        are a distortion of the images and the images.
+        A term before its first step is 0 but stays in the graph, so that every step of a distributed run has the same
+        parameters. `batch.extra`: `view2` is the second global view (default: a distortion of the images), `local` the
+        source of the local crops (default: the images).
         """
         images, labels = batch.images, batch.labels
         tokens = self.tokens(images)
@@ -132,8 +132,7 @@ class ToCo(Method):
     def project(self, global_tokens: Tensor, local_tokens: Tensor) -> tuple[Tensor, Tensor]:
         """Student's projections of all views (V, B, D') and teacher's of the global ones (G, B, D').
 
-        global_tokens: (G, B, D) and local_tokens: (V − G, B, D), class tokens. The teacher follows the
-        student before it is used.
+        global_tokens: (G, B, D) and local_tokens: (V − G, B, D), class tokens. The teacher is updated before use.
         """
         self.update_teacher()
         with torch.no_grad():
@@ -156,7 +155,7 @@ class ToCo(Method):
         return torch.maximum(labels, resize(padding[:, None], grid, mode="nearest-exact")[:, 0])
 
     def _class_token_contrast(self, batch: Batch, class_token: Tensor, aux_cams: Tensor) -> Tensor:
-        """Crops where the auxiliary CAM is unsure attract, crops of background repel (§3.3)."""
+        """Class-token contrast: crops uncertain in the auxiliary CAM are positive, background crops negative (§3.3)."""
         regions = confidence_regions(aux_cams, batch.labels, self.settings.low_threshold, self.settings.high_threshold)
         candidates = crop_candidates(regions, self.settings.crop_size, self.settings.local_crops)
         corners = corners_of(candidates, draw_ranks(candidates, self.settings.local_crops))
@@ -222,5 +221,5 @@ class ProjectionHead(nn.Module):
 
 
 def _classify(classifier: nn.Conv2d, features: Tensor) -> Tensor:
-    """Class scores (B, K): each feature's maximum over positions, then the classifier."""
+    """Class scores (B, K): maximum of each feature over positions, then the classifier."""
     return classifier(F.adaptive_max_pool2d(features, 1)).flatten(1)

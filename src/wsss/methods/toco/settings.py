@@ -16,12 +16,12 @@ class Settings(Component, Decodes):
 
     implementation = "wsss.methods.toco.network:ToCo"
     name: Literal["toco"]
-    aux_block: int = Field(-3, description="block of the auxiliary classifier; negative: from the last one")
-    cam_scales: Scales = Field([1.0, 0.5, 1.5], description="of the CAMs that supervise")
+    aux_block: int = Field(-3, description="block of the auxiliary classifier; negative: from the end")
+    cam_scales: Scales = Field([1.0, 0.5, 1.5], description="scales of the CAMs from which labels are made")
     low_threshold: Fraction = Field(0.25, description="CAMs up to here are background")
     high_threshold: Fraction = Field(0.7, description="CAMs from here on are a class")
-    local_crops: Count = Field(8, description="mined crops an image (§3.3)")
-    crop_size: Count = Field(96, description="side of a mined crop, pixels")
+    local_crops: Count = Field(8, description="local crops per image (§3.3)")
+    crop_size: Count = Field(96, description="pixels; side of a local crop")
     temperature: PositiveFloat = Field(0.5, description="of the class-token contrast (eq. 5)")
     momentum: Fraction = Field(0.9, description="of the teacher head's moving average")
     projection: Annotated[list[Count], Field(min_length=3, max_length=3)] = Field(
@@ -31,15 +31,17 @@ class Settings(Component, Decodes):
         {}, description="first step of a loss term; those not named: seg and energy 2000, the others 0"
     )
     aux_labels_until: int = Field(
-        0, ge=0, description="before this step the decoder's labels come from the auxiliary CAM (its COCO training)"
+        0, ge=0, description="before this step the decoder's labels come from the auxiliary CAM (ToCo on COCO)"
     )
     counted_images: Count | None = Field(
-        None, description="images over which ptc and seg count pairs and pixels; null: all of a step"
+        None, description="images per group over which ptc and seg are normalised; null: the whole batch"
     )
-    freeze_positions: bool = Field(True, description="position embedding as it is (published); false from scratch")
-    energy_sigma_rgb: PositiveFloat = Field(15.0, description="energy loss: grey values of 0..255")
-    energy_sigma_xy: PositiveFloat = Field(100.0, description="energy loss: pixels")
-    energy_kernel: Literal["lattice", "exact"] = Field("lattice", description="energy loss: exact is slow, a reference")
+    freeze_positions: bool = Field(
+        True, description="position embedding is not trained (published); false from scratch"
+    )
+    energy_sigma_rgb: PositiveFloat = Field(15.0, description="energy loss: deviation in grey values of 0..255")
+    energy_sigma_xy: PositiveFloat = Field(100.0, description="energy loss: deviation in pixels")
+    energy_kernel: Literal["lattice", "exact"] = Field("lattice", description="energy loss: exact is a slow reference")
     weights: dict[Term, Weight] | None = Field(
         None, description="factors of the loss terms; null: 1, 1, 0.2, 0.5, 0.1, 0.05 (§4.1)"
     )

@@ -13,19 +13,19 @@ _LUMA = (0.299, 0.587, 0.114)
 
 
 def confidence_regions(cams: Tensor, labels: Tensor, low: float, high: float) -> Tensor:
-    """Where the CAM is sure: int16 (B, H, W), 0 background (≤ low), 2 foreground (≥ high), 1 between.
+    """Confidence of the CAM: int16 (B, H, W), 0 background (≤ low), 2 foreground (≥ high), 1 between.
 
-    cams: (B, K, H, W) in [0, 1]. labels: (B, K) in {0, 1}; absent classes do not count.
+    cams: (B, K, H, W) in [0, 1]. labels: (B, K) in {0, 1}; absent classes are left out.
     """
     score = (cams * labels[:, :, None, None]).amax(1)
     return ((score > low).to(torch.int16) + (score >= high)).to(torch.int16)
 
 
 def crop_candidates(regions: Tensor, size: int, count: int) -> Tensor:
-    """Top-left corners from which a crop may be cut: bool (B, H − 2·⌊size/2⌋, W − 2·⌊size/2⌋).
+    """Possible top-left corners of crops: bool (B, H − 2·⌊size/2⌋, W − 2·⌊size/2⌋).
 
-    A corner qualifies if the crop's centre is not certain foreground; in an image with fewer than `count`
-    such corners all do.
+    A corner qualifies if the crop's centre is not certain foreground; in an image with fewer than `count` such
+    corners every corner does.
 
     Raises:
         ValueError: the crops do not fit into the image.
@@ -40,7 +40,7 @@ def crop_candidates(regions: Tensor, size: int, count: int) -> Tensor:
 
 
 def draw_ranks(candidates: Tensor, count: int) -> Tensor:
-    """`count` different random positions (B, count) in each image's row-major list of candidates."""
+    """`count` distinct random indices (B, count) into each image's row-major list of candidates."""
     flat = candidates.flatten(1)
     keys = torch.rand(flat.shape, device=flat.device)
     position = torch.arange(flat.shape[1], device=flat.device)
@@ -48,7 +48,7 @@ def draw_ranks(candidates: Tensor, count: int) -> Tensor:
 
 
 def corners_of(candidates: Tensor, ranks: Tensor) -> Tensor:
-    """(top, left) of the candidates at the given positions of the row-major list: int64 (B, n, 2)."""
+    """(top, left) of the candidates with the given indices in the row-major list: int64 (B, n, 2)."""
     listed = candidates.flatten(1).to(torch.uint8).argsort(dim=1, descending=True, stable=True)
     flat = listed.gather(1, ranks)
     width = candidates.shape[-1]
@@ -63,20 +63,20 @@ def cut(images: Tensor, corners: Tensor, size: int) -> Tensor:
 
 
 def positive_crops(regions: Tensor, corners: Tensor, size: int, ratio: float = 0.2) -> Tensor:
-    """1 for crops with enough foreground, 0 for negative ones: float32 (B, n).
+    """1 for positive crops, with enough foreground, 0 for negative ones: float32 (B, n).
 
-    A crop is negative if the sum of its region values is at most `ratio` of its area. Certain foreground
-    counts twice in it, as in the published code.
+    A crop is negative if the sum of its region values is at most `ratio` of its area. Certain foreground counts twice,
+    as in the published code.
     """
     mass = cut(regions[:, None].float(), corners, size).sum((2, 3, 4)).T
     return (mass / size**2 > ratio).float()
 
 
 def second_view(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
-    """A random strong distortion of normalised images (B, 3, H, W), as DINO's second view (Caron 2021).
+    """A strong random distortion of normalised images (B, 3, H, W), like DINO's second view (Caron 2021).
 
-    Each image by itself: flip (½), brightness, contrast and saturation (0.8), grey (0.2), blur (0.1),
-    solarisation (0.2); parentheses are probabilities. Padding (0 in every channel) stays 0.
+    Independently for each image, with these probabilities: flip (½), brightness, contrast and saturation (0.8),
+    grey (0.2), blur (0.1), solarisation (0.2). Padding (0 in every channel) stays 0.
     """
     shift, scale = (images.new_tensor(values)[:, None, None] for values in (mean, std))
     padding = (images == 0).all(1, keepdim=True)
@@ -94,7 +94,7 @@ def _chance(images: Tensor, probability: float) -> Tensor:
 
 
 def _jitter(x: Tensor, brightness: float = 0.4, contrast: float = 0.4, saturation: float = 0.2) -> Tensor:
-    """Blend with black, with the mean grey and with grey, by factors of 1 ± each strength."""
+    """Brightness, contrast and saturation changed by factors from 1 ± each strength."""
     strengths = x.new_tensor([brightness, contrast, saturation])[:, None]
     noise = 2 * torch.rand(3, len(x), device=x.device) - 1
     bright, contrasted, saturated = (1 + strengths * noise)[..., None, None, None]
@@ -109,7 +109,7 @@ def _grey(x: Tensor) -> Tensor:
 
 
 def _blur(x: Tensor) -> Tensor:
-    """Gaussian, its σ drawn from 0.1 to 2 pixels for each image."""
+    """Gaussian blur with σ from U[0.1, 2] pixels for each image."""
     sigma = 0.1 + 1.9 * torch.rand(len(x), 1, device=x.device)
     offsets = torch.arange(-6.0, 7.0, device=x.device)
     kernel = (-0.5 * (offsets / sigma).square()).softmax(1)  # (B, 13)

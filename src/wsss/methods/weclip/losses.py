@@ -16,7 +16,7 @@ from wsss.segmentation.token_decoder import cell_affinity
 
 
 def loss_terms(decoded: Decoded, labels: Tensor, settings: Settings) -> dict[str, Tensor]:
-    """Weighted scalar terms against labels (B, H, W): segmentation and affinity; of WeCLIP+ also mutual and dice."""
+    """Weighted scalar loss terms for labels (B, H, W): segmentation and affinity; with WeCLIP+ also mutual and dice."""
     terms = {
         "segmentation": segmentation_loss(decoded.logits, labels),
         "affinity": settings.affinity_weight * pair_loss(decoded.features, labels, settings.radius),
@@ -28,26 +28,26 @@ def loss_terms(decoded: Decoded, labels: Tensor, settings: Settings) -> dict[str
 
 
 def segmentation_loss(logits: Tensor, labels: Tensor) -> Tensor:
-    """Balanced cross-entropy of logits (B, C, h, w), resized to labels (B, H, W) with 255 for ignored."""
+    """Balanced cross-entropy of logits (B, C, h, w), resized to the labels (B, H, W); 255 is ignored."""
     return balanced_cross_entropy(_at_labels(logits, labels), labels)
 
 
 def pair_loss(features: Tensor, labels: Tensor, radius: int) -> Tensor:
-    """Affinity loss of fused features (B, D, h, w) against labels (B, H, W), for cells at most `radius` apart."""
+    """Affinity loss of fused features (B, D, h, w) for labels (B, H, W), over cells at most `radius` apart."""
     cells = F.interpolate(labels[:, None].float(), features.shape[-2:], mode="nearest")[:, 0]
     return affinity_loss(cell_affinity(features), affinity_labels(cells, 1, radius))
 
 
 def mutual_loss(clip: Tensor, dino: Tensor, labels: Tensor) -> Tensor:
-    """Each tower's logits (B, C, h, w) against the labels that the other predicts, at the size of labels (B, H, W)."""
+    """Cross-entropy of each tower's logits (B, C, h, w) with the other's predicted labels, at the size (H, W)."""
     return segmentation_loss(clip, _labels_of(dino, labels)) + segmentation_loss(dino, _labels_of(clip, labels))
 
 
 def dice_loss(logits: Tensor, labels: Tensor, masked: bool = True, eps: float = 1e-7) -> Tensor:
     """1 − mean over all C classes of 2Σp·y / (Σ(p + y) + eps), sums over batch and pixels.
 
-    logits: (B, C, h, w), resized to labels (B, H, W). masked: leave ignored pixels out; the published code means to
-    and does not: they count as predicted area.
+    logits: (B, C, h, w), resized to labels (B, H, W). masked: leave ignored pixels out; in the published code, which
+    intends to, they count as predicted area.
     """
     shares = _at_labels(logits, labels).softmax(1)
     known = labels != IGNORE
@@ -61,7 +61,7 @@ def dice_loss(logits: Tensor, labels: Tensor, masked: bool = True, eps: float = 
 
 @torch.no_grad()
 def confident_replaced(labels: Tensor, logits: Tensor, probability: float = 0.75) -> Tensor:
-    """Labels (B, H, W), by the prediction where its probability is higher than `probability`; ignored pixels too."""
+    """Labels (B, H, W), replaced by the prediction where its probability exceeds `probability`, ignored pixels too."""
     best, found = _at_labels(logits, labels).softmax(1).max(1)
     return torch.where(best > probability, found.to(labels.dtype), labels)
 

@@ -27,12 +27,12 @@ from wsss.segmentation.token_decoder import TokenHead, cell_affinity, require_bl
 
 
 class WeCLIP(OnCLIP):
-    """A decoder on CLIP's tokens, which learns from CLIP's maps and refines them by its own features.
+    """A decoder on frozen CLIP tokens, trained on CLIP's maps, which its own features refine.
 
     With `settings.second` it is WeCLIP+. Only the decoder and the MLPs before it are trained.
 
     Raises:
-        ValueError: another backbone, or blocks that it lacks.
+        ValueError: another backbone, or blocks that it does not have.
     """
 
     def __init__(self, backbone: Backbone, class_names: Sequence[str], settings: Settings) -> None:
@@ -65,9 +65,9 @@ class WeCLIP(OnCLIP):
 
     @torch.no_grad()
     def pseudo_labels(self, batch: Batch, seen: Seen, decoded: Decoded, step: int) -> Tensor:
-        """Labels (B, H, W) of a training step, int64: the winner of [1 − max, maps] after PAR.
+        """Labels (B, H, W) of a training step, int64: the argmax of [1 − max, maps] after PAR.
 
-        Pixels beside the photograph are 255. Late in WeCLIP+, predictions that are sure replace them.
+        Padding is 255. From `second.confident_steps` on, WeCLIP+ replaces labels by confident predictions.
         """
         size, second = tuple(batch.images.shape[-2:]), self.settings.second
         maps = self._maps(seen, decoded, batch.labels, refined=step >= self.settings.refined_steps)
@@ -82,11 +82,11 @@ class WeCLIP(OnCLIP):
         return labels
 
     def _maps(self, seen: Seen, decoded: Decoded, labels: Tensor, *, refined: bool) -> Tensor:
-        """Maps (B, K, h, w) in [0, 1], spread along CLIP's attention; 0 for absent classes.
+        """Maps (B, K, h, w) in [0, 1], refined by CLIP's attention; 0 for absent classes.
 
-        refined: along that of the blocks that agree with the decoder's features, instead of all late ones alike.
+        refined: by the attention of the blocks that agree with the decoder's features, instead of all late blocks.
         """
-        with torch.autocast(labels.device.type, enabled=False):  # gradients of probabilities are small
+        with torch.autocast(labels.device.type, enabled=False):  # these gradients underflow in half precision
             last = Embedded(seen.last.x.float(), seen.last.grid)
             found = softmax_cam(self.backbone, last, self.text, self.scale, labels)
             attention = torch.stack([*seen.attention, found.attention], dim=1)  # (B, L, N, N)
@@ -104,7 +104,7 @@ class WeCLIP(OnCLIP):
         return maps
 
     def read(self, images: Tensor) -> tuple[Seen, Decoded]:
-        """What the towers and the decoder make of normalised images (B, 3, H, W)."""
+        """Outputs of the towers and the decoder for normalised images (B, 3, H, W)."""
         images = self.whole_patches(images)
         seen = look(self.backbone, images, self.blocks, self.attention_blocks)
         return seen, self._decode(seen.tokens, images)
@@ -120,7 +120,7 @@ class WeCLIP(OnCLIP):
             return self._maps(seen, decoded, labels, refined=True)
 
     def segment_logits(self, images: Tensor) -> Tensor:
-        """Decoded class logits (B, C, h, w), background first; the mean of both towers'."""
+        """Decoded class logits (B, C, h, w), background first; with two towers, their mean."""
         images = self.whole_patches(images)
         return self._decode(look(self.backbone, images, self.blocks, 0).tokens, images).logits
 

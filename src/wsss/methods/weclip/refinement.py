@@ -15,7 +15,10 @@ Difference = Literal["signed", "absolute"]
 
 @dataclass(frozen=True)
 class Selection:
-    """score: (L,), distance of each block's attention from the affinity. kept: (L,) bool. matrix: (N, N)."""
+    """Selected blocks. score: (L,), distance of each block's attention from the affinity. kept: (L,) bool.
+
+    matrix: (N, N), from which the transition matrix is made.
+    """
 
     score: Tensor
     kept: Tensor
@@ -23,7 +26,7 @@ class Selection:
 
 
 def select(attention: Tensor, affinity: Tensor, difference: Difference = "signed") -> Selection:
-    """Mean of the blocks' attention (L, N, N) not farther than average from the affinity (N, N), times it.
+    """Mean attention of the blocks (L, N, N) no farther than average from the affinity (N, N), times the affinity.
 
     difference: `signed` sums affinity − attention, as the published code does; `absolute` is the paper's rule.
     """
@@ -35,16 +38,16 @@ def select(attention: Tensor, affinity: Tensor, difference: Difference = "signed
 
 
 def refine_maps(cams: Tensor, matrix: Tensor, threshold: float | None, shares: Tensor | None = None) -> Tensor:
-    """Maps (K, h, w) in [0, 1] spread by a matrix (N, N) of `select`, from inside their boxes.
+    """Maps (K, h, w) in [0, 1], spread from inside their boxes by a matrix (N, N) of `select`.
 
-    threshold: of the boxes, 0.4 for VOC and 0.7 for COCO; None for none (WeCLIP+ on VOC). shares: (K, h, w), WeCLIP+'s
-    class shares, which the maps are multiplied by; their boxes are not.
+    threshold: of the boxes, 0.4 for VOC and 0.7 for COCO; None: no boxes (WeCLIP+ on VOC). shares: (K, h, w), class
+    shares of WeCLIP+ that multiply the maps; the boxes are those of the maps before.
     """
     return refine(cams, transition_matrix(matrix), threshold, shares=shares)
 
 
 def decoder_shares(clip: Tensor, dino: Tensor) -> Tensor:
-    """WeCLIP+'s class shares (B, C, h, w) of both towers' logits, which the maps are weighted by."""
+    """WeCLIP+'s class shares (B, C, h, w) from both towers' logits, the weights of the maps."""
     return (0.5 * dino + 0.5 * clip).softmax(1)
 
 

@@ -12,38 +12,38 @@ from wsss.config.words import Words
 
 
 class Second(Section):
-    """WeCLIP+'s second frozen tower, whose tokens the same decoder reads."""
+    """WeCLIP+'s second frozen tower, which shares the decoder."""
 
-    backbone: Backbone = Field(description="a ViT or DINO; the batch is normalised anew if it wants it so")
-    blocks: list[int] = Field([-1], min_length=1, description="whose tokens its own MLPs read (published: the last)")
+    backbone: Backbone = Field(description="a ViT or DINO; the batch is renormalised to its mean and deviation")
+    blocks: list[int] = Field([-1], min_length=1, description="blocks whose tokens are fused (published: the last)")
     mutual_weight: Weight = Field(0.1, description="factor of each tower's loss against the other's prediction")
     dice_weight: Weight = Field(1.0, description="factor of the dice loss of the mean logits")
     masked_dice: bool = Field(
-        True, description="ignored pixels have no part in dice; false as in the published code, which counts them"
+        True, description="leave ignored pixels out of dice; false: count them, as the published code does"
     )
-    confident_steps: int = Field(18000, ge=0, description="first step whose labels give way to sure predictions")
+    confident_steps: int = Field(18000, ge=0, description="first step at which confident predictions replace labels")
     confidence: Fraction = Field(0.75, description="probability above which a prediction becomes the label")
 
 
 class Settings(Component, Words, Decodes):
-    """WeCLIP (Zhang 2024) and WeCLIP+ (2025): a decoder on frozen towers refines CLIP's maps that it learns from."""
+    """WeCLIP (Zhang 2024) and WeCLIP+ (2025): a decoder on frozen towers, trained on CLIP's maps that it refines."""
 
     implementation = "wsss.methods.weclip.network:WeCLIP"
     name: Literal["weclip"]
     blocks: list[int] | None = Field(
-        None, min_length=1, description="whose tokens the decoder reads; null: all but the last (published)"
+        None, min_length=1, description="blocks whose tokens are fused; null: all but the last (published)"
     )
     width: Count = Field(256, description="channels of the decoder")
     layers: Count = Field(3, description="transformer blocks of the decoder")
-    heads: Count = Field(8, description="of a decoder's block")
-    affinity_blocks: Count = Field(6, description="last blocks whose attention the refinement chooses from; COCO 10")
-    early_blocks: Count = Field(8, description="last blocks whose mean attention it takes before refined_steps")
-    refined_steps: int = Field(15000, ge=0, description="first step whose labels the decoder's features refine")
+    heads: Count = Field(8, description="attention heads of a decoder's block")
+    affinity_blocks: Count = Field(6, description="last blocks from which the refinement selects attention; COCO 10")
+    early_blocks: Count = Field(8, description="last blocks whose mean attention is used before refined_steps")
+    refined_steps: int = Field(15000, ge=0, description="first step at which the decoder's features refine the labels")
     difference: Literal["signed", "absolute"] = Field(
         "signed", description="distance of attention and affinity: as in the published code, or as in the paper"
     )
     box_threshold: Fraction | None = Field(
-        0.4, description="maps spread from inside the boxes of what exceeds this × their maximum; COCO 0.7; null: all"
+        0.4, description="maps spread from boxes around the cells above this × their maximum; COCO 0.7; null: all cells"
     )
     iterations: Count = Field(20, description="of PAR")
     affinity_weight: Weight = Field(0.1, description="factor of the affinity loss")

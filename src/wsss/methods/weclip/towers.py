@@ -1,4 +1,4 @@
-"""What WeCLIP reads of its frozen towers, and what its decoder makes of it."""
+"""Outputs of WeCLIP's frozen towers and of its decoder."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from wsss.segmentation.token_decoder import OnFrozen, TokenFuse, require_blocks
 
 @dataclass(frozen=True)
 class Seen:
-    """One pass through CLIP, without the last block.
+    """Results of one pass through CLIP up to its last block.
 
-    tokens: of each block that was asked for, (B, D, h, w). last: enters the last block. attention: (B, N, N) of each
-    of the last blocks but the very last, mean over heads.
+    tokens: of each requested block, (B, D, h, w). last: input of the last block. attention: (B, N, N) of each
+    requested block before the last, mean over heads.
     """
 
     tokens: list[Tensor]
@@ -33,9 +33,9 @@ class Seen:
 
 @torch.no_grad()
 def look(backbone: CLIPBackbone, images: Tensor, blocks: Sequence[int], attention_blocks: int) -> Seen:
-    """All blocks but the last for normalised images (B, 3, H, W), the last one too if its tokens are asked for.
+    """Runs all blocks but the last on normalised images (B, 3, H, W), and the last one if its tokens are requested.
 
-    attention_blocks: how many of the last blocks are to give their attention, the very last among them.
+    attention_blocks: number of final blocks, the last included, whose attention is requested.
     """
     wanted = [block % backbone.depth for block in blocks]
     state, maps, end = backbone.embed(images), {}, backbone.depth - 1
@@ -56,8 +56,8 @@ def look(backbone: CLIPBackbone, images: Tensor, blocks: Sequence[int], attentio
 
 @dataclass(frozen=True)
 class Decoded:
-    """The decoder's logits (B, C, h, w) of CLIP's tokens, of the second tower's if there is one, and the features
-    (B, D, h, w) that the affinity is made of."""
+    """Decoder outputs: logits (B, C, h, w) of CLIP and of the second tower, if any, and the features (B, D, h, w) from
+    which the affinity is computed."""
 
     clip: Tensor
     features: Tensor
@@ -65,7 +65,7 @@ class Decoded:
 
     @property
     def logits(self) -> Tensor:
-        """(B, C, h, w), the mean of both towers'."""
+        """(B, C, h, w); with two towers, their mean."""
         return self.clip if self.second is None else (self.clip + self.second) / 2
 
     @property
@@ -78,7 +78,7 @@ class SecondTower(OnFrozen):
     """WeCLIP+'s second frozen tower and the MLPs that fuse its tokens; random until `read_weights`."""
 
     def __init__(self, settings: Second, width: int, mean: Sequence[float], std: Sequence[float]) -> None:
-        """width: of the fused features. mean, std: how the images are normalised that it is given."""
+        """width: channels of the fused features. mean, std: normalisation of the input images."""
         super().__init__()
         self.settings, self.given = settings, (mean, std)
         backbone = build_backbone(settings.backbone, weights=False)
@@ -89,7 +89,7 @@ class SecondTower(OnFrozen):
         self.fuse = TokenFuse(len(settings.blocks), backbone.channels, width)
 
     def read_weights(self) -> None:
-        """The tower's published weights, as its settings name them."""
+        """Loads the tower's published weights, as named in its settings."""
         self.encoder = build_backbone(self.settings.backbone).requires_grad_(False)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -105,7 +105,7 @@ class SecondTower(OnFrozen):
 
 
 def decode(features: Tensor, decoder: nn.Module, other: Tensor | None) -> Decoded:
-    """Both towers' fused features through one decoder; the second's logits on CLIP's grid."""
+    """Decodes both towers' fused features with one decoder; the second's logits are resized to CLIP's grid."""
     clip = decoder(features)
     if other is None:
         return Decoded(clip, features)
