@@ -1,1 +1,1 @@
-"""From maps to better maps: affinity networks, random walks, propagation, DenseCRF, PAR, mask proposals."""
+"""Refinement of score maps: affinity networks, random walks, propagation, DenseCRF, PAR, mask proposals."""

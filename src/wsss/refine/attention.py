@@ -1,4 +1,4 @@
-"""Class-aware refinement of maps by a transformer's own attention (CLIP-ES, Lin et al. 2023, §3.3)."""
+"""Class-aware refinement of maps by a transformer's attention (CLIP-ES, Lin et al. 2023, §3.3)."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from scipy import ndimage
 from torch import Tensor
 
 ROUNDS = 3
-"""Normalisations of columns, then rows."""
+"""Number of Sinkhorn normalisations, of columns and then rows."""
 
 
 def transition_matrix(attention: Tensor) -> Tensor:
-    """Symmetric, nearly doubly stochastic T (…, N, N) of attention between patches; any factor of it cancels."""
+    """Symmetric, nearly doubly stochastic T (…, N, N) from attention between patches, whose scale has no effect."""
     matrix = attention
     for _ in range(ROUNDS):
         matrix = matrix / matrix.sum(-2, keepdim=True)
@@ -23,7 +23,7 @@ def transition_matrix(attention: Tensor) -> Tensor:
 
 
 def spread(maps: Tensor, transition: Tensor, power: int = 1) -> Tensor:
-    """T^(2^power) applied to maps (…, K, N), for symmetric T (…, N, N): products with K rows, never of N × N."""
+    """T^(2^power) applied to maps (…, K, N), for symmetric T (…, N, N), by products of K rows with T only."""
     for _ in range(2**power):
         maps = maps @ transition
     return maps
@@ -31,17 +31,17 @@ def spread(maps: Tensor, transition: Tensor, power: int = 1) -> Tensor:
 
 @dataclass(frozen=True)
 class Boxes:
-    """mask: (K, h, w) bool, a map's boxes joined. count: (K,) int64, outlines of parts and holes, 1 at least."""
+    """mask: (K, h, w) bool, the union of a map's boxes. count: (K,) int64, its number of contours, at least 1."""
 
     mask: Tensor
     count: Tensor
 
 
 def box_masks(cams: Tensor, threshold: float) -> Boxes:
-    """Boxes around what exceeds `threshold` × the maximum in maps (K, h, w) in [0, 1].
+    """Boxes around the regions above `threshold` × the maximum of maps (K, h, w) in [0, 1].
 
-    As published: compared in 255 levels, cut off, not rounded; a box ends one cell before the last column and row,
-    so that what lies in these alone has none.
+    As published, values are truncated to 255 levels, and boxes end one cell before the last column and row, so that a
+    region within these alone has no box.
     """
     levels = (cams.detach().cpu().numpy() * 255).astype(np.uint8)
     mask = np.zeros(levels.shape, bool)
@@ -60,10 +60,10 @@ def box_masks(cams: Tensor, threshold: float) -> Boxes:
 def refine(
     cams: Tensor, transition: Tensor, threshold: float | None, power: int = 1, shares: Tensor | None = None
 ) -> Tensor:
-    """Maps (K, h, w) spread along the attention, from inside their boxes only; threshold None: from everywhere.
+    """Maps (K, h, w) spread along the attention from inside their boxes; threshold None: from all cells.
 
-    Cells outside the boxes receive values; they give none. shares: (K, h, w), factors of the maps before they are
-    spread; the boxes are those of the maps without them.
+    Cells outside the boxes receive values but spread none. shares: (K, h, w), factors of the maps before spreading; the
+    boxes are those of the unweighted maps.
     """
     sources = cams if shares is None else cams * shares
     if threshold is not None:

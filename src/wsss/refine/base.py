@@ -1,4 +1,4 @@
-"""What the pipeline asks of a refinement: its maps, and where it trains a network, that network and its labels."""
+"""Protocols of refinements: of the refinement itself, and of the training and labels of its network, if any."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ Reduce = Callable[[Tensor], Tensor] | None
 
 @dataclass(frozen=True)
 class Models:
-    """The trained networks that a refinement may read.
+    """Model files that a refinement may read.
 
-    classifier: model file of train_classifier. affinity: of train_affinity; None where nothing is trained.
+    classifier: of train_classifier. affinity: of train_affinity; None if the refinement trains no network.
     """
 
     classifier: Path
@@ -35,53 +35,53 @@ class Models:
 
 
 class Refines(Protocol):
-    """Made of (settings, models, device); then called for groups of images of one size."""
+    """Constructed from (settings, models, device), then called with groups of images of equal size."""
 
     def __call__(self, images: np.ndarray, maps: Sequence[Tensor]) -> list[Tensor]:
         """Maps (1 + k, H, W) in [0, 1] of each image, background first.
 
-        images: (B, H, W, 3) uint8. maps: of each image (k, H, W) in [0, 1], its present classes, on the device; or, for
-            settings with `start: strided`, those of every 4th pixel (k, ⌈H/4⌉, ⌈W/4⌉).
+        images: (B, H, W, 3) uint8. maps: of each image (k, H, W) in [0, 1], of its present classes, on the device; with
+            the setting `start: strided`, of every 4th pixel (k, ⌈H/4⌉, ⌈W/4⌉).
         """
 
 
 @runtime_checkable
 class RefinesStored(Protocol):
-    """A refinement that needs no photograph where features of a frozen network are stored."""
+    """A refinement that can use stored features instead of the image."""
 
     def of_stored(self, store: FeatureStore, record: Record, maps: Tensor) -> Tensor:
-        """As `Refines`, of one image's maps (k, H, W)."""
+        """As `Refines`, for one image's maps (k, H, W)."""
 
 
 class Supervises(Protocol):
-    """Made of (settings, device): confident labels that an affinity network learns from."""
+    """Constructed from (settings, device): makes the confident labels that supervise an affinity network."""
 
     def __call__(self, images: Sequence[np.ndarray], maps: Sequence[ScoreMap]) -> list[np.ndarray] | list[ScoreMap]:
-        """(H, W) uint8 of each image (H, W, 3) uint8: class ids where there is no doubt, 255 elsewhere.
+        """Labels (H, W) uint8 of each image (H, W, 3) uint8: class ids where confident, else 255.
 
-        Or scores, for a training that makes labels of them.
+        Or score maps, which training converts to labels.
         """
 
 
 class TrainsAffinity(Protocol):
-    """Made of its settings: how an affinity network is built and trained."""
+    """Constructed from its settings: builds an affinity network and computes its losses."""
 
     def build(self, backbone: Backbone) -> nn.Module:
         """The network on a backbone."""
 
     def labels(self, path: Path, class_names: Sequence[str]) -> tuple[LabelOf, Reduce]:
-        """What is read of a record from the file of `Supervises`, and what becomes of its crop."""
+        """(function that reads a record's labels from the file of `Supervises`, function applied to their crop)."""
 
     def head_parameters(self, model: nn.Module) -> Iterable[nn.Parameter]:
-        """New parameters, which train with a larger learning rate; freezes what is not trained."""
+        """Parameters of the new layers, trained at a larger learning rate; also freezes what is not trained."""
 
     def terms(self, model: nn.Module, item: tuple[Any, Tensor], step: int) -> Terms:
-        """Named, weighted, scalar loss terms of a (Batch, label maps (B, H, W))."""
+        """Named, weighted, scalar loss terms of an item (Batch, label maps (B, H, W))."""
 
     def finish(self, model: nn.Module, records: Sequence[Record], place: Place) -> None:
-        """What is measured once training is over."""
+        """Called after training, for statistics that the model stores."""
 
 
 def crf_device(backend: str, device: torch.device) -> torch.device:
-    """Where a CRF computes: pydensecrf knows the CPU only."""
+    """The device of a CRF backend: pydensecrf runs on the CPU only."""
     return torch.device("cpu") if backend == "pydensecrf" else device

@@ -1,4 +1,4 @@
-"""Affinity networks from model files."""
+"""Loading of affinity networks."""
 
 from __future__ import annotations
 

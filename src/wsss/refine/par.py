@@ -1,8 +1,8 @@
 """Pixel-adaptive refinement of masks: PAR (Ru 2022, AFA eq. 7-9) and PAMR (Araslanov & Roth 2020, eq. 3-4).
 
-A mask takes, ten times over, the weighted mean of its neighbours at several dilations; neighbours that look
-alike weigh more. Neighbours are shifted views of one padded tensor, so nothing is copied 48 times: the
-weights (B, 48, H, W) are all that is held.
+In each of ten iterations a pixel of a mask becomes the weighted mean of its neighbours at several dilations;
+neighbours of similar colour have larger weights. Neighbours are shifted views of one padded tensor, so that no tensor
+is copied 48 times; the weights (B, 48, H, W) are the largest tensor.
 """
 
 from __future__ import annotations
@@ -30,8 +30,10 @@ def par(
 
     images: any range, since differences are divided by their local deviation (σ + 1e-8); papers use 0..255 or
     0..1. masks: (B, C, h, w), resized to the images (bilinear, align_corners=True). The weights of a pixel
-    sum to 1 + position_weight, so masks grow by that factor in every iteration. The images get no gradient.
-    Raises ValueError if the batches or dilations do not fit.
+    sum to 1 + position_weight, so that masks grow by that factor in every iteration. Images receive no gradient.
+
+    Raises:
+        ValueError: the batches differ, or the dilations are not positive.
     """
     _check(images, masks, dilations)
     weights = _softmax_(_par_logits(images.float(), dilations, sharpness))
@@ -41,7 +43,7 @@ def par(
 
 
 def pamr(images: Tensor, masks: Tensor, dilations: Sequence[int] = DILATIONS, iterations: int = 10) -> Tensor:
-    """As `par`, with the deviation of 3×3 neighbourhoods, centre included, and weights that sum to 1."""
+    """PAMR: as `par`, with the deviation over 3×3 neighbourhoods, centre included, and weights that sum to 1."""
     _check(images, masks, dilations)
     weights = _softmax_(_pamr_logits(images.float(), dilations))
     return _propagate(masks, weights, dilations, iterations)
@@ -72,7 +74,7 @@ def _neighbours(maps: Tensor, dilations: Sequence[int]) -> Iterator[Tensor]:
 
 def _deviation(images: Tensor, dilations: Sequence[int], centres: int) -> Tensor:
     """Unbiased σ (B, 3, H, W) over all neighbours and the centre counted `centres` times."""
-    # Mean first, squares second: sums of squares in one pass would cancel where an image is flat.
+    # In two passes: a one-pass sum of squares would suffer cancellation where an image is flat.
     count = 8 * len(dilations) + centres
     mean = centres * images
     for neighbour in _neighbours(images, dilations):
@@ -112,7 +114,7 @@ def _position_weights(dilations: Sequence[int], sharpness: float) -> Tensor:
 
 
 def _softmax_(logits: Tensor) -> Tensor:
-    """Softmax over dimension 1 in place: the weights are the largest tensor there is."""
+    """Softmax over dimension 1, in place to save memory."""
     logits.sub_(logits.amax(1, keepdim=True)).exp_()
     return logits.div_(logits.sum(1, keepdim=True))
 

@@ -1,4 +1,4 @@
-"""Scores to labels: optional PAR and DenseCRF, then the highest score wins."""
+"""Pseudo-labels from score maps: optional PAR and DenseCRF, then the argmax."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from wsss.store.maps import ScoreMap
 def pseudo_labels(
     images: Sequence[np.ndarray], maps: Sequence[ScoreMap], settings: MakePseudoLabels, device: torch.device
 ) -> list[np.ndarray]:
-    """(H, W) uint8 class ids of maps that include the background; ties go to the lowest class.
+    """Labels (H, W) uint8 of maps that include the background; ties go to the lowest class.
 
-    images: (H, W, 3) uint8, of one size. device: of the CRF.
+    images: (H, W, 3) uint8, of equal size. device: of the CRF.
     """
     if settings.par is not None:
         shares = [refine_by_par(i, _shares(m), settings.par) for i, m in zip(images, maps, strict=True)]
@@ -36,7 +36,7 @@ def pseudo_labels(
 
 
 def confident(image: np.ndarray, maps: ScoreMap, settings: MakePseudoLabels, device: torch.device) -> np.ndarray:
-    """(H, W) uint8 of the highest share, after the CRF if there is one; 255 where it is below the confidence."""
+    """Labels (H, W) uint8 by the highest share, after the CRF if any; 255 where it is below `settings.confidence`."""
     shares = _shares(maps)
     if settings.crf is not None:
         crf = settings.crf
@@ -46,11 +46,11 @@ def confident(image: np.ndarray, maps: ScoreMap, settings: MakePseudoLabels, dev
 
 
 def refine_by_par(image: np.ndarray, shares: np.ndarray, settings: PAR) -> np.ndarray:
-    """Class shares (L, H, W) that follow the image (H, W, 3) uint8."""
+    """Class shares (L, H, W) refined by PAR to the image (H, W, 3) uint8."""
     pixels = torch.from_numpy(image).permute(2, 0, 1)[None]
     return par(pixels, torch.from_numpy(shares)[None], settings.dilations, settings.iterations)[0].numpy()
 
 
 def _shares(scores: ScoreMap) -> np.ndarray:
-    """(L, H, W) that sum to 1 at every pixel with any score."""
+    """Scores (L, H, W) normalised to sum 1 at every pixel with a non-zero score."""
     return scores.scores / np.maximum(scores.scores.sum(0), 1e-5)

@@ -1,4 +1,4 @@
-"""From confident labels to an affinity network."""
+"""Training of an affinity network on confident labels."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ def train_affinity(
     place: Place,
     features: FeatureFiles | None = None,
 ) -> None:
-    """Writes `model.safetensors` and `history.csv` to the place.
+    """Writes `model.safetensors` and `history.csv` to `place`.
 
-    classifier: whose backbone to start from; None if the settings have one of their own.
-    labels: None if the settings name a checkpoint, which is taken as it is.
-    features: of a frozen network, for what learns from them instead of photographs.
+    classifier: model file of the initial backbone; None if the settings have a backbone.
+    labels: file of the confident labels; None if the settings name a checkpoint, which is used without training.
+    features: stored features of a frozen network, for trainings on features instead of images.
     """
     if features is not None:
         _fit(settings, dataset, labels, place, features)

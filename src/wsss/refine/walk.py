@@ -1,8 +1,8 @@
 """Random walks over local affinities, one implementation for AffinityNet and IRNet.
 
-An affinity field is kept as a stencil: `affinity[b, o, y, x]`, in [0, 1], belongs to cell (y, x) of image b
-and its neighbour (y + dy, x + dx), where (dy, dx) = offsets[o]. The offsets cover half a disc, so that every
-pair stands once; symmetry and a unit diagonal are implied, and pairs that leave the grid count as 0.
+Affinities are stored as a stencil: `affinity[b, o, y, x]`, in [0, 1], is that of cell (y, x) of image b and its
+neighbour (y + dy, x + dx), where (dy, dx) = offsets[o]. The offsets cover half a disc, so that every pair occurs once;
+symmetry and a unit diagonal are implied, and pairs that leave the grid are 0.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ Slices = tuple[slice, slice]
 
 
 def half_plane_offsets(radius: int) -> Tensor:
-    """Offsets (O, 2), int64, (dy, dx), closer than `radius` (strictly), below or directly to the right.
+    """Offsets (O, 2), int64, (dy, dx), strictly closer than `radius` cells, below or directly to the right.
 
     Ordered by rows, then columns; 34 of them at radius 5, 152 at radius 10.
     """
@@ -38,10 +38,10 @@ def pair_slices(dy: int, dx: int, height: int, width: int) -> tuple[Slices, Slic
 
 
 def pair_mask(offsets: Tensor, height: int, width: int, inner: bool = False) -> Tensor:
-    """Which pairs of the stencil exist, (O, h, w), bool.
+    """Mask (O, h, w), bool, of the pairs of the stencil that are in the grid.
 
-    inner: only cells that have *all* their neighbours in the grid. AffinityNet and IRNet were trained on
-        these, and AffinityNet walked on them; most pairs at a grid's border are left out.
+    inner: only cells whose neighbours are *all* in the grid. AffinityNet and IRNet were trained on these, and
+        AffinityNet walked on them; most pairs at the border of the grid are then left out.
     """
     mask = torch.zeros(len(offsets), height, width, dtype=torch.bool, device=offsets.device)
     if inner:
@@ -53,7 +53,7 @@ def pair_mask(offsets: Tensor, height: int, width: int, inner: bool = False) -> 
 
 
 def inner_cells(offsets: Tensor, height: int, width: int) -> Slices:
-    """Slices of the M = (h − r + 1)(w − 2r + 2) cells that have all their neighbours (radius r) in the grid.
+    """Slices of the M = (h − r + 1)(w − 2r + 2) cells whose neighbours (radius r) are all in the grid.
 
     Raises:
         ValueError: there is no such cell.
@@ -77,11 +77,11 @@ def flat_indices(offsets: Tensor, shifts: Tensor, height: int, width: int) -> Te
 def random_walk(seeds: Tensor, affinity: Tensor, offsets: Tensor, beta: float, steps: int) -> Tensor:
     """Score maps (B, K, h, w) after `steps` steps: seeds · Tⁿ, T = a^β / column sums (AffinityNet, sec. 3.3).
 
-    Every image of the batch has its own affinities (B, O, h, w). Sparse products on the inputs' device: time
-    O(B·K·steps·O·h·w), memory O(B·O·h·w); float32 differs from the dense float64 result by about 1e-6.
+    Every image of the batch has its own affinities (B, O, h, w). Computed by sparse products on the inputs' device, in
+    time O(B·K·steps·O·h·w) and memory O(B·O·h·w); float32 differs from the dense float64 result by about 1e-6.
 
     Raises:
-        ValueError: the shapes do not belong together.
+        ValueError: the shapes do not match.
     """
     batch, classes, height, width = seeds.shape
     if affinity.shape != (batch, len(offsets), height, width):
@@ -92,7 +92,7 @@ def random_walk(seeds: Tensor, affinity: Tensor, offsets: Tensor, beta: float, s
     dtype = torch.promote_types(seeds.dtype, torch.float32)
     step = transition_matrix(affinity.to(dtype), offsets, beta)
     rows = seeds.to(dtype).permute(0, 2, 3, 1).reshape(batch * height * width, classes)
-    with torch.autocast(seeds.device.type, enabled=False):  # sparse products know no half precision
+    with torch.autocast(seeds.device.type, enabled=False):  # sparse products have no half precision
         for _ in range(steps):
             rows = step @ rows
     return rows.view(batch, height, width, classes).permute(0, 3, 1, 2).contiguous()
@@ -101,7 +101,7 @@ def random_walk(seeds: Tensor, affinity: Tensor, offsets: Tensor, beta: float, s
 def walk_group(seeds: Sequence[Tensor], affinity: Tensor, offsets: Tensor, beta: float, steps: int) -> Sequence[Tensor]:
     """`random_walk` of B images with different numbers of classes: (k_b, h, w) each, affinity (B, O, h, w).
 
-    A GPU walks all of them at once; a CPU one after another, as its caches hold the matrix of one image.
+    A GPU computes all of them at once; a CPU one by one, as its caches hold the matrix of one image.
     """
     if affinity.is_cuda:
         most = max(map(len, seeds))
@@ -116,17 +116,17 @@ def transition_matrix(affinity: Tensor, offsets: Tensor, beta: float) -> Tensor:
     """Transposes of a batch's T as one block-diagonal CSR matrix (B·h·w, B·h·w), whose rows sum to 1."""
     batch, _, height, width = affinity.shape
     cells = height * width
-    # Row-major order of the offsets makes the columns of each row ascend, as CSR wants them.
+    # Row-major order of the offsets makes the columns of each row ascend, as CSR requires.
     order = sorted(range(len(offsets)), key=offsets.tolist().__getitem__)
     deltas = (offsets[order, 0] * width + offsets[order, 1]).tolist()
     forward = (affinity * pair_mask(offsets, height, width).to(affinity.device))[:, order].flatten(2) ** beta
-    # What a cell receives from the neighbour before it; cells that the roll wraps around carry no pair.
+    # The share that a cell receives from the neighbour before it; cells wrapped around by the roll have no pair.
     backward = torch.stack([forward[:, o].roll(delta, -1) for o, delta in enumerate(deltas)], 1)
     values = torch.cat([backward.flip(1), torch.ones_like(forward[:, :1]), forward], 1).transpose(1, 2)
     values = (values / values.sum(2, keepdim=True)).reshape(batch * cells, -1)
     shifts = torch.tensor([-delta for delta in reversed(deltas)] + [0] + deltas)
     columns = torch.arange(batch * cells, device=affinity.device)[:, None] + shifts.to(affinity.device)
-    kept = values > torch.finfo(values.dtype).tiny  # subnormal numbers are slow and change nothing
+    kept = values > torch.finfo(values.dtype).tiny  # subnormal numbers are slow and have no effect
     ends = torch.nn.functional.pad(kept.sum(1).cumsum(0), (1, 0))
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
@@ -150,7 +150,7 @@ def stencil_to_dense(affinity: Tensor, offsets: Tensor) -> Tensor:
 
 
 def dense_to_stencil(dense: Tensor, offsets: Tensor, height: int, width: int) -> Tensor:
-    """Stencil (B, O, h, w) of symmetric matrices (B, h·w, h·w), whatever lies beyond the offsets left out."""
+    """Stencil (B, O, h, w) of symmetric matrices (B, h·w, h·w); pairs beyond the offsets are dropped."""
     if dense.shape[1:] != (height * width, height * width):
         raise ValueError(
             f"affinity matrices have shape {tuple(dense.shape)}; a {height}×{width} grid needs "

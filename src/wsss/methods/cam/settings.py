@@ -16,7 +16,7 @@ class Settings(Component):
     name: Literal["cam"]
     pooling: Literal["average", "max", "top_quarter"] = Field(
         "average",
-        description="pooling over positions; top_quarter: the mean of the highest 25 %, which learns from scratch",
+        description="pooling over positions; top_quarter: of the highest 25 %, which learns from scratch",
     )
     init: Literal["kaiming", "xavier", "zeros"] = Field(
         "kaiming",

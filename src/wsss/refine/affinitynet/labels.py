@@ -19,12 +19,12 @@ from wsss.store.maps import ScoreMap, open_scores
 
 
 def stacked(low: ScoreMap, high: ScoreMap) -> ScoreMap:
-    """Maps (1 + k, 2·H, W) of the same classes: those of the low power above those of the high one."""
+    """Maps (1 + k, 2·H, W) of the same classes: those of the low power stacked above those of the high one."""
     return ScoreMap(low.classes, np.concatenate([low.scores, high.scores], 1))
 
 
 class StoredScores:
-    """Maps of every class that `stacked` wrote, in layers of their own: uint8 (2·C, H, W), low power first."""
+    """Reads the maps that `stacked` wrote as layers of all C classes: uint8 (2·C, H, W), low power first."""
 
     def __init__(self, path: Path, class_names: Sequence[str]) -> None:
         self.store, self.count = open_scores(path, class_names), len(class_names)
@@ -38,13 +38,13 @@ class StoredScores:
 
 
 def pooled_scores(layers: Tensor, stride: int) -> Tensor:
-    """Labels (h, w) int64 of a crop of such layers (2·C, H, W); 255 where doubtful, or without any score."""
+    """Labels (h, w) int64 of a crop (2·C, H, W) of `StoredScores`; 255 where uncertain, or without any score."""
     low, high = (layers.float() / 255).chunk(2)
     return pool_confident_labels(low, high, stride).long()
 
 
 class PowerLabels:
-    """Class ids where the CRFs of a low and of a high background power leave no doubt, 255 elsewhere."""
+    """Confident labels: class ids where the CRFs of a low and a high background power agree on it, else 255."""
 
     def __init__(self, settings: Labels, device: torch.device) -> None:
         self.settings, self.device = settings, crf_device(settings.crf.backend, device)
@@ -57,7 +57,7 @@ class PowerLabels:
         return [confident_labels(*both).to(torch.uint8).numpy() for both in zip(low, high, strict=True)]
 
     def refined(self, images: Sequence[np.ndarray], maps: Sequence[ScoreMap], alpha: float) -> list[ScoreMap]:
-        """Marginals of the CRF, background first, of maps under a background of the power `alpha`."""
+        """Marginals of the CRF, background first, for maps with the background (1 − max)^alpha."""
         scores = [torch.from_numpy(found.scores) for found in maps]
         both = [with_background(s, power_background(s, alpha)).numpy() for s in scores]
         crf = self.settings.crf

@@ -1,4 +1,4 @@
-"""AffinityNet: semantic affinities between neighbouring cells, learnt from confident labels.
+"""AffinityNet: semantic affinities between neighbouring cells, learned from confident labels.
 
 Ahn & Kwak, "Learning Pixel-level Semantic Affinity with Image-level Supervision", CVPR 2018 (PSA).
 """
@@ -27,7 +27,7 @@ class AffinityNet(nn.Module):
         backbone: its last `len(channels)` pyramid stages are used.
         stride: input pixels per cell of the affinity grid; 8 in the paper.
         radius: neighbours are closer than this many cells.
-        channels: width of each stage's projection; the embedding has their sum.
+        channels: width of each stage's projection; their sum is the width of the embedding.
     """
 
     def __init__(
@@ -61,14 +61,14 @@ class AffinityNet(nn.Module):
         return pair_affinity(self.features(images), self.offsets)
 
     def head_parameters(self) -> list[nn.Parameter]:
-        """The new parameters, which train with ten times the backbone's learning rate."""
+        """Parameters of the new layers, trained at ten times the backbone's learning rate in the paper."""
         return [*self.projections.parameters(), *self.fusion.parameters()]
 
 
 def pair_affinity(features: Tensor, offsets: Tensor) -> Tensor:
     """Stencil (B, O, h, w) of exp(−mean_d |f_i − f_j|), features f (B, D, h, w); 0 beyond the grid (eq. 1).
 
-    Memory, in training too, is that of the result: no (B, D, pairs) tensor is kept.
+    Memory, also in training, is that of the result: no (B, D, pairs) tensor is kept.
     """
     return torch.exp(-_PairDistance.apply(features.float(), offsets))
 
@@ -101,7 +101,7 @@ class _PairDistance(torch.autograd.Function):
 
 
 class PairLabels(NamedTuple):
-    """Which pairs (B, O, h, w), bool, are both background, the same foreground class, and different."""
+    """Masks (B, O, h, w), bool, of the pairs that are both background, of one foreground class, and different."""
 
     background: Tensor
     foreground: Tensor
@@ -111,7 +111,7 @@ class PairLabels(NamedTuple):
 def affinity_labels(labels: Tensor, offsets: Tensor, inner: bool = False) -> PairLabels:
     """Supervision of every pair of the stencil from confident labels (B, h, w), 255 unknown (sec. 3.2.1).
 
-    inner: only pairs of cells that have all their neighbours in the grid, as in the published training.
+    inner: only pairs of cells whose neighbours are all in the grid, as in the published training.
     """
     known = (labels != IGNORE)[:, None] & pair_mask(offsets, *labels.shape[1:], inner).to(labels.device)
     neighbours = torch.full_like(labels, IGNORE)[:, None].repeat(1, len(offsets), 1, 1)
@@ -125,7 +125,7 @@ def affinity_labels(labels: Tensor, offsets: Tensor, inner: bool = False) -> Pai
 
 
 class AffinityLosses(NamedTuple):
-    """Scalars: the weighted sum, its three terms, and how many pairs each term is the mean of."""
+    """Scalars: the weighted sum, its three terms, and the number of pairs of each term."""
 
     total: Tensor
     background: Tensor
@@ -137,7 +137,7 @@ class AffinityLosses(NamedTuple):
 def affinity_loss(affinity: Tensor, labels: PairLabels, eps: float = 1e-5) -> AffinityLosses:
     """¼ background + ¼ foreground + ½ different, each the mean over its pairs in the batch (eq. 3 … 5).
 
-    affinity and each of the labels: any shape they share; a kind without pairs costs 0.
+    affinity and each of the labels have one shape; a term without pairs is 0.
     """
     pairs = tuple(distributed.batch_sum(kind.sum(dtype=affinity.dtype)) + eps for kind in labels)
     attract, repel = affinity_costs(affinity, eps)
@@ -149,14 +149,14 @@ def affinity_loss(affinity: Tensor, labels: PairLabels, eps: float = 1e-5) -> Af
 
 
 def affinity_costs(affinity: Tensor, eps: float = 1e-5) -> tuple[Tensor, Tensor]:
-    """What each pair costs if it should be of one class, −log(a + ε), and if not, −log(1 + ε − a)."""
+    """Cost of each pair if it is of one class, −log(a + ε), and if it is not, −log(1 + ε − a)."""
     return -torch.log(affinity + eps), -torch.log(1 + eps - affinity)
 
 
 def pool_confident_labels(low: Tensor, high: Tensor, stride: int) -> Tensor:
-    """Labels (h, w), uint8, of scores (C, H, W) with a low and a high background power (sec. 3.2.1).
+    """Confident labels (h, w), uint8, of scores (C, H, W) with a low and a high background power (sec. 3.2.1).
 
-    Scores are averaged over stride × stride blocks before the argmax; 255 also where there is none.
+    Scores are averaged over stride × stride blocks before the argmax; cells without any score are 255.
     """
     low, high = (F.avg_pool2d(scores[None], stride, ceil_mode=True)[0] for scores in (low, high))
     labels = confident_labels(low.argmax(0), high.argmax(0)).to(torch.uint8)
@@ -166,7 +166,7 @@ def pool_confident_labels(low: Tensor, high: Tensor, stride: int) -> Tensor:
 def pool_with_background(cams: Tensor, alpha: float, stride: int) -> Tensor:
     """Score maps (K + 1, h, w) from CAMs (K, H, W) in [0, 1]; channel 0 is the background (1 − max_k)^α.
 
-    Averaged over stride × stride blocks; H and W are padded with 0, the background too, as published.
+    Averaged over stride × stride blocks; all channels, the background included, are padded with 0, as published.
     """
     scores = with_background(cams, power_background(cams, alpha))
     bottom, right = (-side % stride for side in cams.shape[1:])
@@ -174,7 +174,7 @@ def pool_with_background(cams: Tensor, alpha: float, stride: int) -> Tensor:
 
 
 def upsample_scores(scores: Tensor, stride: int, size: Sequence[int]) -> Tensor:
-    """Score maps (C, *size) from a grid (C, h, w): bilinear × stride (align_corners=False), then cut."""
+    """Score maps (C, *size) from a grid (C, h, w): bilinear × stride (align_corners=False), then cropped."""
     height, width = scores.shape[1:]
     full = resize(scores, (height * stride, width * stride), align_corners=False)
     return full[:, : size[0], : size[1]]

@@ -12,7 +12,7 @@ from wsss.refine.settings import PairTraining
 
 
 class Settings(Component):
-    """Random walk over AffinityNet's affinities, with the background as a class of its own."""
+    """Random walk over AffinityNet's affinities, with the background as a further class."""
 
     implementation = "wsss.refine.affinitynet.walk:AffinityWalk"
     method: Literal["affinitynet"]
@@ -20,11 +20,11 @@ class Settings(Component):
     beta: PositiveFloat = Field(8, description="exponent of the affinities in the transition matrix")
     steps: Count = Field(64, description="steps of the walk (a power of two in the papers)")
     inner_pairs: bool = Field(
-        False, description="walk from cells that have all neighbours in the image only, as PSA's and SEAM's code does"
+        False, description="use only pairs of cells whose neighbours are all in the image, as the code of PSA and SEAM"
     )
     pad: bool = Field(
         False,
-        description="pad the normalised image with 0 to whole cells of the network, as PSA's and SEAM's code does",
+        description="pad the normalised image with 0 to whole cells of the network, as the code of PSA and SEAM",
     )
 
     def words(self) -> str:
@@ -38,7 +38,7 @@ class Training(PairTraining):
     method: Literal["affinitynet"]
     stride: Literal[4, 8, 16] = Field(8, description="pixels per cell of the affinity grid")
     channels: Annotated[list[Count], Field(min_length=1)] = Field(
-        [64, 128, 256], description="features taken from each of the last stages; three in the paper"
+        [64, 128, 256], description="projected channels of each of the last stages; three in the paper"
     )
 
 
@@ -47,13 +47,13 @@ class Labels(Component):
 
     implementation = "wsss.refine.affinitynet.labels:PowerLabels"
     method: Literal["affinitynet"]
-    low_alpha: PositiveFloat = Field(4, description="background (1 − max CAM)^α, generous to foreground-free")
-    high_alpha: PositiveFloat = Field(24, description="background (1 − max CAM)^α, strict")
+    low_alpha: PositiveFloat = Field(4, description="background (1 − max CAM)^α: much background")
+    high_alpha: PositiveFloat = Field(24, description="background (1 − max CAM)^α: little background")
     crf: CRF = CRF()
     scores: bool = Field(
         False,
-        description="keep both CRFs' scores, which training averages over its cells before they become labels (as "
-        "published), instead of labels of pixels; training then resizes nothing",
+        description="store both CRFs' scores instead of labels; training averages them over its cells before the "
+        "argmax (as published), and must not resize images",
     )
 
     def words(self) -> str:

@@ -1,4 +1,4 @@
-"""Training AffinityNet on confident labels (Ahn & Kwak 2018, §3.2)."""
+"""Training of AffinityNet on confident labels (Ahn & Kwak 2018, §3.2)."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class AffinityNetTraining:
         self.settings, self.pooled = settings, False
 
     def labels(self, path: Path, class_names: Sequence[str]) -> tuple[LabelOf, Reduce]:
-        """Labels of pixels are pooled in the batch, scores of a crop before they become labels."""
+        """Reader of pixel labels, which are pooled in the batch; or of scores, which are pooled before the argmax."""
         self.pooled = isinstance(open_any(path, class_names), ScoreStore)
         if not self.pooled:
             return StoredLabels(path, class_names), None
@@ -65,7 +65,7 @@ class AffinityNetTraining:
 
 
 def pool_labels(labels: Tensor, stride: int) -> Tensor:
-    """(B, H, W) class ids with 255 → (B, h, w): the commonest of each stride × stride block, 255 included."""
+    """(B, H, W) class ids with 255 → (B, h, w): the most frequent value of each stride × stride block, 255 included."""
     present, compact = torch.unique(labels, return_inverse=True)
     votes = F.one_hot(compact, len(present)).permute(0, 3, 1, 2).float()
     return present[F.avg_pool2d(votes, stride, ceil_mode=True).argmax(1)]

@@ -18,7 +18,7 @@ from wsss.refine.walk import pair_mask, walk_group
 
 
 class AffinityWalk:
-    """Maps walk over the affinities of a trained AffinityNet, the background as a class of its own (§3.3)."""
+    """Random walk of maps over the affinities of a trained AffinityNet, the background as a further class (§3.3)."""
 
     def __init__(self, settings: Settings, models: Models, device: torch.device) -> None:
         self.settings, self.device = settings, device
@@ -31,7 +31,7 @@ class AffinityWalk:
 
 
 def affinities(model: AffinityNet, images: np.ndarray, walk: Settings, device: torch.device) -> Tensor:
-    """Stencils (B, O, h, w) of images (B, H, W, 3) uint8 that the walk may use."""
+    """Affinity stencils (B, O, h, w) of images (B, H, W, 3) uint8, 0 for pairs that the walk leaves out."""
     inputs = to_inputs(images, model.backbone.mean, model.backbone.std, device)
     if walk.pad:
         bottom, right = (-side % model.stride for side in inputs.shape[2:])
@@ -45,6 +45,6 @@ def affinities(model: AffinityNet, images: np.ndarray, walk: Settings, device: t
 def walk_cams(
     maps: Sequence[Tensor], affinity: Tensor, offsets: Tensor, stride: int, walk: Settings
 ) -> Sequence[Tensor]:
-    """Maps (1 + k, h, w) on the affinities' cells after the walk, background first, of maps (k, H, W) of each image."""
+    """Each image's maps (1 + k, h, w), background first, on the affinity grid after the walk from maps (k, H, W)."""
     pooled = [pool_with_background(cams, walk.alpha, stride) for cams in maps]
     return walk_group(pooled, affinity, offsets, walk.beta, walk.steps)

@@ -1,1 +1,1 @@
-"""Labels of an image's cells by a linear classifier on frozen features, trained on propagated maps."""
+"""Cell classifier: a linear classifier of feature cells, trained on propagated maps; no network is trained."""

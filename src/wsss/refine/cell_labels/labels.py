@@ -14,13 +14,13 @@ from wsss.store.maps import ScoreMap
 
 
 class PropagatedMaps:
-    """Maps of an image's classes and of the background, on the grid of its stored features."""
+    """Maps of an image's classes and the background, on the grid of its stored features."""
 
     def __init__(self, settings: Labels, device: torch.device) -> None:
         self.settings, self.device = settings, device
 
     def of_stored(self, store: FeatureStore, image_id: str, found: ScoreMap) -> ScoreMap:
-        """(1 + k, h, w) in [0, 1], background first, of an image's maps (k, H, W)."""
+        """Maps (1 + k, h, w) in [0, 1], background first, from an image's maps (k, H, W)."""
         features = stored_cells(store, image_id, self.settings)
         maps = torch.from_numpy(found.scores).to(self.device)
         cells = max_normalise(spread_maps(features, maps, self.settings))

@@ -1,4 +1,4 @@
-"""Maps of the cell classifier's probabilities, spread over the similar cells of their image."""
+"""The cell classifier's probabilities, propagated over similar cells of the image."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from wsss.store.models import read_model
 
 
 class CellLabels:
-    """Shares (1 + k, H, W) of the background and of an image's classes; the class activation maps are not used."""
+    """Probabilities (1 + k, H, W) of the background and an image's classes; the activation maps are not used."""
 
     def __init__(self, settings: Settings, models: Models, device: torch.device) -> None:
         self.settings, self.device = settings, device
@@ -32,7 +32,7 @@ class CellLabels:
         raise ValueError("refine_cam.method cell_labels works on stored features: set compute_features")
 
     def of_stored(self, store: FeatureStore, record: Record, maps: Tensor) -> Tensor:
-        """The shares, which sum to 1, of one image of size (H, W)."""
+        """Probabilities (1 + k, H, W) of one image, background first, which sum to 1 over the classes."""
         present = torch.from_numpy(np.r_[0, record.classes].astype(np.int64)).to(self.device)
         features = stored_cells(store, record.image_id, self.settings)
         cells = stacked(store, record.image_id, self.training).to(self.device)

@@ -1,4 +1,4 @@
-"""Training a linear classifier of cells; an image's targets are its own classes and the background."""
+"""Training of the cell classifier; the targets of an image's cells are its own classes and the background."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from wsss.store.maps import ScoreMap, open_scores
 
 
 class CellTraining:
-    """Made of its settings; `fit` learns from stored features and from maps on their grid."""
+    """Trains a linear classifier on stored features and on maps on their grid."""
 
     def __init__(self, settings: Training) -> None:
         self.settings = settings
@@ -33,7 +33,7 @@ class CellTraining:
     ) -> tuple[nn.Module, list[float]]:
         """The classifier, a 1×1 convolution on the stages' features, and the loss of every step.
 
-        labels: maps of `PropagatedMaps`. Which cells, and in which order, depends on the seed alone.
+        labels: file of the maps of `PropagatedMaps`. The choice and order of cells depend on the random seed alone.
         """
         rng = np.random.default_rng(self.settings.rng_seed)
         share = max(1, min(self.settings.cells, self.settings.samples // max(1, len(records))))
@@ -59,7 +59,7 @@ class CellTraining:
     def _draw(
         self, store: FeatureStore, image_id: str, found: ScoreMap, count: int, share: int, rng: np.random.Generator
     ) -> tuple[Tensor, Tensor]:
-        """Features (n, D) and taught shares (n, C) of some of an image's cells."""
+        """Features (n, D) and target shares (n, C) of sampled cells of an image."""
         features = stacked(store, image_id, self.settings)
         taught = torch.from_numpy(found.scores)
         if taught.shape[1:] != features.shape[1:]:
@@ -75,7 +75,7 @@ class CellTraining:
         return features.flatten(1)[:, chosen].T.contiguous(), targets
 
     def _learn(self, linear: nn.Linear, cells: Tensor, targets: Tensor) -> list[float]:
-        """Takes the batches in turn; the loss of every step."""
+        """Trains on the cells, batch by batch; returns the loss of every step."""
         chosen, losses = self.settings, []
         optimizer = torch.optim.AdamW(linear.parameters(), lr=chosen.lr, weight_decay=chosen.weight_decay)
         pairs = list(zip(cells.split(chosen.batch_size), targets.split(chosen.batch_size), strict=True))
@@ -91,5 +91,5 @@ class CellTraining:
 
 
 def stacked(store: FeatureStore, image_id: str, chosen: Training) -> Tensor:
-    """Features (D, h, w) of an image's cells, the stages one after another."""
+    """Features (D, h, w) of an image's cells, the stages concatenated."""
     return torch.cat(aligned(stored_stages(store, image_id, chosen)), 1)[0]

@@ -1,1 +1,1 @@
-"""DenseCRF (Krähenbühl & Koltun, 2011) and the energy loss that shares its filter."""
+"""DenseCRF (Krähenbühl & Koltun 2011), and the dense energy loss, which shares its filter."""

@@ -51,8 +51,8 @@ def crf_labels(
 ) -> NDArray[np.integer]:
     """Refined labels (H, W), dtype of `label`, from labels that are right with probability `gt_prob`.
 
-    label: (H, W) in 0..num_labels−1. With zero_unsure, labels are 1..num_labels and 0 means "any of them";
-    the result then lies in 1..num_labels.
+    label: (H, W) in 0..num_labels−1. With zero_unsure, labels are 1..num_labels and 0 means unknown; the result is in
+    1..num_labels.
     """
     first = 1 if zero_unsure else 0
     _check(image, (num_labels, *label.shape))
@@ -72,7 +72,7 @@ def crf_label_group(
     backend: str = "auto",
     device: str | torch.device = "cpu",
 ) -> list[NDArray[np.integer]]:
-    """`crf_labels` of several images of one size; the torch backend computes them together."""
+    """`crf_labels` of several images of equal size, which the torch backend computes in one batch."""
     items = list(zip(images, labels, num_labels, strict=True))
     for image, label, count in items:
         _check(image, (count, *label.shape))
@@ -89,7 +89,7 @@ def crf_score_group(
     backend: str = "auto",
     device: str | torch.device = "cpu",
 ) -> list[NDArray[np.int64]]:
-    """Label maps (H, W) of class ids: the highest of `crf_marginal_group`; classes: of the score maps of each image."""
+    """Label maps (H, W) of class ids: argmax of `crf_marginal_group`. classes: ids of the score maps of each image."""
     found = crf_marginal_group(images, scores, params, backend, device)
     return [np.asarray(ids, dtype=np.int64)[m.argmax(0)] for ids, m in zip(classes, found, strict=True)]
 
@@ -101,7 +101,7 @@ def crf_marginal_group(
     backend: str = "auto",
     device: str | torch.device = "cpu",
 ) -> list[NDArray[np.float32]]:
-    """`crf_probabilities` of several images of one size; the torch backend computes them together."""
+    """`crf_probabilities` of several images of equal size, which the torch backend computes in one batch."""
     for image, maps in zip(images, scores, strict=True):
         _check(image, maps.shape)
     return _marginals(images, [_unary_from_probabilities(maps) for maps in scores], params, backend, device)
@@ -115,9 +115,9 @@ def refine_scores_with_crf(
     backend: str = "auto",
     device: str | torch.device = "cpu",
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Label map (H, W) of class ids, and marginals, from the score maps of the classes that are present.
+    """Label map (H, W) of class ids, and marginals (L, H, W), from the score maps of the present classes.
 
-    classes: L ids, background's 0 among them. scores: (L, H, W) in 0..1, in the order of `classes`.
+    classes: L ids, the background's 0 included. scores: (L, H, W) in [0, 1], in the order of `classes`.
     """
     if len(classes) != len(scores):
         raise ValueError(f"{len(classes)} classes given for {len(scores)} score maps; one class a map is accepted")
@@ -137,7 +137,7 @@ def _unary_from_probabilities(probs: NDArray) -> NDArray[np.float32]:
 
 
 def _unary_from_labels(label: NDArray[np.int64], num_labels: int, gt_prob: float) -> NDArray[np.float32]:
-    """Energies (L, H, W): −log gt_prob of the given label, the rest shared by the others; −1 is uniform."""
+    """Energies −log p (L, H, W): p = gt_prob for the given label, equal for the others; uniform for label −1."""
     if not 0 < gt_prob < 1:
         raise ValueError(f"gt_prob {gt_prob} given; accepted: between 0 and 1, both excluded")
     other = -np.log((1.0 - gt_prob) / max(num_labels - 1, 1))
@@ -147,7 +147,7 @@ def _unary_from_labels(label: NDArray[np.int64], num_labels: int, gt_prob: float
 
 
 def resolve_backend(backend: str, device: str | torch.device = "cpu") -> str:
-    """`pydensecrf` or `torch`, what `backend` stands for on `device`."""
+    """The backend, `pydensecrf` or `torch`, that `backend` selects on `device`."""
     if backend not in BACKENDS:
         raise ValueError(f"CRF backend {backend!r} is unknown; accepted: {', '.join(BACKENDS)}")
     on_cpu = str(device) == "cpu"
@@ -165,7 +165,7 @@ def _marginals(
     backend: str,
     device: str | torch.device,
 ) -> list[NDArray[np.float32]]:
-    """Marginals of each image, all of one size."""
+    """Marginals (L, H, W) of each image, all of equal size."""
     if resolve_backend(backend, device) == "pydensecrf":
         return [_pydensecrf_marginals(image, unary, params) for image, unary in zip(images, unaries, strict=True)]
     return _torch_marginals(images, unaries, params, device)
@@ -177,7 +177,7 @@ def _torch_marginals(
     params: CRF,
     device: str | torch.device,
 ) -> list[NDArray[np.float32]]:
-    """One batch; where an image has fewer labels than another, those it lacks cost an infinite energy."""
+    """Marginals of one batch; labels that an image lacks have infinite energy."""
     import torch
 
     from wsss.refine.crf.mean_field import mean_field

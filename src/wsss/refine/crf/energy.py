@@ -1,4 +1,4 @@
-"""Dense energy loss (Tang 2018; ToCo, Ru 2023): pixels that look alike are rewarded for equal predictions."""
+"""Dense energy loss (Tang 2018; ToCo, Ru 2023): rewards equal predictions at pixels of similar colour and place."""
 
 from __future__ import annotations
 
@@ -16,16 +16,19 @@ from wsss.runtime.tensors import box_mask
 
 KERNELS = ("lattice", "exact")
 EXACT_ROWS = 1024
-"""Rows of the exact kernel matrix held at a time."""
+"""Rows of the exact kernel matrix computed at a time."""
 
 
 def bilateral_filter(
     images: Tensor, values: Tensor, sigma_xy: float, sigma_rgb: float, kernel: str = "lattice"
 ) -> Tensor:
-    """Σ_j exp(−½‖f_i − f_j‖²) v_j, f = (x/σ_xy, y/σ_xy, rgb/σ_rgb), i itself included, not normalised.
+    """Σ_j exp(−½‖f_i − f_j‖²) v_j, f = (x/σ_xy, y/σ_xy, rgb/σ_rgb), over all pixels j including i, not normalised.
 
     images: (B, 3, H, W) in 0..255. values, result: (B, C, H, W). kernel: `lattice`, linear in pixels and
-    about 0.53 of the sum, as published; `exact`, quadratic, for small images. ValueError for any other.
+    about 0.53 of the sum, as published; `exact`, quadratic, for small images.
+
+    Raises:
+        ValueError: unknown kernel.
     """
     if kernel not in KERNELS:
         raise ValueError(f"kernel {kernel!r} given; accepted: {', '.join(KERNELS)}")
@@ -53,8 +56,8 @@ def dense_energy(
 
     images: (B, 3, H, W) in 0..255. probs: (B, C, H, W). labels: (B, H, W), 255 where unknown.
     roi: (B, H, W), 1 inside the photograph and 0 in the padding. sigma_xy: pixels of the full resolution.
-    gate = max(0, roi − max_c probs), 1 where unknown: pixels that are labelled and certain gain nothing.
-    The gradient is the published −2·weight·(K∗S)·gate·roi/B, which holds the gate constant and outside of K.
+    gate = max(0, roi − max_c probs), 1 at unknown pixels: labelled pixels with confident predictions have no effect.
+    The gradient is the published −2·weight·(K∗S)·gate·roi/B, in which the gate is constant and outside of K.
     """
     size = [int(edge * scale) for edge in images.shape[-2:]]
     maps = torch.cat([images, roi[:, None].to(images), labels[:, None].to(images)], dim=1)
@@ -107,7 +110,7 @@ class _Energy(torch.autograd.Function):
 
 
 def _exact_filter(features: Tensor, rows: Tensor) -> Tensor:
-    """The kernel matrix of features (B, N, d), a block of rows at a time, times `rows` (B, N, C)."""
+    """The product of the kernel matrix of features (B, N, d) and `rows` (B, N, C), computed by blocks of rows."""
     blocks = []
     for block in features.split(EXACT_ROWS, dim=1):
         distance = torch.cdist(block, features, compute_mode="donot_use_mm_for_euclid_dist")

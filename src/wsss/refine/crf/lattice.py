@@ -3,8 +3,8 @@
 Points in d dimensions are splatted onto the d + 1 corners of their simplex in the lattice A*_d, blurred along
 its d + 1 axes and sliced back. Time and memory are linear in the number of points, for any kernel width.
 
-Conventions are those of Krähenbühl & Koltun's filter, so that what is built on it agrees with theirs: the
-blur is (½, 1, ½), vertices that no point touches are absent, the sum is scaled by 1/(1 + 2^−d).
+Conventions are those of Krähenbühl & Koltun's implementation, so that results agree with theirs: the blur is
+(½, 1, ½), vertices that no point touches are absent, and the sum is scaled by 1/(1 + 2^−d).
 """
 
 from __future__ import annotations
@@ -19,10 +19,12 @@ from torch import Tensor
 class PermutohedralLattice:
     """The filter out_i ≈ c·Σ_j exp(−½‖f_i − f_j‖²) v_j of fixed features f.
 
-    features: (B, N, d), in units of the kernel's standard deviation; elements of the batch do not mix.
-    The kernel is not normalised: c depends on d and on how densely the points lie, and is about 0.53 for the
-    colours and positions of an image (d = 5).
-    Raises ValueError if the features span more cells than 64-bit keys can tell apart.
+    features: (B, N, d), in units of the kernel's standard deviation; elements of the batch are independent.
+    The kernel is not normalised: c depends on d and on the density of the points, and is about 0.53 for the colours
+    and positions of an image (d = 5).
+
+    Raises:
+        ValueError: another shape, or features that span more lattice cells than 64-bit keys can number.
     """
 
     def __init__(self, features: Tensor) -> None:
@@ -42,10 +44,10 @@ class PermutohedralLattice:
         return _LatticeFilter.apply(values.flatten(0, 1), self, False).view_as(values)
 
     def _index(self, keys: Tensor, steps: list[int], weights: Tensor) -> None:
-        """Number the touched vertices; list each point's corners, each vertex's points and neighbours.
+        """Numbers the touched vertices; lists the corners of each point, and the points and neighbours of each vertex.
 
-        All three are bags of (row, weight), 32-bit to halve the traffic. One vertex more than there are stays
-        zero and stands for every absent neighbour.
+        All three are bags of (row, weight), in 32 bits to halve the memory traffic. An extra vertex that stays zero
+        represents every absent neighbour.
         """
         flat, order = keys.T.flatten().sort()
         vertices, vertex_of, counts = flat.unique_consecutive(return_inverse=True, return_counts=True)
@@ -67,7 +69,7 @@ class PermutohedralLattice:
 
 
 class _LatticeFilter(torch.autograd.Function):
-    """A linear map; its derivative is its transpose."""
+    """The filter as a linear map, whose gradient is its transpose."""
 
     @staticmethod
     def forward(ctx: Any, values: Tensor, lattice: PermutohedralLattice, reverse: bool) -> Tensor:
@@ -80,7 +82,7 @@ class _LatticeFilter(torch.autograd.Function):
 
 
 def _weighted_sum(rows: Tensor, bags: Tensor, weights: Tensor, starts: Tensor | None = None) -> Tensor:
-    """Σ over each bag of weight · row: bags (M, n), or flat with the start of each bag."""
+    """Σ of weight · row over each bag. bags: (M, n), or flat with `starts`, the beginning of each bag."""
     return F.embedding_bag(bags, rows, starts, mode="sum", per_sample_weights=weights.to(rows.dtype))
 
 
@@ -100,7 +102,7 @@ def _enclosing_simplex(features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
             larger = offset[i] < offset[j]
             rank[i] += larger
             rank[j] += ~larger
-    # Rounding each coordinate by itself may leave the plane Σ = 0; the ranks tell which ones to move back.
+    # Rounding each coordinate separately may leave the plane Σ = 0; the ranks determine which ones to correct.
     rank += (zero_corner.sum(0) / (dims + 1)).round().long()
     shift = (rank < 0).long() - (rank > dims).long()
     rank += (dims + 1) * shift
@@ -126,10 +128,10 @@ def _elevate(features: Tensor) -> Tensor:
 
 
 def _corner_keys(zero_corner: Tensor, rank: Tensor, batch: int) -> tuple[Tensor, list[int]]:
-    """One integer (d + 1, P) a corner, unique over batch and lattice, and what to add to it for a neighbour.
+    """An integer key per corner, (d + 1, P), unique over batch and lattice, and the key steps to its neighbours.
 
-    The last coordinate follows from the others. Coordinates are digits of a number with room beside the
-    smallest and largest, so that a step along an axis never carries over.
+    The last coordinate follows from the others. Coordinates are the digits of the key, with a margin beside the
+    smallest and the largest, so that a step along an axis never carries.
     """
     dims = len(zero_corner) - 1
     low = zero_corner[:dims].amin(1) - 2 * (dims + 1)
@@ -152,7 +154,7 @@ def _corner_keys(zero_corner: Tensor, rank: Tensor, batch: int) -> tuple[Tensor,
 
 
 def _neighbours(vertices: Tensor, step: int) -> Tensor:
-    """Rows (vertex − step, vertex, vertex + step) of the sorted keys; their number where there is none."""
+    """Rows of (vertex − step, vertex, vertex + step) in the sorted keys; the number of keys for an absent vertex."""
     count = len(vertices)
     wanted = vertices + step
     found = torch.searchsorted(vertices, wanted).clamp_(max=count - 1)

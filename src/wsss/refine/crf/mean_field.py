@@ -23,12 +23,12 @@ def bilateral_features(images: Tensor, sxy: float, srgb: float) -> Tensor:
 
 
 def as_rows(maps: Tensor) -> Tensor:
-    """(B, D, H, W) → (B, H·W, D), as the lattice takes its points."""
+    """(B, D, H, W) → (B, H·W, D), the points of the lattice."""
     return maps.flatten(2).transpose(1, 2)
 
 
 class _Kernel:
-    """A Gaussian kernel normalised on both sides: D^−½ K D^−½, with D the row sums of K, times `weight`."""
+    """A symmetrically normalised Gaussian kernel: weight · D^−½ K D^−½, with D the row sums of K."""
 
     def __init__(self, features: Tensor, weight: float, batch: int) -> None:
         self.lattice = PermutohedralLattice(as_rows(features))
@@ -38,8 +38,8 @@ class _Kernel:
         self.shared = len(features) == 1 < batch
 
     def message(self, marginals: Tensor) -> Tensor:
-        """(B, N, L) → (B, N, L)."""
-        if self.shared:  # one lattice filters the labels of all images side by side
+        """The kernel applied to marginals, (B, N, L) → (B, N, L)."""
+        if self.shared:  # one lattice filters the labels of all images as further channels
             folded = marginals.transpose(0, 1).flatten(1)[None] * self.scale
             filtered = self.lattice.filter(folded) * self.scale
             return self.weight * filtered[0].unflatten(1, marginals.shape[::2]).transpose(0, 1)
@@ -51,7 +51,9 @@ def mean_field(images: Tensor, unary: Tensor, params: CRF) -> Tensor:
     """Marginals (B, L, H, W) of the Potts model after `params.steps` parallel updates.
 
     images: (B, 3, H, W) in 0..255. unary: (B, L, H, W) energies, −log p, on the images' device.
-    Raises ValueError if the shapes do not fit.
+
+    Raises:
+        ValueError: the shapes do not match.
     """
     if len(images) != len(unary) or images.shape[-2:] != unary.shape[-2:]:
         given = f"images {tuple(images.shape)} and unary {tuple(unary.shape)}"

@@ -17,15 +17,15 @@ from wsss.refine.irnet.settings import Labels
 from wsss.store.maps import ScoreMap
 
 LABEL_CRF = CRF(gaussian_sxy=3, gaussian_weight=3, bilateral_sxy=50, bilateral_srgb=5, bilateral_weight=10, steps=10)
-"""What IRN, AFA and ToCo refine labels with."""
+"""CRF parameters with which IRN, AFA and ToCo refine labels."""
 
 
 @dataclass(frozen=True)
 class ConfidentLabels:
-    """Class ids (H, W) uint8, background 0.
+    """Label maps (H, W) uint8, background 0.
 
-    foreground, background: refined labels of the high and of the low threshold.
-    combined: the foreground's class; 0 where both say background; 255 where only `foreground` does.
+    foreground, background: refined labels at the high and at the low threshold.
+    combined: the class of `foreground`; 0 where both are background; 255 where only `foreground` is.
     """
 
     foreground: Tensor
@@ -43,9 +43,9 @@ def confident_label_group(
     backend: str = "auto",
     device: str | torch.device = "cpu",
 ) -> list[ConfidentLabels]:
-    """Labels to trust of several images of one size, computed together: argmax over each threshold, then DenseCRF.
+    """Confident labels of several images of equal size: argmax at each threshold, then DenseCRF.
 
-    images: (H, W, 3) uint8; maps: of the present classes, without background.
+    images: (H, W, 3) uint8; maps: of the present classes, without background. gt_prob: probability of the given label.
     """
     foreground, background = (
         [seed_labels(torch.from_numpy(found.scores), threshold).numpy() for found in maps]
@@ -61,7 +61,7 @@ def confident_label_group(
 
 
 class ThresholdLabels:
-    """Reliable classes and reliable background of two thresholds, 255 between."""
+    """Confident classes and confident background from two thresholds, 255 elsewhere."""
 
     def __init__(self, settings: Labels, device: torch.device) -> None:
         self.settings, self.device = settings, crf_device(settings.crf.backend, device)

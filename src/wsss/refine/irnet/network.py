@@ -1,4 +1,4 @@
-"""IRNet: class boundaries learnt from confident labels, and the random walk that stops at them.
+"""IRNet: class boundaries learned from confident labels, and the random walk that stops at them.
 
 Ahn, Cho & Kwak, "Weakly Supervised Learning of Instance Segmentation with Inter-pixel Relations", CVPR 2019.
 """
@@ -31,8 +31,8 @@ class IRNet(nn.Module):
     Args:
         backbone: up to five of its last pyramid stages are used.
         stride: input pixels per cell of both outputs.
-        crop_size: inputs of `infer` are padded to at least this size, that of the training crops: the group
-            normalisations take their statistics over the whole input.
+        crop_size: side of the training crops, to which inputs of `infer` are padded at least, because the statistics of
+            the group normalisations are over the whole input.
     """
 
     def __init__(self, backbone: Backbone, stride: int = 4, crop_size: int = 512) -> None:
@@ -58,7 +58,7 @@ class IRNet(nn.Module):
         self.register_buffer("mean_displacement", torch.zeros(2))
 
     def train(self, mode: bool = True) -> IRNet:
-        """Training mode for the branches; the backbone stays as it was trained."""
+        """Sets the mode of the branches; the frozen backbone stays in eval mode."""
         super().train(mode)
         self.backbone.eval()
         return self
@@ -71,7 +71,7 @@ class IRNet(nn.Module):
 
     @torch.no_grad()
     def infer(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Boundary probabilities (B, h, w), averaged over the mirrored image, and centred displacements.
+        """Boundary probabilities (B, h, w), averaged with the mirror image's, and centred displacements (B, 2, h, w).
 
         h = ceil(H / stride), w = ceil(W / stride).
         """
@@ -86,12 +86,12 @@ class IRNet(nn.Module):
 
     @torch.no_grad()
     def measure_mean_displacement(self, batches: Iterable[Tensor]) -> None:
-        """Set what `infer` subtracts: the mean displacement over the training images (sec. 4.3)."""
+        """Measures the mean displacement over the training images, which `infer` subtracts (sec. 4.3)."""
         means = [self(images)[1].mean((0, 2, 3)) for images in batches]
         self.mean_displacement.copy_(torch.stack(means).mean(0))
 
     def head_parameters(self) -> list[nn.Parameter]:
-        """All that is trained; the displacement branch with ten times the boundary branch's learning rate."""
+        """All trained parameters; in the paper the displacement branch has ten times the boundary branch's rate."""
         return [*self.boundary_parameters(), *self.displacement_parameters()]
 
     def boundary_parameters(self) -> list[nn.Parameter]:
@@ -102,7 +102,7 @@ class IRNet(nn.Module):
         return [parameter for part in parts for parameter in part.parameters()]
 
     def _pyramid(self, images: Tensor) -> list[Tensor]:
-        """The last stages; what is finer than the grid is max-pooled to it, as a ResNet's stem is."""
+        """The last stages; stages finer than the grid are max-pooled to it, as in a ResNet's stem."""
         with torch.no_grad():
             stages = self.backbone.features_and_pyramid(images)[1][-5:]
         strides = self.backbone.pyramid_strides[-5:]
@@ -117,7 +117,7 @@ class IRNet(nn.Module):
         return self.boundary_head(torch.cat(levels, 1)).squeeze(1)
 
     def _displacement(self, pyramid: list[Tensor], grid: Sequence[int]) -> Tensor:
-        """Coarse stages meet on a grid of twice the stride before they join the fine ones."""
+        """Displacements (B, 2, h, w); coarse stages are combined at twice the stride before they join the fine ones."""
         half = [-(-side // 2) for side in grid]
         levels = [f(p) for f, p in zip(self.displacement_levels, pyramid, strict=True)]
         fine = [_resized_relu(level, grid) for level in levels[: self.num_shallow]]
@@ -147,9 +147,9 @@ def pair_displacement(displacement: Tensor, offsets: Tensor) -> Tensor:
 
 
 def displacement_costs(displacement: Tensor, offsets: Tensor) -> tuple[Tensor, Tensor]:
-    """|D_i − D_j − (j − i)| and |D_i − D_j| of every pair (B, 2, O, h, w): foreground's, background's cost.
+    """|D_i − D_j − (j − i)| and |D_i − D_j| of every pair (B, 2, O, h, w): costs of foreground and background pairs.
 
-    In one object all displacements point at one centroid, so they differ as the positions do (sec. 4.3).
+    Displacements of one object point at one centroid, so that they differ as the positions do (sec. 4.3).
     """
     difference = pair_displacement(displacement, offsets)
     target = offsets.T.to(difference)[None, :, :, None, None]
@@ -183,7 +183,7 @@ def irnet_loss(logits: Tensor, displacement: Tensor, labels: PairLabels, radius:
 def _displacement_sums(
     displacement: Tensor, offsets: Tensor, foreground: Tensor, background: Tensor, chunk: int = 8
 ) -> tuple[Tensor, ...]:
-    """Summed costs of foreground and background pairs, of `chunk` offsets at a time to bound the memory."""
+    """Summed costs of foreground and of background pairs, computed for `chunk` offsets at a time to bound memory."""
 
     def chunk_sums(field: Tensor, offsets: Tensor, *kinds: Tensor) -> Tensor:
         costs = displacement_costs(field, offsets)
@@ -197,13 +197,13 @@ def _displacement_sums(
 def walk_to_boundary(
     cams: Sequence[Tensor], boundary: Tensor, radius: int, beta: float, steps: int
 ) -> Sequence[Tensor]:
-    """Maps (k, h, w) of each image after a walk from its CAMs (k, h, w), off the boundaries (B, h, w) (sec. 5)."""
+    """Each image's maps (k, h, w) after a random walk from its CAMs (k, h, w) within boundaries (B, h, w) (sec. 5)."""
     seeds = [maps * (1 - edge) for maps, edge in zip(cams, boundary, strict=True)]
     return walk_group(seeds, boundary_affinity(boundary, radius), path_offsets(radius), beta, steps)
 
 
 def relative_scores(walked: Tensor, stride: int, size: Sequence[int], threshold: float) -> Tensor:
-    """Score maps (1 + k, *size) of one image's maps (k, h, w) after the walk; channel 0 is the threshold.
+    """Score maps (1 + k, *size) from one image's maps (k, h, w) after the walk; channel 0 is the threshold.
 
     Scores are divided by their maximum over all classes.
     """

@@ -1,4 +1,4 @@
-"""Affinities from boundaries: two cells belong together unless the straight path between them crosses one.
+"""Affinities from boundaries: cells have a high affinity unless the straight path between them crosses a boundary.
 
 Ahn, Cho & Kwak, "Weakly Supervised Learning of Instance Segmentation with Inter-pixel Relations",
 CVPR 2019 (IRNet).
@@ -25,7 +25,7 @@ def path_offsets(radius: int) -> Tensor:
 def search_paths(radius: int) -> tuple[Tensor, ...]:
     """The straight path (length, 2) to every neighbour, (dy, dx) from the destination back to (0, 0).
 
-    Short paths first, and in the order of `half_plane_offsets` among paths of one length.
+    Sorted by length, then in the order of `half_plane_offsets`.
     """
     return tuple(sorted(map(straight_path, half_plane_offsets(radius)), key=len))
 
@@ -33,7 +33,7 @@ def search_paths(radius: int) -> tuple[Tensor, ...]:
 def straight_path(destination: Tensor) -> Tensor:
     """Cells (length, 2) closer than 1 to the line between (0, 0) and `destination` (2,), in its bounding box.
 
-    Farthest first by |dy| + |dx|, then by rows, then by columns.
+    Sorted by |dy| + |dx|, the farthest first, then by rows, then by columns.
     """
     dy, dx = destination.tolist()
     box = [(y, x) for y in range(min(dy, 0), max(dy, 0) + 1) for x in range(min(dx, 0), max(dx, 0) + 1)]
@@ -44,14 +44,14 @@ def straight_path(destination: Tensor) -> Tensor:
 def boundary_affinity(boundary: Tensor, radius: int) -> Tensor:
     """Affinity stencil (B, O, h, w) for `path_offsets`: 1 − the strongest boundary on the path (eq. 6).
 
-    boundary: probabilities (B, h, w); beyond the grid it counts as 1, so that nothing walks off the image.
-    Memory, in training too, is that of the result.
+    boundary: probabilities (B, h, w), taken as 1 beyond the grid, so that no walk leaves the image.
+    Memory, also in training, is that of the result.
     """
     return 1 - _PathMaximum.apply(boundary, radius)
 
 
 class _PathMaximum(torch.autograd.Function):
-    """Maximum over each path, whose gradient goes to the cell that holds it."""
+    """Maximum over each path; its gradient goes to the cell that attains it."""
 
     @staticmethod
     def forward(ctx: Any, boundary: Tensor, radius: int) -> Tensor:

@@ -12,17 +12,17 @@ from wsss.refine.settings import PairTraining
 
 
 class Settings(Component):
-    """Random walk that stops at IRNet's boundaries; scores are relative to the image's highest."""
+    """Random walk that stops at IRNet's boundaries; scores are relative to the image's maximum."""
 
     implementation = "wsss.refine.irnet.walk:BoundaryWalk"
     method: Literal["irnet"]
-    radius: Annotated[int, Field(ge=2)] = Field(5, description="cells; how far one step reaches")
+    radius: Annotated[int, Field(ge=2)] = Field(5, description="cells; reach of one step (exclusive)")
     beta: PositiveFloat = Field(10, description="exponent of the affinities in the transition matrix")
     steps: Count = Field(256, description="steps of the walk (a power of two in the papers)")
     threshold: Fraction = Field(0.25, description="background score after the walk")
     start: Literal["full", "strided"] = Field(
         "full",
-        description="what walks: the full-size maps, reduced to the boundary's cells; or infer_cam's strided (IRN)",
+        description="start of the walk: the full-size maps, resized to the boundary grid; or infer_cam's strided (IRN)",
     )
 
     def words(self) -> str:
@@ -40,7 +40,7 @@ class Training(PairTraining):
     stride: Literal[4, 8] = Field(4, description="pixels per cell of the boundary map")
     radius: Annotated[int, Field(ge=2)] = Field(10, description="cells; pairs closer than this are compared")
     displacement_over: Literal["train", "measured"] = Field(
-        "train", description="training images whose mean displacement inference subtracts; measured: those with masks"
+        "train", description="images of the mean displacement that inference subtracts; measured: those with masks"
     )
 
 
@@ -51,7 +51,7 @@ class Labels(Component):
     method: Literal["irnet"]
     foreground_threshold: Fraction = Field(0.30, description="background score above which a class is certain")
     background_threshold: Fraction = Field(0.05, description="background score below which background is certain")
-    gt_prob: Annotated[float, Field(gt=0, lt=1)] = Field(0.7, description="how far the CRF trusts a given label")
+    gt_prob: Annotated[float, Field(gt=0, lt=1)] = Field(0.7, description="probability of a given label in the CRF")
     crf: CRF = CRF(bilateral_sxy=50, bilateral_srgb=5)
 
     def words(self) -> str:

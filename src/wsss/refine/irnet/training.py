@@ -1,4 +1,4 @@
-"""Training IRNet on confident labels (Ahn 2019, §4.2)."""
+"""Training of IRNet on confident labels (Ahn 2019, §4.2)."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class IRNetTraining:
         }
 
     def finish(self, model: IRNet, records: Sequence[Record], place: Place) -> None:
-        """Gives `model` its mean displacement over the training images, which inference subtracts."""
+        """Stores the mean displacement over the training images in the model; inference subtracts it."""
         measured = [record for record in records if record.measured]
         if self.settings.displacement_over == "measured" and measured:
             records = measured
@@ -72,13 +72,13 @@ class IRNetTraining:
 
 
 def sample_labels(labels: Tensor, stride: int) -> Tensor:
-    """(B, H, W) class ids with 255 → (B, h, w): the one at the centre of each block, as IRN does."""
+    """(B, H, W) class ids with 255 → (B, h, w): the label at the centre of each block, as in IRN."""
     grid = tuple(-(-side // stride) for side in labels.shape[1:])
     return resize(labels[None], grid, mode="nearest-exact")[0]
 
 
 def corner_crops(records: Sequence[Record], backbone: Backbone, crop: int, batch_size: int) -> Iterator[Tensor]:
-    """Normalised images in batches (B, 3, crop, crop), cut or padded with 0 at the bottom and right."""
+    """Batches (B, 3, crop, crop) of normalised images, cropped or padded with 0 at the bottom and right."""
 
     def read(record: Record) -> Tensor:
         pixels = to_input(read_image(record.image), backbone.mean, backbone.std)[:, :crop, :crop]

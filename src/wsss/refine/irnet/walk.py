@@ -17,7 +17,7 @@ from wsss.runtime.tensors import max_normalise, resize
 
 
 class BoundaryWalk:
-    """Maps walk until they meet the boundaries of a trained IRNet (Ahn 2019, §4.3)."""
+    """Random walk of maps that stops at the boundaries of a trained IRNet (Ahn 2019, §5)."""
 
     def __init__(self, settings: Settings, models: Models, device: torch.device) -> None:
         self.settings, self.device = settings, device

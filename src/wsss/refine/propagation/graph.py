@@ -1,4 +1,4 @@
-"""Graph between the cells of an image: similar features, near places (LPOSS, Stojnić et al. 2025, §3.2)."""
+"""Graph of an image's cells, by similarity of features and by distance (LPOSS, Stojnić et al. 2025, §3.2)."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ def cell_graph(
     distance: float = 0.01,
     dense_cells: int = DENSE_CELLS,
 ) -> np.ndarray | sp.csr_array:
-    """Normalised graph D^−½ W D^−½ of (N, N), zero diagonal; an array up to `dense_cells` cells, else sparse.
+    """Normalised adjacency matrix D^−½ W D^−½ (N, N), zero diagonal; dense up to `dense_cells` cells, else sparse.
 
     features: (N, D) of unit length; centres: (N, 2) pixels. W = S + Sᵀ, S = max(cos, 0)^power · exp(−distance · pixels)
-    for the `neighbours` most similar cells of a row, the cell itself among them; at most N are taken.
+    for the `neighbours` most similar cells of each cell, itself included (at most N), and 0 otherwise.
     """
     if len(features) != len(centres):
         raise ValueError(f"{len(features)} features for {len(centres)} cell centres: one each is needed")
@@ -56,7 +56,7 @@ def normalised(one_sided: sp.csr_array, *, dense: bool) -> np.ndarray | sp.csr_a
 
 
 def laplacian(graph: np.ndarray | sp.csr_array, alpha: float) -> np.ndarray | sp.csc_array:
-    """I − αW, (N, N): positive definite for 0 ≤ α < 1, since W's eigenvalues lie in [−1, 1]."""
+    """I − αW, (N, N): positive definite for 0 ≤ α < 1, since the eigenvalues of W are in [−1, 1]."""
     if not 0 <= alpha < 1:
         raise ValueError(f"alpha {alpha} is given; 0 ≤ alpha < 1 makes I − αW positive definite")
     if sp.issparse(graph):

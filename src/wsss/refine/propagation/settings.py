@@ -1,4 +1,4 @@
-"""Settings of propagation without training."""
+"""Settings of label propagation."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ from wsss.config.common import Component, Count, UsesFeatures, in_words
 
 
 class StoredStages(Component):
-    """Which features of an image's cells are meant."""
+    """Selection of stored features."""
 
     stages: list[int | Literal["final"]] = Field(
         [-1],
         min_length=1,
-        description="outputs of the network, of equal weight where they are compared; -1: the last stage; final: what "
-        "the network gives its classifier",
+        description="outputs of the network, of equal weight in comparisons; -1: the last stage; final: the input of "
+        "the network's classifier",
     )
-    scale: PositiveFloat = Field(1.5, description="of the image that the features are taken from")
+    scale: PositiveFloat = Field(1.5, description="image scale of the features")
 
 
 class Spreading(StoredStages):
-    """How scores spread over the similar cells of an image (LPOSS)."""
+    """Propagation of scores over similar cells of an image (LPOSS)."""
 
-    neighbours: Count = Field(50, description="cells; the most similar ones of a cell are its neighbours")
+    neighbours: Count = Field(50, description="number of most similar cells that are a cell's neighbours")
     power: PositiveFloat = Field(3.0, description="exponent of the cosine similarity (published 3)")
-    distance: float = Field(0.01, ge=0, description="similarity falls by exp(−distance · pixels) (published 0.01)")
+    distance: float = Field(0.01, ge=0, description="d of the factor exp(−d · pixels) (published 0.01)")
     alpha: Annotated[float, Field(ge=0, lt=1)] = Field(
-        0.95, description="share that comes from neighbours (published 0.95; less where maps are good already)"
+        0.95, description="α of (I − αW) x = y, the weight of the neighbours (published 0.95; less for better maps)"
     )
 
     def words(self) -> str:
@@ -36,14 +36,14 @@ class Spreading(StoredStages):
 
 
 class Settings(Spreading, UsesFeatures):
-    """Maps spread over the similar cells of an image, by the classifier's own features (LPOSS); trains nothing."""
+    """Maps propagated over similar cells of an image (LPOSS), without training."""
 
     implementation = "wsss.refine.propagation.spread:Propagation"
     method: Literal["propagation"]
     source: Literal["classifier", "stored"] = Field(
         "classifier",
         exclude_if=lambda source: source == "classifier",
-        description="whose features: the classifier's own network, seen again; or those of compute_features",
+        description="source of the features: the classifier's backbone, computed again; or compute_features",
     )
     background: PositiveFloat = Field(2.0, description="exponent α of the background (1 − max)^α afterwards")
 

@@ -1,4 +1,4 @@
-"""Scores spread over a graph: (I − αW) x = y for all classes of an image (LPOSS, Stojnić et al. 2025, eq. 4)."""
+"""Propagation over a graph: solves (I − αW) x = y for all classes of an image (LPOSS, Stojnić et al. 2025, eq. 4)."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ def propagate(
 ) -> np.ndarray:
     """Propagated scores (N, K) float64 of scores (N, K) over a normalised graph (N, N).
 
-    steps: None solves exactly (one factorisation for all classes); a number takes that many conjugate gradient steps
-    from 0, the published code's 10 of which have not converged.
+    steps: None: exact solution, by one factorisation for all classes; a number: that many conjugate gradient steps from
+    0. The 10 steps of the published code do not converge.
     """
     system, y = laplacian(graph, alpha), scores.astype(np.float64)
     if steps is not None:
@@ -29,7 +29,7 @@ def propagate(
 def conjugate_gradient(
     system: np.ndarray | sp.csc_array, y: np.ndarray, steps: int, tolerance: float = 1e-6
 ) -> np.ndarray:
-    """At most `steps` conjugate gradient steps from 0 for one right side (N,); ends at |r| ≤ tolerance · |y|."""
+    """At most `steps` conjugate gradient steps from 0 for one right-hand side (N,); stops at |r| ≤ tolerance · |y|."""
     x, residual = np.zeros_like(y), y.copy()
     direction, square = residual.copy(), residual @ residual
     for _ in range(steps):

@@ -1,4 +1,4 @@
-"""Propagation as a refinement: an image's cells are the nodes, a frozen backbone's features say which are alike."""
+"""Propagation as a refinement: a graph of an image's cells, weighted by the similarity of frozen features."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from wsss.store.features import FeatureStore
 
 
 def aligned(stages: Sequence[Tensor]) -> list[Tensor]:
-    """Several stages' features (B, D, h, w) as float32, all on the coarsest of their grids."""
+    """Features (B, D, h, w) of several stages as float32, resized to the coarsest of their grids."""
     grid = min((tuple(found.shape[-2:]) for found in stages), key=lambda size: size[0] * size[1])
     return [
         found.float() if tuple(found.shape[-2:]) == grid else resize(found.float(), grid, align_corners=False)
@@ -34,22 +34,22 @@ def aligned(stages: Sequence[Tensor]) -> list[Tensor]:
 
 
 def joined(stages: Sequence[Tensor]) -> Tensor:
-    """Unit features (B, D, h, w) of several stages', on the coarsest of their grids; each stage counts alike."""
+    """Unit features (B, D, h, w) of several stages of equal weight, on the coarsest of their grids."""
     return F.normalize(torch.cat([F.normalize(found, dim=1) for found in aligned(stages)], 1), dim=1)
 
 
 def stored_stages(store: FeatureStore, image_id: str, chosen: StoredStages) -> list[Tensor]:
-    """Features (1, D, h_s, w_s) of an image at the stages of the settings, without its mirror."""
+    """Features (1, D, h_s, w_s) of an image at each stage of the settings, without the mirror image."""
     return [torch.from_numpy(store.stage(image_id, chosen.scale, stage)[:1]) for stage in chosen.stages]
 
 
 def stored_cells(store: FeatureStore, image_id: str, chosen: StoredStages) -> Tensor:
-    """Unit features (D, h, w) of an image's cells, of the stages of the settings, joined."""
+    """Unit features (D, h, w) of an image's cells: the stages of the settings, joined."""
     return joined(stored_stages(store, image_id, chosen))[0]
 
 
 def spread(features: Tensor, scores: Tensor, height: int, chosen: Spreading) -> Tensor:
-    """Scores (C, h, w) ≥ 0, float32, solved on the graph of one image's cells.
+    """Propagated scores (C, h, w) ≥ 0, float32, on the graph of one image's cells.
 
     features: (D, h, w) of unit length. scores: (C, h, w). height: of the image in pixels.
     """
@@ -62,7 +62,7 @@ def spread(features: Tensor, scores: Tensor, height: int, chosen: Spreading) -> 
 
 
 def spread_maps(features: Tensor, maps: Tensor, chosen: Spreading) -> Tensor:
-    """Maps (k, h, w) ≥ 0 on the cells of the features (D, h, w), spread from an image's maps (k, H, W)."""
+    """Propagated maps (k, h, w) ≥ 0 on the grid of the features (D, h, w), from an image's maps (k, H, W)."""
     grid = tuple(features.shape[1:])
     if not len(maps):
         return maps.new_zeros(0, *grid)
@@ -70,7 +70,7 @@ def spread_maps(features: Tensor, maps: Tensor, chosen: Spreading) -> Tensor:
 
 
 class Propagation:
-    """Maps (k, H, W) solve (I − αW) x = maps on the grid of the features, and come back at the image's size."""
+    """Solves (I − αW) x = maps on the grid of the features and resizes the result to the image."""
 
     def __init__(self, settings: Settings, models: Models, device: torch.device) -> None:
         self.settings, self.device = settings, device
@@ -88,11 +88,11 @@ class Propagation:
         return joined(wanted_stages(backbone, next(iter(views)), self.settings.stages))
 
     def of_stored(self, store: FeatureStore, record: Record, maps: Tensor) -> Tensor:
-        """As a call, of an image whose features are stored; of its mirror they are not needed."""
+        """As `__call__`, for an image with stored features; those of its mirror image are not used."""
         return self.spread(stored_cells(store, record.image_id, self.settings), maps)
 
     def spread(self, features: Tensor, maps: Tensor) -> Tensor:
-        """Maps (1 + k, H, W), background first, of one image's features (D, h, w) and maps (k, H, W)."""
+        """Maps (1 + k, H, W), background first, from one image's features (D, h, w) and maps (k, H, W)."""
         cells = spread_maps(features, maps, self.settings)
         found = max_normalise(resize(cells, tuple(maps.shape[1:]), align_corners=False))
         return with_background(found, power_background(found, self.settings.background))

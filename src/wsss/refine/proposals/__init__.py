@@ -1,1 +1,1 @@
-"""Class-agnostic mask proposals, such as SAM's: reading, keeping, and merging with labels or scores."""
+"""Class-agnostic mask proposals, such as SAM's: reading, storing, and merging with labels or scores."""

@@ -1,4 +1,4 @@
-"""FMA-WSSS (Yang & Gong 2024): every proposal takes the class of its mean score, and strong ones cover weak ones."""
+"""FMA-WSSS (Yang & Gong 2024): every proposal takes the class of highest mean score; confident ones are on top."""
 
 from __future__ import annotations
 
@@ -16,7 +16,10 @@ Pooling = Literal["relu_mean", "mean", "stretched_mean"]
 
 @dataclass(frozen=True)
 class FMA:
-    """label: (H, W) uint8. score: (S, P+1), background first. mask_class, confidence: (S,). order: (S,), as painted."""
+    """Result of the merge. label: (H, W) uint8. score: (S, P+1), background first. mask_class, confidence: (S,).
+
+    order: (S,), in which the proposals are painted.
+    """
 
     label: NDArray[np.uint8]
     score: NDArray[np.float32]
@@ -28,16 +31,16 @@ class FMA:
 def fma_merge(
     scores: NDArray, classes: NDArray[np.integer], masks: Masks, power: float = 0.6, pooling: Pooling = "relu_mean"
 ) -> FMA:
-    """Labels made of whole proposals from class scores.
+    """Labels composed of whole proposals, from class scores.
 
-    A proposal's score of a class is the mean inside it, stretched to [0, 1] over the image's proposals; background
-    is (1 − max)^power. Proposals are painted in ascending order of (level, confidence); the rest is background, and
-    so is all of an image with one proposal.
+    A proposal's score for a class is its mean over the proposal, min-max normalised to [0, 1] over the image's
+    proposals; background is (1 − max)^power. Proposals are painted in ascending order of (level, confidence). All
+    other pixels are background, and so is an image with a single proposal.
 
     Args:
         scores: (P, H, W) of the present classes; classes: (P,) their ids, 1 …
-        power: 0.6 for VOC's first labels, 0.7 for those of the segmentation network, 0.3 to 1 for COCO.
-        pooling: relu_mean as published; `mean`: ReLU after the mean; `stretched_mean`: maps in [0, 1] before it.
+        power: 0.6 for VOC, 0.7 for scores of the segmentation network, 0.3 to 1 for COCO.
+        pooling: `relu_mean` as published; `mean`: ReLU after the mean; `stretched_mean`: of maps normalised to [0, 1].
     """
     if masks.count == 0 or len(classes) == 0:
         return _nothing(masks, len(classes))
@@ -51,7 +54,7 @@ def fma_merge(
 
 
 def pooled(scores: NDArray, masks: Masks, pooling: Pooling) -> NDArray[np.float32]:
-    """(S, P): the mean of every class's map in every proposal; all of them in one product."""
+    """(S, P): the mean of every class's map over every proposal, by one sparse product."""
     maps = scores if pooling == "mean" else np.maximum(scores, 0)
     if pooling == "stretched_mean":
         low, high = maps.min((1, 2), keepdims=True), maps.max((1, 2), keepdims=True)
@@ -60,15 +63,15 @@ def pooled(scores: NDArray, masks: Masks, pooling: Pooling) -> NDArray[np.float3
 
 
 def stretched(values: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Each column (S, P) as (x − min) / (max − min + 1e-7)."""
+    """(S, P): each column as (x − min) / (max − min + 1e-7)."""
     low, high = values.min(0), values.max(0)
     return (values - low) / (high - low + np.float32(EPS))
 
 
 def kept_levels(masks: Masks, threshold: float = 0.3) -> NDArray[np.int64]:
-    """Indices of proposals that no kept one of a higher level covers: from wholes to sub-parts, in that order.
+    """Indices of the proposals that no kept proposal of a higher level covers, from wholes to sub-parts.
 
-    A proposal is kept if the largest share of it inside one kept proposal of the higher levels is below `threshold`.
+    A proposal is kept if the share of it inside any kept proposal of a higher level is below `threshold`.
     """
     share = masks.overlaps() / np.maximum(masks.areas, 1)[:, None]
     kept: list[int] = []
@@ -80,7 +83,7 @@ def kept_levels(masks: Masks, threshold: float = 0.3) -> NDArray[np.int64]:
 
 
 def _nothing(masks: Masks, count: int) -> FMA:
-    """No proposals, or no classes: all background."""
+    """The result without proposals or classes: background everywhere."""
     score = np.tile(np.eye(1, count + 1, dtype=np.float32), (masks.count, 1))
     zeros = np.zeros(masks.count, np.int64)
     return FMA(np.zeros(masks.size, np.uint8), score, zeros, score.max(1, initial=0), np.arange(masks.count))

@@ -1,4 +1,4 @@
-"""Proposals of photographs by a SAM of transformers: its own mask-generation pipeline, a grid of points an image."""
+"""Mask proposals by a SAM of the library transformers and its mask-generation pipeline."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ def generate(
 ) -> Iterator[tuple[str, Masks]]:
     """Each image's id and masks, at the image's own size.
 
-    model: a folder of `save_pretrained`, or a name on the Hugging Face hub, which is downloaded once. points: along
-    each side of the grid. The thresholds are the pipeline's own: predicted IoU 0.88, stability 0.95.
+    model: a folder of `save_pretrained`, or a name on the Hugging Face hub, downloaded once. points: prompts along each
+    side of the grid. The thresholds are the pipeline's defaults: predicted IoU 0.88, stability 0.95.
 
     Raises:
         ValueError: no such model.

@@ -1,4 +1,4 @@
-"""Many masks of one image as runs of pixels, whose sums over any maps need no pixel of theirs."""
+"""Masks of one image as runs of pixels, over which sums of maps are computed without expanding the masks."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 class Masks:
     """S masks, which may overlap, as runs in COCO's order: columns from left to right, each from the top.
 
-    size: (H, W). starts, ends: (R,) int64 positions in 0 … H·W, ends excluded. owner: (R,) int64, ascending: whose run
-    it is. count: S. level: (S,) int64, 0 sub-part, 1 part, 2 whole; all 0 where a source has no levels.
+    size: (H, W). starts, ends: (R,) int64 positions in 0 … H·W, ends excluded. owner: (R,) int64, ascending, the mask
+    of each run. count: S. level: (S,) int64, 0 sub-part, 1 part, 2 whole; all 0 if a source has no levels.
     """
 
     size: tuple[int, int]
@@ -78,27 +78,27 @@ class Masks:
         return np.stack([np.bincount(self.owner, row, self.count) for row in runs], axis=1)
 
     def pixels(self) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-        """Every pixel of every mask, in COCO's order, and whose it is; masks one after another."""
+        """Every pixel of every mask, in COCO's order, and its mask; mask by mask."""
         return self._pixels(slice(None)), np.repeat(self.owner, self.ends - self.starts)
 
     def paint(self, values: NDArray[np.uint8], order: NDArray[np.int64]) -> NDArray[np.uint8]:
-        """(H, W): each mask's value (S,) over those before it in `order`; 0 where no mask is."""
+        """(H, W): the masks painted with their values (S,) in `order`, later ones on top; 0 outside."""
         rank = np.empty(self.count, np.int64)
         rank[order] = np.arange(self.count)
         runs = np.argsort(rank[self.owner], kind="stable")
         label = np.zeros(self.size[0] * self.size[1], np.uint8)
         lengths = (self.ends - self.starts)[runs]
-        label[self._pixels(runs)] = np.repeat(values[self.owner[runs]], lengths)  # of equal indices the last one counts
+        label[self._pixels(runs)] = np.repeat(values[self.owner[runs]], lengths)  # of repeated indices the last holds
         return np.ascontiguousarray(label.reshape(self.size[1], self.size[0]).T)
 
     def _pixels(self, runs: NDArray[np.int64] | slice) -> NDArray[np.int32]:
-        """The pixels of some runs, one after another."""
+        """The pixels of the given runs, concatenated."""
         starts, lengths = self.starts[runs], (self.ends - self.starts)[runs]
         first = (starts - np.cumsum(lengths) + lengths).astype(np.int32)
         return np.repeat(first, lengths) + np.arange(lengths.sum(), dtype=np.int32)
 
     def overlaps(self) -> NDArray[np.int64]:
-        """(S, S), pixels that two masks share."""
+        """(S, S): number of pixels that two masks share."""
         dense = (
             self.to_dense().reshape(self.count, self.size[0] * self.size[1]).astype(np.float32)
         )  # exact up to 2^24 pixels

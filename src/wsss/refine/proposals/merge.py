@@ -1,4 +1,4 @@
-"""Labels made of whole proposals, by the rule that a run names."""
+"""Merging of proposals into labels, by the configured rule."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from wsss.store.maps import ScoreMap
 
 
 def merged(label: np.ndarray, maps: ScoreMap, masks: Masks | None, settings: Proposals) -> np.ndarray:
-    """(H, W) uint8 class ids. label: without proposals, which it stays where there are none (None).
+    """Labels (H, W) uint8 after merging; `label` unchanged if masks is None.
 
-    maps: the scores (k, H, W) that the label comes from; a background among them is not used.
+    label: (H, W) uint8 before merging. maps: its score maps (k, H, W); a background map among them is not used.
     """
     if masks is None:
         return label

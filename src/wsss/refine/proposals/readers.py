@@ -1,4 +1,4 @@
-"""Proposals of one image from files: SAM's `amg.py --convert-to-rle`, COCO run lengths, folders of PNGs."""
+"""Reading of one image's proposals: SAM's `amg.py --convert-to-rle`, COCO run lengths, folders of PNGs."""
 
 from __future__ import annotations
 
@@ -17,13 +17,14 @@ from wsss.runtime.records import in_file
 
 
 def read_proposals(path: Path, size: tuple[int, int] | None = None) -> Masks:
-    """Masks of an image of `size` (H, W), or of that of the first mask, from a JSON file or a folder of PNGs.
+    """Masks of an image from a JSON file or a folder of PNGs. size: (H, W) of the image; None: that of the first mask.
 
     A JSON file is a list of masks, or an object with the list under `annotations`. A mask is an object with
-    `segmentation` {size, counts}, counts compressed (text) or not (numbers), and perhaps `level_idx`, 0 to 2.
+    `segmentation` {size, counts}, with compressed (text) or uncompressed (numbers) counts, and optionally `level_idx`,
+    0 to 2.
 
     Raises:
-        ValueError: neither of them, nothing in it, or masks of another size.
+        ValueError: the path is neither, has no masks, or has masks of another size.
     """
     if path.is_dir():
         return _from_pngs(path, size)
@@ -67,14 +68,14 @@ def _from_pngs(folder: Path, size: tuple[int, int] | None) -> Masks:
 
 
 def _same_size(found: tuple[int, ...], size: tuple[int, int] | None, what: str) -> tuple[int, int]:
-    """The size of a mask; ValueError where it is another than that of the image, or of the masks before."""
+    """The size of a mask; ValueError if it differs from the image's, or from that of the masks before."""
     if size is not None and tuple(found) != tuple(size):
         raise ValueError(f"{what} is {found[0]} × {found[1]}; its image is {size[0]} × {size[1]} (height × width)")
     return found
 
 
 def _joined(parts: list[Masks], size: tuple[int, int], levels: list[int]) -> Masks:
-    """Masks of one each as one set."""
+    """Joins sets of one mask each."""
     empty = np.empty(0, np.int64)
     owner = np.concatenate([empty, *(np.full(len(p.starts), i) for i, p in enumerate(parts))]).astype(np.int64)
     starts, ends = (np.concatenate([empty, *(getattr(p, name) for p in parts)]) for name in ("starts", "ends"))
@@ -85,7 +86,7 @@ def find_proposals(folder: Path) -> dict[str, Path]:
     """Image id → its JSON file or its folder of PNGs; ids are the paths below `folder`, without `.json`.
 
     Raises:
-        ValueError: not a folder, or nothing of the kind in it.
+        ValueError: not a folder, or one without such files.
     """
     if not folder.is_dir():
         raise ValueError(f"{folder}: no such folder; accepted is one with a JSON file or a folder of PNGs an image")

@@ -1,4 +1,4 @@
-"""SEPL (Chen et al. 2023): proposals that lie mostly in a class of the label join it, whole."""
+"""SEPL (Chen et al. 2023): a proposal that lies mostly within a class of the label is added to it as a whole."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ MASK_SHARE, CLASS_SHARE = 0.5, 0.85
 
 
 def sepl_merge(label: NDArray[np.uint8], masks: Masks, rule: Rule = "imp2") -> NDArray[np.uint8]:
-    """Labels (H, W) made of whole proposals; pixels that none of them takes become background, ignored ones too.
+    """Labels (H, W) composed of whole proposals; all other pixels, ignored ones included, become background.
 
-    Classes in ascending order. P: a class's pixels in `label`; M: a proposal that no class before has taken. M joins
-    if more than half of it lies in P; by `imp2` also if it holds at least 85 % of P. `imp` and `imp2` keep what of P
-    lies in no such M at all; `max_iou` does not. Later classes overwrite.
+    For each class in ascending order, let P be its pixels in `label`, and M a proposal that no earlier class has taken.
+    M is added if more than half of it is in P; with `imp2` also if it contains at least 85 % of P. `imp` and `imp2`
+    keep the pixels of P outside all such M; `max_iou` does not. Later classes overwrite earlier ones.
     """
     classes = [int(c) for c in np.unique(label) if c not in (0, IGNORE)]
     if not classes:

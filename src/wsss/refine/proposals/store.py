@@ -1,6 +1,6 @@
 """Proposals of many images in one HDF5 file, as runs of pixels, with access by image id.
 
-Layout; `n` images with `M` masks and `R` runs in all, in the order in which they were added:
+Layout; `n` images with `M` masks and `R` runs in all, in the order of addition:
 
     attrs         format = "wsss-masks", version = 1
     ids           (n,) UTF-8
@@ -34,7 +34,7 @@ _TYPES |= {"starts": np.uint32, "ends": np.uint32}
 
 
 def write_masks(path: Path, images: Iterable[tuple[str, Masks]]) -> int:
-    """Writes (image id, masks) one after another, whole or not at all; how many images."""
+    """Writes a file of (image id, masks) atomically; returns the number of images."""
     count = 0
 
     def write(temporary: Path) -> None:
@@ -69,7 +69,7 @@ def _fill(file: h5py.File, images: Iterable[tuple[str, Masks]]) -> int:
 
 
 def _digest(ids: list[str]) -> str:
-    """Of image ids; text has no checksum of HDF5's own."""
+    """Digest of image ids; HDF5 has no checksum for text."""
     return blake2b("\0".join(ids).encode(errors="surrogateescape"), digest_size=16).hexdigest()
 
 
@@ -119,10 +119,10 @@ class MaskStore:
         return len(self._rows)
 
     def get(self, image_id: str, size: tuple[int, int]) -> Masks | None:
-        """An image's masks; None where the file has none of it.
+        """An image's masks; None if the file has none for it.
 
         Raises:
-            ValueError: they are of another size (H, W), or damaged.
+            ValueError: the masks are of another size (H, W), or damaged.
         """
         row = self._rows.get(image_id)
         if row is None:
