@@ -238,13 +238,15 @@ PREPARE = {
 
 
 PAGE = Path(__file__).parents[2] / "docs" / "bad-input.md"
-HEAD = "## What the tests refuse\n"
+HEAD = "## Tested errors\n"
 
 
 def tried() -> str:
     """The cases of each source, as the page lists them; `PYTHONPATH=tests python FILE` writes them into it."""
     rows = [f"| {source} | {', '.join(n for n, case in PREPARE.items() if case[0] == source)} |" for source in MAKE]
-    about = "Each of these ends in one line that names the file, with exit status 2 and nothing half written:\n"
+    about = (
+        "Each of these cases ends with a one-line message that names the file, exit status 2 and no partial output:\n"
+    )
     return "\n".join([HEAD, about, "| source | cases |", "| --- | --- |", *rows]) + "\n"
 
 

@@ -1,1 +1,1 @@
-"""The data set's table, reading images, augmentation, splits."""
+"""Data sets: the table of images and labels, sources, annotation formats, reading, checks, augmentation, splits."""

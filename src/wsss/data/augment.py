@@ -1,4 +1,4 @@
-"""Training augmentation, each draw from the generator it is given: the same generator, the same crop."""
+"""Training augmentation; every random draw comes from the given generator."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from wsss.runtime.tensors import box_mask
 
 @dataclass(frozen=True)
 class Augment:
-    """Change colours, resize, flip, jitter, crop with padding, distort, normalise.
+    """Colour shift, resizing, flip, colour jitter, crop with padding, distortion, normalisation, in this order.
 
-    settings: what is drawn, and from where. mean, std: for images in [0, 1].
+    settings: the distributions. mean, std: (3,) each, for images in [0, 1].
     """
 
     settings: Augmentation
@@ -59,7 +59,7 @@ class Augment:
     def _normalised(
         self, image: Tensor, crop: Tensor, box: Tensor, target: Tensor | None, generator: torch.Generator
     ) -> Augmented:
-        """The crop, distorted, and its further views, each by draws of its own."""
+        """The distorted crop and its further views, each with independent draws."""
         chosen, seed = self.settings, generator.initial_seed()
         views = {}
         for name, view in chosen.views.items():
@@ -91,9 +91,10 @@ class Augment:
 
 
 class Augmented(NamedTuple):
-    """pixels: (3, crop, crop) float32, normalised. box: (4,) int64, of the photograph in it: top, bottom, left, right.
+    """One augmented image.
 
-    target: the label (crop, crop) int64, 255 where padded; or scores (k, crop, crop), 0 there; or None.
+    pixels: (3, crop, crop) float32, normalised. box: (4,) int64, top, bottom, left, right of the unpadded part.
+    target: label (crop, crop) int64, 255 in the padding; or scores (k, crop, crop), 0 in the padding; or None.
     views: further views by name, each (3, crop, crop) float32, normalised.
     """
 
@@ -104,7 +105,7 @@ class Augmented(NamedTuple):
 
 
 class _Window:
-    """A square of `edge` pixels at a random place of an image, or around it where that is smaller."""
+    """A square of `edge` pixels at a random position in an image, or around it along a side that is shorter."""
 
     def __init__(self, edge: int, size: Sequence[int], generator: torch.Generator) -> None:
         spare = [edge - side for side in size]
@@ -118,7 +119,7 @@ class _Window:
         return torch.tensor([self.top, self.top + self.height, self.left, self.left + self.width])
 
     def cut(self, source: Tensor, fill: int) -> Tensor:
-        """(…, H, W) → (…, edge, edge), `fill` where there is no image."""
+        """(…, H, W) → (…, edge, edge), with `fill` in the padding."""
         canvas = source.new_full((*source.shape[:-2], self.edge, self.edge), fill)
         inside = source[..., self.y : self.y + self.height, self.x : self.x + self.width]
         canvas[..., self.top : self.top + self.height, self.left : self.left + self.width] = inside

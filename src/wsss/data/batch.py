@@ -1,4 +1,4 @@
-"""What a training step sees of its images."""
+"""The batch of a training step."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class Batch:
 
     images: (B, 3, H, W) float32, normalised with the backbone's mean and std; padding is 0, or black.
     labels: (B, K) float32 in {0, 1}, image-level labels without background.
-    boxes: (B, 4) int64, (top, bottom, left, right) of the photograph inside the crop; outside is padding.
+    boxes: (B, 4) int64, (top, bottom, left, right) of the image inside the crop; outside is padding.
     extra: further views (B, 3, H, W) of the same images by name, if the settings have any.
     """
 

@@ -1,4 +1,4 @@
-"""Where data sets come from: what a user must know and cite. Shown in the log and kept in data_card.md."""
+"""Data card: origin, terms and citations of a data set, written to data_card.md."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from wsss.runtime.files import write_atomically
 
 
 def data_card(source: About, class_names: list[str], rows: list[dict[str, str]]) -> str:
-    """Markdown: what the data are, their terms, counts by split and class."""
+    """Markdown text with title, terms, citations, and counts by split and class. rows: of index.csv."""
     lines = [f"# Data: {source.title}", ""]
     lines += [f"- Terms: {source.licence}"]
     lines += [f"- Published at: {source.url}"] if source.url else []
@@ -25,5 +25,5 @@ def data_card(source: About, class_names: list[str], rows: list[dict[str, str]])
 
 
 def write_data_card(folder: Path, source: About, class_names: list[str], rows: list[dict[str, str]]) -> None:
-    """`data_card.md` beside index.csv."""
+    """Writes `data_card.md` beside index.csv."""
     write_atomically(folder / "data_card.md", data_card(source, class_names, rows))

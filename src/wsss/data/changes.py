@@ -1,4 +1,4 @@
-"""What became of a data set since the last time, in one line."""
+"""One-line summary of the changes of a data set since the last run."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from wsss.data.dataset import Dataset
 
 SHOWN = 3
-"""Images that are named of each kind."""
+"""Number of images named for each kind of change."""
 
 
 def labels_of(dataset: Dataset) -> dict[str, frozenset[str]]:
@@ -17,7 +17,7 @@ def labels_of(dataset: Dataset) -> dict[str, frozenset[str]]:
 
 
 def changes(before: Mapping[str, frozenset[str]], after: Mapping[str, frozenset[str]]) -> str | None:
-    """`12 new images, 1 label changed: a (cat → dog)`; None where nothing changed.
+    """A line such as `12 new images, 1 label changed: a (cat → dog)`; None if nothing changed.
 
     before, after: image id → names of its classes.
     """

@@ -1,8 +1,8 @@
-"""Opens every image and mask before anything is computed, and reports all that is wrong in one table.
+"""Preflight check: opens every image and mask before anything is computed, and reports all problems in one table.
 
-A problem of one image (cut short, missing, a mask of another size …) stops the run, or, with
-`on_bad_image: skip`, leaves that image out and lists it in `skipped.csv`. What leaving an image out does not mend
-(an id twice, an unknown class …) stops it in any case.
+A problem of one image (truncated, missing, a mask of another size …) stops the run or, with `on_bad_image: skip`,
+excludes that image and lists it in `skipped.csv`. Problems that excluding an image does not solve (a repeated id, an
+unknown class …) always stop the run.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ from wsss.runtime.files import write_atomically
 from wsss.runtime.progress import log
 
 SHOWN = 20
-"""Problems that are printed; the file has all."""
+"""Number of problems printed; the file lists all."""
 COLUMNS = ("file", "problem", "what to do")
 _AGAIN = "copy, download or export it again"
 MIN_EDGE = 16
-"""Pixels; below it, the deepest features are a single cell."""
+"""Smallest edge in pixels; below it the deepest features are a single cell."""
 
 
 class Problem(NamedTuple):
-    """image_id: the image to leave out; empty where that mends nothing."""
+    """A problem and its remedy. image_id: the image whose exclusion solves it; empty if none does."""
 
     file: str
     problem: str
@@ -44,7 +44,7 @@ class Problem(NamedTuple):
 
 
 class Look(NamedTuple):
-    """What opening an entry told. depth: bits used of a 16-bit image; shown: values of its mask."""
+    """Result of opening an entry. depth: bits used of a 16-bit image; shown: values of its mask."""
 
     problem: Problem | None = None
     depth: int | None = None
@@ -53,7 +53,7 @@ class Look(NamedTuple):
 
 @dataclass(frozen=True)
 class Entry:
-    """What is to be opened. annotated: height and width that annotations give; None: nothing is said."""
+    """Files to open for one image. annotated: height and width according to its annotations, if they state them."""
 
     image_id: str
     image: Path
@@ -62,10 +62,10 @@ class Entry:
 
 
 class Preflight:
-    """Collects problems; `check` opens files, `stop` ends the run if there is reason.
+    """Collects problems; `check` opens the files, `stop` ends the run if there are problems.
 
     out: folder for `problems.csv` and `skipped.csv`; None: no files are written.
-    on_bad_image: `stop`, or `skip` to leave images with problems out.
+    on_bad_image: `stop`, or `skip` to exclude images with problems.
     workers: threads that open files. done: called with (files done, total).
     """
 
@@ -79,24 +79,24 @@ class Preflight:
         self.out, self.skip, self.workers, self.done = out, on_bad_image == "skip", workers, done
         self.problems: list[Problem] = []
         self.shown: dict[str, frozenset[int]] = {}
-        """Values of the masks that were opened, by image."""
+        """Image id → values of its mask, of the masks opened so far."""
         self.shallow: list[str] = []
-        """16-bit images that use fewer bits."""
+        """Ids of 16-bit images that use fewer than 16 bits."""
         self.notes: list[str] = []
-        """What a person should know of how the data set was read."""
+        """Remarks for the user on how the data set was read."""
 
     def add(self, file: Path | str, problem: str, advice: str, image_id: str = "") -> None:
-        """One more problem; with `image_id`, leaving that image out mends it."""
+        """Adds a problem. image_id: the image whose exclusion solves it."""
         self.problems.append(Problem(str(file), problem, advice, image_id))
 
     def read_text(self, path: Path) -> Text:
-        """A text file of the data set, however it is encoded; what is odd about that is noted."""
+        """Reads a text file of the data set in any supported encoding; adds a remark if the encoding is a guess."""
         text = read_text(path)
         self.notes += [text.remark] if text.remark else []
         return text
 
     def safe_ids(self, source: Path, ids: Iterable[str]) -> list[str]:
-        """The ids that can be part of a path below a data set's folder; the others are problems."""
+        """The ids that are valid relative paths; adds a problem for every other one."""
         safe = []
         for image_id in ids:
             if reason := id_problem(image_id):
@@ -106,12 +106,12 @@ class Preflight:
         return safe
 
     def check(self, entries: Sequence[Entry], num_classes: int) -> set[str]:
-        """Opens every image and mask; the ids to leave out.
+        """Opens every image and mask; returns the ids to exclude.
 
         num_classes: without background; a mask's values are 0..num_classes and 255.
 
         Raises:
-            ValueError: something is wrong and is not to be skipped; the first problem, and how many more.
+            ValueError: there are problems that are not skipped; names the first one and their number.
         """
         self.open(entries, num_classes)
         self.stop()
@@ -121,7 +121,7 @@ class Preflight:
         return bad
 
     def open(self, entries: Sequence[Entry], num_classes: int) -> None:
-        """Opens every image and mask, and collects what is wrong."""
+        """Opens every image and mask, and collects the problems."""
         self._check_names(entries)
         with ThreadPoolExecutor(self.workers) as pool:
             looks = pool.map(lambda entry: _look(entry, num_classes, MIN_EDGE), entries)
@@ -131,7 +131,7 @@ class Preflight:
         self.check_meaning(entries)
 
     def _check_names(self, entries: Sequence[Entry]) -> None:
-        """Every image has one id, which can be part of a path, and a file of its own."""
+        """Adds problems of repeated ids, invalid ids, and ids that share a file."""
         first: dict[str, Entry] = {}
         files: dict[Path, Entry] = {}
         count = Counter(entry.image_id for entry in entries)
@@ -156,7 +156,7 @@ class Preflight:
             self.shallow.append(entry.image_id)
 
     def check_meaning(self, entries: Sequence[Entry]) -> None:
-        """Masks of black and white are no masks of class ids: all objects would count as void."""
+        """Adds a problem if all masks are black and white: 255 is void, so that every object would be ignored."""
         if self.shown and not any(values - {0, 255} for values in self.shown.values()):
             white = next((e for e in entries if 255 in self.shown.get(e.image_id, ())), None)
             if white is not None:
@@ -164,7 +164,7 @@ class Preflight:
                 self.add(white.mask, found, "save objects as their class's id, e.g. 1 for the first class")
 
     def remarks(self, class_names: Sequence[str], rows: Sequence[dict[str, str]]) -> Iterator[str]:
-        """What the files say that a person should know; class_names: background first."""
+        """Remarks for the user on suspicious but valid files. class_names: background first."""
         yield from dict.fromkeys(self.notes)
         number = {name: i for i, name in enumerate(class_names)}
         labelled = [row for row in rows if row["image_id"] in self.shown and row["labels"]]
@@ -188,10 +188,10 @@ class Preflight:
             )
 
     def stop(self) -> None:
-        """Writes the tables.
+        """Writes the tables of problems.
 
         Raises:
-            ValueError: there is a problem that is not to be skipped.
+            ValueError: there is a problem that is not skipped.
         """
         reasons = [p for p in self.problems if not (self.skip and p.image_id)]
         self._write("problems.csv", self.problems if reasons else [])
@@ -215,7 +215,7 @@ class Preflight:
         return self.out / name if self.out else name
 
     def _write(self, name: str, problems: Sequence[Problem]) -> None:
-        """The table of problems; without any, there is no file."""
+        """Writes the table of problems, or removes it if there are none."""
         if self.out is None:
             return
         if not problems:
@@ -260,7 +260,7 @@ def _open_image(path: Path, min_edge: int) -> Seen:
 
 
 def _open_mask(path: Path, seen: Seen, num_classes: int) -> frozenset[int]:
-    """The values of a good mask."""
+    """The values of a mask, after checks of its size and class ids."""
     _check_file(path, "mask")
     try:
         ids = read_mask(path)
@@ -289,7 +289,7 @@ def _check_file(path: Path, what: str) -> None:
 
 
 def _reason(error: Exception, path: Path, what: str) -> Unfit:
-    """What Pillow's error means to a person."""
+    """Pillow's error as a problem and a remedy."""
     if isinstance(error, Unfit):
         return error
     if isinstance(error, Image.DecompressionBombError):
@@ -305,7 +305,7 @@ def _reason(error: Exception, path: Path, what: str) -> Unfit:
 
 
 def _kind(path: Path) -> str:
-    """What a file that is no image, or not one of the accepted formats, seems to be."""
+    """Guess of the kind of a file that is no image of an accepted format."""
     with path.open("rb") as file:
         head = file.read(512)
     known = ((b"\xff\xd8\xff", "a JPEG"), (b"RIFF", "a WebP"), (b"%!PS", "PostScript"), (b"%PDF", "a PDF"))
@@ -318,12 +318,12 @@ def _kind(path: Path) -> str:
 
 
 def check_rows(class_names: Sequence[str], rows: Sequence[dict[str, str]], where: str = "data set") -> list[str]:
-    """Remarks on a table that can be used: images without a label, classes without a training image.
+    """Checks a table of images; remarks on images without a label and classes without a training image.
 
-    class_names: background first. where: the folder that they are of, for messages.
+    class_names: background first. where: the data set's folder, for messages.
 
     Raises:
-        ValueError: class names or ids that cannot be told apart, an empty split, or no training image with a label.
+        ValueError: repeated or invalid class names or ids, an empty split, or no training image with a label.
     """
     checked_classes(where, class_names[1:])
     for image_id, count in Counter(row["image_id"] for row in rows).items():

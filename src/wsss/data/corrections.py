@@ -1,4 +1,4 @@
-"""Masks that a person mended, checked against the data set before anything is computed with them."""
+"""Reading of masks corrected by hand, and their check against the data set before anything is computed."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from wsss.runtime.progress import log
 def read_corrections(settings: Corrections, dataset: Dataset) -> dict[str, np.ndarray]:
     """Image id → mask (H, W) uint8 of class ids, of each corrected training image, in the table's order.
 
-    Masks of photographs that prepare_data shrank may be of the photograph's own size.
+    A mask of an image that prepare_data shrank may have the original size.
 
     Raises:
         ValueError: a mask of no image, of another size or with unknown classes; one line on the first problem.
@@ -62,7 +62,7 @@ def _require_all(wanted: set[str], given: Mapping[str, np.ndarray], settings: Co
 
 
 def _training_masks(found: Mapping[str, np.ndarray], dataset: Dataset) -> dict[str, np.ndarray]:
-    """Those that something is learned from; says what a person should know of the others."""
+    """The masks of training images; logs warnings about masks of validation images and unlabelled classes."""
     masks = {r.image_id: found[r.image_id] for r in dataset.split("train") if r.image_id in found}
     if idle := sorted(set(found) - set(masks)):
         log.warning("corrections: %d are of validation images, which nothing learns from, e.g. %s", len(idle), idle[0])
@@ -77,9 +77,9 @@ def _unlabelled(mask: np.ndarray, record: Record) -> set[int]:
 
 
 def _fitted(mask: np.ndarray, record: Record, folder: Path) -> np.ndarray | None:
-    """The mask in its image's size; None if it is of another image, or of another version of it.
+    """The mask at its image's size; None if its size is that of neither the image nor its original.
 
-    folder: of prepare_data, which holds the images that it made smaller.
+    folder: of prepare_data, with the images that it shrank.
     """
     if mask.shape == record.size:
         return mask

@@ -3,9 +3,9 @@
 `index.csv` has one row an image: image_id, image, mask, labels, split, measured, height, width. `labels`
 holds class names joined by `;`; `mask` is empty where there is none; `measured` is 1 where the mask measures
 seeds; height and width are pixels.
-`dataset.json` holds the name, the class names (background first), the palette and, where images lie outside, the way
-from the table's folder to the working directory that it was made in. Relative paths start at the first where they
-exist: the folder of the table, the working directory of old, that of today.
+`dataset.json` has the name, the class names (background first), the palette and, if images are outside the folder, the
+relative path from it to the working directory in which it was made. A relative path of the table is resolved against
+the first of these in which it exists: the table's folder, that working directory, the current one.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ __all__ = ["COLUMNS", "Dataset", "Record", "image_size", "read_image", "read_mas
 COLUMNS = ("image_id", "image", "mask", "labels", "split", "measured", "height", "width")
 
 LINKS = 40
-"""Links from one to the next that are followed, as in the kernel."""
+"""Largest number of links followed in a chain, as in the kernel."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Record:
 
 @dataclass(frozen=True)
 class Dataset:
-    """The table in `folder`, made by the stage prepare_data."""
+    """The table in `folder`, written by the stage prepare_data."""
 
     folder: Path
 
@@ -129,7 +129,7 @@ def _is_level(value: object) -> bool:
 
 
 class _Places:
-    """Where the relative paths of a table start; looked for once for each first folder of them."""
+    """Resolves relative paths of a table; the base is searched once for each first path component."""
 
     def __init__(self, folder: Path, root: str | None) -> None:
         home = _home(folder, root) if root else Path()
@@ -148,7 +148,7 @@ class _Places:
 
 
 def _home(folder: Path, root: str) -> Path:
-    """The working directory that a table was made in; `results` itself may be a link to another disk."""
+    """The working directory in which a table was made; `results` itself may be a link to another disk."""
     place = os.path.abspath(folder)  # noqa: PTH100 (links above the folder stay as they are)
     for _ in range(LINKS):
         if not Path(place).is_symlink():
@@ -160,7 +160,7 @@ def _home(folder: Path, root: str) -> Path:
 def write_index(
     folder: Path, name: str, class_names: list[str], palette: np.ndarray, rows: list[dict[str, str]]
 ) -> None:
-    """Writes dataset.json and index.csv, each whole or not at all."""
+    """Writes dataset.json and index.csv, each atomically."""
     folder.mkdir(parents=True, exist_ok=True)
     place = _Places(folder, None)
     with ThreadPoolExecutor() as pool:

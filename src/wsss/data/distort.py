@@ -1,7 +1,8 @@
-"""Changes of pixels that are drawn at random: colours, blur, mirror, random rectangles, resizing.
+"""Random image transforms: colours, blur, mirror, random rectangles, resizing.
 
-torchvision is imported by what uses it alone: it costs seconds. Its random transforms draw from torch's global
-generator, which is seeded for each of them and put back afterwards, so that a view depends on its seed alone.
+torchvision, whose import takes seconds, is imported in the functions that use it. Its random transforms draw from
+torch's global generator, which is seeded for each view and restored afterwards, so that a view depends on its seed
+alone.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ def jitter(pixels: Tensor, widths: Sequence[float], generator: torch.Generator |
 
 
 def shift_hsv(pixels: Tensor, widths: Sequence[float], generator: torch.Generator) -> Tensor:
-    """Adds U[−w, w] of their ranges to hue, which goes round, and to saturation and value of (3, H, W) uint8."""
+    """Adds U[−w, w] × range to hue (cyclic), saturation and value of (3, H, W) uint8."""
     shifts = [round(255 * uniform(-width, width, generator)) for width in widths]
     hsv = np.asarray(_image(pixels).convert("HSV")).astype(np.int16) + np.int16(shifts)
     hsv[..., 0] %= 256
@@ -45,14 +46,14 @@ def shift_hsv(pixels: Tensor, widths: Sequence[float], generator: torch.Generato
 
 
 def distorted(pixels: Tensor, settings: Distortion, seed: int) -> tuple[Tensor, bool]:
-    """(3, H, W) uint8 as the settings say, and whether it was mirrored; the same for the same seed."""
+    """The distorted image (3, H, W) uint8, and whether it was mirrored; a function of the seed."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return _distorted(pixels, settings)
 
 
 def further_view(pixels: Tensor, settings: FurtherView, crop: int, seed: int) -> Tensor:
-    """A view (3, crop, crop) uint8 of an image (3, H, W), or of its crop; the same for the same seed."""
+    """A view (3, crop, crop) uint8 of an image (3, H, W), or of its crop; a function of the seed."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         if settings.area is not None:
@@ -87,7 +88,7 @@ def _pillow(pixels: Tensor, size: Sequence[int], rule: Image.Resampling) -> Tens
 
 
 def _opencv(pixels: Tensor, size: Sequence[int], mode: str) -> Tensor:
-    """Each value from its neighbours alone, however much the image shrinks; torch's cubic is OpenCV's (a = −0.75)."""
+    """OpenCV's resizing without antialiasing; torch's bicubic has OpenCV's coefficient a = −0.75."""
     out = F.interpolate(pixels[None].float(), tuple(size), mode=mode, align_corners=False)[0]
     return out.round_().clamp_(0, 255).to(torch.uint8)
 
@@ -107,4 +108,4 @@ RESIZE: dict[str, Callable[[Tensor, Sequence[int]], Tensor]] = {
     "opencv-bilinear": partial(_opencv, mode="bilinear"),
     "opencv-bicubic": partial(_opencv, mode="bicubic"),
 }
-"""(3, H, W) uint8 to another size, by the library that computes it."""
+"""Name of a resampling → function that resizes (3, H, W) uint8."""

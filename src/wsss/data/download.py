@@ -1,4 +1,4 @@
-"""Downloads that survive a cut line: resumed, checked by digest, tried at every mirror, extracted with care."""
+"""Downloads: resumed after interruptions, checked by digest, tried at every mirror, extracted safely."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from wsss.runtime.progress import Progress, log
 
 CHUNK = 1 << 20
 ATTEMPTS = 5
-"""At each address, of which only those count that brought nothing new."""
+"""Attempts per address; only those without new bytes count."""
 TIMEOUT = 60.0
-"""Seconds without a byte."""
+"""Timeout in seconds without a byte."""
 
 
 @dataclass(frozen=True)
 class Archive:
     """A published file.
 
-    url: its official address. digest: of the whole file, by `algorithm` of hashlib. called: its name on this machine,
-    where that is not the address's.
+    url: its official address. digest: of the whole file, by `algorithm` of hashlib. called: its local name, if other
+    than in the address.
     """
 
     url: str
@@ -43,15 +43,15 @@ class Archive:
 
 
 class DownloadError(OSError):
-    """No address gave the file; the text is one line."""
+    """The file could not be downloaded from any address; the text is one line."""
 
 
 def fetch(archive: Archive, folder: Path, mirrors: Sequence[str] = (), *, answer_within: float | None = None) -> Path:
-    """The archive in `folder`: there already, or downloaded from a mirror or from its own address.
+    """The path of the archive in `folder`, downloaded from a mirror or its official address unless present.
 
-    An unfinished download stays as `NAME.part` and is continued, by the next call at the latest.
-    answer_within: seconds, name look-up included, after which an address that has sent nothing is given up without
-    another try; None: tries go on for a minute.
+    An interrupted download stays as `NAME.part` and is resumed by the next call.
+    answer_within: seconds, DNS included, after which an address without any answer is given up at once; None: attempts
+    continue for a minute.
 
     Raises:
         DownloadError: every address failed; names each with its reason.
@@ -81,12 +81,12 @@ def fetch(archive: Archive, folder: Path, mirrors: Sequence[str] = (), *, answer
 
 
 def extract(archive: Path, into: Path, wanted: Callable[[str], bool] = lambda name: True) -> None:
-    """Unpacks the wanted members of a tar file into `into`, which appears whole or not at all.
+    """Unpacks the wanted members of a tar file into the folder `into`, whole or not at all.
 
-    Members that point outside, devices and the like are refused (tarfile's filter `data`).
+    Members outside the folder, devices and the like are refused (tarfile's filter `data`).
 
     Raises:
-        ValueError: a damaged archive, or a member that is refused.
+        ValueError: a damaged archive, or a refused member.
     """
     temporary = into.with_name(f".{into.name}.unpacking")
     shutil.rmtree(temporary, ignore_errors=True)
@@ -105,7 +105,7 @@ def extract(archive: Path, into: Path, wanted: Callable[[str], bool] = lambda na
 
 
 def _download(url: str, part: Path, answer_within: float | None) -> None:
-    """Appends to `part` until the server says that it is whole; resumes after every cut."""
+    """Appends to `part` until the download is complete; resumes after every interruption."""
     idle, attempts = 0, ATTEMPTS if answer_within is None else 1
     while True:
         before = part.stat().st_size if part.is_file() else 0
@@ -130,13 +130,13 @@ def _download(url: str, part: Path, answer_within: float | None) -> None:
 
 
 def _continue(url: str, part: Path, answer_within: float | None) -> bool:
-    """One request from where `part` ends; whether the file is then whole."""
+    """Requests the rest of `part`; returns whether the file is then complete."""
     start = part.stat().st_size if part.is_file() else 0
     request = urllib.request.Request(url, headers={"Range": f"bytes={start}-"} if start else {})
     try:
         response = answer(request, answer_within)
     except urllib.error.HTTPError as error:
-        if error.code == 416 and start:  # nothing left to send, or another file: the checksum tells
+        if error.code == 416 and start:  # complete, or another file: the checksum decides
             return True
         raise
     with response:
@@ -152,7 +152,7 @@ def _continue(url: str, part: Path, answer_within: float | None) -> bool:
 
 
 class _NoDowngrade(urllib.request.HTTPRedirectHandler):
-    """Follows no way from https to anything else."""
+    """Refuses redirects from https to another protocol."""
 
     def redirect_request(
         self, req: urllib.request.Request, fp: Any, code: int, msg: str, headers: Any, newurl: str
@@ -163,10 +163,10 @@ class _NoDowngrade(urllib.request.HTTPRedirectHandler):
 
 
 def answer(request: urllib.request.Request, within: float | None) -> http.client.HTTPResponse:
-    """The server's answer; a look-up of its name that hangs cannot be stopped, so it is left behind after `within`.
+    """The server's response. within: time limit in seconds, DNS included; None: no limit.
 
     Raises:
-        OSError: no answer, or none in time.
+        OSError: no response, or none in time.
     """
     opener = urllib.request.build_opener(_NoDowngrade)
     if within is None:

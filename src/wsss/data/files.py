@@ -1,4 +1,4 @@
-"""Files of a data set: which count as images, all that lie below a folder, and one found by its name."""
+"""Files of a data set: accepted suffixes, listing below a folder, and search by name."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from pathlib import Path
 from wsss.data.names import fold
 
 SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".tif", ".tiff", ".bmp", ".webp", ".gif")
-"""Of files that are taken for images, in any case."""
+"""Suffixes of images, in lower or upper case."""
 MASK_SUFFIXES = (".png", ".tif", ".tiff", ".bmp", ".gif")
-"""Of files that are taken for masks: formats that keep class ids."""
+"""Suffixes of masks: lossless formats, which keep class ids."""
 
 UNREAD = (".heic", ".heif", ".avif", ".jxl", ".jp2", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".raf", ".rw2")
-"""Of photographs of phones and cameras that are no images here until they are saved as JPEG or PNG."""
+"""Suffixes of photographs in formats that are not supported."""
 
 
 def files_below(folder: Path, name: str = "", suffixes: Sequence[str] = SUFFIXES) -> Iterator[tuple[str, Path]]:
-    """(`name`/path, file) of every image below a folder, linked folders included, in the order of their paths.
+    """(`name`/path, file) of every image below a folder, linked folders included, sorted by path.
 
-    Hidden files and folders are left out, and links that lead back to a folder above them.
+    Hidden files and folders are left out, and links to a folder above themselves.
     """
     wanted = tuple(suffixes)
     for top, folders, files in os.walk(folder, followlinks=True):
@@ -35,7 +35,7 @@ def files_below(folder: Path, name: str = "", suffixes: Sequence[str] = SUFFIXES
 
 
 def unread(folder: Path) -> str | None:
-    """One line on the photographs below a folder whose format is not read; None where there are none."""
+    """One line on the photographs below a folder in unsupported formats; None if there are none."""
     found = sorted(path for _, path in files_below(folder, suffixes=UNREAD))
     if not found:
         return None
@@ -45,7 +45,7 @@ def unread(folder: Path) -> str | None:
 
 
 def _leads_back(root: Path, top: str, name: str) -> bool:
-    """Whether a link in `top` shows a folder that the way from `root` to it has been through."""
+    """Whether a link in `top` leads to a folder on the path from `root` to it."""
     link = Path(top, name)
     if not link.is_symlink():
         return False
@@ -54,7 +54,7 @@ def _leads_back(root: Path, top: str, name: str) -> bool:
 
 
 def keys_of(file: Path) -> frozenset[str]:
-    """The keys of a JSON file's mapping; none where it is something else."""
+    """The keys of the object in a JSON file; none if it has another content."""
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
@@ -63,13 +63,13 @@ def keys_of(file: Path) -> frozenset[str]:
 
 
 class Finder:
-    """Finds files below a folder by their path without suffix, first as it is written, then in any case and form."""
+    """Finds files below a folder by path without suffix: exactly, else ignoring case and Unicode form."""
 
     def __init__(self, folder: Path, suffixes: Sequence[str]) -> None:
         self.folder, self.suffixes = folder, suffixes
 
     def __call__(self, name: str) -> Path | None:
-        """The file of a name; None where there is none, or none that is meant alone."""
+        """The file of a name; None if there is none, or several."""
         exact, folded = self._tables
         hits = exact.get(name) or folded.get(fold(name), [])
         stems = {hit.with_suffix("") for hit in hits}
@@ -79,7 +79,7 @@ class Finder:
 
     @cached_property
     def files(self) -> list[Path]:
-        """All that lie below the folder."""
+        """All files below the folder."""
         return [path for _, path in files_below(self.folder, suffixes=self.suffixes)]
 
     @cached_property

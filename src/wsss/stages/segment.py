@@ -35,15 +35,13 @@ def segment(
 ) -> None:
     """Writes the predictions of `shard` to the first of `files`, and those after the CRF to the second.
 
-    features: of a frozen network, which then need not see the photographs; None: it does.
+    features: stored features, the input of the decoder; None: the network runs on the images.
     """
     model = model.to(device).to(memory_format=torch.channels_last)
     about = {"class_names": dataset.class_names, "palette": dataset.palette, "resume": shard.resume}
-    writers = [LabelWriter(path, **about) for path in files]
     refine_on = crf_device(settings.crf.backend if settings.crf else "pydensecrf", device)
     with ExitStack() as stack:
-        for writer in writers:
-            stack.enter_context(writer)
+        writers = [stack.enter_context(LabelWriter(path, **about)) for path in files]
         behind = stack.enter_context(WriteBehind())
         for group, images in shard.images(dataset, *writers):
             scores = group_scores(model, group, images, settings, device, features)
