@@ -1,6 +1,7 @@
 """Image-level labels to masks: `snakemake --cores 8 results/{run}/miou.csv` for a run of config.yaml."""
 
 import sys
+from pathlib import Path
 
 from snakemake.settings.enums import RerunTrigger
 from snakemake.utils import min_version
@@ -10,6 +11,7 @@ from wsss.config.loading import (
     ConfigError,
     compared_runs,
     load_execution,
+    read_config,
 )
 from wsss.plan.checks import Check
 from wsss.plan.outline import outline
@@ -32,9 +34,12 @@ configfile: "config.yaml"
 
 
 try:
+    for file in workflow.configfiles:  # Snakemake takes the last of two equal keys without a word
+        read_config(Path(file))
     EXECUTION = load_execution(config)
     PLANS = plan_runs(config)
     TABLES = plan_tables(config)
+    COMPARED = compared_runs(config)
 except ConfigError as error:
     sys.exit(str(error))
 STEPS = StepIndex(PLANS, TABLES)
@@ -43,7 +48,7 @@ STEPS = StepIndex(PLANS, TABLES)
 if workflow.dag_settings is not None:
     workflow.dag_settings.rerun_triggers = frozenset({RerunTrigger.MTIME})
     workflow.dag_settings.forcerun = workflow.dag_settings.forcerun | outdated(
-        workflow.dag_settings.targets, PLANS, TABLES, compared_runs(config)
+        workflow.dag_settings.targets, PLANS, TABLES, COMPARED
     )
 
 

@@ -27,7 +27,16 @@ from wsss.cli.predict import load_run as predictor
 from wsss.cli.show import show
 from wsss.cli.status import render
 from wsss.config.common import LARGEST
-from wsss.config.loading import ConfigError, all_runs, load_execution, load_run, merge, models_in, read_config
+from wsss.config.loading import (
+    ConfigError,
+    all_runs,
+    compared_runs,
+    load_execution,
+    load_run,
+    merge,
+    models_in,
+    read_config,
+)
 from wsss.config.run import Execution, Run
 from wsss.config.sections import Augmentation
 from wsss.data import loading
@@ -51,7 +60,7 @@ def test_names_that_are_no_text_to_yaml(name):
     assert all_runs(yaml.safe_load(f"runs: {{'{name}': {{preset: shapes}}}}"))
 
 
-@pytest.mark.parametrize("run", ["shapes", 3, ["shapes"], True])
+@pytest.mark.parametrize("run", ["shapes", 3, ["shapes"], True, None, False, 0, [], ""])
 def test_a_run_that_is_no_mapping(run):
     with pytest.raises(ConfigError, match=r"runs\.x: a mapping of settings is needed"):
         load_run("x", {"x": run}, PRESETS)
@@ -256,3 +265,94 @@ def test_a_configuration_that_cannot_be_read_is_one_line(tmp_path, content):
     with pytest.raises(ConfigError, match=r"x\.yaml: (not YAML|a mapping is needed)") as raised:
         read_config(tmp_path / "x.yaml")
     assert "\n" not in str(raised.value)
+
+
+PLAIN = "runs: {a: {preset: shapes}}\n"
+UNMEANT = {
+    "a key of the top level twice": (f"{PLAIN}{PLAIN}", "line 2: the key 'runs' stands there once more after line 1"),
+    "a run twice": ("runs:\n  a: {preset: shapes}\n  a: {preset: photos}\n", "line 3: the key 'a' stands there once"),
+    "a setting twice": ("runs: {a: {preset: shapes, preset: photos}}", "line 1: the key 'preset' stands there once"),
+    "an octal number": ("runs: {a: {rng_seed: 010}}", "010 is another number to YAML; write it in plain digits"),
+    "a number in minutes": ("runs: {a: {rng_seed: 1:30}}", "1:30 is another number to YAML"),
+    "a part that holds itself": ("runs: &a\n  x: *a\n", "line 1: a part that holds itself"),
+    "immense by aliases": (
+        "a: &a0 [1,1,1,1,1,1,1,1,1]\n" + "".join(f"b{i}: &a{i + 1} [{', '.join([f'*a{i}'] * 9)}]\n" for i in range(9)),
+        "more than 1,000,000 values",
+    ),
+    "a tab": ("runs:\n\ta: {}\n", "line 2: while scanning for the next token"),
+    "two documents": (f"{PLAIN}---\n{PLAIN}", "expected a single document"),
+}
+
+
+@pytest.mark.parametrize("case", UNMEANT)
+def test_yaml_that_nobody_means_is_one_line_with_its_place(tmp_path, case):
+    text, told = UNMEANT[case]
+    (tmp_path / "x.yaml").write_text(text)
+    with pytest.raises(ConfigError, match=r"x\.yaml: not YAML that is accepted \(line \d+: ") as raised:
+        read_config(tmp_path / "x.yaml")
+    assert told in str(raised.value) and "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "text", [PLAIN, f"\ufeff{PLAIN}", PLAIN.replace("\n", "\r\n"), '{"runs": {"a": {"preset": "shapes"}}}']
+)
+def test_yaml_of_any_editor_is_read(tmp_path, text):
+    (tmp_path / "x.yaml").write_text(text, newline="")
+    assert read_config(tmp_path / "x.yaml") == {"runs": {"a": {"preset": "shapes"}}}
+
+
+def test_equal_parts_by_alias_and_what_a_part_adds_to_another_are_no_repetition(tmp_path):
+    (tmp_path / "x.yaml").write_text(
+        "runs:\n  a: &a {preset: shapes, rng_seed: 1}\n  b: {<<: *a, rng_seed: 2}\n  c: *a\n"
+    )
+    assert [run["rng_seed"] for run in read_config(tmp_path / "x.yaml")["runs"].values()] == [1, 2, 1]
+
+
+@pytest.mark.parametrize(
+    "name", ["-a", "--help", "..", ".", "stages", "Tables", "compare.html", "a b", "a/b", "x" * 101, "a\n", ""]
+)
+def test_names_that_no_run_may_have(name):
+    with pytest.raises(ConfigError, match=r"^runs\..*'s name") as raised:
+        all_runs({"runs": {name: {"preset": "shapes"}}})
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("compare", "told"),
+    [
+        ("nope", "no run 'nope'"),
+        ("tiny,tony", "no run 'tony'; did you mean 'tiny'?; runs: tiny"),
+        (["tiny", "tiny"], "run 'tiny' stands there twice"),
+        ([["tiny"]], "accepted are names of runs"),
+        (2020, "in quotes where YAML would take them for numbers"),
+        ({"a": 1}, "accepted are names of runs"),
+    ],
+)
+def test_runs_to_compare_are_known_when_a_workflow_is_planned(compare, told):
+    with pytest.raises(ConfigError, match=r"^compare: ") as raised:
+        compared_runs({"runs": {"tiny": {}}, "compare": compare})
+    assert told in str(raised.value)
+
+
+@pytest.mark.parametrize("value", [True, False])
+def test_true_is_no_number(value):
+    for path in RUN_NUMBERS:
+        base = yaml.safe_load((PRESETS / "shapes.yaml").read_text())
+        with pytest.raises(ConfigError, match=r"a (number|mapping of settings) is needed; found"):
+            load_run("x", {"x": merge(base, nested(path, value))}, PRESETS)
+
+
+@pytest.mark.parametrize("execution", [0, False, "", [], "fast", 3])
+def test_an_execution_that_is_no_mapping(execution):
+    with pytest.raises(ConfigError, match=r"^execution: a mapping of settings is needed; found"):
+        load_execution({"execution": execution})
+
+
+def test_long_values_are_cut_in_messages():
+    with pytest.raises(ConfigError) as raised:
+        load_run(
+            "x",
+            {"x": {"preset": "shapes", "upper_bound": "y" * 10**5, "infer_cam": {"scales": ["z" * 10**5]}}},
+            PRESETS,
+        )
+    assert max(map(len, str(raised.value).splitlines())) < 400

@@ -18,13 +18,12 @@ def evaluated(run):
 
 def compared():
     """Names of the runs of `--config compare=a,b`; all lie in config.yaml."""
-    names = compared_runs(config)
-    if not names:
+    if not COMPARED:
         sys.exit(
             "which runs? snakemake results/compare.html --config compare=a,b; "
             f"runs: {', '.join(PLANS)}"
         )
-    return [plan_of(name).run for name in names]
+    return [plan_of(name).run for name in COMPARED]
 
 
 rule report:

@@ -19,7 +19,7 @@ import numpy as np
 import yaml
 
 from wsss.backbones.packages import installed
-from wsss.config.loading import PRESETS, load_run, merge
+from wsss.config.loading import PRESETS, load_run, merge, name_problem
 from wsss.config.run import Run
 from wsss.config.words import Words, words_of
 from wsss.data.checks import Preflight, Problem
@@ -28,6 +28,7 @@ from wsss.data.sources.folder.index import Survey, entries_of, survey
 from wsss.data.sources.folder.settings import Settings as FolderSettings
 from wsss.runtime.ending import plain_ending
 from wsss.runtime.files import write_atomically
+from wsss.runtime.plain_yaml import read_yaml
 from wsss.runtime.targets import refuse_sources
 
 FEW = 20
@@ -172,7 +173,7 @@ def backbone_settings(weights: Path | None, options: list[str]) -> dict[str, Any
     for option in options:
         if not re.fullmatch(r"\w+=.+", option):
             raise ValueError(f"--network-options '{option}'; accepted: KEY=VALUE, e.g. pad_type=same")
-    chosen = {key: yaml.safe_load(value) for key, _, value in (option.partition("=") for option in options)}
+    chosen = {key: read_yaml(value) for key, _, value in (option.partition("=") for option in options)}
     own = {"checkpoint": str(weights), "weights": None} if weights else {}
     return own | ({"options": chosen} if chosen else {})
 
@@ -252,11 +253,11 @@ def prepare(request: Request) -> Prepared:
         ValueError: the folder, the CSV or an option cannot be used.
     """
     name, preset = request.name, request.preset
-    if not re.fullmatch(r"[\w.+-]+", name):
-        raise ValueError(f"--name '{name}'; accepted: letters, digits and . _ + -")
+    if problem := name_problem(name):
+        raise ValueError(f"--name '{name}': {problem}")
     backbone = backbone_settings(request.weights, request.options)
     fits = len(preset) == 1 and preset[0] in FITTED
-    recipe = yaml.safe_load((PRESETS / f"{preset[0]}.yaml").read_text()) if fits else {}
+    recipe = read_yaml((PRESETS / f"{preset[0]}.yaml").read_text(encoding="utf-8")) if fits else {}
     max_edge = MAX_EDGE if fits else FolderSettings.model_fields["max_edge"].default
     seen, sizes, preflight = look(request.images, request.labels, request.masks)
     classes = seen.table.classes

@@ -23,6 +23,7 @@ from wsss.plan.published import NO_SETTING, System, as_text, cited, system, syst
 from wsss.plan.run import Plan, missing_inputs, plan_run
 from wsss.runtime.ending import plain_ending
 from wsss.runtime.files import write_atomically
+from wsss.runtime.plain_yaml import read_yaml
 
 CONFIGS = Path("results/reproduce")
 """Where the configurations of such runs are written."""
@@ -51,7 +52,7 @@ def changed(settings: dict[str, Any], given: Sequence[str]) -> dict[str, Any]:
         path, equals, value = text.partition("=")
         if not equals or not path:
             raise ValueError(f"--set '{text}'; accepted: KEY=VALUE, e.g. prepare_data.root=/data/VOC2012")
-        layer: Any = yaml.safe_load(value)
+        layer: Any = read_yaml(value)
         for key in reversed(path.split(".")):
             layer = {key: layer}
         settings = merge(settings, layer)

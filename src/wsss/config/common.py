@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from importlib import import_module
-from typing import Annotated, Any, ClassVar, Self, TypeVar
+from types import NoneType
+from typing import Annotated, Any, ClassVar, Self, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -29,6 +30,14 @@ class Section(BaseModel):
     """A group of settings; an unknown key is an error."""
 
     model_config = ConfigDict(extra="forbid", protected_namespaces=(), allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _truth_is_no_number(cls, given: Any) -> Any:
+        for name, field in cls.model_fields.items() if isinstance(given, Mapping) else ():
+            if any(isinstance(n, bool) for n in _numbers(given.get(name))) and _only_numbers(field.annotation):
+                raise ValueError(f"{name}: a number is needed; found {given[name]}, in YAML also yes, no, on and off")
+        return given
 
     @model_validator(mode="after")
     def _within_bounds(self) -> Self:
@@ -57,6 +66,14 @@ def settings_below(
             yield key, value
         elif isinstance(value, BaseModel):
             yield from settings_below(value, kind, f"{key}.")
+
+
+def _only_numbers(annotation: Any) -> bool:
+    """Whether an annotation takes numbers and nothing else, in lists or alone."""
+    inner = get_args(annotation)[:1] if get_origin(annotation) is Annotated else get_args(annotation)
+    if not inner:
+        return annotation in (int, float, NoneType)
+    return all(map(_only_numbers, inner))
 
 
 def _numbers(value: Any) -> Iterator[int | float]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import yaml
+from wsss.runtime.plain_yaml import read_yaml
 
 DEFAULT = "config.yaml"
 """The configuration that Snakemake reads without `--configfile`."""
@@ -18,8 +18,8 @@ def configurations(project: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
     files = sorted(project.glob("*.yaml"), key=lambda path: (path.name != DEFAULT, path.name))
     for path in files:
         try:
-            content = yaml.safe_load(path.read_text())
-        except (OSError, UnicodeDecodeError, yaml.YAMLError):
+            content = read_yaml(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
             continue
         if isinstance(content, dict) and isinstance(content.get("runs"), dict):
             yield path, content

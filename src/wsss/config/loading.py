@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
 import types
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, get_args, get_origin
 
-import yaml
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from wsss.config.messages import nearest
+from wsss.config.messages import nearest, shortened
 from wsss.config.run import Execution, Run
 from wsss.config.sections import network_family
 from wsss.config.stages import policy_of
+from wsss.runtime.ending import one_line
+from wsss.runtime.plain_yaml import read_yaml
 
 WORKFLOW = (Path(__file__).parents[1] / "workflow").resolve()
 """Folder of the Snakefile, rules, presets and profiles: part of the package; in a clone, a link to `workflow/`."""
 PRESETS = WORKFLOW / "presets"
+NAME_BYTES = 100
+"""Of a run's name, which stands in names of files beside others."""
 _TOP_LEVEL = ("runs", "execution", "compare", "tables")
 _MOVED = {
     "execution": "is one top-level section of the configuration now, for all runs: execution: {…}",
@@ -27,6 +32,8 @@ _MOVED = {
     "train_segmentation.upper_bound": "is a setting of the run now: upper_bound: true",
 }
 """Settings of earlier versions → their replacements."""
+_NO_MAPPING = ("model_type", "model_attributes_type", "dict_type")
+"""What pydantic says of a value where a section is meant."""
 
 
 class ConfigError(ValueError):
@@ -41,9 +48,10 @@ def read_config(path: Path) -> dict[str, Any]:
         OSError: the file cannot be opened.
     """
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError, yaml.YAMLError) as error:
-        raise ConfigError(f"{path}: not YAML ({' '.join(str(error).split())})") from None
+        text = path.read_text(encoding="utf-8")
+        content = json.loads(text) if path.suffix == ".json" else read_yaml(text)
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(f"{path}: not YAML that is accepted ({error})") from None
     if not isinstance(content, dict | None):
         raise ConfigError(f"{path}: a mapping is needed, e.g. runs: {{shapes: {{preset: shapes}}}}")
     return content or {}
@@ -64,17 +72,39 @@ def all_runs(config: Mapping[str, Any]) -> dict[str, Any]:
     for name in runs:
         if not isinstance(name, str):
             raise ConfigError(f"runs: to YAML the name {name} is no text; write it in quotes, e.g. '{name}'")
-        if not re.fullmatch(r"[\w.+-]+", str(name)) or str(name) in ("stages", "tables", ".", ".."):
-            raise ConfigError(f"runs.{name}: letters, digits and . _ + - make a run's name; not stages, tables")
+        if problem := name_problem(name):
+            raise ConfigError(f"runs.{one_line(name)}: {problem}")
     return dict(runs)
 
 
+def name_problem(name: str) -> str | None:
+    """What is wrong with a run's name, which is a folder's and part of commands; nothing, if it is none."""
+    taken = ("stages", "tables", "compare.html")
+    if not re.fullmatch(r"[\w.+][\w.+-]*", name) or not name.strip(".") or name.lower() in taken:
+        return f"letters, digits and . _ + - make a run's name, not - first; and not {', '.join(taken)}"
+    size = len(os.fsencode(name))
+    return f"{size} bytes; a run's name has at most {NAME_BYTES}" if size > NAME_BYTES else None
+
+
 def compared_runs(config: Mapping[str, Any]) -> list[str]:
-    """The runs that `compare` names: a list, or names joined by commas."""
-    names = config.get("compare") or []
-    if not isinstance(names, str | list):
-        raise ConfigError(f"compare: {names}; accepted are names of runs, joined by commas or as a list")
-    return names.split(",") if isinstance(names, str) else list(map(str, names))
+    """The runs that `compare` names: a list, or names joined by commas.
+
+    Raises:
+        ConfigError: it names no runs of the configuration, or one twice.
+    """
+    given, runs = config.get("compare") or [], config.get("runs") or {}
+    names = [name.strip() for name in given.split(",")] if isinstance(given, str) else given
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise ConfigError(
+            f"compare: {shortened(given)}; accepted are names of runs, joined by commas or as a list, in quotes where "
+            "YAML would take them for numbers"
+        )
+    for name in names:
+        if name not in runs:
+            raise ConfigError(f"compare: no run '{name:.80}'{nearest(name, runs)}; runs: {', '.join(runs)}")
+        if names.count(name) > 1:
+            raise ConfigError(f"compare: run '{name}' stands there twice")
+    return names
 
 
 def load_run(name: str, runs: Mapping[str, Any], presets: Path = PRESETS, section: str = "runs") -> Run:
@@ -86,9 +116,10 @@ def load_run(name: str, runs: Mapping[str, Any], presets: Path = PRESETS, sectio
     if name not in runs:
         raise ConfigError(f"no run '{name}' in config.yaml{nearest(name, runs)}; runs: {', '.join(runs)}")
     where = f"{section}.{name}"
-    if not isinstance(runs[name] or {}, Mapping):
-        raise ConfigError(f"{where}: a mapping of settings is needed, e.g. {{preset: shapes}}; found {runs[name]!r}")
-    own = dict(runs[name] or {})
+    if not isinstance(runs[name], Mapping):
+        found = shortened(runs[name])
+        raise ConfigError(f"{where}: a mapping of settings is needed, e.g. {{preset: shapes}}; found {found}")
+    own = dict(runs[name])
     settings = _layered(own, where, presets, ())
     try:
         return Run.model_validate(settings)
@@ -103,7 +134,8 @@ def load_execution(config: Mapping[str, Any]) -> Execution:
         ConfigError: an unknown key, or a value of the wrong kind.
     """
     try:
-        return Execution.model_validate(config.get("execution") or {})
+        given = config.get("execution")
+        return Execution.model_validate({} if given is None else given)
     except ValidationError as error:
         raise ConfigError("\n".join(_explain(error, "execution", Execution))) from None
 
@@ -119,11 +151,11 @@ def load_section(section: Any, text: str) -> Any:
     try:
         path = Path(text)
         content = path.read_text() if not text.lstrip().startswith("{") and path.is_file() else text
-        return TypeAdapter(section).validate_python(yaml.safe_load(content))
+        return TypeAdapter(section).validate_python(read_yaml(content))
     except ValidationError as error:
         raise ConfigError("\n".join(_explain(error, "--config", section))) from None
-    except (UnicodeDecodeError, RecursionError, yaml.YAMLError) as error:
-        raise ConfigError(f"--config is not YAML: {str(error).splitlines()[0]}") from None
+    except ValueError as error:
+        raise ConfigError(f"--config is not YAML: {error}") from None
 
 
 def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
@@ -166,11 +198,12 @@ def _layered(settings: Mapping[str, Any], where: str, presets: Path, chain: tupl
 
 
 def _read_preset(preset: str, where: str, presets: Path) -> dict[str, Any]:
-    path = presets / f"{preset}.yaml"
-    if not path.is_file():
-        known = sorted(p.stem for p in presets.glob("*.yaml"))
-        raise ConfigError(f"{where}.preset: no preset '{preset}'{nearest(preset, known)}; presets: {', '.join(known)}")
-    return yaml.safe_load(path.read_text()) or {}
+    known = sorted(p.stem for p in presets.glob("*.yaml"))
+    if preset not in known:
+        raise ConfigError(
+            f"{where}.preset: no preset '{preset:.80}'{nearest(preset, known)}; presets: {', '.join(known)}"
+        )
+    return read_yaml((presets / f"{preset}.yaml").read_text(encoding="utf-8")) or {}
 
 
 def _explain(error: ValidationError, prefix: str, model: Any = Run) -> Iterator[str]:
@@ -186,8 +219,13 @@ def _explain(error: ValidationError, prefix: str, model: Any = Run) -> Iterator[
             yield f"{path}: required, but not given"
         elif item["type"] == "value_error":
             yield f"{path}: {item['ctx']['error']}"
+        elif item["type"] == "union_tag_not_found":
+            tag = item["ctx"]["discriminator"].strip("'")
+            yield f"{path}.{tag}: required, but not given"
+        elif item["type"] in _NO_MAPPING:
+            yield f"{path}: a mapping of settings is needed; found {shortened(item['input'])}"
         else:
-            yield f"{path}: {item['msg'][0].lower() + item['msg'][1:]}; found {item['input']!r}"
+            yield f"{path}: {item['msg'][0].lower() + item['msg'][1:]}; found {shortened(item['input'])}"
 
 
 def _walk(model: Any, loc: tuple[int | str, ...]) -> tuple[list[str], list[str]]:

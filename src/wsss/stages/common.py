@@ -23,6 +23,7 @@ from wsss.plan.inputs import check_inputs, manifest_of
 from wsss.plan.manifest import Manifest
 from wsss.runtime.ending import plain_ending
 from wsss.runtime.files import remove_leftovers, write_atomically
+from wsss.runtime.plain_yaml import read_yaml
 from wsss.runtime.process import Terminated, limit_threads, processes, raise_on, rank
 from wsss.runtime.progress import job_file
 from wsss.runtime.records import AGAIN, read_record
@@ -178,8 +179,8 @@ class _LastLineFormatter(logging.Formatter):
 def _config_text(config: str) -> str:
     text = config if config.lstrip().startswith("{") else Path(config).read_text()
     try:
-        return yaml.safe_dump(yaml.safe_load(text), sort_keys=False, allow_unicode=True)
-    except (RecursionError, yaml.YAMLError) as error:
+        return yaml.safe_dump(read_yaml(text), sort_keys=False, allow_unicode=True)
+    except ValueError as error:
         raise ValueError(f"--config is not YAML: {error}") from None
 
 

@@ -1,0 +1,87 @@
+"""YAML as people mean it: a key stands once, a number is written as one, and nothing holds itself."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import yaml
+
+LARGEST = 1_000_000
+"""Values in one file, those behind aliases counted wherever they stand."""
+_TAG = "tag:yaml.org,2002:"
+_OTHER_BASE = re.compile(r"[-+]?(0[0-7_]*[1-7][0-7_]*|[0-9][0-9_]*(:[0-5]?[0-9])+(\.[0-9_]*)?)")
+
+
+class _Loader(yaml.SafeLoader):
+    """Refuses what YAML 1.1 takes without a word and nobody means."""
+
+    def construct_document(self, node: yaml.Node) -> Any:
+        _Check().size(node)
+        return super().construct_document(node)
+
+
+def read_yaml(text: str | bytes) -> Any:
+    """The content of a YAML text.
+
+    Raises:
+        ValueError: it is not YAML, a key stands twice, a number is octal or in minutes, or aliases make a part hold
+            itself or become immense; one line.
+    """
+    try:
+        return yaml.load(text, _Loader)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        where = f"line {mark.line + 1}: " if mark else ""
+        raise ValueError(f"{where}{', '.join(filter(None, (error.context, error.problem)))}") from None
+    except (yaml.YAMLError, RecursionError) as error:
+        raise ValueError(" ".join(str(error).split())) from None
+
+
+class _Check:
+    """Looks at each node once, before anything is made of it."""
+
+    def __init__(self) -> None:
+        self._sizes: dict[int, int] = {}
+        self._open: set[int] = set()
+
+    def size(self, node: yaml.Node) -> int:
+        """How many values a node stands for; raises what `read_yaml` makes one line of."""
+        if id(node) in self._open:
+            raise _wrong(node, "a part that holds itself")
+        if id(node) not in self._sizes:
+            self._open.add(id(node))
+            _check_number(node)
+            _check_keys(node)
+            self._sizes[id(node)] = 1 + sum(self.size(child) for child in _children(node))
+            self._open.remove(id(node))
+        if self._sizes[id(node)] > LARGEST:
+            raise _wrong(node, f"more than {LARGEST:,} values")
+        return self._sizes[id(node)]
+
+
+def _children(node: yaml.Node) -> list[yaml.Node]:
+    if isinstance(node, yaml.MappingNode):
+        return [part for pair in node.value for part in pair]
+    return node.value if isinstance(node, yaml.SequenceNode) else []
+
+
+def _check_keys(node: yaml.Node) -> None:
+    if not isinstance(node, yaml.MappingNode):
+        return
+    lines: dict[tuple[str, str], int] = {}
+    for key, _ in node.value:
+        if isinstance(key, yaml.ScalarNode) and key.tag != f"{_TAG}merge":
+            name = key.tag, key.value
+            if name in lines:
+                raise _wrong(key, f"the key '{key.value}' stands there once more after line {lines[name]}")
+            lines[name] = key.start_mark.line + 1
+
+
+def _check_number(node: yaml.Node) -> None:
+    if node.tag in (f"{_TAG}int", f"{_TAG}float") and _OTHER_BASE.fullmatch(node.value):
+        raise _wrong(node, f"{node.value} is another number to YAML; write it in plain digits, or a text in quotes")
+
+
+def _wrong(node: yaml.Node, problem: str) -> yaml.MarkedYAMLError:
+    return yaml.MarkedYAMLError(problem=problem, problem_mark=node.start_mark)
