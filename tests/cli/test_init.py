@@ -11,7 +11,7 @@ import yaml
 from PIL import Image
 
 from wsss.cli.init import Request, prepare
-from wsss.config.loading import load_run
+from wsss.config.loading import load_execution, load_run
 from wsss.plan.run import missing_inputs, plan_runs
 
 FOLDER = {"dataset": "folder", "images": "photos", "labels": "labels.csv"}
@@ -49,6 +49,7 @@ def test_it_looks_reports_and_writes_a_config_that_is_valid(own, monkeypatch):
         assert text in done.stdout
     monkeypatch.chdir(own)
     config = yaml.safe_load((own / "photos.yaml").read_text())
+    assert load_execution(config).shards == 2
     run = load_run("photos", config["runs"])
     assert run.choose_threshold.policy == "masks" and run.prepare_data.dataset == "folder"
     assert missing_inputs(plan_runs(config)["photos"]) is None

@@ -45,6 +45,8 @@ MAX_EDGE = 512
 """Pixels to which those presets shrink larger images."""
 NETWORKS = ("compute_features", "train_classifier", "train_segmentation")
 """Stages that run the network whose weights a person may give."""
+FEW, SHARDS_OF_FEW = 1000, 2
+"""Fewer images than this go through a stage in so many jobs: each job costs seconds of starting Python."""
 VAL_WITHOUT_MASKS = 0.1
 """Share of the images set aside where there are no masks: enough to measure the classifier."""
 
@@ -118,7 +120,7 @@ def _yaml(name: str, config: dict[str, Any]) -> str:
     run = config["runs"][name]
     order = ["preset", *(field for field in Run.model_fields if field in run)]
     stages = {key: run[key] for key in order}
-    return yaml.dump({"runs": {name: stages}}, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
+    return yaml.dump(config | {"runs": {name: stages}}, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
 
 
 class _Dumper(yaml.SafeDumper):
@@ -270,6 +272,8 @@ def prepare(request: Request) -> Prepared:
         for changes in (on_backbone(run, backbone) if backbone else downloaded_instead(run), phrases(run, classes)):
             runs[name] = merge(runs[name], changes)
         load_run(name, runs)
+        if len(sizes) < FEW:
+            config["execution"] = {"shards": SHARDS_OF_FEW}
     notes = [*remarks(seen), *_odd(seen, preflight)]
     return Prepared(seen, sizes, preflight.problems, notes, config, max_edge)
 
