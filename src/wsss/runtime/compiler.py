@@ -1,0 +1,90 @@
+"""torch's compiler, imported by what compiles alone: it takes two seconds of CPU, and no stage compiles.
+
+timm, torchvision and torch's own optimizers import `torch._dynamo` for `disable`, which marks functions that a
+compiler is to leave alone, and for a question that they ask of it later. A stand-in answers both. Whatever else of
+`torch._dynamo` is asked for, or imported from it, imports the real one in the stand-in's place.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec
+from types import ModuleType
+from typing import Any
+
+NAME, UTILS = "torch._dynamo", "torch._dynamo.utils"
+
+
+def postpone_compiler() -> None:
+    """Puts the stand-in into `sys.modules`, unless the real compiler is there."""
+    if NAME not in sys.modules:
+        sys.modules[NAME], sys.modules[UTILS] = _Compiler(NAME), _Utils(UTILS)
+        sys.meta_path.insert(0, _Submodules())
+
+
+def _real(name: str) -> ModuleType:
+    """The real module of a name, and of all others, in place of the stand-ins."""
+    sys.meta_path[:] = [finder for finder in sys.meta_path if not isinstance(finder, _Submodules)]
+    for stand_in in (NAME, UTILS):
+        if isinstance(sys.modules.get(stand_in), _Compiler | _Utils):
+            del sys.modules[stand_in]
+    return import_module(name)
+
+
+def _attribute(module: str, name: str) -> Any:
+    """Of the real module; a stand-in has no `__file__` and the like, for which `inspect` looks in all modules."""
+    if name.startswith("__"):
+        raise AttributeError(name)
+    return getattr(_real(module), name)
+
+
+class _Compiler(ModuleType):
+    """Stands for `torch._dynamo`."""
+
+    __path__: Sequence[str] = ()  # type: ignore[assignment]
+
+    @staticmethod
+    def disable(fn: Callable[..., Any] | None = None, recursive: bool = True, **_about: Any) -> Callable[..., Any]:
+        """The function as it is; without one, a decorator that leaves functions as they are."""
+        return fn if fn is not None else lambda function: function
+
+    @staticmethod
+    def graph_break(*_about: object) -> None:
+        """Nothing is compiled, and nothing to be broken."""
+
+    def __getattr__(self, name: str) -> Any:
+        return _attribute(NAME, name)
+
+
+class _Utils(ModuleType):
+    """Stands for `torch._dynamo.utils`."""
+
+    @staticmethod
+    def is_compile_supported(device_type: Any) -> Any:
+        """What the real one says, asked when it is called."""
+        return _real(UTILS).is_compile_supported(device_type)
+
+    def __getattr__(self, name: str) -> Any:
+        return _attribute(UTILS, name)
+
+
+class _Submodules(MetaPathFinder, Loader):
+    """Finds modules within `torch._dynamo`: the real ones, which importing the real `torch._dynamo` may have loaded."""
+
+    def find_spec(self, fullname: str, path: object, target: object = None) -> ModuleSpec | None:
+        if not fullname.startswith(f"{NAME}."):
+            return None
+        _real(NAME)
+        return ModuleSpec(fullname, self)
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType:
+        module = import_module(spec.name)
+        spec.loader_state = module.__spec__
+        return module
+
+    def exec_module(self, module: ModuleType) -> None:
+        """It has run; of the two specifications, its own is the one to keep."""
+        module.__spec__ = module.__spec__.loader_state
