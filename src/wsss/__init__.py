@@ -6,12 +6,12 @@ The public face: `load_segmentation` reads a trained network, `open_labels` and 
 from importlib import import_module
 from typing import Any
 
-from wsss.runtime.lean_imports import import_lean
+from wsss.runtime.compiler import postpone_compiler
 
 __version__ = "0.1.0"
 __all__ = ["load_segmentation", "open_labels", "open_scores"]
 
-import_lean()
+postpone_compiler()  # before timm and torchvision are imported
 
 _HOME = {
     "load_segmentation": "wsss.segmentation.load",

@@ -233,7 +233,7 @@ def test_an_edited_method_changes_the_classifier_and_another_method_does_not(edi
 
 
 def test_a_docstring_changes_nothing(edit):
-    assert not edit("methods/cam/network.py", '"""Backbone, pooling', '"""Something else: backbone, pooling')
+    assert not edit("methods/cam/network.py", '"""', '"""Something else: ')
 
 
 @pytest.mark.parametrize("stage", ["collect", "make_table", "affinity_map", "report"])
