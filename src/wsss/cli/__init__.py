@@ -1,1 +1,1 @@
-"""The commands of `wsss`: one file a command."""
+"""The commands of `wsss`: one file per command."""

@@ -1,4 +1,4 @@
-"""Stage folders that no run of the configuration refers to: `wsss clean` lists them, `--remove` removes them."""
+"""`wsss clean`: lists, or with `--remove` removes, the stage folders that no run of the configuration refers to."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def planned(config: Path) -> set[Path]:
 
 
 def unused(results: Path, keep: set[Path]) -> Iterator[Path]:
-    """Folders of results that are not to be kept, the work of running jobs left out."""
+    """Stage folders that are not in `keep`, without those of running jobs."""
     running = {step.folder.resolve() for step in read_status(results) if step.state == "running"}
     names = {folder.relative_to(STAGES) for folder in keep}
     for folder in sorted((results / "stages").glob("*/*/")):

@@ -1,4 +1,4 @@
-"""Puts runs side by side on one page: `python -m wsss.cli.compare results/a results/b --out results/compare.html`."""
+"""Compares runs on one page: `python -m wsss.cli.compare results/a results/b --out results/compare.html`."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _SECTIONS = {
 
 
 def compare_page(runs: Sequence[RunResults], threads: int = 1) -> str:
-    """The HTML that compares runs."""
+    """The HTML page that compares runs."""
     stages = _stages(runs)
     gallery, left_out = comparison_gallery(runs, threads)
     charts, tables, differences = _charts(runs), _class_tables(runs, stages), setting_differences(runs)
@@ -81,9 +81,9 @@ def _row(run: RunResults, stages: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 
 def setting_differences(runs: Sequence[RunResults]) -> list[tuple[str, list[str]]]:
-    """Settings whose values are not the same in all runs: name, and each run's value.
+    """Settings whose values differ between runs: name, and each run's value.
 
-    A step that some run has not is one row: what the others did there, in words.
+    A step that some run does not have is one row, with a summary of its settings in the other runs.
     """
     steps = [{s.label: s for s in run.steps.values() if s.stage != "evaluate"} for run in runs]
     table: list[tuple[str, list[str]]] = []
@@ -118,7 +118,7 @@ def comparison_gallery(runs: Sequence[RunResults], threads: int) -> tuple[Galler
 
 
 def _views(run: RunResults) -> list[View]:
-    """A run's CAMs, and the maps it is for."""
+    """A run's CAMs and its final maps."""
     chosen: dict[str, dict[str, tuple[Path, float | None]]] = {"CAM": {}, "result": {}}
     for layer in run.layers:
         if layer.name == "cam":
@@ -154,7 +154,7 @@ def _charts(runs: Sequence[RunResults]) -> list[LineChart]:
 
 
 def _class_tables(runs: Sequence[RunResults], stages: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """For each column that is some run's result: every class's IoU in every run."""
+    """For each column that is the final result of some run: every class's IoU in every run."""
     finals = {(run.final(split), split) for run in runs for split in ("train", "val")}
     names = list(dict.fromkeys(name for run in runs for name in run.dataset.class_names))
     tables = []
@@ -177,10 +177,10 @@ def _class_tables(runs: Sequence[RunResults], stages: Sequence[dict[str, Any]]) 
 
 
 def check_target(target: Path, runs: Sequence[Path]) -> None:
-    """Only pages of comparisons are ever replaced, and no results.
+    """Checks that the target may be overwritten.
 
     Raises:
-        ValueError: the target is not called .html, or is a page of a run itself.
+        ValueError: the target's suffix is not .html, or it is the page of a run.
     """
     if target.suffix.lower() not in (".html", ".htm") or target.is_dir():
         raise ValueError(f"--out {target}: accepted is the name of an .html file")

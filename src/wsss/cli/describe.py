@@ -18,7 +18,7 @@ from wsss.runtime.ending import plain_ending
 def settings(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, str, str, str]]:
     """(path, type, default, description) of every setting below `model`, depth first.
 
-    A section that is one of several kinds appears once for each, with the kind in brackets.
+    A section with several alternatives appears once for each, with its name in brackets.
     """
     for name, field in model.model_fields.items():
         path = f"{prefix}{name}"
@@ -33,7 +33,7 @@ def settings(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, st
 
 
 def _type_name(annotation: Any) -> str:
-    """The annotation as written in code, without the bounds that pydantic keeps beside it."""
+    """The annotation as written in code, without pydantic's bounds."""
     origin, arguments = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
         return _type_name(arguments[0])

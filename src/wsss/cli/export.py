@@ -27,11 +27,11 @@ from wsss.segmentation.frozen import FrozenTokens
 from wsss.segmentation.load import load_segmentation
 
 SIZES = ((1, 256, 320), (2, 97, 130), (1, 33, 500))
-"""(B, H, W) of the check; none is the size that is traced."""
+"""(B, H, W) of the check, all different from the size used for tracing."""
 TOLERANCE = 1e-3
-"""Largest difference of logits."""
+"""Largest accepted difference of logits."""
 AGREEMENT = 0.999
-"""Smallest share of pixels with the same label."""
+"""Smallest accepted share of pixels with equal labels."""
 
 
 class Exportable(nn.Module):
@@ -48,7 +48,7 @@ class Exportable(nn.Module):
 
 
 def export_onnx(model_file: Path, target: Path) -> list[dict[str, float]]:
-    """Writes `target` if it agrees with PyTorch; the differences found at each size.
+    """Writes `target` if it agrees with PyTorch; returns the differences at each size.
 
     Raises:
         ValueError: not a segmentation network, or the exported one differs.
@@ -110,10 +110,10 @@ def compare(network: nn.Module, file: Path, size: tuple[int, int, int]) -> dict[
 
 
 def check_target(target: Path, model_file: Path) -> None:
-    """Only an ONNX file is ever replaced.
+    """Checks that the target does not exist or is an ONNX file.
 
     Raises:
-        ValueError: something else is there.
+        ValueError: the target is another file.
     """
     refuse_sources([target], [model_file])
     if target.exists() and (not target.is_file() or target.suffix.lower() != ".onnx"):

@@ -1,4 +1,4 @@
-"""Looks at your images and labels, says what it finds, and writes a configuration that is ready to run.
+"""Checks images and labels, reports problems and remarks, and writes a configuration that is ready to run.
 
 python -m wsss.cli.init path/to/images --labels labels.csv
 """
@@ -32,27 +32,27 @@ from wsss.runtime.plain_yaml import read_yaml
 from wsss.runtime.targets import refuse_sources
 
 FEW = 20
-"""Images of a class below which a classifier hardly learns it."""
+"""Number of images of a class below which a remark says that they are too few to learn it."""
 TOGETHER = 0.9
-"""Share of both classes' images at which two classes are hardly told apart."""
+"""Share of common images above which a remark says that two classes cannot be separated."""
 SHOWN = 20
-"""Problems, classes and pairs that are printed."""
+"""Number of problems, classes and pairs that are printed."""
 FITTED = ("frozen", "photos")
-"""Presets that are fitted to the images, the default one first; others are taken as they are."""
+"""Presets that are adapted to the images, the default first; others are used unchanged."""
 MADE_ON_IMAGES, MADE_ON_EDGE = 700, 320
-"""Number of images and their longest edge in pixels, on which those presets were made."""
+"""Number and longest edge (pixels) of the images for which these presets were tuned."""
 MAX_EDGE = 512
-"""Pixels to which those presets shrink larger images."""
+"""Longest edge in pixels to which these presets shrink images."""
 NETWORKS = ("compute_features", "train_classifier", "train_segmentation")
-"""Stages that run the network whose weights a person may give."""
-FEW, SHARDS_OF_FEW = 1000, 2
-"""Fewer images than this go through a stage in so many jobs: each job costs seconds of starting Python."""
+"""Stages that use the network of `--weights`."""
+SMALL, SHARDS_OF_SMALL = 1000, 2
+"""Number of shards for data sets below this number of images: each job costs seconds for the start of Python."""
 VAL_WITHOUT_MASKS = 0.1
-"""Share of the images set aside where there are no masks: enough to measure the classifier."""
+"""Share of held-out images without masks: enough to evaluate the classifier."""
 
 
 def describe(seen: Survey, sizes: np.ndarray, max_edge: int) -> Iterator[str]:
-    """Lines on images, classes and what goes together; sizes: (N, 2) heights and widths."""
+    """Lines on images, classes and their co-occurrence. sizes: (N, 2) heights and widths."""
     classes = seen.table.classes
     labels = seen.labels(classes)
     edges = sizes.max(1)
@@ -74,7 +74,7 @@ def describe(seen: Survey, sizes: np.ndarray, max_edge: int) -> Iterator[str]:
 
 
 def remarks(seen: Survey) -> Iterator[str]:
-    """Oddities of the data that stop no run."""
+    """Remarks on the data that do not stop a run."""
     classes = seen.table.classes
     labels = seen.labels(classes)
     empty = int((labels.sum(1) == 0).sum())
@@ -92,14 +92,14 @@ def remarks(seen: Survey) -> Iterator[str]:
 
 
 def _odd(seen: Survey, preflight: Preflight) -> Iterator[str]:
-    """What prepare_data would remark of the files."""
+    """prepare_data's remarks on the files."""
     classes = seen.table.classes
     rows = [{"image_id": f.image_id, "labels": ";".join(n for n in classes if n in f.row.names)} for f in seen.found]
     yield from preflight.remarks(["background", *classes], rows)
 
 
 def _pairs(classes: list[str], labels: np.ndarray) -> list[tuple[str, str, int]]:
-    """Classes that occur together, and in how many images."""
+    """Pairs of classes that occur together, and their numbers of images."""
     both = labels.T.astype(np.int64) @ labels.astype(np.int64)
     numbers = combinations(range(len(classes)), 2)
     return [(classes[i], classes[j], int(both[i, j])) for i, j in numbers if both[i, j]]
@@ -124,7 +124,7 @@ def _yaml(name: str, config: dict[str, Any]) -> str:
 
 
 class _Dumper(yaml.SafeDumper):
-    """Equal parts are written out wherever they stand."""
+    """Writes repeated parts in full, without YAML aliases."""
 
     def ignore_aliases(self, data: Any) -> bool:
         return True
@@ -137,10 +137,10 @@ _Dumper.add_representer(list, _Dumper.represent_list)
 
 
 def fitted(recipe: Mapping[str, Any], sizes: np.ndarray) -> dict[str, Any]:
-    """What of a preset goes with the images' sizes (N, 2).
+    """The settings of a preset, adapted to the images' sizes (N, 2).
 
-    Large ones are shrunk. Scales and the CRF's reach go with the median longest edge; of fewer images than the preset
-    was made on, each is seen more often: twice as often where they are a quarter of its.
+    Large images are shrunk. Scales are divided, and the CRF's range is multiplied, by the ratio of the median longest
+    edge to the preset's. If there are fewer images than the preset's, epochs are multiplied by the root of the ratio.
     """
     edge = float(np.median(np.minimum(sizes.max(1), MAX_EDGE)))
     zoom, often = MADE_ON_EDGE / edge, max(1.0, (MADE_ON_IMAGES / len(sizes)) ** 0.5)
@@ -158,7 +158,7 @@ def fitted(recipe: Mapping[str, Any], sizes: np.ndarray) -> dict[str, Any]:
 
 
 def _changed(section: Mapping[str, Any], changes: Mapping[str, Callable[[Any], Any]]) -> dict[str, Any]:
-    """The settings of a section, and of those within, that `changes` names, with what they become."""
+    """The settings of a section and of nested ones that are named in `changes`, with their new values."""
     found = {key: changes[key](value) for key, value in section.items() if key in changes}
     below = {key: _changed(value, changes) for key, value in section.items() if isinstance(value, Mapping)}
     return found | {key: value for key, value in below.items() if value}
@@ -188,18 +188,18 @@ def on_backbone(run: Run, changes: dict[str, Any]) -> dict[str, Any]:
 
 
 def downloaded_instead(run: Run) -> dict[str, Any]:
-    """What makes a run download the weights of a package that is not installed."""
+    """The settings that replace a package's weights by a download if the package is not installed."""
     backbone = run.train_classifier.backbone
     return on_backbone(run, {"weights": None}) if backbone.weights == "package" and not installed(backbone.name) else {}
 
 
 def phrases(run: Run, classes: list[str]) -> dict[str, Any]:
-    """For a method that knows its classes by words, a phrase of each to begin with."""
+    """Initial prompts for a method that recognises classes by text."""
     return {"train_classifier": {"method": words_of(classes)}} if isinstance(run.train_classifier.method, Words) else {}
 
 
 def look(images: Path, labels: Path, masks: Path | None) -> tuple[Survey, np.ndarray, Preflight]:
-    """What is there, the whole images' sizes (N, 2), and what is wrong or odd, as prepare_data will find it."""
+    """The survey of a folder, the sizes (N, 2) of its readable images, and prepare_data's problems and remarks."""
     seen, preflight = survey(images, labels), Preflight()
     preflight.open(entries_of(seen, images, masks, preflight), len(seen.table.classes))
     bad = {problem.image_id for problem in preflight.problems}
@@ -210,7 +210,7 @@ def look(images: Path, labels: Path, masks: Path | None) -> tuple[Survey, np.nda
 
 @dataclass(frozen=True)
 class Request:
-    """The command's arguments. options: KEY=VALUE, how the weights' network is built."""
+    """The command's arguments. options: KEY=VALUE, options of the weights' network."""
 
     images: Path
     labels: Path
@@ -221,14 +221,14 @@ class Request:
     options: list[str]
 
     def absolute(self) -> Request:
-        """The same from any working directory."""
+        """The same request with absolute paths."""
         places = {key: getattr(self, key) for key in ("images", "labels", "masks", "weights")}
         return replace(self, **{key: Path(os.path.abspath(p)) for key, p in places.items() if p is not None})  # noqa: PTH100
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """What a request comes to: images that are there, their sizes (N, 2), problems that stop a run, a configuration."""
+    """Result of a request: images, their sizes (N, 2), problems that stop a run, and the configuration."""
 
     seen: Survey
     sizes: np.ndarray
@@ -239,7 +239,7 @@ class Prepared:
 
     @property
     def summary(self) -> Iterator[str]:
-        """Images and classes in a line, and a line on each thing to know."""
+        """A line on images and classes, and a line for each remark."""
         counts = self.seen.labels(self.seen.table.classes).sum(0).tolist()
         named = sorted(zip(self.seen.table.classes, counts, strict=True), key=lambda pair: -pair[1])
         shown = ", ".join(f"{name} {count}" for name, count in named[:6])
@@ -249,7 +249,7 @@ class Prepared:
 
 
 def prepare(request: Request) -> Prepared:
-    """Looks at the data and makes the configuration.
+    """Checks the data and makes the configuration.
 
     Raises:
         ValueError: the folder, the CSV or an option cannot be used.
@@ -272,8 +272,8 @@ def prepare(request: Request) -> Prepared:
         for changes in (on_backbone(run, backbone) if backbone else downloaded_instead(run), phrases(run, classes)):
             runs[name] = merge(runs[name], changes)
         load_run(name, runs)
-        if len(sizes) < FEW:
-            config["execution"] = {"shards": SHARDS_OF_FEW}
+        if len(sizes) < SMALL:
+            config["execution"] = {"shards": SHARDS_OF_SMALL}
     notes = [*remarks(seen), *_odd(seen, preflight)]
     return Prepared(seen, sizes, preflight.problems, notes, config, max_edge)
 
@@ -284,7 +284,7 @@ def write_config(target: Path, name: str, config: dict[str, Any]) -> None:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """What both `wsss init` and `wsss run` ask for."""
+    """Adds the arguments shared by `wsss init` and `wsss run`."""
     parser.add_argument("images", type=Path, help="folder of images, with its subfolders")
     parser.add_argument("--labels", type=Path, required=True, help="CSV: image,labels or a 0/1 column a class")
     parser.add_argument("--masks", type=Path, help="folder of masks of some images; used only to measure")
@@ -310,7 +310,7 @@ def main() -> None:
 
 
 def init(args: argparse.Namespace) -> int:
-    """Prints the report and writes the configuration; the exit status.
+    """Prints the report and writes the configuration; returns the exit status.
 
     Raises:
         ValueError: the folder, the CSV or an option cannot be used.

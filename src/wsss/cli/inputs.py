@@ -1,4 +1,4 @@
-"""Images named on the command line, and the files that are made of them."""
+"""Images named on the command line of `wsss predict`, and its output paths."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from wsss.data.text import read_text
 from wsss.runtime.targets import refuse_inside, refuse_sources, unique_places
 
 TABLES = {"classes.csv": ("id", "name", "red", "green", "blue"), "failed.csv": ("image", "reason")}
-"""Headers of the tables beside the masks."""
+"""Headers of the CSV files beside the masks."""
 
 
 def find_images(sources: Sequence[str]) -> dict[Path, Path]:
-    """Each image and the path of its mask below the output folder, without repeats.
+    """Image → path of its mask below the output folder.
 
     Raises:
-        ValueError: a source that is no folder, file, pattern or list, or that holds nothing.
+        ValueError: a source is no folder, file, pattern or list, or has no images.
     """
     found: dict[str, tuple[Path, Path]] = {}
     for source in sources:
@@ -33,7 +33,7 @@ def find_images(sources: Sequence[str]) -> dict[Path, Path]:
 
 
 def _images_of(source: str) -> Iterator[tuple[Path, Path]]:
-    """Images of one source, each with its place below the output folder."""
+    """(image, path below the output folder) of one source."""
     path = Path(source)
     if path.is_dir():
         yield from ((image, image.relative_to(path)) for image in list_images(path))
@@ -63,13 +63,13 @@ def _is_there(path: Path) -> bool:
 
 
 def _below(path: Path) -> Path:
-    """The path without what leads out of the output folder."""
+    """The path without parts that lead out of the output folder."""
     parts = [part for part in path.parts if part not in (path.anchor, "..", ".")]
     return Path(*parts)
 
 
 def _mask_names(found: dict[Path, Path]) -> dict[Path, Path]:
-    """PNG names; images that would share one keep their suffixes, or the folders that they lie in."""
+    """Image → PNG path; images that would have one path keep their suffixes, or their folders' names."""
 
     def options(image: Path, place: Path) -> list[Path]:
         places = [place, _below(image), _below(image.absolute())]
@@ -79,17 +79,17 @@ def _mask_names(found: dict[Path, Path]) -> dict[Path, Path]:
 
 
 def products(mask: Path, *, overlay: bool, softmax: bool) -> dict[str, Path]:
-    """What is written for an image, by kind."""
+    """Kind → path of the files written for an image."""
     kinds = {"mask": ".png", "overlay": ".overlay.jpg", "softmax": ".npz"}
     wanted = {"mask": True, "overlay": overlay, "softmax": softmax}
     return {kind: mask.with_suffix(suffix) for kind, suffix in kinds.items() if wanted[kind]}
 
 
 def check_out(out: Path, images: dict[Path, Path], sources: Sequence[str], *, overlay: bool, softmax: bool) -> None:
-    """Nothing that is read is written over, neither this time nor when the same command is given again.
+    """Checks that no input is overwritten, and that repeating the command would not read its output.
 
     Raises:
-        ValueError: the output folder is none, or images or foreign files lie where masks would; names them.
+        ValueError: the output is no folder, or an output path is an input or another program's file; names it.
     """
     if out.exists() and not out.is_dir():
         raise ValueError(f"--out {out}: not a folder")
@@ -113,7 +113,7 @@ def _is_ours(path: Path, header: Sequence[str]) -> bool:
 
 
 def _refuse_matches(pattern: str, targets: Sequence[Path]) -> None:
-    """A pattern must not find a mask the next time."""
+    """Raises ValueError if a pattern matches a mask, which a repeated command would then read."""
     wanted = os.path.abspath(pattern)  # noqa: PTH100
     for target in targets:
         name = os.path.abspath(target)  # noqa: PTH100

@@ -1,4 +1,4 @@
-"""Label maps for other tools and from them.
+"""Export and import of label maps in other tools' formats.
 
 wsss labels export results/photos --format labelme --out DIR
 wsss labels import DIR --format labelme --run results/photos --out masks
@@ -25,11 +25,11 @@ from wsss.runtime.files import write_atomically
 from wsss.store.maps import LabelStore, open_labels
 
 LABELS = ("corrections", "make_pseudo_labels")
-"""Steps of a run whose `train.h5` holds the labels that its model learns from, the last one first."""
+"""Steps of a run whose `train.h5` may contain the training labels of its model, in order of preference."""
 
 
 def label_file(run: Path) -> Path:
-    """The file of the labels that a run's model learns from; any other file is itself."""
+    """The file of a run's training labels; a path that is no run unchanged."""
     if not run.is_dir():
         return run
     files = [run / label / "train.h5" for label in LABELS]
@@ -37,13 +37,13 @@ def label_file(run: Path) -> Path:
 
 
 def export(file: Path, name: str, out: Path, ids: Path | None = None, *, images: bool = False) -> int:
-    """Writes label maps in a format to a folder that is new or empty; how many images.
+    """Writes label maps in a format to a new or empty folder; returns the number of images.
 
     file: HDF5 file of labels, or the folder of a run. ids: CSV of the images to write; None: all.
-    images: copies the run's photographs, in the size of the maps, to `out/images`.
+    images: also copy the run's images, which have the size of the maps, to `out/images`.
 
     Raises:
-        ValueError: an unknown format, a folder that holds files, ids of no image, or a file that holds no labels.
+        ValueError: unknown format, a folder that is not empty, ids without images, or a file without labels.
     """
     settings = FORMATS[name].Settings(format=name)
     _require_new(out)
@@ -61,13 +61,13 @@ def export(file: Path, name: str, out: Path, ids: Path | None = None, *, images:
 
 
 def _photographs(run: Path) -> dict[str, Path]:
-    """Image id → the photograph as a run sees it; nothing for a file alone."""
+    """Image id → image file of a run; empty for a single file."""
     folder = run / "prepare_data"
     return {record.image_id: record.image for record in Dataset(folder).records} if folder.is_dir() else {}
 
 
 def _chosen(ids: Path, store: LabelStore) -> list[str]:
-    """The ids of a CSV that a file holds; says which it lacks: the gallery marks images of both splits."""
+    """The ids of a CSV that are in the file; prints the missing ones, as the gallery marks images of both splits."""
     wanted = read_ids(ids)
     absent = [image_id for image_id in wanted if image_id not in store]
     if len(absent) == len(wanted):
@@ -78,7 +78,7 @@ def _chosen(ids: Path, store: LabelStore) -> list[str]:
 
 
 def _copies(labels: Labels, folder: Path) -> dict[str, Path]:
-    """Image id → copy of its photograph."""
+    """Image id → copy of its image file."""
     found: dict[str, Path] = {}
     for suffix in dict.fromkeys(labels.images[image_id].suffix for image_id in labels):
         same = [image_id for image_id in labels if labels.images[image_id].suffix == suffix]
@@ -89,12 +89,12 @@ def _copies(labels: Labels, folder: Path) -> dict[str, Path]:
 
 
 def bring(source: Path, name: str, class_names: Sequence[str], out: Path, size_of: SizeOf = lambda _: None) -> int:
-    """Writes what another tool made as palette PNGs to a folder that is new or empty; how many images.
+    """Converts another tool's annotations to palette PNGs in a new or empty folder; returns the number of images.
 
-    class_names: with background at 0, in the order of the run that is to take the masks. size_of: its images.
+    class_names: background first, in the order of the run that will use the masks. size_of: size of an image.
 
     Raises:
-        ValueError: a format that is only written, a folder that holds files, or files that cannot be used.
+        ValueError: a format that cannot be read, a folder that is not empty, or files that cannot be used.
     """
     found = read_annotations(source, name, class_names, size_of)
     _require_new(out)
@@ -107,7 +107,7 @@ def _require_new(out: Path) -> None:
 
 
 def _bring(args: argparse.Namespace) -> int:
-    """`bring` with the classes, and where a run is named the sizes of images, that the command line names."""
+    """`bring` with the classes and, if a run is given, the image sizes of the command line."""
     if args.classes:
         return bring(args.source, args.format, ["background", *args.classes], args.out)
     dataset = Dataset(args.run / "prepare_data")

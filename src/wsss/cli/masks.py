@@ -1,9 +1,9 @@
-"""Mask proposals of many images as one file: `wsss masks DIR --out masks.h5`.
+"""Mask proposals of many images in one file: `wsss masks DIR --out masks.h5`.
 
-DIR holds a JSON file an image (SAM's `amg.py --convert-to-rle`, or COCO run lengths) or a folder of PNGs an image,
-named as the image id: image `a/b.jpg` has `a/b.json` or the folder `a/b`. With `--sam MODEL` it holds photographs, or
-is a run's `results/RUN/prepare_data`, whose images are as the run sees them, and a SAM makes the masks. A run takes the
-file by `make_pseudo_labels.masks.file`.
+DIR contains a JSON file (SAM's `amg.py --convert-to-rle`, or COCO run lengths) or a folder of PNGs per image, named by
+its id: image `a/b.jpg` has `a/b.json` or the folder `a/b`. With `--sam MODEL`, DIR is a folder of photographs or a
+run's `results/RUN/prepare_data`, and a SAM generates the masks. The setting `make_pseudo_labels.masks.file` names the
+file in a run.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from wsss.runtime.targets import refuse_inside, refuse_sources
 
 
 def collect(folder: Path, out: Path) -> tuple[int, int]:
-    """Writes the proposals of a folder; how many images and masks."""
+    """Writes the proposals of a folder; returns the numbers of images and masks."""
     found = find_proposals(folder)
     refuse_sources([out], found.values())
     refuse_inside(out, folder)
@@ -40,7 +40,7 @@ def collect(folder: Path, out: Path) -> tuple[int, int]:
 
 
 def propose(folder: Path, out: Path, sam: str, points: int, device: str) -> tuple[int, int]:
-    """Writes what a SAM proposes for the photographs of a folder; how many images and masks."""
+    """Writes a SAM's proposals for the images of a folder; returns the numbers of images and masks."""
     from wsss.refine.proposals.generate import generate
     from wsss.runtime.devices import resolve_device
 
@@ -61,7 +61,7 @@ def propose(folder: Path, out: Path, sam: str, points: int, device: str) -> tupl
 
 
 def photographs(folder: Path) -> dict[str, Path]:
-    """Image id → file: of what prepare_data made, or of a folder of photographs by the ids that its source gives."""
+    """Image id → file, of a folder of prepare_data, or of a folder of photographs with the ids of `folder` sources."""
     if (folder / "index.csv").is_file():
         return {record.image_id: record.image for record in Dataset(folder).records}
     return {image_id: path for path, image_id in image_ids(folder, list_images(folder)).items()}

@@ -1,11 +1,11 @@
-"""Masks of new images by a run's trained model.
+"""Segmentation of new images by a run's trained model.
 
     python -m wsss.cli.predict --run results/x photos/ --out masks/ --overlay
 
 Images: folders (with their subfolders), files, patterns like 'photos/*.jpg', or .txt files that list paths. A mask is
-a palette PNG of class ids of the image's own size; `classes.csv` explains the ids. Images are shrunk to the edge
-that the run trained on (prepare_data.max_edge) and masks enlarged again; larger images than a tile are cut. A file
-that cannot be read is passed over, listed in `failed.csv`, and makes the exit status 1.
+a palette PNG of class ids at the image's size; `classes.csv` explains the ids. Images are shrunk as in training
+(prepare_data.max_edge) and their masks enlarged again; images larger than a tile are cut into tiles. A file that
+cannot be read is skipped, listed in `failed.csv`, and makes the exit status 1.
 """
 
 from __future__ import annotations
@@ -48,14 +48,14 @@ from wsss.segmentation.tiling import enlarged, enlarged_labels, tiled_probabilit
 from wsss.store.models import read_about
 
 MARGIN = 96
-"""Pixels of context around the part of a tile that counts."""
+"""Pixels of context around the used part of a tile."""
 OVERLAY = 0.5
 READ_AHEAD = 4
 
 
 @dataclass(frozen=True)
 class Predictor:
-    """A network, how to apply it, and what its classes are called."""
+    """A network, its inference settings, and its class names."""
 
     model: nn.Module
     class_names: list[str]
@@ -64,7 +64,7 @@ class Predictor:
     device: torch.device
     tile: int = 1024
     classes: frozenset[int] | None = None
-    """Ids that a pixel may have beside background; None: all."""
+    """Accepted class ids beside the background; None: all."""
 
     def probabilities(self, images: np.ndarray) -> np.ndarray:
         """(B, C, H, W) float32 of images (B, H, W, 3) uint8."""
@@ -76,7 +76,7 @@ class Predictor:
         return shares.cpu().numpy()
 
     def batch(self, images: Sequence[np.ndarray], softmax: bool = False) -> list[tuple[np.ndarray, np.ndarray | None]]:
-        """Labels (H, W) uint8 and, if asked for, probabilities (C, H, W) float16 of images of one size."""
+        """Labels (H, W) uint8 and, with `softmax`, probabilities (C, H, W) float16, of images of equal size."""
         work = [shrunk(image, self.max_edge) for image in images]
         if max(work[0].shape[:2]) <= self.tile or self.settings.geometry != "own":
             shares = self.probabilities(np.stack(work))
@@ -85,7 +85,7 @@ class Predictor:
         return [self._tiled(w, i.shape[:2], softmax) for w, i in zip(work, images, strict=True)]
 
     def _tiled(self, work: np.ndarray, size: tuple[int, int], softmax: bool) -> tuple[np.ndarray, np.ndarray | None]:
-        """Only where they are needed are the probabilities of the whole image in memory."""
+        """As `batch`, for one image by tiles; allocates probabilities of the whole image only if they are needed."""
         keep = softmax or self.settings.crf is not None or work.shape[:2] != size
         shares = np.empty((len(self.class_names), *work.shape[:2]), np.float16) if keep else None
         label = np.empty(work.shape[:2], np.uint8)
@@ -99,7 +99,7 @@ class Predictor:
     def _finish(
         self, share: np.ndarray, work: np.ndarray, size: tuple[int, int], softmax: bool
     ) -> tuple[np.ndarray, np.ndarray | None]:
-        """Labels and probabilities of the image's size; the CRF works at the size that it was set for."""
+        """Labels and probabilities at the image's size; the CRF runs at the shrunk size."""
         if self.settings.crf is not None:
             label = crf_labels([work], [share.astype(np.float32)], self.settings.crf, self.device)[0]
             if label.shape != size:
@@ -116,7 +116,7 @@ class Predictor:
 
 
 def load_run(run: Path, device: torch.device, tile: int) -> Predictor:
-    """The predictor of a finished run: its network, applied as in its stage segment.
+    """The predictor of a finished run: its network, with the settings of its stage segment.
 
     Raises:
         ValueError: the run has no network that decodes masks.
@@ -142,10 +142,10 @@ def _predictor(file: Path, settings: Segment, max_edge: int | None, device: torc
 
 
 def adapted(predictor: Predictor, *, fast: bool, classes: Sequence[str], crf: bool) -> Predictor:
-    """The predictor with one view and no mirror, with some classes only, with the CRF of its run or without.
+    """The predictor with changed settings. fast: one scale, no mirror. classes: those accepted. crf: the run's CRF.
 
     Raises:
-        ValueError: a class that the network does not know.
+        ValueError: unknown class.
     """
     names = predictor.class_names
     if unknown := next((name for name in classes if name not in names[1:]), None):
@@ -162,7 +162,7 @@ def adapted(predictor: Predictor, *, fast: bool, classes: Sequence[str], crf: bo
 def predict(
     predictor: Predictor, images: dict[Path, Path], out: Path, *, batch: int, overlay: bool, softmax: bool
 ) -> list[tuple[Path, str]]:
-    """Writes the masks; the images that could not be read, each with its reason."""
+    """Writes the masks; returns the unreadable images, each with the reason."""
     palette = voc_palette()
     failed: list[tuple[Path, str]] = []
     _write_csv(out / "classes.csv", TABLES["classes.csv"], _legend(predictor.class_names, palette))
@@ -187,7 +187,7 @@ def predict(
 def _batches(
     paths: list[Path], size: int, failed: list[tuple[Path, str]], progress: Progress
 ) -> Iterator[list[tuple[Path, np.ndarray]]]:
-    """Images that follow one another and are of one size; broken ones go to `failed`."""
+    """Batches of consecutive images of equal size; unreadable ones are added to `failed`."""
     group: list[tuple[Path, np.ndarray]] = []
     with ThreadPoolExecutor(2) as pool:
         reads = {i: pool.submit(read_image, path) for i, path in enumerate(paths[:READ_AHEAD])}
@@ -216,7 +216,7 @@ def _write_mask(path: Path, label: np.ndarray, palette: np.ndarray) -> None:
 
 
 def _write_overlay(path: Path, pixels: np.ndarray, label: np.ndarray, palette: np.ndarray) -> None:
-    """The photograph as it is where there is background, tinted elsewhere."""
+    """Writes the image tinted by class, unchanged in the background."""
     tinted = (pixels * (1 - OVERLAY) + palette[label] * OVERLAY).astype(np.uint8)
     image = Image.fromarray(np.where(label[..., None] > 0, tinted, pixels))
     write_atomically(path, lambda temporary: image.save(temporary, "JPEG", quality=90))
@@ -233,7 +233,7 @@ def _legend(class_names: list[str], palette: np.ndarray) -> list[list[object]]:
 
 
 def _write_csv(path: Path, header: Sequence[str], rows: list[list[object]]) -> None:
-    # names may be no UTF-8
+    # file names may be invalid UTF-8
     write_atomically(path, csv_text([header, *rows]).encode(errors="backslashreplace"))
 
 

@@ -1,4 +1,4 @@
-"""A published system: what it takes, what its results will stand beside, and its run: `wsss reproduce seam`."""
+"""Outlook on a published system (requirements, published numbers, differences) and its run: `wsss reproduce seam`."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ from wsss.runtime.files import write_atomically
 from wsss.runtime.plain_yaml import read_yaml
 
 CONFIGS = Path("results/reproduce")
-"""Where the configurations of such runs are written."""
+"""Folder of the configurations written by this command."""
 _BETWEEN = re.compile(r"(<!-- tables: begin -->\n).*(<!-- tables: end -->)", re.S)
 
 
 def with_tables(text: str, presets: Path = PRESETS) -> str:
-    """A page with the tables of every published system between its two marks.
+    """The page with the tables of every published system between its two marks.
 
     Raises:
-        ValueError: the page lacks the marks.
+        ValueError: the page does not have the marks.
     """
     if not _BETWEEN.search(text):
         raise ValueError("no lines <!-- tables: begin --> and <!-- tables: end --> in that order")
@@ -43,10 +43,10 @@ def with_tables(text: str, presets: Path = PRESETS) -> str:
 
 
 def changed(settings: dict[str, Any], given: Sequence[str]) -> dict[str, Any]:
-    """Settings of a run with others, `section.key=VALUE`, laid on top.
+    """Settings of a run, updated by `section.key=VALUE` texts.
 
     Raises:
-        ValueError: not of that form.
+        ValueError: a text has another form.
     """
     for text in given:
         path, equals, value = text.partition("=")
@@ -60,7 +60,7 @@ def changed(settings: dict[str, Any], given: Sequence[str]) -> dict[str, Any]:
 
 
 def outlook(entry: System, plan: Plan) -> Iterator[str]:
-    """Lines on a run before it: data, weights, steps, rows, and how it differs from what was published."""
+    """Lines on a planned run: data, weights, steps, rows, and differences from the published settings."""
     yield f"{entry.of}: preset {' + '.join(entry.presets)}"
     yield from ("", "Data", *_data(plan))
     yield from ("", "Weights", *_weights(plan))
@@ -81,7 +81,7 @@ def _data(plan: Plan) -> Iterator[str]:
 
 
 def _weights(plan: Plan) -> Iterator[str]:
-    """A line for each file, and one for each place where it is used."""
+    """For each weight file a line on its availability and one on the settings that use it."""
     users: dict[str, list[str]] = {}
     for step in plan.steps:
         for key, file in step.files.items():
@@ -144,10 +144,10 @@ def _differences(plan: Plan, entry: System) -> Iterator[str]:
 
 
 def reproduce(name: str, given: Sequence[str], cores: str, presets: Path = PRESETS) -> list[str]:
-    """Prints the outlook on a run, writes its configuration, and gives the command that makes its table.
+    """Prints the outlook on a run, writes its configuration, and returns the command that makes its table.
 
     Raises:
-        ValueError: no such system, or settings that do not fit.
+        ValueError: unknown system, or invalid settings.
     """
     entry = system(name)
     settings = changed(entry.settings, given)

@@ -1,9 +1,9 @@
-"""From photographs and labels to masks, a model and a report in one command, which goes on where it was stopped.
+"""From images and labels to masks, a model and a report in one command, which resumes after interruptions.
 
     wsss run photos/ --labels labels.csv
 
-Looks at the images, writes a configuration (NAME.yaml, yours to edit), runs the workflow with one bar over all of it,
-and says what to open. Snakemake's own words go to results/NAME/run.log.
+Checks the images, writes a configuration (NAME.yaml, which can be edited), runs the workflow with one progress bar, and
+prints the files to open. Snakemake's output goes to results/NAME/run.log.
 """
 
 from __future__ import annotations
@@ -55,16 +55,16 @@ WORDS = {
     "train_segmentation": "training the model",
     "segment": "trying the model",
 }
-"""Stage → what it does, for the bar."""
+"""Stage → description in the progress bar."""
 PATIENCE = 60
-"""Seconds that stopped stages have for their checkpoints."""
+"""Seconds that stopped stages have to save their checkpoints."""
 
 
 def settle_config(request: Request, console: Console, *, force: bool) -> tuple[Path, np.ndarray]:
-    """The configuration of the run, written unless it is there, and the images' sizes (N, 2).
+    """The configuration of the run, written unless it exists, and the images' sizes (N, 2).
 
     Raises:
-        ValueError: problems of the data, or a configuration that is there is of other data.
+        ValueError: the data have problems, or an existing configuration names other data.
     """
     target = Path(f"{request.name}.yaml")
     found = prepare(request)
@@ -83,7 +83,7 @@ def settle_config(request: Request, console: Console, *, force: bool) -> tuple[P
 
 
 def _since_last_time(run: str, seen: Survey) -> str | None:
-    """What changed since the run was finished; None for one that never was."""
+    """The changes of the data since the run was finished; None if it never was."""
     try:
         before = labels_of(Dataset(Path("results") / run / "prepare_data"))
     except (OSError, ValueError):
@@ -105,10 +105,10 @@ def _require_same_data(target: Path, request: Request, config: dict) -> None:
 
 
 def set_corrections(target: Path, name: str, folder: Path) -> None:
-    """Makes a configuration's run take the masks of a folder, and leaves every other line as it is.
+    """Sets `corrections` of a configuration's run to a folder of masks, without changing other lines.
 
     Raises:
-        ValueError: the file is written so that this cannot be done by one line.
+        ValueError: the file's layout does not allow this by one line.
     """
     text = target.read_text(encoding="utf-8")
     wanted = read_config(target)
@@ -123,7 +123,7 @@ def set_corrections(target: Path, name: str, folder: Path) -> None:
 
 
 def parts_to_do(plan: Plan, sizes: np.ndarray, shards: int, cores: int) -> list[Part]:
-    """The steps that have no finished results, with their predicted seconds."""
+    """The unfinished steps, with their predicted seconds."""
     data = plan.settings.prepare_data
     val = round(len(sizes) * getattr(data, "val_fraction", 0.2))
     images = {"train": len(sizes) - val, "val": val}
@@ -147,7 +147,7 @@ def snakemake(config: Path, run: str, cores: int) -> list[str]:
 
 
 def work(command: list[str], log: Path, show: Callable[[], None]) -> int:
-    """Runs a command in a process group of its own until it ends; whatever stops us stops all of it first."""
+    """Runs a command in its own process group; an interruption stops the group first. Returns its exit status."""
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("w") as output:
         process = subprocess.Popen(
@@ -164,7 +164,7 @@ def work(command: list[str], log: Path, show: Callable[[], None]) -> int:
 
 
 def _stop(process: subprocess.Popen) -> None:
-    """Stages save what they have; a second signal, or no end of it, and they are killed."""
+    """Stops the process group: stages save their state; after a second signal or a timeout they are killed."""
     try:
         os.killpg(process.pid, signal.SIGINT)
         process.wait(PATIENCE)
@@ -175,7 +175,7 @@ def _stop(process: subprocess.Popen) -> None:
 
 
 def reason(log: Path) -> str:
-    """One line on why the workflow ended: what a stage said of its error, or Snakemake's last words."""
+    """One line on the failure of a workflow: a stage's error message, or the last line of Snakemake's log."""
     lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
     if told := next((line for line in lines if re.match(r"\[[\w ]+\] error: ", line)), None):
         return told
@@ -185,7 +185,7 @@ def reason(log: Path) -> str:
 
 
 def export_labels(run: Path, key: str) -> Path:
-    """The pseudo-labels as PNG in the run's folder; those of other results stay, and lie beside them."""
+    """Exports the pseudo-labels as PNG to the run's folder, beside those of other results."""
     folder = run / "pseudo-labels"
     if folder.exists() and noted(folder) != key:
         folder = run / f"pseudo-labels-{key[:6]}"
@@ -196,12 +196,12 @@ def export_labels(run: Path, key: str) -> Path:
 
 
 def _likely(row: Any) -> str:
-    """The range of a row's mIoU over images drawn again, where it is known."""
+    """The bootstrap interval of a row's mIoU, if known."""
     return f" ({row.miou_low:.1f} to {row.miou_high:.1f} likely)" if pd.notna(row.miou_low) else ""
 
 
 def ending(plan: Plan, console: Console) -> None:
-    """What came of it, and the three things to open."""
+    """Prints the result and the three things to open."""
     run = Path("results") / plan.run
     key = next(step.key for step in reversed(plan.steps) if step.label in LABELS)
     labels = export_labels(run, key)

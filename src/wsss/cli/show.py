@@ -28,7 +28,7 @@ _COLUMNS = {
 
 
 def show(run: Path, console: Console) -> None:
-    """Prints `miou.csv`, where things lie, and the share of the upper bound as the last line.
+    """Prints `miou.csv`, the paths of the outputs and, last, the share of the upper bound.
 
     Raises:
         ValueError: the run has no table yet.

@@ -24,12 +24,12 @@ from wsss.runtime.progress import duration
 from wsss.runtime.records import read_record
 
 SILENT_SECONDS = 300
-"""A job on another machine that says nothing for so long is taken for dead."""
+"""Seconds without an update after which a job on another machine is considered dead."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """One job of a step, as its progress file tells. state: running, done, stopped, failed or died."""
+    """One job of a step, from its progress file. state: running, done, stopped, failed or died."""
 
     name: str
     state: str
@@ -41,7 +41,7 @@ class Job:
 
 @dataclass(frozen=True)
 class StepStatus:
-    """A step's folder, its stage, the `run/label`s that it serves, and its jobs."""
+    """A step's folder, its stage, its `run/label` names, and its jobs."""
 
     stage: str
     folder: Path
@@ -50,7 +50,7 @@ class StepStatus:
 
     @property
     def state(self) -> str:
-        """The state that most wants to be known."""
+        """The most important state of the step's jobs."""
         states = {job.state for job in self.jobs}
         return next(state for state in ("running", "failed", "died", "stopped", "done") if state in states)
 
@@ -60,7 +60,7 @@ class StepStatus:
 
 
 def read_status(results: Path) -> list[StepStatus]:
-    """The steps under `results`, those that changed last at the end."""
+    """The steps under `results`, sorted by their last change."""
     names = _linked_names(results) | _planned_names(results)
     found = []
     for folder in sorted((results / "stages").glob("*/*/")):
@@ -79,7 +79,7 @@ def _planned_names(results: Path) -> dict[Path, list[str]]:
                 for step in plan.steps:
                     folder = results / step.folder.relative_to(STAGES.parent)
                     names.setdefault(folder.resolve(), []).append(f"{plan.run}/{step.label}")
-        except (OSError, ValueError):  # of data that is not there, or a mistake that the run itself tells
+        except (OSError, ValueError):  # missing data, or a mistake that the run itself reports
             continue
     return names
 
@@ -99,7 +99,7 @@ def read_jobs(folder: Path) -> Iterator[Job]:
         try:
             content = read_record(path, state=str, host=str, pid=int, started=_NUMBER, updated=_NUMBER)
         except (OSError, ValueError):
-            continue  # removed while it was read, or cut short by a full disk
+            continue  # removed meanwhile, or truncated by a full disk
         if content["state"] in _COLOURS and _is_sound(content):
             yield Job(path.stem, _state(content), content)
 
@@ -109,7 +109,7 @@ _NUMBERS = ("done", "total", "reused", "per_second", "eta_seconds", "gpu_mib")
 
 
 def _is_sound(content: dict[str, Any]) -> bool:
-    """Whether the numbers of a progress file are numbers."""
+    """Whether the values of a progress file have the right types."""
     given = [content[name] for name in _NUMBERS if content.get(name) is not None]
     losses = content.get("losses") or {}
     texts = [content.get(name) or "" for name in ("unit", "rate_unit", "log", "stage")]
@@ -118,7 +118,7 @@ def _is_sound(content: dict[str, Any]) -> bool:
 
 
 def _state(content: dict[str, Any]) -> str:
-    """What the file says, unless its process is gone."""
+    """The file's state, or `died` if its process is gone."""
     if content["state"] != "running":
         return content["state"]
     if content["host"] != platform.node():
@@ -136,14 +136,14 @@ _COLOURS = {"running": "cyan", "done": "green", "stopped": "yellow", "failed": "
 
 
 WIDE = 130
-"""Characters of a terminal that has room for every column; a narrower one shows what matters most."""
+"""Width of a terminal, in characters, from which on every column is shown."""
 _WHOLE = 20
 """Characters of the longest stage's name."""
 _NARROW = ("step", "run", "state", "", "done", "left")
 
 
 def status_table(steps: list[StepStatus], results: Path, width: int = WIDE) -> Table:
-    """One line a step; the numbers of its jobs added up. width: characters of the terminal."""
+    """One line per step, summed over its jobs. width: of the terminal, in characters."""
     table = Table(title=f"{results}, {time.strftime('%H:%M:%S')}", title_justify="left", box=None, pad_edge=False)
     columns = _COLUMNS if width >= WIDE else _NARROW
     for name in columns:
@@ -161,19 +161,19 @@ _JUSTIFY = {"speed": "right", "left": "right", "loss": "right", "GPU memory": "r
 
 
 def _logs(steps: list[StepStatus]) -> Iterator[Text]:
-    """Where the logs of steps at work or in trouble lie, for a table that has no room for them."""
+    """The logs of running or failed steps, for a table without room for them."""
     for step in steps:
         if step.state != "done":
             yield Text(f"{_label(step)}: {_last(step).content.get('log') or 'no log'}", overflow="fold")
 
 
 def _last(step: StepStatus) -> Job:
-    """The job that tells most: one in trouble, else the latest."""
+    """The job to show: a failed one, else the latest."""
     return max(step.jobs, key=lambda job: (job.state in ("failed", "died"), job.number("updated")))
 
 
 def _cells(step: StepStatus, bar: int) -> dict[str, Any]:
-    """Column → what it shows. bar: its characters."""
+    """Column → content. bar: width of the bar in characters."""
     running = [job for job in step.jobs if job.state == "running"]
     done, total = sum(job.number("done") for job in step.jobs), sum(job.number("total") for job in step.jobs)
     unit = next((job.content["unit"] for job in step.jobs if "unit" in job.content), "")
@@ -195,7 +195,7 @@ def _cells(step: StepStatus, bar: int) -> dict[str, Any]:
 
 
 def _label(step: StepStatus) -> str:
-    """The step's name in its runs, or its stage and key where no run has it."""
+    """The step's names in its runs, or its stage and key if no run has it."""
     labels = dict.fromkeys(name.split("/")[1] for name in step.names)
     return ", ".join(labels) or f"{step.stage} {step.folder.name[:6]}"
 
@@ -218,13 +218,13 @@ def _took(step: StepStatus) -> str:
 
 
 def _loss(job: Job) -> str:
-    """The sum of the training's terms."""
+    """The sum of the loss terms."""
     losses = job.content.get("losses")
     return f"{sum(losses.values()):.4g}" if losses else ""
 
 
 def render(results: Path, width: int = WIDE) -> Group:
-    """The table, or what to do where there is nothing yet. width: characters of the terminal."""
+    """The table, or the command to start with if there are no results. width: of the terminal, in characters."""
     steps = read_status(results)
     if not steps:
         return Group(Text(f"No stage has begun under {results}; start one with: {_start(results)}"))

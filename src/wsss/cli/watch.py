@@ -16,23 +16,23 @@ from wsss.plan.steps import Step
 from wsss.runtime.progress import duration
 
 REPORT = 10.0
-"""Seconds of table and report, which have no progress file."""
+"""Seconds of the table and the report, which have no progress file."""
 WIDTH = 26
-"""Characters of what is being done."""
+"""Width of the description in characters."""
 _MOST = 5.0
-"""Times that a machine is taken to be slower or faster than predicted."""
+"""Largest factor by which a machine is assumed to be slower or faster than predicted."""
 
 
 @dataclass(frozen=True)
 class Part:
-    """A step still to do. seconds: predicted; jobs: how many programs it starts."""
+    """An unfinished step. seconds: predicted; jobs: number of its programs."""
 
     step: Step
     seconds: float
     jobs: int
 
     def done(self, jobs: list[Job]) -> float:
-        """0..1 by what its jobs tell."""
+        """Share done, in 0..1, from the progress of its jobs."""
         return min(1.0, sum(_share(job) for job in jobs) / max(self.jobs, len(jobs)))
 
 
@@ -43,9 +43,9 @@ def _share(job: Job) -> float:
 
 
 class Watch:
-    """How far the parts are and how long the rest takes.
+    """Progress of the parts and time left.
 
-    The prediction says how the parts compare; what they really took says how fast this machine is.
+    The predictions weight the parts; the time spent so far calibrates the speed of the machine.
     """
 
     def __init__(self, parts: list[Part]) -> None:
@@ -76,9 +76,9 @@ class Watch:
 
 @contextmanager
 def bar(console: Console, watch: Watch, words: Mapping[str, str]) -> Iterator[Callable[[], None]]:
-    """A function that shows how far the run is: on a terminal by a bar, else by a line for each stage.
+    """Context with a function that shows the progress: on a terminal by a bar, else by a line per stage.
 
-    words: stage → what it does.
+    words: stage → description.
     """
     columns = (TextColumn("{task.description}"), BarColumn(20), TaskProgressColumn(), TextColumn("{task.fields[left]}"))
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
@@ -98,12 +98,12 @@ def bar(console: Console, watch: Watch, words: Mapping[str, str]) -> Iterator[Ca
 
 
 def rounded(seconds: float) -> str:
-    """A guess of a time, as `15 s`, `4 min` or `2 h 10 min`."""
+    """An estimated duration, such as `15 s`, `4 min` or `2 h 10 min`."""
     step = 5 if seconds < 60 else 60 if seconds < 7200 else 600
     return duration(max(step, round(seconds / step) * step)).removesuffix(" 00 s")
 
 
 def finished(folder: Path) -> bool:
-    """Whether a step's folder holds jobs, all done."""
+    """Whether a step's folder has progress files, all of them done."""
     jobs = list(read_jobs(folder))
     return bool(jobs) and all(job.state == "done" for job in jobs)

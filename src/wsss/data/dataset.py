@@ -1,8 +1,9 @@
-"""A data set as every stage sees it: a table (image id, paths, labels, split) and class names.
+"""The data set of a run: a table (image id, paths, labels, split) and class names.
 
-`index.csv` has one row an image: image_id, image, mask, labels, split, measured, height, width. `labels`
-holds class names joined by `;`; `mask` is empty where there is none; `measured` is 1 where the mask measures
-seeds; height and width are pixels.
+`index.csv` has one row per image: image_id, image, mask, labels, split, measured, height, width. `labels` are class
+names joined by `;`; `mask` is empty if there is none; `measured` is 1 if the mask is used for evaluation; height and
+width are pixels.
+
 `dataset.json` has the name, the class names (background first), the palette and, if images are outside the folder, the
 relative path from it to the working directory in which it was made. A relative path of the table is resolved against
 the first of these in which it exists: the table's folder, that working directory, the current one.

@@ -1,4 +1,4 @@
-"""The one decoder of images and masks: whatever passes the preflight is read by every later stage, and alike."""
+"""The decoder of images and masks, shared by the preflight check and all later stages."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY  # ICC and XMP bl
 MAX_PIXELS = 2 * Image.MAX_IMAGE_PIXELS
 """Pillow refuses larger images as decompression bombs (178,956,970 pixels)."""
 FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "WEBP", "GIF")
-"""Of images; cameras' MPO is opened as JPEG. Others of Pillow's readers start programs or fetch files."""
+"""Image formats; MPO of cameras is opened as JPEG. Some of Pillow's other readers start programs or fetch files."""
 EXACT = ("PNG", "TIFF", "BMP", "GIF")
-"""Of masks: they give back the class ids that were saved."""
+"""Mask formats: lossless ones."""
 MODES = ("1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr", "HSV")
-"""What becomes RGB, beside 16-bit greys."""
+"""Pillow modes that are converted to RGB, beside 16-bit grey."""
 DEPTHS = (8, 10, 12, 14, 16)
-"""Bits that sensors and scanners give; a 16-bit file says nothing of how many are used."""
+"""Bit depths of sensors and scanners; a 16-bit file does not state how many bits it uses."""
 DARK = 64
-"""A 16-bit colour file whose highest 8-bit value lies below uses 14 bits or fewer."""
+"""A 16-bit colour file whose highest 8-bit value is below this uses 14 bits or fewer."""
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -36,18 +36,18 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-"""What brings an image upright, by its EXIF orientation; other values mean nothing."""
+"""EXIF orientation → transposition that makes the image upright; other values are ignored."""
 
 
 class Unfit(Exception):
-    """An image that is whole but not usable; args: what is wrong, and what to do."""
+    """An image that can be decoded but not used. args: problem and remedy."""
 
     def __str__(self) -> str:
         return "; ".join(self.args)
 
 
 class Seen(NamedTuple):
-    """What an image is: height and width as read, whether its tags turn it by a quarter, bits used of 16 or None."""
+    """Properties of an image: height and width as read, rotation by a quarter by EXIF, bits used of 16 (or None)."""
 
     size: tuple[int, int]
     turned: bool
@@ -56,7 +56,7 @@ class Seen(NamedTuple):
 
 @contextmanager
 def readable(path: Path, what: str = "image") -> Iterator[None]:
-    """Turns what Pillow raises for a bad file into one line."""
+    """Context that converts Pillow's errors on a bad file into a ValueError of one line."""
     try:
         yield
     except Image.DecompressionBombError:
@@ -68,12 +68,12 @@ def readable(path: Path, what: str = "image") -> Iterator[None]:
 
 
 def _held(path: Path, formats: tuple[str, ...]) -> Image.Image:
-    """A file's image, read from its bytes: else a damaged length would make Pillow ask for gigabytes."""
+    """The image in a file, opened from its bytes, so that a damaged length cannot make Pillow allocate gigabytes."""
     return Image.open(io.BytesIO(path.read_bytes()), formats=formats)
 
 
 def image_size(path: Path) -> tuple[int, int]:
-    """Height and width as `read_image` will give them, from the header alone.
+    """Height and width of `read_image`'s result, from the header alone.
 
     Raises:
         ValueError: not an image, or one of more than MAX_PIXELS.
@@ -83,7 +83,7 @@ def image_size(path: Path) -> tuple[int, int]:
 
 
 def read_image(path: Path) -> np.ndarray:
-    """An image as (H, W, 3) uint8 RGB, turned as its EXIF tag says; what is transparent becomes white.
+    """An image as (H, W, 3) uint8 RGB, rotated by its EXIF orientation; transparent pixels become white.
 
     Raises:
         ValueError: the file is not a whole image.
@@ -93,13 +93,13 @@ def read_image(path: Path) -> np.ndarray:
 
 
 def as_rgb(image: Path | str | Image.Image | np.ndarray) -> np.ndarray:
-    """(H, W, 3) uint8 of what a person calls an image.
+    """An image of any accepted type as (H, W, 3) uint8 RGB.
 
-    image: a file; a PIL image, whose pixels stay where they are whatever EXIF says; or an array of uint8: (H, W) or
-    (H, W, 1) grey, (H, W, 3) RGB, (H, W, 4) RGBA. What is transparent becomes white.
+    image: a file; a PIL image, whose EXIF orientation is ignored; or an array of uint8: (H, W) or (H, W, 1) grey,
+    (H, W, 3) RGB, (H, W, 4) RGBA. Transparent pixels become white.
 
     Raises:
-        ValueError: a file that is no whole image, or another kind of array or of pixels.
+        ValueError: a file that is no complete image, or another type of array or pixels.
     """
     if isinstance(image, str | Path):
         return read_image(Path(image))
@@ -116,7 +116,7 @@ def as_rgb(image: Path | str | Image.Image | np.ndarray) -> np.ndarray:
 
 
 def inspect(path: Path, min_edge: int = 1) -> Seen:
-    """What an image is, decoded by the same steps as in `read_image`; of a JPEG few pixels are made.
+    """Properties of an image, decoded by the same steps as in `read_image`; a JPEG is decoded at reduced size.
 
     Raises:
         Unfit: several frames, too small, or pixels without a fixed range.
@@ -128,16 +128,16 @@ def inspect(path: Path, min_edge: int = 1) -> Seen:
         _refuse_frames(image)
         if min(size) < min_edge:
             raise Unfit(f"{size[1]}×{size[0]} px", f"both edges must have {min_edge} px or more")
-        # a JPEG needs every byte of it read, but few of its pixels made
+        # a JPEG is checked by reading all of its bytes, at reduced size
         image.draft("RGB", (max(1, image.width // 8), max(1, image.height // 8)))
         return Seen(size, turned, _decoded(image, deep)[1])
 
 
 def read_mask(path: Path) -> np.ndarray:
-    """A palette or grey mask as (H, W) uint8 class ids, 255 = void; turned as its EXIF tag says, as images are.
+    """A palette or grey mask as (H, W) uint8 class ids, 255 = void; rotated by its EXIF orientation like images.
 
     Raises:
-        ValueError: the file is not a whole image, or has colours instead of class ids.
+        ValueError: the file is not a complete image, or has colours instead of class ids.
     """
     with readable(path, "mask"), _held(path, EXACT) as image:
         if image.mode not in ("P", "L"):
@@ -148,7 +148,7 @@ def read_mask(path: Path) -> np.ndarray:
 
 
 def values_of(mask: np.ndarray) -> frozenset[int]:
-    """The values in a mask (H, W) uint8, counted without memory for its pixels."""
+    """The set of values in a mask (H, W) uint8."""
     return frozenset(value for value, count in enumerate(Image.fromarray(mask).histogram()) if count)
 
 
@@ -158,7 +158,7 @@ def _refuse_frames(image: Image.Image) -> None:
 
 
 def orientation(image: Image.Image) -> int:
-    """1..8 as EXIF counts; 1 where the tag is absent, broken or means nothing, and where Pillow turns by itself."""
+    """EXIF orientation 1..8; 1 if the tag is absent or invalid, or if Pillow rotates the format itself."""
     if image.format == "TIFF":
         return 1
     try:
@@ -175,12 +175,12 @@ def _turned(image: Image.Image) -> bool:
 
 
 def _size(image: Image.Image) -> tuple[int, int]:
-    """Height and width once upright."""
+    """Height and width of the upright image."""
     return image.size if orientation(image) >= 5 else image.size[::-1]
 
 
 def _decoded(image: Image.Image, deep: bool) -> tuple[np.ndarray, int | None]:
-    """RGB (H, W, 3) uint8 of an opened image, and the bits used of a grey file with 16; deep: a colour file of 16."""
+    """RGB (H, W, 3) uint8 of an opened image, and the bits used of a 16-bit grey file. deep: a 16-bit colour file."""
     if image.mode not in MODES and not image.mode.startswith("I;16"):
         raise Unfit(f"pixels of mode {image.mode} have no fixed range", "save it with 8 or 16 bits a channel")
     turn = orientation(image)
@@ -189,7 +189,7 @@ def _decoded(image: Image.Image, deep: bool) -> tuple[np.ndarray, int | None]:
 
 
 def _flat(image: Image.Image, deep: bool) -> tuple[np.ndarray, int | None]:
-    """What `_decoded` gives of an image that is upright."""
+    """`_decoded` of an image that is upright."""
     depth = None
     if image.mode.startswith("I;16"):  # Pillow would cut 16-bit greys off at 255
         grey = np.asarray(image)
@@ -204,7 +204,7 @@ def _flat(image: Image.Image, deep: bool) -> tuple[np.ndarray, int | None]:
 
 
 def _is_deep(image: Image.Image) -> bool:
-    """Whether a colour file has 16 bits a channel, of which Pillow keeps the upper eight."""
+    """Whether a colour file has 16 bits per channel, of which Pillow keeps the upper eight."""
     if image.format == "TIFF":
         bits = image.tag_v2.get(ExifTags.Base.BitsPerSample, (8,))
         return max(bits if isinstance(bits, tuple) else (bits,)) > 8
@@ -212,7 +212,7 @@ def _is_deep(image: Image.Image) -> bool:
 
 
 def _extremes(image: Image.Image) -> list[tuple[int, int]]:
-    """Lowest and highest value of each colour channel; alpha is none."""
+    """Lowest and highest value of each colour channel, without alpha."""
     found = image.getextrema()
     channels = [found] if len(image.getbands()) == 1 else list(found)
     return channels[:-1] if image.getbands()[-1] in ("A", "a") else channels

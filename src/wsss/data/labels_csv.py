@@ -1,13 +1,13 @@
-"""Image-level labels from a spreadsheet saved as CSV: one row an image, or one a label.
+"""Image-level labels from a spreadsheet saved as CSV: one row per image, or per label.
 
-Two shapes are told apart by the header and the values:
+Two forms are recognised by the header and the values:
 - names: a column of class names, separated by commas, semicolons, bars or spaces, or written as lists
-  (`['cat', 'dog']`). Where any row uses one of the first three, spaces belong to the names (`dining table, cat`);
-  else they separate names. Where no row has more than one name, an image may have several rows.
-- flags: one column a class, with 0/1 (or no/yes, false/true, empty/x).
+  (`['cat', 'dog']`). If any row uses one of the first three, spaces belong to the names (`dining table, cat`);
+  otherwise they separate names. If no row has more than one name, an image may have several rows.
+- flags: one column per class, with 0/1 (or no/yes, false/true, empty/x).
 
-The first column (or one named image, file, filename, path …) names the image; an optional column `split` holds train
-or val. Columns of other text are not used, which a remark says.
+The first column (or one named image, file, filename, path …) names the image; an optional column `split` contains
+train or val. Columns of other text are ignored, with a remark.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Row:
 class LabelTable:
     """classes: in the order of the columns, or alphabetical; shape: `names` or `flags`.
 
-    remarks: what a person should know of how the file was read.
+    remarks: for the user, on how the file was read.
     """
 
     path: Path
@@ -50,7 +50,7 @@ def read_labels(path: Path) -> LabelTable:
     """The table of a CSV file.
 
     Raises:
-        ValueError: not such a table; names the file, the line, what was found and what is accepted.
+        ValueError: not such a table; names the file, the line, and the values found and accepted.
     """
     sheet = read_sheet(path)
     split = sheet.column(("split",))
@@ -81,7 +81,7 @@ def _row(sheet: Sheet, line: int, cells: list[str], names: frozenset[str], split
 
 
 def _unused(sheet: Sheet, columns: list[int]) -> list[str]:
-    """The remark on columns that are passed over, if there are any."""
+    """A remark on unused columns, if there are any."""
     names = ", ".join(f"'{sheet.header[i]}'" for i in columns)
     return [f"{sheet.path}: column(s) {names} are not used; {ACCEPTED}"] if columns else []
 
@@ -128,9 +128,9 @@ def _listed(text: str) -> frozenset[str]:
 
 
 def _joined(rows: list[Row]) -> tuple[list[Row], int]:
-    """One row an image, where each row has one label at most; and how many images had several.
+    """One row per image if each row has at most one label, and the number of images that had several rows.
 
-    Rows that name an image in different ways, or give it different splits, stay as they are.
+    Rows that name an image differently, or give it different splits, stay separate.
     """
     if any(len(row.names) > 1 for row in rows):
         return rows, 0
@@ -148,7 +148,7 @@ def _joined(rows: list[Row]) -> tuple[list[Row], int]:
 
 
 def _check_separators(path: Path, rows: list[Row], classes: list[str]) -> None:
-    """A class made of other classes' names is two classes without a comma."""
+    """Raises ValueError for a class name that consists of other classes' names, i.e. lacks a separator."""
     known = set(classes)
     for row in rows:
         for name in sorted(row.names):
@@ -184,6 +184,6 @@ def _flags_table(sheet: Sheet, columns: list[int], split: int | None) -> LabelTa
 
 
 def _is_text(cells: list[str]) -> bool:
-    """Whether a column holds words, and no flag among them."""
+    """Whether a column contains text, and no flag."""
     filled = [cell for cell in cells if cell]
     return bool(filled) and all(re.search(r"[^\W\d]", cell) and not _is_flag(cell) for cell in filled)

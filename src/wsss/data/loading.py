@@ -1,8 +1,8 @@
 """Training batches whose content depends on the step alone.
 
-Sample n of a training is image `permutation(epoch)[n mod N]` of epoch `n div N`, augmented with a
-generator seeded by (rng_seed, n). So a training resumed at step s sees what it would have seen, with any
-number of loader processes, and nothing about the loader has to be saved.
+Sample n of a training run is image `permutation(epoch)[n mod N]` of epoch `n div N`, augmented with a generator seeded
+by (rng_seed, n). A run resumed at step s thus gets the batches of an uninterrupted one, with any number of loader
+processes, and the loader has no state to save.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ from wsss.runtime.seeds import derive_seed
 from wsss.store.maps import CORRECTED, open_labels
 
 SHARED_MEMORY = Path("/dev/shm")
-"""Where loader processes put the batches that they have made."""
+"""File system through which loader processes pass their batches."""
 AHEAD = 2
-"""Batches that each of them makes ahead: PyTorch's own number."""
+"""Batches that each process prepares ahead: PyTorch's default."""
 _LOADER = re.compile(r"DataLoader worker|shared memory|shm|No space left|unable to (write|open|mmap)", re.I)
 log = logging.getLogger("wsss")
 CACHE_BYTES = 2 * 1024**3
@@ -41,7 +41,7 @@ class Samples(data.Dataset):
     """Augmented training samples, addressed by their number since the start of the training.
 
     label_of: a record's label map (H, W) uint8, or its scores (k, H, W); None for classifiers.
-    reduce: what becomes of the crop of a label; None: it stays.
+    reduce: function applied to the crop of a label; None: unchanged.
     """
 
     def __init__(
@@ -129,7 +129,7 @@ def batches(
 ) -> Iterator[tuple[Batch, Tensor]]:
     """This process's share of steps first … steps − 1, each in `parts` batches.
 
-    With each batch come its label maps (B, h, w) (empty for classifiers).
+    Yields (batch, its label maps (B, h, w), empty for classifiers).
     """
     sampler = StepSampler(first, steps, batch_size, parts, distributed.processes(), distributed.rank())
     if workers and len(sampler) and not _fits_shared_memory(samples, next(iter(sampler)), workers):
@@ -159,7 +159,7 @@ def batches(
 
 
 def _fits_shared_memory(samples: Samples, first: Sequence[int], workers: int) -> bool:
-    """Whether the batches that loader processes hold ready fit where they pass them on."""
+    """Whether the prefetched batches of the loader processes fit into shared memory."""
     size = len(first) * sum(part.nbytes for part in samples[first[0]] if isinstance(part, Tensor))
     try:
         return shutil.disk_usage(SHARED_MEMORY).free > (AHEAD * workers + 1) * size
@@ -185,7 +185,7 @@ class StoredLabels:
         self.store = open_labels(path, class_names)
 
     def weighted(self, records: Sequence[Record], weight: int) -> list[Record]:
-        """The records, and behind them those whose labels a person made, so that they are there `weight` times."""
+        """The records, with those whose labels were corrected by hand repeated `weight` times."""
         corrected = frozenset(json.loads(self.store.attributes.get(CORRECTED, "[]")))
         return [*records, *[r for r in records if r.image_id in corrected] * (weight - 1)]
 
@@ -194,9 +194,9 @@ class StoredLabels:
 
 
 def labelled(dataset: Dataset, labels: Path | None, weight: int) -> tuple[list[Record], Callable[[Record], np.ndarray]]:
-    """The training images in the order that samples are drawn from, and what gives their label maps.
+    """The training images from which samples are drawn, and a function that reads their label maps.
 
-    labels: pseudo-labels; None: the ground truth. weight: how often an image is there whose labels a person made.
+    labels: file of pseudo-labels; None: the ground truth. weight: repetitions of images with corrected labels.
     """
     records = dataset.split("train")
     if labels is None:

@@ -1,4 +1,4 @@
-"""Which image a row of a table of labels means, or a mask of another tool."""
+"""Matching of names in label tables and annotations to images."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from wsss.data.names import fold
 
 
 class Matcher:
-    """Finds the image that a cell means: by path, by path without suffix, by name, by name without suffix.
+    """Finds the image named in a cell: by path, path without suffix, file name, or file name without suffix.
 
-    Case, Unicode form and blanks at the ends count where images differ in nothing else.
+    Case, Unicode form and surrounding spaces are ignored unless images differ in nothing else.
     root: folder of the images. relative: image → its path below the folder. beside: folder of the table.
     """
 
@@ -35,10 +35,10 @@ class Matcher:
         self.prefixes = [f"{root.as_posix()}/", *self.absolute, f"{root.name}/"]
 
     def __call__(self, name: str) -> Path | None:
-        """The image, if there is one.
+        """The image, or None.
 
         Raises:
-            ValueError: it may be one of several.
+            ValueError: several images match.
         """
         found = ((key, table.get(_meant(key), [])) for key in self._keys(name) for table in self.tables)
         hits = [(key, paths) for key, paths in found if paths]
@@ -51,7 +51,7 @@ class Matcher:
         return paths[0] if paths else None
 
     def _keys(self, name: str) -> Iterator[str]:
-        """What the cell may say of a path below the folder, the plainest first; a backslash may be Windows' slash."""
+        """Candidate paths below the folder, the most literal first; a backslash may be Windows' separator."""
         composed = _composed(name)
         plain = composed.strip()
         for spelled in filter(None, dict.fromkeys((composed, plain, plain.replace("\\", "/")))):
@@ -73,19 +73,19 @@ def _composed(name: str) -> str:
 
 
 def _meant(key: str) -> str:
-    """What a path and what people write for it share."""
+    """A normalised key, equal for a path and its usual spellings."""
     return fold(key).strip()
 
 
 def _without(name: str, prefixes: Sequence[str]) -> Iterator[str]:
-    """What follows each prefix that the name begins with, in any case."""
+    """The rest of the name after each prefix that it begins with, ignoring case."""
     for prefix in prefixes:
         if fold(name).startswith(fold(prefix)):
             yield "/".join(name.split("/")[prefix.count("/") :])
 
 
 def matched(table: LabelTable, match: Matcher) -> tuple[dict[Path, Row], list[Problem], list[Row]]:
-    """The row of each image that has one, problems of rows that contradict each other, and rows of no image."""
+    """(image → its row, problems of contradictory rows, rows without an image)."""
     rows: dict[Path, Row] = {}
     problems, strangers = [], []
     for row in table.rows:
@@ -105,7 +105,7 @@ def matched(table: LabelTable, match: Matcher) -> tuple[dict[Path, Row], list[Pr
 
 
 class ByName:
-    """Finds the image that another tool names: by its id, in another case or Unicode form, or without folders."""
+    """Finds an image by another tool's name: its id, ignoring case and Unicode form, or its id without folders."""
 
     def __init__(self, dataset: Dataset) -> None:
         self.ids = {record.image_id: record for record in dataset.records}
@@ -115,7 +115,7 @@ class ByName:
                 table.setdefault(key, []).append(record)
 
     def __call__(self, name: str) -> Record | None:
-        """The record; None where there is none, or more than one."""
+        """The record; None if none or several match."""
         hits = [[self.ids[name]] if name in self.ids else []]
         hits += [table.get(key, []) for table, key in zip(self.tables, _keys(name), strict=True)]
         best = next(filter(None, hits), [])
@@ -127,7 +127,7 @@ class ByName:
         return record.size if record else None
 
     def nearest(self, name: str) -> str:
-        """A hint at the id that is like the name."""
+        """A suggestion of the nearest id."""
         return nearest(name, self.ids)
 
 

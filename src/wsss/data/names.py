@@ -1,4 +1,4 @@
-"""Names of classes and images: one Unicode form, and what neither may hold."""
+"""Names of classes and images: Unicode normalisation and validity checks."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from pathlib import Path
 MAX_CLASSES = 254
 """Class ids are bytes; 0 is the background and 255 void."""
 MAX_LENGTH = 200
-"""Characters of a class name; longer ones are sentences."""
+"""Largest number of characters of a class name."""
 VOID = frozenset({"void", "ignore", "unlabeled", "unlabelled"})
 NOTHING = frozenset({"nan", "none", "null", "na", "n/a", "#n/a", "<na>"})
-"""What spreadsheets and pandas write where there is nothing."""
+"""Texts that spreadsheets and pandas write for missing values."""
 CONTROL = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 
 
 def fold(name: str) -> str:
-    """A name as people mean it: one Unicode form and one case."""
+    """A name in one Unicode form and one case, for comparison."""
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 
 
 def clean_name(name: str) -> str:
-    """A class name in Unicode's composed form, without blanks around it, and with single ones within."""
+    """A class name in Unicode's composed form, stripped, with single spaces inside."""
     return " ".join(unicodedata.normalize("NFC", name).split())
 
 
@@ -33,7 +33,7 @@ def checked_classes(where: Path | str, names: Sequence[str]) -> list[str]:
     where: the file or setting that they are from.
 
     Raises:
-        ValueError: none or too many of them, or a name that cannot be told from another, is reserved or cannot be kept.
+        ValueError: no names or too many, or a name that resembles another one, is reserved, or cannot be stored.
     """
     classes = [clean_name(name) for name in names]
     if not classes:
@@ -70,13 +70,13 @@ def _check_word(where: Path | str, name: str) -> None:
 
 
 def _look(name: str) -> str:
-    """What two names share that nobody tells apart: case, form, width, invisible characters."""
+    """A key that is equal for names that look alike: without case, form, width and invisible characters."""
     folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
     return " ".join("".join(c for c in folded if unicodedata.category(c) != "Cf").split())
 
 
 def id_problem(image_id: str) -> str | None:
-    """Why an id cannot be part of a path, or nothing."""
+    """The reason why an id cannot be part of a path; None if it can."""
     if CONTROL.search(image_id):
         return "holds control characters or bytes that are not UTF-8"
     if any(part in ("", ".", "..") for part in image_id.split("/")):

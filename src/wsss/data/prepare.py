@@ -1,4 +1,4 @@
-"""From a data source to the table of `wsss.data.dataset`."""
+"""Preparation of a data source as the table of `wsss.data.dataset`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from wsss.runtime.progress import counter, log
 
 
 def prepare_data(source: Source, out: Path, workers: int) -> None:
-    """Writes `index.csv`, `dataset.json`, `data_card.md` and whatever images and masks are made to `out`.
+    """Writes `index.csv`, `dataset.json`, `data_card.md`, and the source's generated images and masks to `out`.
 
     Raises:
         ValueError: files cannot be used; `problems.csv` lists them all.

@@ -1,4 +1,4 @@
-"""A spreadsheet saved as CSV: its header and its rows, whatever program wrote it."""
+"""Reading of a spreadsheet saved as CSV by any program: its header and its rows."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ _COUNTERS = (*_INDEX, "id", "nr", "no", "#")
 
 @dataclass
 class Sheet:
-    """lines: (number in the file, cells) of the rows that hold something. image: column that names the images.
+    """lines: (line number, cells) of the non-empty rows. image: index of the column that names the images.
 
-    There are no blanks around cells but those of images, whose names may begin or end with some.
-    remarks: what a person should know of how it was read.
+    Cells are stripped, except image names, which may begin or end with spaces.
+    remarks: for the user, on how the file was read.
     """
 
     path: Path
@@ -37,25 +37,25 @@ class Sheet:
     remarks: list[str] = field(default_factory=list)
 
     def column(self, names: Sequence[str]) -> int | None:
-        """The first of some columns that there is, in any case."""
+        """Index of the first column with one of these names, ignoring case; None if there is none."""
         lower = [name.lower() for name in self.header]
         return next((lower.index(name) for name in names if name in lower), None)
 
     def cells(self, column: int) -> list[str]:
-        """A column's cells without blanks around them; rows that end before it have empty ones."""
+        """A column's stripped cells, empty in rows that end before it."""
         return [cells[column].strip() if column < len(cells) else "" for _, cells in self.lines]
 
     def drop(self, columns: Sequence[int]) -> None:
-        """Takes columns out."""
+        """Removes columns."""
         for column in sorted(columns, reverse=True):
             for cells in (self.header, *(cells for _, cells in self.lines)):
                 del cells[column : column + 1]
 
 
 def read_sheet(path: Path) -> Sheet:
-    """The cells of a CSV file, without columns that are empty or count the rows.
+    """The cells of a CSV file, without empty columns and row numbers.
 
-    Columns are separated by comma, semicolon or tab, as the header has them.
+    The separator is the header's: comma, semicolon or tab.
 
     Raises:
         ValueError: not such a table; names the file and the line.
@@ -107,7 +107,7 @@ def _outside_quotes(line: str) -> str:
 
 
 def _drop_counters(sheet: Sheet) -> None:
-    """Takes out columns that number the rows, such as pandas' index, where another one names the images."""
+    """Removes columns of row numbers, such as pandas' index, if another column names the images."""
     counters = [i for i, name in enumerate(sheet.header) if name.lower() in _COUNTERS and _counts(sheet.cells(i))]
     named = sheet.column(IMAGE_COLUMNS)
     if named is None and counters[:1] == [0] and sheet.header[0].lower() in _INDEX and _may_name(sheet, 1):
@@ -119,7 +119,7 @@ def _drop_counters(sheet: Sheet) -> None:
 
 
 def _may_name(sheet: Sheet, column: int) -> bool:
-    """Whether a column may hold names of images: numbers that begin a row may do so, too."""
+    """Whether a column may contain image names, which can be numbers in the first column."""
     there = column < len(sheet.header) and sheet.header[column].lower() not in (*NAME_COLUMNS, "split")
     return there and not all(cell.lower() in FLAGS for cell in sheet.cells(column))
 

@@ -1,4 +1,4 @@
-"""Images made smaller, the same way in training and in prediction."""
+"""Shrinking of large images, the same in training and in prediction."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from PIL import Image
 
 
 def shrunk_size(size: tuple[int, int], max_edge: int) -> tuple[int, int]:
-    """Height and width of an image, larger than `max_edge`, that was made smaller."""
+    """Height and width of an image larger than `max_edge` after shrinking."""
     factor = max_edge / max(size)
     return max(1, round(size[0] * factor)), max(1, round(size[1] * factor))
 
 
 def shrunk(image: np.ndarray, max_edge: int | None) -> np.ndarray:
-    """The image (H, W, 3), with a longest edge of at most `max_edge` pixels; the same way as prepare_data."""
+    """The image (H, W, 3), shrunk to a longest edge of at most `max_edge` pixels as in prepare_data."""
     height, width = image.shape[:2]
     if max_edge is None or max(height, width) <= max_edge:
         return image

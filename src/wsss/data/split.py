@@ -1,4 +1,4 @@
-"""A train/val split that keeps every class's share (iterative stratification, Sechidis et al. 2011, §3)."""
+"""Train/val split with equal class shares (iterative stratification, Sechidis et al. 2011, §3)."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import numpy as np
 def stratified_split(labels: np.ndarray, val_fraction: float, rng_seed: int) -> np.ndarray:
     """(N,) bool, True for val, of labels (N, K) in {0, 1}.
 
-    The rarest class among the images left is dealt out first, each image to the side that lacks it most; images
-    without a class come last. A class's only image goes to train. The same seed gives the same split.
+    Repeatedly, the images of the rarest remaining class are assigned, each to the side that lacks the class most;
+    images without a class come last. A class's only image goes to train. Equal seeds give equal splits.
 
     Raises:
         ValueError: fewer than two images, or a fraction outside (0, 1).
@@ -20,7 +20,7 @@ def stratified_split(labels: np.ndarray, val_fraction: float, rng_seed: int) -> 
     order = np.random.default_rng(rng_seed).permutation(count)
     labels = labels.astype(bool)
     share = np.array([1 - val_fraction, val_fraction])
-    wanted = share[:, None] * labels.sum(0)  # (side, class) still to be given
+    wanted = share[:, None] * labels.sum(0)  # (side, class), images still to assign
     room = share * count
     side = np.full(count, -1)
 
@@ -44,7 +44,7 @@ def stratified_split(labels: np.ndarray, val_fraction: float, rng_seed: int) -> 
 
 
 def _fill_empty_side(side: np.ndarray, order: np.ndarray) -> None:
-    """Both sides hold at least one image."""
+    """Moves an image to a side without any."""
     for missing in (0, 1):
         if not (side == missing).any():
             side[order[-1]] = missing

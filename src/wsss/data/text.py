@@ -1,4 +1,4 @@
-"""Text of others, lists and tables and annotations, decoded in one way whatever program wrote it."""
+"""Decoding of text files (lists, tables, annotations) from any program."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ _SAVE = "save it as UTF-8 (in Excel: 'CSV UTF-8 (comma delimited)')"
 
 
 class Text(NamedTuple):
-    """remark: what a person should know of how it was read, or nothing."""
+    """Decoded text. remark: for the user, on how it was decoded, or empty."""
 
     text: str
     remark: str | None = None
 
     def lines(self) -> Iterator[tuple[int, str]]:
-        """(number from 1, line without blanks around it) of the lines that hold something."""
+        """(number from 1, stripped line) of the lines that are not blank."""
         yield from ((number, line.strip()) for number, line in self.written() if line.strip())
 
     def written(self) -> Iterator[tuple[int, str]]:
-        """(number from 1, line as it is written) of the lines that are not empty; some may be blanks alone."""
+        """(number from 1, unstripped line) of the lines that are not empty; some may be spaces only."""
         lines = re.split(r"\r\n|\r|\n", self.text)
         yield from ((number, line) for number, line in enumerate(lines, start=1) if line)
 
@@ -43,7 +43,7 @@ def read_text(path: Path) -> Text:
     UTF-8; UTF-16 or UTF-32 with a mark; UTF-16 without one, of mostly Latin letters; else Windows-1252, with a remark.
 
     Raises:
-        ValueError: text in none of them; names the file and the line.
+        ValueError: no such encoding, or no text; names the file and the line.
         OSError: the file cannot be read.
     """
     data = path.read_bytes()
@@ -72,7 +72,7 @@ def _without_mark(path: Path, data: bytes) -> str:
 
 
 def _windows(path: Path, line: str, data: bytes, at: int) -> Text:
-    """The text in the character set of Windows in the West, which Excel's plain 'CSV' has."""
+    """The text in Windows-1252, the encoding of Excel's plain 'CSV', with a remark."""
     try:
         text = data.decode("cp1252")
     except UnicodeDecodeError:

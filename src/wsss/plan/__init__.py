@@ -1,1 +1,1 @@
-"""Which steps a run consists of, and the identity of each."""
+"""The steps of a run and their identity (manifest and key)."""

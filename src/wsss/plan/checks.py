@@ -1,4 +1,4 @@
-"""What is checked of a run before it computes: one job for its networks, one for its data, each done once."""
+"""Checks of a run before it computes: one job for its networks and one for its data, each run once."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from wsss.plan.run import Plan
 
 @dataclass(frozen=True)
 class Check:
-    """A run's settings, and where a person would mend them.
+    """A run's settings, and their section in the configuration.
 
-    processes: that share a training's batch. corrections: digest of the masks.
+    processes: number of processes that share a training batch. corrections: digest of the masks.
     """
 
     where: str
@@ -42,10 +42,10 @@ class Check:
 
 
 def check_data(run: Run, folder: Path, where: str) -> None:
-    """Whether a run's data can answer what it asks; folder: of prepare_data.
+    """Checks that a run's data have the masks that its settings need. folder: of prepare_data.
 
     Raises:
-        ValueError: masks that are needed are not there; names the setting below `where`.
+        ValueError: required masks are missing; names the setting below `where`.
     """
     dataset = Dataset(folder)
     records = dataset.split("train")

@@ -16,13 +16,13 @@ _DO_NOT_COMPUTE = ("wsss.config", "wsss.plan", "wsss.runtime.progress", "wsss.ru
 
 
 def code_digest(*modules: str) -> str:
-    """16 hex digits over the code of `modules` and of every module of their packages that they import, however deep."""
+    """16 hex digits over the code of `modules` and of every module of their packages that they import, transitively."""
     names = sorted(closure(modules))
     return hashlib.sha256("".join(f"{n}:{_module_digest(n)}\n" for n in names).encode()).hexdigest()[:16]
 
 
 def closure(modules: tuple[str, ...]) -> set[str]:
-    """The modules whose code counts: those given and all that they import within wsss and their own packages."""
+    """The given modules and all modules that they import, transitively, within wsss and their own packages."""
     roots = {"wsss", *(name.split(".")[0] for name in modules)}
     seen: set[str] = set()
     queue = list(modules)
@@ -68,7 +68,7 @@ def _is_text(statement: ast.stmt) -> bool:
 
 @functools.cache
 def _imports(name: str) -> list[str]:
-    """What a module imports, and the packages that are imported on the way."""
+    """The modules that a module imports, and their parent packages."""
     found = []
     for node in _statements(_tree(name), run_time=True):
         if isinstance(node, ast.Import):
@@ -81,17 +81,17 @@ def _imports(name: str) -> list[str]:
 
 
 def _statements(node: ast.AST, *, run_time: bool = False) -> Iterator[ast.AST]:
-    """The statements within a node, however deep; at run time, without those that only type checkers see."""
+    """The statements within a node, recursively. run_time: leave out those under `if TYPE_CHECKING`."""
     for field in ("body", "handlers", "orelse", "finalbody", "cases"):
         for child in getattr(node, field, ()):
-            seldom = isinstance(child, ast.If) and isinstance(child.test, ast.Name)
-            if not (run_time and seldom and child.test.id == "TYPE_CHECKING"):
+            plain = isinstance(child, ast.If) and isinstance(child.test, ast.Name)
+            if not (run_time and plain and child.test.id == "TYPE_CHECKING"):
                 yield child
                 yield from _statements(child, run_time=run_time)
 
 
 def _absolute(name: str, node: ast.ImportFrom) -> str:
-    """The module that an import names, relative ones included."""
+    """The absolute name of an imported module."""
     if not node.level:
         return node.module or ""
     package = name.split(".") if _source(name).name == "__init__.py" else name.split(".")[:-1]

@@ -1,4 +1,4 @@
-"""Whether weights that a network would download can be had: told in one line before any work starts."""
+"""Check, before any work starts, that pretrained weights can be downloaded."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from wsss.config.sections import Backbone
 from wsss.plan.steps import Step
 
 OWN = ("resnet38", "mit_b")
-"""Beginnings of the names of networks that timm does not have and nothing downloads."""
+"""Prefixes of the names of networks that are not timm's and have no downloads."""
 
 
 def unreachable_weights(steps: list[Step]) -> str | None:
-    """One line on the first network whose weights are neither on this machine nor to be had; None if all is well."""
+    """One line on the first network whose weights are neither on this machine nor reachable; None if there is none."""
     return next(filter(None, map(unreachable, dict.fromkeys(_downloaded(steps)))), None)
 
 

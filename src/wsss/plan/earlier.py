@@ -1,4 +1,4 @@
-"""Earlier results of the same work on other inputs: what of them has not changed need not be computed again."""
+"""Earlier results of the same stage on other inputs, of which unchanged parts can be reused."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from wsss.plan.manifest import read_manifest
 
 
 def earlier_folders(folder: Path, *differing: str) -> list[Path]:
-    """The folders beside a step's own whose manifests differ in these parts alone, the newest first.
+    """The folders of a step's stage whose manifests differ only in these fields, the newest first.
 
-    differing: fields of `Manifest`, e.g. `upstream` for the same stage, settings, code and files on other data.
+    differing: fields of `Manifest`, e.g. `upstream` for equal settings, code and files on other data.
     """
 
     def common(path: Path) -> str:
@@ -23,6 +23,6 @@ def earlier_folders(folder: Path, *differing: str) -> list[Path]:
         try:
             if other.name != folder.name and common(other) == mine:
                 found.append((manifest.stat().st_mtime, other))
-        except (OSError, ValueError):  # damaged, or removed meanwhile: nothing is taken from it
+        except (OSError, ValueError):  # damaged, or removed meanwhile: not reused
             continue
     return [other for _, other in sorted(found, reverse=True)]

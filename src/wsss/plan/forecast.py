@@ -1,4 +1,4 @@
-"""What a run will take, before any of it is done: GPU hours of a published system, CPU seconds of a user's run."""
+"""Estimates of a run's time in advance: GPU hours of a published system, CPU seconds of a user's run."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from wsss.plan.work import work_of
 
 SECONDS = 3600
 STARTING = 6.0
-"""Core seconds until a stage's program works."""
+"""Core seconds for the start of a stage's program."""
 UNKNOWN = 0.05
-"""10¹² operations a megapixel of a network that has not been counted: that of a small CNN."""
+"""10¹² operations per megapixel assumed for a network that has not been counted: those of a small CNN."""
 ALL_CLASSES = 4
-"""DenseCRF of all classes, as in segment, takes so many times that of an image's own classes."""
+"""Time of DenseCRF with all classes, as in segment, relative to that with an image's own classes."""
 MOST_CORES = 4
-"""Further cores make a stage hardly faster."""
+"""Number of cores beyond which a stage hardly gets faster."""
 
 
 @dataclass(frozen=True)
 class Forecast:
-    """One step of a run. what: its size in words. gpu_hours, core_hours: estimates; 0 for a matter of minutes."""
+    """Estimate of a step. what: description of its amount of work. gpu_hours, core_hours: 0 for a few minutes."""
 
     label: str
     what: str
@@ -32,9 +32,9 @@ class Forecast:
 
 
 def forecast(plan: Plan, dataset: str) -> Iterator[Forecast]:
-    """Every step of a run, upstream first, for as many images as the data set was published with.
+    """Estimates of every step of a run, upstream first, for the published number of images of the data set.
 
-    GPU hours are operations of the networks over an assumed speed, core hours those of DenseCRF alone.
+    GPU hours are the networks' operations divided by an assumed speed; core hours are those of DenseCRF alone.
     """
     known = content()["work"]
     for step in plan.steps:
@@ -44,7 +44,7 @@ def forecast(plan: Plan, dataset: str) -> Iterator[Forecast]:
 
 
 def predicted_seconds(step: Step, images: Mapping[str, int], megapixels: float, cores: int) -> float:
-    """Seconds that a step takes on so many CPU cores; a rough guess, as networks and machines differ.
+    """Rough estimate of a step's seconds on `cores` CPU cores.
 
     images: split → number. megapixels: of a typical image.
     """
@@ -58,7 +58,7 @@ def predicted_seconds(step: Step, images: Mapping[str, int], megapixels: float, 
 
 
 def gpu() -> str:
-    """Whose hours they are, and how they were come by."""
+    """The assumed GPU, and how its hours are estimated."""
     work = content()["work"]
     return (
         f"{work['gpu']}, estimated and not measured: operations at {work['teraflop_per_second']} · 10¹² a second; "

@@ -1,4 +1,4 @@
-"""A step's inputs as they are on disk, against what was planned."""
+"""Comparison of a step's inputs on disk with its plan."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from wsss.runtime.contents import Contents
 
 
 def check_inputs(manifest: Manifest, settings: BaseModel, inputs: Mapping[str, Path | None]) -> None:
-    """Inputs must be what was planned: the steps upstream, and the files that the settings name.
+    """Checks that inputs are as planned: the upstream steps, and the files named in the settings.
 
     inputs: role → folder of a step, or a file in it.
 
     Raises:
-        ValueError: one of them is another.
+        ValueError: an input differs.
     """
     for role, path in inputs.items():
         if path is None or role not in manifest.upstream:
@@ -46,7 +46,7 @@ def check_inputs(manifest: Manifest, settings: BaseModel, inputs: Mapping[str, P
 
 
 def manifest_of(stage: str, settings: BaseModel, inputs: Mapping[str, Path | None]) -> Manifest:
-    """The manifest of a stage that is started by hand, of its inputs as they are now."""
+    """The manifest of a stage that is started by hand, from its current inputs."""
     contents = Contents()
     content = {}
     for key, file in settings_below(settings, OUTSIDE):
@@ -67,15 +67,15 @@ def manifest_of(stage: str, settings: BaseModel, inputs: Mapping[str, Path | Non
 
 
 def _require(file: OutsideFile | OutsideFolder) -> None:
-    """Raises ValueError for a file that cannot be had, or is not what was promised."""
+    """Raises ValueError for a file that cannot be obtained, or has another SHA-256 than stated."""
     if problem := obtain(file):
         raise ValueError(problem)
 
 
 def identity_of(manifest: Manifest, *, masks: bool = True) -> str:
-    """What steps downstream know a step by: its key, for a data set without the places of its files.
+    """The identity of a step for downstream steps: its key; for a data set, without the paths of its files.
 
-    masks: False for steps that do not read the masks which only measure.
+    masks: False for steps that do not read the masks used only for evaluation.
     """
     places = places_of(manifest)
     if not places:
@@ -86,7 +86,7 @@ def identity_of(manifest: Manifest, *, masks: bool = True) -> str:
 
 
 def places_of(manifest: Manifest) -> frozenset[str]:
-    """The settings of a data set that say where its files lie."""
+    """The names of a data set's settings that are paths of its files."""
     source: Any = (
         SOURCES.modules.get(manifest.settings.get("dataset", "")) if manifest.stage == "prepare_data" else None
     )

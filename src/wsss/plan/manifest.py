@@ -1,4 +1,4 @@
-"""What decides a step's result, kept in its folder as `manifest.json`; the digest of it is the step's key."""
+"""The manifest of a step: all that determines its result, stored as `manifest.json`; its digest is the step's key."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ NAME = "manifest.json"
 
 @dataclass(frozen=True)
 class Manifest:
-    """All that decides a result.
+    """All that determines a result.
 
-    stage: its name. settings: JSON types, without the places of outside files. code: digest of what the stage runs.
-    upstream: role → identity of the step that fills it. content: role → digest of an outside file or data set.
+    stage: its name. settings: JSON types, without paths of outside files. code: digest of the code that the stage runs.
+    upstream: role → identity of the upstream step. content: role → digest of an outside file or data set.
     """
 
     stage: str
@@ -30,7 +30,7 @@ class Manifest:
 
     @property
     def key(self) -> str:
-        """16 hex digits; equal for equal work."""
+        """16 hex digits; equal for equal manifests."""
         text = json.dumps(asdict(self), sort_keys=True)
         return hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()[:16]
 
@@ -43,7 +43,7 @@ class Manifest:
         """The manifest of a JSON text.
 
         Raises:
-            ValueError: not a manifest, or one whose parts do not give its key.
+            ValueError: not a manifest, or its key does not match its parts.
         """
         try:
             parts = json.loads(text)
@@ -57,7 +57,7 @@ class Manifest:
         return found
 
     def write(self, folder: Path, *, replace: bool = False) -> None:
-        """Puts the manifest into the step's folder. replace: another step's, too.
+        """Writes the manifest to the step's folder. replace: overwrite another step's manifest.
 
         Raises:
             ValueError: the folder holds another step's results.
@@ -73,7 +73,7 @@ def read_manifest(folder: Path) -> Manifest:
     """The manifest in a step's folder.
 
     Raises:
-        ValueError: there is none, or it is damaged.
+        ValueError: there is no manifest, or it is damaged.
     """
     path = folder / NAME
     try:

@@ -1,4 +1,4 @@
-"""What a result without a key was made of, noted in a hidden file beside it."""
+"""Digests of the inputs of results without a key, in hidden files beside them."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from wsss.runtime.files import write_atomically
 
 
 def note(product: Path, digest: str) -> None:
-    """Notes what a product was made of; without a digest, nothing is known of it."""
+    """Stores the digest of a product's inputs; an empty digest removes it."""
     if digest:
         write_atomically(_beside(product), digest)
 
 
 def noted(product: Path) -> str:
-    """The digest noted of a product, or nothing."""
+    """The stored digest of a product, or an empty string."""
     try:
         return _beside(product).read_text()
     except (OSError, UnicodeDecodeError):

@@ -1,4 +1,4 @@
-"""What a finished run consists of, as `results/{run}/run.json`: all that its report needs to find the rest."""
+"""Outline of a finished run, stored as `results/{run}/run.json`, by which its report finds the results."""
 
 from __future__ import annotations
 

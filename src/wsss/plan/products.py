@@ -1,6 +1,6 @@
-"""Results that bear a name instead of a key: a run's table and report, a comparison, a paper's tables.
+"""Results with a name instead of a key: a run's table and report, a comparison, a paper's tables.
 
-Each records what it was made of in a hidden file beside it; where that is not what is planned, it is made again.
+A hidden file beside each stores the digest of its inputs; if it differs from the planned one, the result is made again.
 """
 
 from __future__ import annotations
@@ -20,28 +20,28 @@ from wsss.plan.tables import PlannedEntry
 
 
 def table_digest(plan: Plan) -> str:
-    """What a run's links, miou.csv and model/ are made of."""
+    """Digest of the inputs of a run's links, miou.csv and model/."""
     return _digest(outline(plan), code_digest("wsss.stages.collect"))
 
 
 def report_digest(plan: Plan) -> str:
-    """What a run's page and figures are made of."""
+    """Digest of the inputs of a run's page and figures."""
     return _digest(table_digest(plan), code_digest("wsss.stages.report"), _templates())
 
 
 def comparison_digest(plans: Iterable[Plan]) -> str:
-    """What the page that compares runs is made of."""
+    """Digest of the inputs of the page that compares runs."""
     return _digest([table_digest(plan) for plan in plans], code_digest("wsss.cli.compare"), _templates())
 
 
 def entries_digest(entries: Sequence[PlannedEntry]) -> str:
-    """What a paper's tables are made of."""
+    """Digest of the inputs of a paper's tables."""
     parts = [[e.entry.table, e.entry.name, e.entry.stage, e.entry.published, e.plan.steps[-1].key] for e in entries]
     return _digest(parts, code_digest("wsss.stages.make_table"))
 
 
 def affinity_map_digest(plan: Plan) -> str:
-    """What pictures of a run's affinities are made of."""
+    """Digest of the inputs of a run's affinity maps."""
     keys = [step.key for step in plan.steps if step.stage in ("prepare_data", "train_classifier")]
     return _digest(keys, code_digest("wsss.stages.affinity_map", *plan.method_code))
 
@@ -52,7 +52,7 @@ def outdated(
     tables: Mapping[str, Sequence[PlannedEntry]],
     compared: Sequence[str] = (),
 ) -> frozenset[str]:
-    """The products among the targets, or that they need, which are there and made of something else.
+    """The existing products, among the targets and their inputs, that were made from other inputs than planned.
 
     compared: the runs of results/compare.html.
     """

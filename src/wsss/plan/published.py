@@ -1,4 +1,4 @@
-"""The published systems (`published.yaml`) beside the presets: value by value, with a reason for every difference."""
+"""Comparison of the published systems (`published.yaml`) with the presets: every value, with reasons of differences."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ NO_SETTING = "no setting"
 class Difference:
     """A published value and ours.
 
-    ours: as the run has it; NO_SETTING where it has nothing of that name. why: reason of a difference.
+    ours: the run's value; NO_SETTING if it has no such setting. why: reason of a difference.
     """
 
     setting: str
@@ -34,13 +34,13 @@ class Difference:
 
     @property
     def equal(self) -> bool:
-        """Whether ours is the published value; of a mapping, in the keys that are published."""
+        """Whether ours equals the published value; of mappings, the published keys are compared."""
         return _equal(self.published, self.ours)
 
 
 @dataclass(frozen=True)
 class System:
-    """A published system. presets: what makes a run of it. results: row of miou.csv → (mIoU in percent, source)."""
+    """A published system. presets: of its run. results: row of miou.csv → (mIoU in percent, source)."""
 
     name: str
     of: str
@@ -51,12 +51,12 @@ class System:
     results: Mapping[str, tuple[float, str]]
 
     def run(self, presets: Path = PRESETS) -> Run:
-        """Its run as the presets say it, on its data set at the default place."""
+        """Its run by the presets, on its data set at the default path."""
         return load_run(self.name, {self.name: self.settings}, presets)
 
     @property
     def settings(self) -> dict[str, Any]:
-        """Its run as a configuration has it."""
+        """The settings of its run in a configuration."""
         return {"preset": list(self.presets), "prepare_data": {"dataset": self.dataset}}
 
     def compare(self, run: Run) -> Iterator[Difference]:
@@ -92,10 +92,10 @@ def content() -> dict[str, Any]:
 
 
 def system(name: str) -> System:
-    """The system of a name.
+    """The system with a name.
 
     Raises:
-        ValueError: there is none.
+        ValueError: unknown system.
     """
     known = systems()
     if name not in known:
@@ -110,7 +110,7 @@ def cited(source: str) -> str:
 
 
 def as_text(value: Any) -> str:
-    """A value as a configuration has it, on one line."""
+    """A value in the syntax of a configuration, on one line."""
     if isinstance(value, Mapping):
         return "{" + ", ".join(f"{key}: {as_text(item)}" for key, item in value.items()) + "}"
     if isinstance(value, list | tuple):
@@ -121,7 +121,7 @@ def as_text(value: Any) -> str:
 
 
 def tables(presets: Path = PRESETS) -> str:
-    """Markdown: a table for each system, equal values without a word of ours."""
+    """Markdown with a table for each system."""
     parts = ["Sources: " + ", ".join(f"{letter} = {name}" for letter, name in content()["repositories"].items()) + "."]
     for entry in systems().values():
         parts.append(f"### {entry.of}: `{' + '.join(entry.presets)}`")
@@ -145,7 +145,7 @@ def _rows(entry: System, presets: Path) -> Iterator[str]:
 
 
 def _part(published: Any, ours: Any) -> Any:
-    """Of our mapping, the keys that are published."""
+    """Our mapping, restricted to the published keys."""
     both = isinstance(published, Mapping) and isinstance(ours, Mapping)
     return {key: ours.get(key) for key in published} if both else ours
 

@@ -1,4 +1,4 @@
-"""Builds every network of a run without memory for its weights, and shows each a training batch of shapes alone."""
+"""Dry run of every network of a run on torch's meta device: built without weights, called with a batch of shapes."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ NAMES = ["background", "first", "second"]
 
 
 def check_networks(run: Run, processes: int, where: str) -> None:
-    """Builds what the run trains as its stages do, and gives it a batch as large as a process computes at once.
+    """Builds the networks of a run as its stages do, and calls each with a batch of the size of one process's part.
 
-    processes: that share a training's batch. where: goes before the stage's name in messages.
+    processes: number of processes that share a training batch. where: prefix of the stage's name in messages.
 
     Raises:
-        ValueError: a network cannot be built like this, or refuses such a batch; names the stage.
+        ValueError: a network cannot be built with these settings, or does not accept the batch; names the stage.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -76,7 +76,7 @@ def _segmentation(run: Run, trained: Backbone, processes: int) -> None:
 
 
 def _show(model: nn.Module, forward: Callable[[Any], Any], training: Training, processes: int) -> None:
-    """Calls `forward` in training mode on images (b, 3, crop, crop) that have a shape and no pixels."""
+    """Calls `forward` in training mode on meta tensors of images (b, 3, crop, crop)."""
     share, rest = divmod(training.batch_size, training.accumulate * processes)
     if rest:
         raise ValueError(
@@ -88,10 +88,10 @@ def _show(model: nn.Module, forward: Callable[[Any], Any], training: Training, p
         with torch.device("meta"):
             model.train()
             forward(torch.zeros(share, 3, crop, crop))
-    except NotImplementedError:  # looks at numbers, which are not there
+    except NotImplementedError:  # the network needs values, which meta tensors do not have
         return
     except (ValueError, RuntimeError, AssertionError, TypeError, IndexError) as error:
-        if "scalarType" in str(error):  # autocast knows no device without memory
+        if "scalarType" in str(error):  # autocast does not support the meta device
             return
         if "more than 1 value per channel" in str(error):
             raise ValueError(_one_image(training, processes)) from error
@@ -108,7 +108,7 @@ def _one_image(training: Training, processes: int) -> str:
 
 @contextmanager
 def _named(where: str) -> Iterator[None]:
-    """Says in which stage it was; what only a program can mend keeps its traceback."""
+    """Context that adds the stage's name to a ValueError; other errors keep their traceback."""
     try:
         yield
     except ValueError as error:

@@ -1,4 +1,4 @@
-"""Which steps a run consists of."""
+"""Planning: the steps of a run."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Plan:
 
     @property
     def where(self) -> str:
-        """The section of the configuration that a person would mend, for messages."""
+        """The run's section in the configuration, for messages."""
         return self.section or f"runs.{self.run}"
 
     @property
@@ -42,10 +42,10 @@ class Plan:
 
 
 class Plans(Mapping[str, Plan]):
-    """Run → plan. Mistakes of any run are found at once; steps are planned, and files digested, when asked for."""
+    """Run → plan. All runs are validated at once; steps are planned, and files digested, on access."""
 
     def __init__(self, config: Mapping[str, Any], presets: Path = PRESETS) -> None:
-        """Raises ConfigError for a mistake in any run."""
+        """Validates every run; raises ConfigError for a mistake."""
         runs = all_runs(config)
         self._runs = {name: load_run(name, runs, presets) for name in runs}
         self._contents = Contents()
@@ -73,7 +73,7 @@ def plan_runs(config: Mapping[str, Any], presets: Path = PRESETS) -> Plans:
 
 
 def plan_run(name: str, run: Run, contents: Contents | None = None, section: str | None = None) -> Plan:
-    """The steps of one run, upstream first. contents: digests that other runs share. section: as in `Plan`."""
+    """The steps of one run, upstream first. contents: digests shared with other runs. section: as in `Plan`."""
     builder = _Builder(run, contents or Contents())
     builder.localise()
     if isinstance(run.train_classifier.method, Decodes):
@@ -87,7 +87,7 @@ def plan_run(name: str, run: Run, contents: Contents | None = None, section: str
 
 
 class _Builder:
-    """Collects steps and the rows of miou.csv that they make."""
+    """Collects the steps and the rows of miou.csv that they provide."""
 
     def __init__(self, run: Run, contents: Contents) -> None:
         self.run, self.contents = run, contents
@@ -125,7 +125,7 @@ class _Builder:
             self.row("cam", split, self.cams, f"{split}.h5")
         if self._labels_are_cam_crf():
             cam_crf = self.labels = self._labels("", self.cams, run.make_pseudo_labels)
-        elif run.prepare_data.has_masks and run.measure_cam_crf:  # without masks it is not worth its time
+        elif run.prepare_data.has_masks and run.measure_cam_crf:  # used for evaluation only
             power = run.make_pseudo_labels.background_power
             plain = MakePseudoLabels(crf=run.make_pseudo_labels.crf or CRF(), background_power=power)
             cam_crf = self._labels("cam_crf", self.cams, plain)
@@ -134,11 +134,11 @@ class _Builder:
         self.row("cam_crf", "train", cam_crf, "train.h5")
 
     def _features(self, user: BaseModel) -> dict[str, Step]:
-        """The step with stored features, for settings that ask for them."""
+        """The step with stored features, if the settings use them."""
         return {"features": self.features} if isinstance(user, UsesFeatures) and user.uses_features else {}
 
     def decode(self) -> None:
-        """Masks straight from a single-stage method."""
+        """Adds the masks that a single-stage method decodes."""
         settings = self.run.segment_end_to_end or self.run.segment
         upstream = {"data": self.data, "model": self.classifier}
         masks = self.add("segment", settings, "end_to_end", upstream=upstream, modules=self.method_code)
@@ -161,7 +161,7 @@ class _Builder:
         self.row("pseudo_label", "train", self.labels, "train.h5")
 
     def _labels_are_cam_crf(self) -> bool:
-        """Whether the pseudo-labels are CAM + CRF itself, which every run with masks measures."""
+        """Whether the pseudo-labels are CAM + CRF, which every run with masks evaluates."""
         settings = self.run.make_pseudo_labels
         more = settings.par is not None or settings.masks is not None
         return settings.crf is not None and not more and self.run.refine_cam is None
@@ -191,12 +191,12 @@ class _Builder:
         return self.add("train_affinity", run.train_affinity, upstream=upstream, modules=_code(run.train_affinity))
 
     def _labels(self, label: str, scores: Step, settings: MakePseudoLabels) -> Step:
-        """Labels from scores; maps without a background of their own need the threshold, others may have one."""
+        """Adds labels from scores; maps without a background map need the threshold, others may have one."""
         upstream = {"data": self.data, "scores": scores}
         chosen = self.run.choose_threshold
         if scores is self.cams:
             upstream["threshold"] = self.threshold
-        elif chosen.refined and chosen.policy != "auto":  # auto leaves refined maps as they are
+        elif chosen.refined and chosen.policy != "auto":  # auto leaves refined maps unchanged
             upstream["threshold"] = self.add(
                 "choose_threshold", chosen, "refined", upstream={"data": self.data, "scores": scores}
             )
@@ -223,7 +223,7 @@ class _Builder:
             self.row(f"{row}_crf", "val", masks, "val_crf.h5")
 
     def check_quality(self) -> None:
-        """The sheets that say what to look at, with or without masks."""
+        """Adds the tables of what to check by eye, with or without masks."""
         upstream = {"data": self.data, "scores": self.cams, "labels": self.labels, "threshold": self.threshold}
         features = self._features(self.run.train_classifier.method)
         upstream |= features | ({"classifier": self.classifier} if features else {})
@@ -235,14 +235,14 @@ class _Builder:
 
 
 def _code(component: Component) -> tuple[str, ...]:
-    """A component's module is loaded by name, so no import shows it."""
+    """The module of a component, which is loaded by name and therefore in no import."""
     return (component.module(),)
 
 
 def missing_inputs(plan: Plan, *, download: bool = False) -> str | None:
-    """One line on the first file or folder that a run names and that is not there, or on masks that it lacks.
+    """One line on the first file or folder of a run that does not exist, or on missing masks; None if there is none.
 
-    download: weight files with an address are downloaded; otherwise they count as there.
+    download: download weight files with a URL; otherwise they count as existing.
     """
     run, where = plan.settings, plan.where
     if (missing := run.prepare_data.missing()) is not None:

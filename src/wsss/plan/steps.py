@@ -1,8 +1,8 @@
 """A step: one use of a stage in a run, with the key that names its folder.
 
-`make_pseudo_labels` appears twice in a run that also measures CAM + CRF. A step's key digests all that decides its
-result; so two runs that share a classifier share its folder, and a setting, a file or a commit changed back finds its
-results again.
+`make_pseudo_labels` occurs twice in a run that also evaluates CAM + CRF. A step's key is a digest of all that
+determines its result: two runs that share a classifier share its folder, and reverting a setting, a file or a commit
+finds the earlier results again.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ STAGES = Path("results/stages")
 class Step:
     """One use of a stage in a run.
 
-    label: its link under `results/{run}/`; the stage's name, with a suffix where a stage is used twice.
-    settings: exactly what the stage's program gets.
-    contents: digests outside files. upstream: role (`data`, `classifier`, `scores` …) → the step that fills it.
-    modules: code that the stage finds by name, so that no import shows it.
+    label: its link under `results/{run}/`; the stage's name, with a suffix if the stage occurs twice.
+    settings: passed unchanged to the stage's program.
+    contents: cache of file digests. upstream: role (`data`, `classifier`, `scores` …) → upstream step.
+    modules: modules that the stage loads by name, in addition to its imports.
     """
 
     stage: str
@@ -52,12 +52,12 @@ class Step:
 
     @functools.cached_property
     def files(self) -> dict[str, OutsideFile | OutsideFolder]:
-        """Dotted key → the outside file or folder that a setting names."""
+        """Dotted key → outside file or folder named in the settings."""
         return dict(settings_below(self.settings, OUTSIDE))
 
     @functools.cached_property
     def manifest(self) -> Manifest:
-        """All that decides the result; where a data set lies is part of it, as the table names files."""
+        """The manifest; for a data set it includes the paths, as its table contains them."""
         settings = dict(self.config)
         for key in self.files:
             _forget(settings, key.split("."))
@@ -78,12 +78,12 @@ class Step:
 
     @functools.cached_property
     def identity(self) -> str:
-        """What steps downstream know it by: as the key, but without the place of a data set."""
+        """The identity for downstream steps: the key, but without the paths of a data set."""
         return identity_of(self.manifest)
 
     @functools.cached_property
     def unmasked(self) -> str:
-        """What steps know it by that do not read the masks of a data set: they are not run again for those."""
+        """The identity for steps that do not read a data set's masks, so that changed masks do not rerun them."""
         return identity_of(self.manifest, masks=False)
 
     @functools.cached_property
@@ -95,12 +95,12 @@ class Step:
 
     @property
     def folder(self) -> Path:
-        """Where the step's results lie."""
+        """The folder of the step's results."""
         return STAGES / self.stage / self.key
 
 
 def _forget(settings: dict[str, Any], keys: list[str]) -> None:
-    """Replaces the place of a file by a mark that there is one; its content stands for it."""
+    """Replaces the path of a file by a placeholder; its content is in the manifest instead."""
     for key in keys[:-1]:
         settings[key] = dict(settings[key])
         settings = settings[key]
@@ -108,7 +108,7 @@ def _forget(settings: dict[str, Any], keys: list[str]) -> None:
 
 
 class StepIndex:
-    """Finds a step by (stage, key). Runs that have been planned are searched first, the others only if need be."""
+    """Finds a step by (stage, key), in the runs planned already first."""
 
     def __init__(self, runs: Mapping[str, Any], tables: Mapping[str, Sequence[Any]]) -> None:
         """runs: name → plan. tables: name → entries with a plan."""
@@ -116,7 +116,7 @@ class StepIndex:
         self._found: dict[tuple[str, str], Step] = {}
 
     def add(self, plan: Any) -> None:
-        """Makes a plan's steps known."""
+        """Adds a plan's steps."""
         for step in plan.steps:
             self._found.setdefault((step.stage, step.key), step)
 

@@ -1,4 +1,4 @@
-"""A paper's tables as runs: `snakemake results/tables/seam.csv` measures every row beside the published number.
+"""A paper's tables as runs: `snakemake results/tables/seam.csv` measures every row and lists the published number.
 
 `tables: {seam: …}` in config.yaml holds the settings of the paper's own system, e.g. `{preset: [shapes,
 shapes-seam]}`; each entry of a table changes them a little. Entries with equal stages share them.
@@ -25,8 +25,8 @@ _SEEDS_ONLY = {"train_affinity": None, "refine_cam": None, "train_segmentation":
 class Entry:
     """A line of a table.
 
-    table: the paper's, e.g. "Table 1". changes: to the settings of the whole system.
-    stage: the row of miou.csv, on the training images, that is reported. published: mIoU in percent, if known.
+    table: in the paper, e.g. "Table 1". changes: to the settings of the whole system.
+    stage: the reported row of miou.csv, on the training images. published: mIoU in percent, if known.
     """
 
     table: str
@@ -71,7 +71,7 @@ def _plan_table(name: str, settings: Mapping[str, Any], presets: Path) -> list[P
 
 
 def checked_plans(entries: Sequence[PlannedEntry]) -> list[Plan]:
-    """The first plan of each classifier: what is checked of a table before it is computed."""
+    """The first plan of each classifier; these are checked before a table is computed."""
     first: dict[str, Plan] = {}
     for entry in entries:
         key = next(step.key for step in entry.plan.steps if step.stage == "train_classifier")
@@ -127,7 +127,7 @@ def _infer(**settings: Any) -> dict[str, Any]:
 
 
 def _halved(whole: Run) -> dict[str, Any]:
-    """The random training sizes with half the lowest one."""
+    """The random training sizes with the lowest one halved."""
     augment = whole.train_classifier.training.augment
     kind = "longest_edge" if augment.longest_edge else "scale"
     low, high = getattr(augment, kind) or (1.0, 1.0)

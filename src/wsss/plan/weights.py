@@ -1,4 +1,4 @@
-"""Files and folders that settings name: there, as promised, or downloaded before any work starts."""
+"""Files and folders named in settings: checks of existence and SHA-256, and downloads before any work starts."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from wsss.runtime.patience import ANSWER_SECONDS
 
 
 def digest(file: OutsideFile | OutsideFolder, contents: Contents, what: str) -> str:
-    """16 hex digits of the content: those of the promised SHA-256, where there is one, file or no file."""
+    """16 hex digits of the content; from the stated SHA-256 if there is one, even before the file exists."""
     if isinstance(file, OutsideFolder):
         return contents.digest(file.files(), what)
     if file.promised is not None:
@@ -19,7 +19,7 @@ def digest(file: OutsideFile | OutsideFolder, contents: Contents, what: str) -> 
 
 
 def obtain(file: OutsideFile | OutsideFolder) -> str | None:
-    """Sees to it that the file or folder lies at `file.path`; else one line on what to do."""
+    """Makes sure that the file or folder is at `file.path`; None, or one line on what to do."""
     if isinstance(file, OutsideFolder):
         return None if file.path.exists() else f"no folder or file '{file}'"
     if file.path.is_file():

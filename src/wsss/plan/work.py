@@ -1,4 +1,4 @@
-"""How much work a step is, before any of it is done: passes of networks over pixels, CRFs, images that it opens."""
+"""Amount of work of a step, in advance: network passes over pixels, CRFs, images to open."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _BOTH = ("prepare_data", "compute_features", "infer_cam")
 
 @dataclass(frozen=True)
 class Work:
-    """What a step computes.
+    """Work of a step.
 
-    network: which, by its name; empty if none. megapixels: that its forward passes see, a training image being worth
-    several. images: that the step opens. crf_images: that DenseCRF refines. crf_steps: its iterations. what: in words.
+    network: name, empty if none. megapixels: of its forward passes; a training image counts several times. images:
+    number opened. crf_images: number refined by DenseCRF. crf_steps: its iterations. what: description.
     """
 
     network: str
@@ -29,7 +29,7 @@ class Work:
     what: str = ""
 
     def operations(self, unknown: float = 0.0) -> float:
-        """10¹² operations of the passes. unknown: of a network that has not been counted, 10¹² a megapixel."""
+        """10¹² operations of the passes. unknown: 10¹² operations per megapixel of a network that is not counted."""
         known = content()["work"]["operations"]
         name = max((name for name in known if self.network.startswith(name)), key=len, default=None)
         rate = known[name] if name else unknown if self.network else 0.0
@@ -60,7 +60,7 @@ def work_of(step: Step, images: Mapping[str, int], megapixels: float) -> Work:
 
 
 def _training(step: Step, training: Any, images: int, pixels: float) -> tuple[float, str]:
-    """Megapixels of a training's passes, and the training in words."""
+    """Megapixels of the passes of a training run, and its description."""
     steps = training.steps(images)
     epochs = training.epochs * steps / training.planned_steps(images)
     kind = getattr(step.settings, "method", None)
@@ -70,13 +70,13 @@ def _training(step: Step, training: Any, images: int, pixels: float) -> tuple[fl
 
 
 def _decoder(step: Step) -> str:
-    """What sees stored features: the decoder of a network upstream, if there is one."""
+    """The name of the decoder on stored features upstream, if there is one."""
     model = step.upstream.get("model")
     return getattr(model.settings, "architecture", "") if model else ""
 
 
 def _network(step: Step) -> str:
-    """The backbone that a step computes: its own, or that of the network upstream."""
+    """The backbone that a step runs: its own, or that of the upstream network."""
     backbone = getattr(step.settings, "backbone", None)
     if backbone is not None:
         return backbone.name

@@ -1,4 +1,4 @@
-"""The model card: what a trained network is, what it was made from and how well it does, beside its weights."""
+"""Model card beside the weights: the trained network, its data and recipe, and its evaluation."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def _quality(table: pd.DataFrame) -> str:
 
 
 def _labels_alone(run: Path) -> str:
-    """How well the classifier behind the masks tells the classes apart: known even without masks."""
+    """A line on the classifier's mean average precision, which needs no masks."""
     precision = mean_average_precision(run)
     return "" if precision is None else f"\n\nMean average precision of the classifier on val: {precision:.1f} %"
 
@@ -102,7 +102,7 @@ def _origins(backbone: Backbone) -> Iterator[str]:
 
 
 def _recipe(run: Path) -> str:
-    """The settings of every stage of the run, as they were."""
+    """The settings of every stage of the run."""
     stages: dict[str, Any] = {}
     for link in sorted(path for path in run.iterdir() if path.is_symlink()):
         file = link / "config.yaml"
@@ -112,7 +112,7 @@ def _recipe(run: Path) -> str:
 
 
 def _link(source: Path, target: Path) -> None:
-    """A second name for a file, or a copy where the file system has none."""
+    """A hard link to a file, or a copy if the file system has no hard links."""
     try:
         os.link(source, target)
     except OSError:

@@ -12,7 +12,7 @@ WIDTH, HEIGHT = 420, 260
 LEFT, RIGHT, TOP, BOTTOM = 48, 10, 12, 40
 MOST_POINTS = 240
 SLOTS = 8
-"""Line styles there are (colour and dash); further series begin again."""
+"""Number of line styles (colour and dash), which repeat for further series."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ def line_chart(
 ) -> LineChart:
     """A chart of `series` (name → x, y), its y axis from 0.
 
-    mark: x, y and text of one point. names: x → text of its tick, where x stands for something; else round numbers.
+    mark: x, y and text of one point. names: x → text of its tick, for categories; None: round numbers.
     """
     thinned = {name: _thin(np.asarray(x, float), np.asarray(y, float)) for name, (x, y) in series.items()}
     xs = np.concatenate([x for x, _ in thinned.values()])
@@ -116,7 +116,7 @@ def _path(points: Sequence[tuple[float, float]]) -> str:
 
 
 def _thin(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Means over at most MOST_POINTS stretches."""
+    """Means over at most MOST_POINTS intervals."""
     if len(x) <= MOST_POINTS:
         return x, y
     edges = np.linspace(0, len(x), MOST_POINTS + 1).astype(int)
@@ -140,7 +140,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Heatmap:
-    """Confusion between classes. cells: those of at least half a percent; names: C classes and `ignored`."""
+    """Confusion between classes. cells: those with at least 0.5 %; names: C classes and `ignored`."""
 
     key: str
     title: str

@@ -1,4 +1,4 @@
-"""What a run's page says, put together from its results."""
+"""Content of a run's report page."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from wsss.runtime.progress import duration, rough_duration
 from wsss.runtime.records import read_record, read_table
 
 FEW = 30
-"""Images below which a mIoU says little of other images."""
+"""Number of images below which a mIoU is marked as uncertain."""
 _SECTIONS = {
     "summary": "Summary",
     "stages": "Stages",
@@ -63,7 +63,7 @@ def report_page(run: RunResults, threads: int = 1) -> str:
 
 
 def class_checks(run: RunResults) -> list[dict[str, Any]]:
-    """What is known of each class without masks, from the quality sheet and the classifier's average precision."""
+    """Hints on each class without masks, from the quality table and the classifier's average precision."""
     sheet, precision = run.folder / "quality" / "quality.csv", run.folder / "train_classifier" / "average_precision.csv"
     if not sheet.is_file():
         return []
@@ -90,7 +90,7 @@ def gallery_views(run: RunResults) -> list[View]:
 
 
 def table_rows(run: RunResults) -> list[dict[str, Any]]:
-    """The rows of miou.csv with what the page adds to them."""
+    """The rows of miou.csv with the page's additional columns."""
     names = run.dataset.class_names
     rows = []
     for _, row in run.table.iterrows():
@@ -122,7 +122,7 @@ def table_rows(run: RunResults) -> list[dict[str, Any]]:
 
 
 def interval_of(row: Mapping[str, Any]) -> str:
-    """The range of a row's mIoU over images drawn again, e.g. `49.6 to 53.1`; nothing where it is not known."""
+    """The bootstrap interval of a row's mIoU, e.g. `49.6 to 53.1`; empty if unknown."""
     low, high = row.get("miou_low"), row.get("miou_high")
     return "" if low is None or pd.isna(low) or pd.isna(high) else f"{low:.1f} to {high:.1f}"
 
@@ -209,7 +209,7 @@ _WEIGHED = {
 
 
 def choice_charts(run: RunResults) -> list[LineChart]:
-    """What each background score was chosen by: masks, with their uncertainty, or the maps alone."""
+    """The curves that background scores were chosen from: mIoU on masks with its interval, or of the maps alone."""
     made = []
     for step in run.steps.values():
         if step.stage != "choose_threshold" or not (step.folder / "curve.csv").is_file():
@@ -240,7 +240,7 @@ def threshold_charts(run: RunResults) -> list[LineChart]:
 
 
 def best_on_curve(curve: pd.DataFrame, row: Mapping[str, Any]) -> str:
-    """The threshold with the best mIoU on the row's masks, what it would gain, and whether the curve ends there."""
+    """The threshold with the best mIoU on the row's masks, its gain, and whether it is at the end of the curve."""
     best = curve.loc[curve["miou"].idxmax()]
     gain = best["miou"] - row["miou"]
     edge = ", at the edge" if best["threshold"] in (curve["threshold"].min(), curve["threshold"].max()) else ""

@@ -19,7 +19,7 @@ from wsss.runtime.files import write_atomically
 from wsss.runtime.labels import IGNORE
 from wsss.store.maps import ScoreMap
 
-# Okabe & Ito's colours, told apart by colour-blind people.
+# Okabe & Ito's palette, distinguishable with colour blindness.
 BLUE, ORANGE, GREY, GREEN = "#0072B2", "#D55E00", "#8A8F94", "#009E73"
 MOST_ROWS = 6
 _STYLE = {
@@ -33,7 +33,7 @@ _STYLE = {
 
 
 def save_figures(run: RunResults, folder: Path) -> None:
-    """Writes what the run has to show: `stages`, `threshold` and `qualitative`."""
+    """Writes the figures for which the run has results: `stages`, `threshold` and `qualitative`."""
     folder.mkdir(parents=True, exist_ok=True)
     with plt.rc_context(_STYLE):
         if len(run.table):
@@ -90,7 +90,7 @@ def threshold_curve(run: RunResults) -> Figure:
 
 
 def qualitative(run: RunResults) -> Figure:
-    """Training images from the worst to the best, through every stage of their split, and the ground truth."""
+    """Grid of training images from the worst to the best, with the maps of every stage and the ground truth."""
     layers = [layer for layer in run.layers if layer.split == "train"]
     stores = [open_store(layer.file) for layer in layers]
     records = _spread(run, stores[-1])
@@ -132,7 +132,7 @@ def _spread(run: RunResults, final: object) -> list[Record]:
 
 
 def _picture(image: np.ndarray, found: np.ndarray | ScoreMap, palette: np.ndarray) -> np.ndarray:
-    """The image under a map, (H, W, 3) uint8: scores as heat, labels in the palette, ignored pixels hatched."""
+    """The image overlaid with a map, (H, W, 3) uint8: scores as heat, labels in the palette, ignored pixels hatched."""
     grey = np.repeat(image.mean(2, keepdims=True), 3, 2)
     if isinstance(found, ScoreMap):
         keep = found.classes > 0

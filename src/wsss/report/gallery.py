@@ -1,7 +1,7 @@
-"""The gallery: which images a page holds, what is known of each, and its maps made small.
+"""The gallery of a page: selection of images, their measurements, and their compressed maps.
 
-Label maps travel as zlib streams of class ids, so that the page can colour, hatch and hide them; scores as
-zlib streams of 6-bit values on a coarse grid; images as WebP.
+Label maps are zlib streams of class ids, which the page colours, hatches and hides; scores are zlib streams of 6-bit
+values on a coarse grid; images are WebP.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ from wsss.runtime.progress import Progress
 from wsss.store.maps import LabelStore, ScoreMap, ScoreStore
 
 BYTES = 13_000_000
-"""Most bytes of a page's gallery, as text."""
+"""Largest size of a page's gallery in bytes of text."""
 MOST_IMAGES = 1000
 MOST_CANDIDATES = 3000
-"""Of larger data sets, an even sample is looked at; those of up to MOST_IMAGES images are shown whole."""
+"""Number of images sampled evenly from larger data sets; those of up to MOST_IMAGES images are shown completely."""
 EDGES = {250: 320, 500: 224, MOST_IMAGES: 160}
-"""Up to so many images → longest edge of images and label maps in pixels, so that they fit."""
+"""Number of images up to which → longest edge of images and label maps in pixels that fits the size."""
 SAMPLE_EDGE = 224
 """The same of a sample of more images."""
 SCORE_EDGE = 72
@@ -47,7 +47,7 @@ QUALITY = 68
 class View:
     """One kind of map of the gallery. files: split → (file, threshold of maps without background).
 
-    final: its IoU is the one that sorts images.
+    final: images are sorted by its IoU.
     """
 
     title: str
@@ -59,8 +59,8 @@ class View:
 class Item:
     """An image of the gallery.
 
-    ious: view → mean IoU over the classes in truth or map. uncertainty: 0 sure … 1 undecided. agreement: mean IoU of
-    activation maps and final labels over the image's classes. missing: classes that the final labels do not show.
+    ious: view → mean IoU over the classes in truth or map. uncertainty: 0 certain … 1 undecided. agreement: mean IoU of
+    activation maps and final labels over the image's classes. missing: its classes that are not in the final labels.
     payload: the maps.
     """
 
@@ -82,14 +82,14 @@ class Item:
 
     @property
     def badness(self) -> tuple[float, float]:
-        """Sorts the worst first: by IoU where it is known, else by agreement, else by uncertainty."""
+        """Sort key, the worst first: by IoU if known, else by agreement, else by uncertainty."""
         known = self.iou if self.iou is not None else self.agreement
         return (2.0 if known is None else known, -(self.uncertainty or 0.0))
 
 
 @dataclass(frozen=True)
 class Gallery:
-    """What a page shows. candidates: images it was chosen from; total: images of the data set; edge: pixels."""
+    """Images of a page. candidates: number they were chosen from; total: size of the data set; edge: pixels."""
 
     views: Sequence[View]
     class_names: list[str]
@@ -143,7 +143,7 @@ def build_gallery(dataset: Dataset, views: Sequence[View], threads: int = 1, bud
 
 
 def choose(items: Sequence[Item], budget: int) -> list[Item]:
-    """All items if they fit; else the worst in half of the budget, and evenly spaced ones of the rest; worst first."""
+    """All items if they fit; else the worst in half of the budget and an even sample of the others; worst first."""
     ordered = sorted(items, key=lambda item: item.badness)
     if len(ordered) <= MOST_IMAGES and sum(item.bytes for item in ordered) <= budget:
         return ordered
@@ -164,7 +164,7 @@ def _within(items: Sequence[Item], budget: int, count: int) -> Iterator[Item]:
 
 
 def _candidates(records: Sequence[Record]) -> list[Record]:
-    """All images of a small data set; else the measured ones of each split that has any, thinned out where need be."""
+    """All images of a small data set; else an even sample, of the images with masks in splits that have any."""
     if len(records) <= MOST_IMAGES:
         return list(records)
     found = []
@@ -184,7 +184,7 @@ def _open(views: Sequence[View], stack: ExitStack) -> Stores:
     for i, view in enumerate(views):
         for split, (file, _) in view.files.items():
             store = stores[i, split] = stack.enter_context(open_store(file))
-            next(iter(store), None)  # the file is opened here, not by several threads at once
+            next(iter(store), None)  # opens the file before several threads use it
     return stores
 
 
@@ -222,7 +222,7 @@ def _item(record: Record, stores: Stores, views: Sequence[View], size: int, edge
 
 
 def _label_of(maps: ScoreMap, threshold: float | None, item: Item) -> np.ndarray | None:
-    """The map's labels, if it has a background; notes its uncertainty."""
+    """The map's labels, if it has a background; sets the item's uncertainty."""
     if 0 not in maps.classes and threshold is None:
         return None
     whole = with_background(maps, threshold)
@@ -231,7 +231,7 @@ def _label_of(maps: ScoreMap, threshold: float | None, item: Item) -> np.ndarray
 
 
 def uncertainty(scores: np.ndarray) -> float:
-    """Mean over pixels of second-highest over highest score (k, H, W): 0 sure, 1 undecided."""
+    """Mean over pixels of the ratio of second-highest to highest score (k, H, W): 0 certain, 1 undecided."""
     if len(scores) < 2:
         return 0.0
     top = np.partition(scores, -2, axis=0)[-2:]

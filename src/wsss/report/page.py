@@ -1,4 +1,4 @@
-"""Renders pages: one file each, with styles, scripts and data inside, allowed by their hashes and nothing else."""
+"""Rendering of self-contained pages, whose content security policy allows only their own styles and scripts."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _FILES = resources.files("wsss.report") / "templates"
 
 
 def render(template: str, gallery: Gallery | None, **values: Any) -> str:
-    """The page of a template. Whatever a value holds appears as text."""
+    """The page of a template; all values are escaped."""
     environment = Environment(
         loader=PackageLoader("wsss.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
@@ -50,7 +50,7 @@ def _hash(text: str) -> Markup:
 
 
 def _json(value: Any) -> Markup:
-    """JSON that cannot end its script element."""
+    """JSON, escaped so that it cannot end its script element."""
     text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     for character in "<>&":
         text = text.replace(character, f"\\u{ord(character):04x}")

@@ -1,4 +1,4 @@
-"""Bright colours for classes on the page: files keep the data set's own."""
+"""Bright class colours for the page; files use the data set's palette."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _WHITE = np.array([0.9505, 1.0, 1.089])
 
 @cache
 def bright_palette(classes: int) -> np.ndarray:
-    """(C, 3) uint8: black for the background, then each colour as far from those before as CIELAB finds one."""
+    """(C, 3) uint8: black for the background, then greedily the colours farthest from all earlier ones in CIELAB."""
     hues, kinds = np.arange(0, 1, 1 / 36), ((1.0, 1.0), (0.65, 1.0), (0.35, 1.0), (1.0, 0.72))
     candidates = np.array([colorsys.hsv_to_rgb(h, s, v) for s, v in kinds for h in hues])
     places = cielab(candidates)

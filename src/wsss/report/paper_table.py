@@ -1,4 +1,4 @@
-"""A paper's table as measured by runs, beside what it says; and its figure over test scales."""
+"""A paper's table as measured by runs, with the published numbers, and its figure over test scales."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ COLUMNS = ["table", "entry", "published", "measured", "threshold", "m_fn", "m_fp
 
 
 def make_table(entries: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
-    """A line an entry; entries: table, entry, stage, published, and miou, the path of the run's miou.csv.
+    """One line per entry. entries: table, entry, stage, published, and miou, the path of the run's miou.csv.
 
     Raises:
-        ValueError: a run has no such row: its data set has no masks to measure with.
+        ValueError: a run does not have the row, because its data set has no masks.
     """
     lines = []
     for entry in entries:
@@ -41,7 +41,7 @@ def make_table(entries: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
 
 
 def plot_scales(figure: pd.DataFrame, path: Path) -> None:
-    """m_FN and m_FP over the test scales, a line a method; the entries are named `{method} {scale}`."""
+    """Draws m_FN and m_FP over the test scales, one line per method; entries are named `{method} {scale}`."""
     canvas, axes = plt.subplots(1, 2, figsize=(8, 3), layout="constrained")
     titles = {"m_fn": "under-activation m_FN", "m_fp": "over-activation m_FP"}
     names = figure["entry"].str.split(" ", n=1, expand=True)

@@ -1,4 +1,4 @@
-"""How well a run's classifier tells the classes apart: known even without masks."""
+"""Mean average precision of a run's classifier."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from wsss.runtime.records import read_table
 
 
 def mean_average_precision(run: Path) -> float | None:
-    """Of the run's classifier on val, in percent; None if it was not measured."""
+    """Mean average precision of the run's classifier on val, in percent; None if it was not measured."""
     file = run / "train_classifier" / "average_precision.csv"
     if not file.is_file():
         return None

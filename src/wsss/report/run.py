@@ -1,4 +1,4 @@
-"""A finished run as its report reads it: `results/{run}/run.json` and the stage folders that it names."""
+"""Results of a finished run, read from `results/{run}/run.json` and the stage folders named in it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from wsss.runtime.records import AGAIN, read_record, read_table, require_keys
 
 @dataclass(frozen=True)
 class Step:
-    """One step: its label in the run, its stage, and the labels of the steps before it by role."""
+    """One step: its label in the run, its stage, and role → label of its upstream steps."""
 
     label: str
     stage: str
@@ -28,13 +28,13 @@ class Step:
 
     @cached_property
     def config(self) -> dict[str, Any]:
-        """The settings it ran with."""
+        """The step's settings."""
         path = self.folder / "config.yaml"
         return read_record(path) if path.is_file() else {}
 
     @property
     def words(self) -> str:
-        """Its settings in one line; nothing where they are of another version."""
+        """The settings in one line; empty if they are of another version."""
         try:
             return TypeAdapter(SECTIONS[self.stage]).validate_python(self.config).words()
         except (KeyError, ValidationError):
@@ -42,25 +42,25 @@ class Step:
 
     @property
     def jobs(self) -> list[dict[str, Any]]:
-        """What is known of the time and device of each of its jobs."""
+        """Time and device of each of its jobs."""
         files = sorted((self.folder / "timing").glob("*.json"))
         return [read_record(path, seconds=(int, float), device=str) for path in files]
 
     @property
     def seconds(self) -> float:
-        """Computing time, summed over jobs that may have run side by side."""
+        """Computing time, summed over its jobs, which may have run in parallel."""
         return sum(job["seconds"] for job in self.jobs)
 
     @property
     def history(self) -> pd.DataFrame | None:
-        """Losses and learning rates of a training, one row a step."""
+        """Losses and learning rates of a training run, one row per step."""
         path = self.folder / "history.csv"
         return read_table(path, "lr") if path.is_file() else None
 
 
 @dataclass(frozen=True)
 class Layer:
-    """A row of the table and the file that holds its maps. name: `pseudo_label`, …; split: train or val."""
+    """A row of the table and the file of its maps. name: `pseudo_label`, …; split: train or val."""
 
     name: str
     split: str
@@ -112,7 +112,7 @@ class RunResults:
 
     @cached_property
     def table(self) -> pd.DataFrame:
-        """miou.csv; empty where there are no masks."""
+        """miou.csv; empty without masks."""
         return read_table(self.folder / "miou.csv", "stage", "split", "miou")
 
     @cached_property
@@ -129,12 +129,12 @@ class RunResults:
                 return {name: archive[name] for name in archive.files}
         except FileNotFoundError:
             raise
-        except Exception as error:  # zipfile, zlib and numpy each raise their own
+        except Exception as error:  # zipfile, zlib and numpy raise many types
             raise ValueError(f"{path}: damaged ({str(error).partition(chr(10))[0]}); {AGAIN}") from None
 
     @cached_property
     def layers(self) -> list[Layer]:
-        """Maps of every measured stage, in the table's order, whether or not there were masks to measure with."""
+        """Maps of every stage of the table, in its order, also without masks."""
         chosen = self._chosen_threshold()
         found = []
         path = self.evaluation.folder / "config.yaml"
@@ -148,14 +148,14 @@ class RunResults:
         return found
 
     def _chosen_threshold(self) -> float | None:
-        """The background score, where a stage chose it."""
+        """The background score, if a stage chose one."""
         label = self.evaluation.upstream.get("threshold")
         if label is None:
             return None
         return read_record(self.steps[label].folder / "threshold.json", threshold=(int, float))["threshold"]
 
     def final(self, split: str) -> str | None:
-        """The row that the run is for: the last one of the split that is no upper bound."""
+        """The final row of a split: the last one that is no upper bound."""
         names = [layer.name for layer in self.layers if layer.split == split and not is_bound(layer.name)]
         return names[-1] if names else None
 
@@ -175,10 +175,10 @@ _TITLES = {
 
 
 def title(row: str) -> str:
-    """A row's name for people."""
+    """A row's title."""
     return _TITLES.get(row, row.replace("_", " "))
 
 
 def is_bound(row: str) -> bool:
-    """Whether a row tells what full masks would give."""
+    """Whether a row is an upper bound, trained on the masks."""
     return row.startswith("upper_bound")

@@ -1,1 +1,1 @@
-"""Annotation files of other tools, written and read: one folder a format."""
+"""Annotation formats of other tools, written and read: one folder per format."""

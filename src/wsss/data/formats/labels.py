@@ -1,4 +1,4 @@
-"""What the writers of formats get: label maps, their classes, and the photographs that they are of."""
+"""The input of format writers: label maps, their classes, and the images they belong to."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from wsss.store.maps import LabelStore
 class Labels(Mapping[str, np.ndarray]):
     """`labels[image_id]` → (H, W) uint8 class ids, 255 = ignore; with class_names and palette.
 
-    ids: those to write; None: all of the file. images: image id → photograph of the map's size, where that is known.
+    ids: those to write; None: all in the file. images: image id → image file of the map's size, if known.
     """
 
     def __init__(
@@ -24,7 +24,7 @@ class Labels(Mapping[str, np.ndarray]):
         self._ids = list(store) if ids is None else list(ids)
 
     def file_name(self, image_id: str) -> str:
-        """The id with the photograph's suffix, where that is known."""
+        """The id with the suffix of the image file, if known."""
         return image_id + (self.images[image_id].suffix if image_id in self.images else "")
 
     def __getitem__(self, image_id: str) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Label maps from any tool's annotations: the one reader of `wsss labels import` and of corrections."""
+"""Reading of label maps from annotations of any supported format, for `wsss labels import` and corrections."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ def read_annotations(
 ) -> dict[str, np.ndarray]:
     """Image id → label (H, W) uint8 of every annotated image of a folder or file.
 
-    name: of the format; auto: the one that the files are of. class_names: background first. size_of: of images.
+    name: of the format; auto: detected. class_names: background first. size_of: size of an image by its name.
 
     Raises:
-        ValueError: nothing there, a format that is only written or not told, or files that cannot be used.
+        ValueError: no such source, a format that cannot be read or detected, or files that cannot be used.
     """
     if not source.exists():
         raise ValueError(f"{source}: no such file or folder")
@@ -37,10 +37,10 @@ def read_annotations(
 
 
 def recognised(source: Path) -> str:
-    """The format that a folder or file is of; plain PNGs where no tool's files are beside them.
+    """The detected format of a folder or file; png only if there are no files of another format.
 
     Raises:
-        ValueError: of none, or of several.
+        ValueError: no format, or several.
     """
     names = [name for name in readable_formats() if FORMATS[name].Settings.recognises(source)]
     if len(names) > 1 and "png" in names:  # photographs lie beside a tool's files

@@ -1,4 +1,4 @@
-"""Between label maps and the regions of annotation tools: outlines, runs, and the places of files."""
+"""Conversion between label maps and regions of annotation formats, and paths of annotation files."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from wsss.data.images import MAX_PIXELS
 from wsss.runtime.targets import fitting, refuse_sources, unique_places
 
 SizeOf = Callable[[str], tuple[int, int] | None]
-"""Image name → height and width in pixels, where they are known; for formats that do not hold them."""
+"""Image name → height and width in pixels, if known; for formats that do not store them."""
 
 
 def places(image_ids: Iterable[str], out: Path, suffix: str) -> dict[str, Path]:
-    """`out/{image_id}{suffix}` of every image; a name that is too long is cut, and told apart by a digest.
+    """Image id → `out/{image_id}{suffix}`; too long a name is cut and given a digest.
 
     Raises:
-        ValueError: an id would leave the folder, or two ids one file.
+        ValueError: an id leads out of the folder, or two ids have one file.
     """
     found: dict[str, PurePath] = unique_places({i: [fitting(PurePosixPath(f"{i}{suffix}"))] for i in image_ids})
     files = {image_id: out / place for image_id, place in found.items()}
@@ -33,10 +33,10 @@ def places(image_ids: Iterable[str], out: Path, suffix: str) -> dict[str, Path]:
 
 
 def annotation_file(source: Path, name: str) -> Path:
-    """The one file of a tool that annotates many images in one: `name` in a folder, or the only one of its suffix.
+    """The annotation file of a source: itself, or in a folder the file `name`, or the only one with its suffix.
 
     Raises:
-        ValueError: a folder holds none, or several.
+        ValueError: the folder has none, or several.
     """
     if not source.is_dir() or (source / name).is_file():
         return source / name if source.is_dir() else source
@@ -48,14 +48,14 @@ def annotation_file(source: Path, name: str) -> Path:
 
 
 def classes_in(label: np.ndarray, class_names: Sequence[str]) -> Iterator[tuple[int, str, np.ndarray]]:
-    """Class id, name and mask (H, W) bool of every class in a label map; background and void are none."""
+    """Class id, name and mask (H, W) bool of every class in a label map, without background and void."""
     for c in np.unique(label).tolist():
         if 0 < c < len(class_names):
             yield c, class_names[c], label == c
 
 
 def boxed(mask: np.ndarray) -> tuple[int, int, np.ndarray]:
-    """Top and left of the smallest box around a mask (H, W) bool, and the mask inside it."""
+    """Top and left of the bounding box of a mask (H, W) bool, and the mask inside it."""
     rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     top, left = int(rows[0]), int(columns[0])
     return top, left, mask[top : rows[-1] + 1, left : columns[-1] + 1]
@@ -108,7 +108,7 @@ def class_id(name: str, class_names: Sequence[str], where: str) -> int:
 
 
 def canvas(size: tuple[int, int], where: str) -> np.ndarray:
-    """An empty label map; nothing of a file is believed that would fill the memory."""
+    """An empty label map (H, W); ValueError for a size from a file that would fill the memory."""
     height, width = size
     if height < 1 or width < 1 or height * width > MAX_PIXELS:
         raise ValueError(f"{where}: an image of {width}×{height} pixels")

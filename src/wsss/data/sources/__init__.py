@@ -1,1 +1,1 @@
-"""Where images and labels come from: one folder a kind."""
+"""Sources of images and labels: one folder per kind."""

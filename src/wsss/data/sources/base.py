@@ -1,4 +1,4 @@
-"""What a data source brings: its settings, the files that decide what it yields, and the terms they come under."""
+"""Base classes of data sources: settings, files that determine the table, and terms of use."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from wsss.runtime.contents import Contents
 
 @dataclass(frozen=True)
 class About:
-    """What a user must know and cite. title; licence: terms in a sentence; citations; url: where it is published."""
+    """Title, terms (licence, in a sentence), citations and URL of a data set."""
 
     title: str
     licence: str
@@ -25,7 +25,7 @@ class About:
 
 
 class Index(NamedTuple):
-    """The table that a source yields.
+    """The table of a source.
 
     class_names: C names, background first. palette: (C, 3) uint8 RGB. rows: of index.csv, without sizes.
     """
@@ -38,41 +38,41 @@ class Index(NamedTuple):
 class Source(Component):
     """Settings of a data source.
 
-    `implementation` is a function (settings, out, workers, preflight) → Index; it writes what it makes to `out`.
+    `implementation` is a function (settings, out, workers, preflight) → Index that writes generated files to `out`.
     """
 
     about: ClassVar[About]
     places: ClassVar[frozenset[str]] = frozenset()
-    """Settings that say where files lie; moving the files changes no result that follows."""
+    """Names of the settings that are paths of the files; moving the files changes no later result."""
 
     masks_from: ClassVar[str] = "masks in the data set"
-    """What a person would have to add for it to have masks."""
+    """What the user has to add for the data set to have masks, for messages."""
 
     @property
     def where(self) -> str:
-        """What a message calls it: its folder, if it has one."""
+        """The data set's name in messages: its folder, if it has one."""
         return str(getattr(self, "root", None) or getattr(self, "images", None) or self.dataset)
 
     @property
     def has_masks(self) -> bool:
-        """Whether some images have masks to measure with."""
+        """Whether some images have masks for evaluation."""
         return True
 
     def content(self) -> Iterator[tuple[str, Path]]:
-        """(name that stays when everything moves, file) of every file that decides the table, images and masks."""
+        """(name relative to the data set, path) of every file that determines the table, images and masks."""
         yield from ()
 
     def digest(self, contents: Contents) -> str:
-        """What stands for the content of all files in the identity of what is made of them."""
+        """Digest of the content of all files, for the keys of results."""
         what = f"data set '{self.dataset}'"
         return contents.once(self.model_dump_json(), self.content, what)
 
     def truth(self) -> Iterator[tuple[str, Path]]:
-        """The same of masks that decide what is measured and nothing else of the table; they are not in `content`."""
+        """As `content`, for masks that are used for evaluation only, which are not in `content`."""
         yield from ()
 
     def digests(self, contents: Contents) -> dict[str, str]:
-        """Role in a manifest → `digest`, and that of the masks that only measure, if there are any."""
+        """Role in a manifest → digest: of `content`, and of `truth` if there is any."""
         found = {"data": self.digest(contents)}
         if next(iter(self.truth()), None) is not None:
             what = f"masks of data set '{self.dataset}'"
@@ -80,12 +80,12 @@ class Source(Component):
         return found
 
     def missing(self) -> str | None:
-        """`key: what is not there`, or nothing."""
+        """`key: missing file or folder`, or None."""
         return None
 
 
 class FileSource(Source):
-    """A source of image files, which may be broken."""
+    """A source of image files, which may be damaged."""
 
     on_bad_image: Literal["stop", "skip"] = Field(
         "stop",
@@ -97,6 +97,6 @@ class FileSource(Source):
         return f"{self.dataset} from {self.where}"
 
     def lost(self, **files: Path | None) -> str | None:
-        """`key: no file 'place'` of the first of some settings whose file is not there."""
+        """`key: no file 'path'` of the first of these settings whose file does not exist, or None."""
         wrong = ((key, file) for key, file in files.items() if file is not None and not file.is_file())
         return next((f"{key}: no file '{file}'" for key, file in wrong), None)

@@ -1,1 +1,1 @@
-"""COCO's annotations: one run-length encoded region a class and image."""
+"""COCO annotations: one run-length encoded region per class and image."""

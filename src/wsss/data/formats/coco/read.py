@@ -19,10 +19,12 @@ from wsss.runtime.records import in_file
 def read(
     _settings: Settings, source: Path, class_names: Sequence[str], _size_of: SizeOf
 ) -> Iterator[tuple[str, np.ndarray]]:
-    """(image id, label (H, W) uint8) of every image of a JSON file, or of instances.json in a folder; smaller on top.
+    """(image id, label (H, W) uint8) of every image of a JSON file, or of instances.json in a folder.
+
+    Smaller regions are painted over larger ones.
 
     Raises:
-        ValueError: not such a file, a class that is not known, or a region that does not fit its image.
+        ValueError: not such a file, an unknown class, or a region that does not fit its image.
     """
     path = annotation_file(source, "instances.json")
     with in_file(path, "a file of COCO's instances"):
@@ -42,7 +44,7 @@ def read(
 
 
 def _mask(segmentation: Any, size: tuple[int, int], where: str) -> np.ndarray:
-    """(H, W) bool of polygons or of runs, counted or compressed."""
+    """(H, W) bool from polygons or run lengths, uncompressed or compressed."""
     if isinstance(segmentation, list):
         parts = [filled(np.reshape(part, (-1, 2)).tolist(), size) for part in segmentation if len(part) >= 6]
         return np.any([np.zeros(size, bool), *parts], axis=0)

@@ -15,7 +15,7 @@ from wsss.runtime.files import write_atomically
 
 
 def write(_settings: Settings, store: Labels, out: Path) -> int:
-    """Writes `out/instances.json`; returns how many images it holds. Category ids are class ids."""
+    """Writes `out/instances.json`, with class ids as category ids; returns the number of images."""
     images, annotations = [], []
     for number, image_id in enumerate(store, start=1):
         label = store[image_id]

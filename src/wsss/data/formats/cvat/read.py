@@ -22,7 +22,7 @@ def read(
     """(image id, label (H, W) uint8) of every image of an XML file, or of annotations.xml in a folder.
 
     Raises:
-        ValueError: not such a file, a class that is not known, or a shape that has no area.
+        ValueError: not such a file, an unknown class, or a shape without area.
     """
     path = annotation_file(source, "annotations.xml")
     data = path.read_bytes()

@@ -14,7 +14,7 @@ from wsss.runtime.files import write_atomically
 
 
 def write(_settings: Settings, store: Labels, out: Path) -> int:
-    """Writes `out/annotations.xml`; returns how many images it holds."""
+    """Writes `out/annotations.xml`; returns the number of images."""
     root = ElementTree.Element("annotations")
     ElementTree.SubElement(root, "version").text = "1.1"
     _add_meta(root, store)
@@ -31,7 +31,7 @@ def write(_settings: Settings, store: Labels, out: Path) -> int:
 
 
 def _add_meta(root: ElementTree.Element, store: Labels) -> None:
-    """The part that names the task's classes, without which tools take the file for another one."""
+    """Adds the element with the task's classes, by which tools recognise the format."""
     task = ElementTree.SubElement(ElementTree.SubElement(root, "meta"), "task")
     ElementTree.SubElement(task, "size").text = str(len(store))
     ElementTree.SubElement(task, "mode").text = "annotation"
@@ -44,7 +44,7 @@ def _add_meta(root: ElementTree.Element, store: Labels) -> None:
 
 
 def _attributes(name: str, mask: np.ndarray) -> dict[str, str]:
-    """Runs of a mask row by row inside its box: how many pixels outside it, inside it, outside it …"""
+    """Attributes of a mask element: its box, and row-major run lengths within it, beginning with pixels outside."""
     top, left, inside = boxed(mask)
     flat = np.concatenate([[False], inside.ravel()])
     changes = np.flatnonzero(flat[1:] != flat[:-1])

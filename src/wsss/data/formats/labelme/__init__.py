@@ -1,1 +1,1 @@
-"""labelme's JSON files: one an image, with a mask a class."""
+"""labelme's JSON files: one per image, with one mask per class."""

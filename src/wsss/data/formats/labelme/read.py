@@ -21,10 +21,10 @@ from wsss.runtime.records import in_file
 def read(
     _settings: Settings, source: Path, class_names: Sequence[str], _size_of: SizeOf
 ) -> Iterator[tuple[str, np.ndarray]]:
-    """(image id, label (H, W) uint8) of every JSON below a folder; later shapes lie on top.
+    """(image id, label (H, W) uint8) of every JSON file below a folder; later shapes are painted over earlier ones.
 
     Raises:
-        ValueError: a file that is none of labelme's, a class that is not known, or a shape that has no area.
+        ValueError: a file that is not labelme's, an unknown class, or a shape without area.
     """
     for name, path in files_below(source, suffixes=(".json",)):
         with in_file(path, "a file of labelme"):

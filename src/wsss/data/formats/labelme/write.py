@@ -18,11 +18,11 @@ from wsss.data.formats.regions import boxed, classes_in, places
 from wsss.runtime.files import write_atomically
 
 VERSION = "5.5.0"
-"""Of labelme's files."""
+"""Version of the file format."""
 
 
 def write(_settings: Settings, store: Labels, out: Path) -> int:
-    """Writes `out/{image_id}.json` for every image; returns how many. labelme opens the image that each names."""
+    """Writes `out/{image_id}.json` for every image, with the path of the image; returns the number of images."""
     for image_id, file in places(store, out, ".json").items():
         label = store[image_id]
         content = {
@@ -39,13 +39,13 @@ def write(_settings: Settings, store: Labels, out: Path) -> int:
 
 
 def _image_path(store: Labels, image_id: str, file: Path) -> str:
-    """The way from a file to its photograph; without one, it is taken to lie beside it."""
+    """The relative path from a JSON file to its image, which is assumed to be beside it if unknown."""
     image = store.images.get(image_id)
     return os.path.relpath(image, file.parent) if image else f"{PurePosixPath(image_id).name}.jpg"
 
 
 def _shape(name: str, mask: np.ndarray) -> dict[str, Any]:
-    """A shape of type mask: the corners of its box, both inside, and a PNG of 0 and 1."""
+    """A shape of type mask: the corners of its box, both inclusive, and a PNG of 0 and 1."""
     top, left, inside = boxed(mask)
     buffer = io.BytesIO()
     Image.fromarray(inside).save(buffer, "PNG")

@@ -1,1 +1,1 @@
-"""Palette PNGs, as VOC's masks are."""
+"""Palette PNGs like VOC's masks."""

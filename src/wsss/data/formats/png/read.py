@@ -20,7 +20,7 @@ def read(
     """(image id, label (H, W) uint8) of every mask below a folder; 255 is void.
 
     Raises:
-        ValueError: a file that holds no class ids, or ids that are not known.
+        ValueError: a file without class ids, or with unknown ones.
     """
     for name, path in files_below(source, suffixes=MASK_SUFFIXES):
         label = read_mask(path)

@@ -14,14 +14,14 @@ from wsss.data.formats.regions import places
 from wsss.runtime.files import write_atomically
 
 VOID = (224, 224, 192)
-"""VOC's colour of pixels that count as nothing."""
+"""VOC's colour of void pixels."""
 
 
 def write(_settings: Settings, store: Labels, out: Path) -> int:
-    """Writes `out/{image_id}.png` for every image, folders in ids included; returns how many.
+    """Writes `out/{image_id}.png` for every image, with the folders in its id; returns the number of images.
 
     Raises:
-        ValueError: an id would leave the folder, or two ids one file.
+        ValueError: an id leads out of the folder, or two ids have one file.
     """
     return write_masks(store, store.palette, out)
 

@@ -1,1 +1,1 @@
-"""YOLO's polygons: one text file an image."""
+"""YOLO's polygons: one text file per image."""

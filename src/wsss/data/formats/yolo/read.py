@@ -17,10 +17,10 @@ from wsss.runtime.records import in_file
 def read(
     _settings: Settings, source: Path, class_names: Sequence[str], size_of: SizeOf
 ) -> Iterator[tuple[str, np.ndarray]]:
-    """(image id, label (H, W) uint8) of every text file of labels; smaller regions lie on top.
+    """(image id, label (H, W) uint8) of every text file of labels; smaller regions are painted over larger ones.
 
     Raises:
-        ValueError: a line that is none of YOLO's, a class or an image that is not known.
+        ValueError: a line that is not YOLO's, an unknown class, or an image of unknown size.
     """
     ids = _class_ids(source, class_names)
     for name, path in files_below(label_folder(source), suffixes=(".txt",)):
@@ -36,7 +36,7 @@ def read(
 
 
 def _class_ids(source: Path, class_names: Sequence[str]) -> dict[int, int]:
-    """YOLO's class → the run's, by the names of data.yaml; without it, in the same order."""
+    """YOLO's class index → class id, by the names in data.yaml; without it, in the same order."""
     path = source / "data.yaml"
     if not path.is_file():
         return {c - 1: c for c in range(1, len(class_names))}
@@ -47,7 +47,7 @@ def _class_ids(source: Path, class_names: Sequence[str]) -> dict[int, int]:
 
 
 def _region(line: str, ids: dict[int, int], size: tuple[int, int]) -> tuple[int, np.ndarray]:
-    """Class id and polygon (n, 2) of x and y in pixels; four values are a box's middle, width and height."""
+    """Class id and polygon (n, 2) of x and y in pixels; four values are a box's centre, width and height."""
     number, *values = line.split()
     points = np.array(values, np.float64)
     if len(points) == 4:

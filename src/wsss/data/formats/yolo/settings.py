@@ -24,5 +24,5 @@ class Settings(Component):
 
 
 def label_folder(source: Path) -> Path:
-    """Where the text files lie: in `labels`, if there is such a folder."""
+    """The folder of the text files: `labels` below the source, if it exists."""
     return source / "labels" if (source / "labels").is_dir() else source

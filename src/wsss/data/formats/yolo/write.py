@@ -15,7 +15,7 @@ from wsss.runtime.files import write_atomically
 
 
 def write(_settings: Settings, store: Labels, out: Path) -> int:
-    """Writes `out/labels/{image_id}.txt` for every image and `out/data.yaml`; returns how many images."""
+    """Writes `out/labels/{image_id}.txt` for every image and `out/data.yaml`; returns the number of images."""
     for image_id, file in places(store, out / "labels", ".txt").items():
         lines = _lines(store[image_id], store.class_names)
         write_atomically(file, "".join(f"{line}\n" for line in lines))

@@ -1,9 +1,9 @@
 """COCO 2014 (Lin et al. 2014): instances to class masks, painted once.
 
 Categories in the order of their ids become classes 1..80. An image's labels are the categories of all its
-annotations. In the mask, crowds are void (255), and objects are painted over them from large to small, so that
-the small one lies on top where two overlap; annotations of no area paint nothing. An image with an object that has a
-box alone has no mask, as the mask would show background there; of a part without outlines, no image has one.
+annotations. In the mask, crowds are void (255), and objects are painted over them from large to small, so that the
+smaller of two overlapping objects is visible; annotations without area are not painted. An image with an object that
+has only a box gets no mask, as the mask would show background there; without any outlines, no image gets one.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def coco_index(
     """Class names, palette and rows of index.csv; masks go to `out/masks/{part}`.
 
     unlabelled: whether images without objects are kept. val_list: names of the validation images to use; None: all.
-    measured: how many training images measure the seeds, evenly spaced; None: all.
+    measured: number of training images, evenly spaced, whose masks evaluate the seeds; None: all.
     preflight: checks every image; None: one that stops at any problem.
 
     Raises:
@@ -103,10 +103,10 @@ def _kept(instances: Instances, wanted: Callable[[Any], bool]) -> Instances:
 
 
 def _listed(instances: Instances, path: Path, part: str, folder: Path) -> Instances:
-    """The images that a list names, by path or by name, with or without suffix.
+    """The images named in a list, by path or by file name, with or without suffix.
 
     Raises:
-        ValueError: it names an image that is not there, or that may be one of several.
+        ValueError: a name matches no image, or several.
     """
     names = {i: PurePath(_below(image["file_name"], part)) for i, image in instances.images.items()}
     match = Matcher(folder, {folder / name: name for name in names.values()}, path.parent)
@@ -132,7 +132,7 @@ def _evenly(ids: list[Any], count: int) -> list[Any]:
 
 
 def _entries(folder: Path, part: str, instances: Instances, preflight: Preflight) -> dict[Any, Entry]:
-    """The images whose files lie below their part's folder, by id; bad outlines are problems of theirs."""
+    """Image id → entry of the images below their part's folder; invalid outlines become problems of these images."""
     names = {i: _below(image["file_name"], part) for i, image in instances.images.items()}
     safe = set(preflight.safe_ids(instances.path, names.values()))
     names = {i: PurePath(name) for i, name in names.items() if name in safe}
@@ -150,12 +150,12 @@ def _entries(folder: Path, part: str, instances: Instances, preflight: Preflight
 
 
 def _below(file_name: str, part: str) -> str:
-    """A path below the part's folder, however the program that wrote it begins and separates it."""
+    """A path relative to the part's folder, with any prefix or separators of other programs removed."""
     return file_name.replace("\\", "/").removeprefix("./").removeprefix(f"{part}/")
 
 
 def _masked(instances: Instances, kept: dict[Any, Entry], preflight: Preflight) -> list[Any]:
-    """The images with a mask: all of whose objects have outlines."""
+    """The images all of whose objects have outlines, which get a mask."""
     if not instances.has_outlines:
         found = "no annotation has an outline; its images have labels, and no masks to measure with"
         preflight.notes.append(f"{instances.path}: {found}")
@@ -176,7 +176,7 @@ def _labels(instances: Instances, image_id: Any) -> str:
 def _mask(
     entry: Entry, instances: Instances, image_id: Any, class_of: dict[Any, int], out: Path, preflight: Preflight
 ) -> Path:
-    """The image's mask below `out`, painted if it is not there yet."""
+    """The path of the image's mask below `out`, painted unless it exists."""
     path = fitting(Path("masks", f"{entry.image_id}.png"))
     if (out / path).is_file():
         mask = read_mask(out / path)
@@ -188,7 +188,7 @@ def _mask(
 
 
 def rasterise(annotations: list[dict[str, Any]], size: tuple[int, int], class_of: dict[Any, int]) -> np.ndarray:
-    """(H, W) uint8 class ids of an image's annotations, 255 where there is a crowd under no object."""
+    """(H, W) uint8 class ids of an image's annotations, 255 in crowds that no object covers."""
     mask = np.zeros(size, np.uint8)
     shapes = [(annotation, _shape(annotation, size)) for annotation in annotations if outline(annotation)]
 

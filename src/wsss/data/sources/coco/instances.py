@@ -1,4 +1,4 @@
-"""An instances file of COCO: read, checked part by part, and named where something is amiss."""
+"""Reading and checking of COCO's instances files."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ WANTED: dict[str, dict[str, type | tuple[type, ...]]] = {
 
 
 FAR = 100_000
-"""Pixels; an outline that leads further is none, and drawing it would take hours."""
+"""Largest coordinate of an outline in pixels; drawing a larger one would take hours."""
 
 
 @dataclass(frozen=True)
 class Instances:
-    """images, categories: by id, categories in the order of their ids; annotations: by image."""
+    """Content of a file. images, categories: by id, the latter sorted; annotations: by image id."""
 
     path: Path
     images: dict[Any, dict[str, Any]]
@@ -39,10 +39,10 @@ class Instances:
 
 
 def read_instances(path: Path, preflight: Preflight) -> Instances:
-    """The content of an instances file; images that lack something are problems.
+    """The content of an instances file; incomplete images become problems of the preflight.
 
     Raises:
-        ValueError: no such file, not JSON, or not of this form; names what is wrong.
+        ValueError: no such file, not JSON, or another structure; names the error.
     """
     if not path.is_file():
         raise ValueError(
@@ -96,30 +96,30 @@ def _by_id(entry: dict[str, Any]) -> tuple[bool, Any]:
 
 
 def named(annotation: dict[str, Any]) -> str:
-    """What to call an annotation."""
+    """The name of an annotation in messages."""
     return f"annotation {annotation.get('id', 'without an id')}"
 
 
 def outline(annotation: dict[str, Any]) -> Any:
-    """Its polygons or run lengths; nothing where it has a box alone."""
+    """An annotation's polygons or run lengths; empty if it has only a box."""
     return annotation.get("segmentation") or None
 
 
 def paints(annotation: dict[str, Any]) -> bool:
-    """Whether it covers any pixel, as far as its area or box say."""
+    """Whether an annotation has a positive area, by its area or box."""
     box = annotation.get("bbox")
     box = box if isinstance(box, list) else []
     return given_area(annotation, 1) != 0 and all(side != 0 for side in box[2:4])
 
 
 def given_area(annotation: dict[str, Any], otherwise: float) -> float:
-    """Its area in pixels, as the file says; else another value."""
+    """An annotation's area in pixels according to the file, else `otherwise`."""
     area = annotation.get("area")
     return area if _is_number(area) else otherwise
 
 
 def outline_problem(annotation: dict[str, Any], size: tuple[int, int]) -> str | None:
-    """Why an annotation's outline cannot be painted in an image of a height and width, or nothing."""
+    """The reason why an annotation's outline cannot be painted in an image of this height and width, or None."""
     found = outline(annotation)
     if isinstance(found, dict):
         return _runs_problem(found, size)
@@ -136,7 +136,7 @@ def outline_problem(annotation: dict[str, Any], size: tuple[int, int]) -> str | 
 
 
 def polygons(annotation: dict[str, Any]) -> list[list[float]]:
-    """Its polygons of three points or more; others cover nothing."""
+    """An annotation's polygons of at least three points."""
     return [polygon for polygon in outline(annotation) if len(polygon) >= 6]
 
 
@@ -158,7 +158,7 @@ def _runs_problem(runs: dict[str, Any], size: tuple[int, int]) -> str | None:
 
 
 def _run_lengths(text: str) -> list[int]:
-    """The numbers of compressed run lengths: five bits a character from `0` on, differences from the last but one.
+    """The compressed run lengths' numbers: five bits per character from `0` on, as differences from the last but one.
 
     Raises:
         IndexError: the text ends within a number.

@@ -18,7 +18,7 @@ _OUTLINE = re.compile(rb'"segmentation"\s*:\s*(\[\s*\[\s*[-\d]|\{)')
 
 
 class Settings(FileSource):
-    """COCO 2014: a folder with annotations/instances_*.json and a folder of images for each of two parts."""
+    """COCO 2014: a folder with annotations/instances_*.json, and a folder of images for each of its two parts."""
 
     implementation = "wsss.data.sources.coco.index:read"
     about = About(
@@ -79,6 +79,6 @@ def _state(file: Path) -> tuple[int, int]:
 
 @lru_cache
 def _has_outlines(file: Path, _size: int, _time: int) -> bool:
-    """Whether any annotation has more than a box, without reading the file further than the first."""
+    """Whether any annotation has an outline; reads the file only up to the first one."""
     with file.open("rb") as opened, mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as content:
         return b"\0" in content[:4] or _OUTLINE.search(content) is not None  # UTF-16 is looked into later

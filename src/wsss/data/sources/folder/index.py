@@ -1,4 +1,4 @@
-"""The user's own images: a folder, however nested, and a CSV of image-level labels; masks are optional."""
+"""The user's own images: a folder with subfolders and a CSV of image-level labels; masks are optional."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from wsss.runtime.targets import fitting, unique_places
 
 @dataclass(frozen=True)
 class Found:
-    """An image with labels. image_id: its path in the folder, without the suffix where that is unique."""
+    """An image with labels. image_id: its path below the folder, without suffix if that is unique."""
 
     image_id: str
     path: Path
@@ -36,7 +36,7 @@ class Found:
 
 @dataclass(frozen=True)
 class Survey:
-    """What lies in a folder and its CSV. problems stop a run; remarks do not. unread: a line on files left out."""
+    """Content of a folder and its CSV. problems stop a run; remarks do not. unread: a line on unsupported files."""
 
     table: LabelTable
     found: list[Found]
@@ -51,7 +51,7 @@ class Survey:
 
 
 def survey(images: Path, labels: Path) -> Survey:
-    """Looks at a folder of images and its CSV without decoding an image.
+    """Matches a folder of images with its CSV, without decoding an image.
 
     Raises:
         ValueError: no folder, no images, or not a table of labels.
@@ -71,10 +71,10 @@ def survey(images: Path, labels: Path) -> Survey:
 
 
 def entries_of(seen: Survey, images: Path, masks: Path | None, preflight: Preflight) -> list[Entry]:
-    """What is to be opened of a folder; what is wrong or odd about its table goes to `preflight`.
+    """The files to open; problems and remarks on the table are added to `preflight`.
 
     Raises:
-        ValueError: no row and no problem, or no mask that belongs to an image.
+        ValueError: no row has an image, or no mask belongs to an image.
     """
     preflight.problems += seen.problems
     preflight.notes += [*seen.table.remarks, *filter(None, [seen.unread])]
@@ -88,7 +88,7 @@ def entries_of(seen: Survey, images: Path, masks: Path | None, preflight: Prefli
 
 
 def list_images(folder: Path) -> list[Path]:
-    """Every image below a folder in the order of its path; hidden files and folders are passed over.
+    """Every image below a folder, sorted by path, without hidden files and folders.
 
     Raises:
         ValueError: no such folder, or no image in it.
@@ -103,7 +103,7 @@ def list_images(folder: Path) -> list[Path]:
 
 
 def read(settings: Settings, out: Path, _workers: int, preflight: Preflight) -> Index:
-    """The table of a folder; images that are too large are shrunk to `out/shrunk`."""
+    """The table of a folder; large images are shrunk to `out/shrunk`."""
     chosen = settings.model_dump(exclude={"dataset", "on_bad_image"})
     return Index(*folder_index(**chosen, out=out, preflight=preflight))
 
@@ -123,7 +123,7 @@ def folder_index(
     """Class names, palette and rows of index.csv; copies of large images go to `out/shrunk`.
 
     Raises:
-        ValueError: the images, the CSV or the masks have problems that are not to be skipped.
+        ValueError: the images, the CSV or the masks have problems that are not skipped.
     """
     preflight = preflight or Preflight()
     seen = survey(images, labels)
@@ -164,7 +164,7 @@ def _ordered_classes(table: LabelTable, wanted: list[str] | None) -> list[str]:
 
 
 def _split(seen: Survey, classes: list[str], val_fraction: float, rng_seed: int) -> np.ndarray:
-    """(N,) bool, True for val: as the CSV says, if it says anything, else by stratification."""
+    """(N,) bool, True for val: from the CSV's column `split` if it has one, else by stratification."""
     given = [f.row.split for f in seen.found]
     if not any(given):
         in_val = stratified_split(seen.labels(classes), val_fraction, rng_seed)
@@ -178,14 +178,14 @@ def _split(seen: Survey, classes: list[str], val_fraction: float, rng_seed: int)
 
 
 def image_ids(root: Path, paths: list[Path]) -> dict[Path, str]:
-    """Paths without suffixes where that tells the images apart, also as names of masks."""
+    """Path → image id: the path below the folder, without suffix if that is unique."""
     relative = {path: path.relative_to(root) for path in paths}
     options = {path: (r.with_suffix(".png"), r.with_name(f"{r.name}.png")) for path, r in relative.items()}
     return {path: place.as_posix().removesuffix(".png") for path, place in unique_places(options).items()}
 
 
 def _masks(images: Path, masks: Path, found: list[Found], preflight: Preflight) -> dict[Path, Path]:
-    """The mask of each image that has one: of its name without suffix, or, where others share that, with it."""
+    """Image → mask, named by the image's path without suffix, or with it if another image has the same."""
     if not masks.is_dir():
         raise ValueError(f"prepare_data.masks: no such folder '{masks}'")
     find = Finder(masks, MASK_SUFFIXES)
@@ -208,7 +208,7 @@ def _masks(images: Path, masks: Path, found: list[Found], preflight: Preflight) 
 
 
 def _shrink(found: Found, mask: Path | None, max_edge: int | None, out: Path) -> tuple[Path, Path | None]:
-    """Image and mask for training: the originals, or copies with a longest edge of `max_edge` pixels."""
+    """Image and mask of a run: the originals, or copies with a longest edge of `max_edge` pixels."""
     if max_edge is None or max(image_size(found.path)) <= max_edge:
         return found.path, mask
     small = Image.fromarray(shrunk(read_image(found.path), max_edge))

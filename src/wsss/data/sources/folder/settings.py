@@ -13,7 +13,7 @@ from wsss.data.sources.base import About, FileSource
 
 
 class Settings(FileSource):
-    """Your own images in a folder, however nested, and a CSV of image-level labels. Masks are optional."""
+    """Your own images in a folder with subfolders, and a CSV of image-level labels. Masks are optional."""
 
     implementation = "wsss.data.sources.folder.index:read"
     about = About("your own images", "Yours to know; say it where you publish masks or weights.")

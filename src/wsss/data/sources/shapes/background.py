@@ -18,7 +18,7 @@ MAX_BLOBS = 2
 
 
 def random_colour(rng: Rng) -> np.ndarray:
-    """A random RGB colour, (3,) float32, neither grey nor black."""
+    """A random saturated RGB colour, (3,) float32."""
     rgb = colorsys.hsv_to_rgb(rng.uniform(), rng.uniform(0.2, 0.9), rng.uniform(0.3, 1.0))
     return np.float32(255) * np.asarray(rgb, np.float32)
 
@@ -76,7 +76,7 @@ def _two_colours(rng: Rng, field: np.ndarray) -> np.ndarray:
 
 
 def _add_horizon(rng: Rng, canvas: np.ndarray, field: np.ndarray) -> None:
-    """Repaint what lies below a wavy line with a second palette."""
+    """Repaint the area below a wavy line with a second palette."""
     height, width = field.shape
     x = np.arange(width)
     waves = sum(

@@ -1,7 +1,7 @@
-"""The generated `shapes` data set: small pictures with exact masks in PASCAL VOC's layout, made in seconds.
+"""The generated `shapes` data set: small images with exact masks in PASCAL VOC's layout, made in seconds.
 
-A class shows most clearly on an object's head, a little in the body's texture and often in the background, so
-that a classifier's activations are partial and leak, as they are and do on photographs.
+A class is indicated most clearly by an object's head, weakly by the body's texture and often by the background, so
+that a classifier's activations cover objects partially and leak into the background, as on photographs.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ CLASS_NAMES: tuple[str, ...] = ("beetle", "bus", "kite", "cat", "eel")
 SIZES = ((128, 128), (128, 112), (112, 128))
 """(H, W)."""
 OBJECT_COUNTS = {1: 0.4, 2: 0.4, 3: 0.2}
-"""Number of objects: probability."""
+"""Number of objects → probability."""
 HABITAT_PROBABILITY = 0.65
-"""That the background is the first object's own."""
+"""Probability that the background has the texture of the first object's class."""
 MAX_OCCLUSION = 0.22
-"""The share of an earlier object's area in frame that later ones may cover together."""
+"""Largest share of an object's visible area that later objects may cover."""
 GAIN = (0.85, 1.15)
 NOISE_SIGMA = 10.0
 JPEG_QUALITY = 92
@@ -68,7 +68,7 @@ def render(rng_seed: int, index: int) -> tuple[np.ndarray, np.ndarray]:
 def _arrange(rng: Rng, kinds: np.ndarray, height: int, width: int) -> list[Placed]:
     """One placement for each of `kinds`, from the rearmost to the frontmost.
 
-    An object for which no place was found is left out; with three at most, that does not happen in practice.
+    An object without a free place is left out; with at most three objects this does not occur in practice.
     """
     owner = np.full((height, width), -1, np.int8)
     arranged: list[Placed] = []
@@ -100,7 +100,7 @@ def _photograph(rng: Rng, canvas: np.ndarray) -> np.ndarray:
 
 
 def _with_void(labels: np.ndarray) -> np.ndarray:
-    """Labels (H, W) with 255 wherever the 3×3 neighbourhood holds two of them."""
+    """Labels (H, W) with 255 wherever the 3×3 neighbourhood has two different ones."""
     height, width = labels.shape
     padded = np.pad(labels, 1, mode="edge")
     mask = labels.copy()
@@ -121,8 +121,8 @@ def write_shapes(
 ) -> None:
     """Write `train` + `val` images under `root`; validation images follow the training images in number.
 
-    JPEGImages/*.jpg, SegmentationClass/*.png (with palette), labels.csv, classes.txt and, last of all,
-    ImageSets/Segmentation/{train,val}.txt: where these lists stand, everything they name does.
+    Files: JPEGImages/*.jpg, SegmentationClass/*.png (with palette), labels.csv, classes.txt and, written last,
+    ImageSets/Segmentation/{train,val}.txt, whose existence means that everything listed exists.
     `progress` is called with (images done, images in all). The files do not depend on `workers`.
     """
     if train < 0 or val < 0 or train + val == 0:
@@ -178,7 +178,7 @@ def _write_lines(path: Path, lines: Iterable[str]) -> None:
 
 @contextmanager
 def _replacing(path: Path) -> Iterator[Path]:
-    """A temporary path beside `path` that takes its place once written: no reader sees half a file."""
+    """A temporary path beside `path` that replaces it once written, so that no reader sees a partial file."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         yield temporary

@@ -1,7 +1,7 @@
-"""Objects of the generated `shapes` images: a body that hints at the class and a head that gives it away.
+"""Objects of the generated `shapes` images: a body that suggests the class and a head that identifies it.
 
-An object lives in its own frame: `u` runs along the body from the rear (-1) to the front (1), `v` across it
-in the same unit, half the body's length. `a` is the body's aspect, width over length.
+In an object's frame, `u` runs along the body from the rear (-1) to the front (1), and `v` across it in the same unit,
+half the body's length. `a` is the body's aspect ratio, width over length.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ import numpy as np
 from wsss.data.sources.shapes.background import Rng, random_colour
 
 LENGTH = (0.40, 0.70)
-"""Of the image's shorter side."""
+"""Body length as a share of the image's shorter side: lowest and highest."""
 ASPECT = (0.46, 0.66)
 HEAD_RADIUS = (0.17, 0.21)
-"""Of the body's length."""
+"""Head radius as a share of the body's length: lowest and highest."""
 HEAD_CENTRE = 0.78
-"""Of the half-axis."""
+"""Position of the head's centre as a share of the body's half-axis."""
 OWN_TEXTURE_PROBABILITY = 0.75
 FADE_PROBABILITY = 0.6
 
@@ -89,7 +89,7 @@ BODY_TEXTURES: tuple[Callable[[Rng, np.ndarray, np.ndarray], np.ndarray], ...] =
     _blotches,
     _lattice,
 )
-"""Texture i is typical of class i; each says where the body is dark."""
+"""Texture i is typical of class i; each is a mask of the dark parts of the body."""
 
 
 def _rings(x: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -121,12 +121,12 @@ MARKERS: tuple[Callable[[np.ndarray, np.ndarray], np.ndarray], ...] = (
     _three_dots,
     _bars,
 )
-"""Marker i is borne by class i alone; x, y are in head radii, and each says where the ink is."""
+"""Marker i occurs on class i alone; each is a mask of its dark parts, for x, y in head radii."""
 
 
 @dataclass(frozen=True)
 class Placed:
-    """Where an object lies; arrays cover `window`, the part of its bounding box that is in frame."""
+    """Placement of an object; arrays cover `window`, the part of its bounding box inside the image."""
 
     kind: int
     window: tuple[slice, slice]
@@ -138,7 +138,7 @@ class Placed:
     inside: np.ndarray
     """Body and head, boolean."""
     head_in_frame: bool
-    """Whether the head's centre is."""
+    """Whether the head's centre is inside the image."""
 
 
 def propose(rng: Rng, kind: int, height: int, width: int) -> Placed:

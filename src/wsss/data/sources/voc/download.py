@@ -28,13 +28,13 @@ SBD = Archive(
     "82b4d87ceb2ed10f6038a1cba92111cb",
 )
 COUNTS = {"train": 1464, "val": 1449, "test": 1456, "trainaug": 10582}
-"""Images in the published lists; the test list comes with the test server's archive only."""
+"""Number of images in the published lists; the test list is only in the test server's archive."""
 _SBD_PARTS = ("/dataset/cls/", "/dataset/train.txt", "/dataset/val.txt")
 
 
 @dataclass(frozen=True)
 class Published:
-    """The archives, and how many images their lists must hold."""
+    """The archives, and the numbers of images in their lists."""
 
     voc: Archive = VOC
     sbd: Archive = SBD
@@ -42,12 +42,12 @@ class Published:
 
 
 def get_voc(root: Path, mirrors: Sequence[str], published: Published | None = None) -> None:
-    """Makes `root` a VOC 2012 folder with the list trainaug; what is there already is left alone.
+    """Makes `root` a VOC 2012 folder with the list trainaug; existing files are kept.
 
-    Archives are kept in `downloads` beside root's folder, so that a second try starts from them.
+    Archives stay in `downloads` beside root's folder, so that another attempt starts from them.
 
     Raises:
-        ValueError, OSError: an archive cannot be had or is not what was published.
+        ValueError, OSError: an archive cannot be downloaded or differs from the published one.
     """
     published = published or Published()
     downloads = root.parent / "downloads"
@@ -73,10 +73,10 @@ def _download_and_build(root: Path, downloads: Path, mirrors: Sequence[str], pub
 
 
 def check_counts(root: Path, counts: Mapping[str, int]) -> None:
-    """Compares the lists that are there with how many images each must hold.
+    """Compares the numbers of images in the existing lists with the published ones.
 
     Raises:
-        ValueError: another number; names the list.
+        ValueError: a number differs; names the list.
     """
     for name, count in counts.items():
         path = root / "ImageSets" / "Segmentation" / f"{name}.txt"
@@ -96,7 +96,7 @@ def _extract_voc(archive: Path, root: Path, downloads: Path) -> None:
 
 
 def _build_trainaug(root: Path, sbd: Path, count: int) -> None:
-    """Masks of SBD as PNG, then the list: (VOC's train ∪ SBD) without VOC's val."""
+    """Converts SBD's masks to PNG, then writes the list trainaug = (VOC's train ∪ SBD) ∖ VOC's val."""
     lists = root / "ImageSets" / "Segmentation"
     own, val = (_lines(lists / f"{name}.txt") for name in ("train", "val"))
     extra = _lines(sbd / "train.txt") | _lines(sbd / "val.txt")
@@ -117,7 +117,7 @@ def _lines(path: Path) -> set[str]:
 
 
 def _convert(mat: Path, root: Path) -> None:
-    """A MATLAB file of SBD to a palette PNG of class ids."""
+    """Converts a MATLAB file of SBD to a palette PNG of class ids."""
     from scipy.io import loadmat
 
     try:

@@ -1,4 +1,4 @@
-"""PASCAL VOC 2012 (Everingham 2010) and anything in its layout."""
+"""PASCAL VOC 2012 (Everingham 2010) and data sets in its layout."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ VOC_CLASSES = [
 
 
 def read(settings: Settings, _out: Path, _workers: int, preflight: Preflight) -> Index:
-    """The table of a VOC folder, downloaded first if the settings say so."""
+    """The table of a VOC folder, which is downloaded first with `settings.download`."""
     if settings.download:
         fresh = not (settings.root / "JPEGImages").is_dir()
         get_voc(settings.root, settings.mirrors)
@@ -82,7 +82,7 @@ def voc_index(
 
     Args:
         labels: `annotations`, `masks` or the path of a CSV with columns image,labels.
-        measure_list: training images whose masks measure the seeds; None or a missing list: every mask.
+        measure_list: training images whose masks evaluate the seeds; None or a missing list: every mask.
         preflight: checks every file; None: one that stops at any problem.
 
     Raises:
@@ -131,7 +131,7 @@ class Member:
 
 
 def _class_names(root: Path, preflight: Preflight) -> list[str]:
-    """Names in `classes.txt`, a line each, if there is one; else VOC's."""
+    """The class names in `classes.txt`, one per line, if it exists; else VOC's."""
     custom = root / "classes.txt"
     if not custom.is_file():
         return VOC_CLASSES
@@ -161,7 +161,7 @@ def _safe(layout: Layout, name: str, preflight: Preflight) -> list[Listed]:
 def _measured(
     layout: Layout, measure_list: str | None, splits: dict[str, list[Listed]], preflight: Preflight
 ) -> set[str]:
-    """Images whose masks measure: all of val, and those of the list in train; all without such a list."""
+    """Images with masks for evaluation: all of val, and those of train in the list, or all without a list."""
     there = measure_list and layout.list_file(measure_list).is_file()
     if measure_list and not there:
         preflight.notes.append(f"{layout.no_list(measure_list)}; every mask measures the seeds (measure_list)")
@@ -172,7 +172,7 @@ def _measured(
 def _labels(
     layout: Layout, members: list[Member], source: str, classes: list[str], preflight: Preflight
 ) -> list[list[str]]:
-    """Class names per image, in class order; what cannot be read is a problem, and has none."""
+    """Class names per image, in class order; unreadable labels become problems."""
     if source == "annotations":
         files = [layout.annotation(m.image_id) for m in members]
         found = [_from_annotation(f, m.image_id, preflight) for f, m in zip(files, members, strict=True)]
@@ -206,7 +206,7 @@ def _from_annotation(path: Path, image_id: str, preflight: Preflight) -> set[str
 
 
 def _parsed(path: Path, preflight: Preflight) -> ElementTree.Element:
-    """An XML file, in the encoding that it declares, else in whatever text is read in."""
+    """The root of an XML file, in its declared encoding, else in the encoding detected by `read_text`."""
     try:
         return ElementTree.parse(path).getroot()
     except ElementTree.ParseError as error:
@@ -219,7 +219,7 @@ def _parsed(path: Path, preflight: Preflight) -> ElementTree.Element:
 
 
 def _from_masks(members: list[Member], classes: list[str], preflight: Preflight) -> list[set[str]]:
-    """The classes that each mask shows."""
+    """The classes in each mask."""
     for member in members:
         if member.mask is None:
             found, advice = "no mask to take its labels from", f"put one into {' or '.join(MASKS)}"
@@ -230,7 +230,7 @@ def _from_masks(members: list[Member], classes: list[str], preflight: Preflight)
 
 
 def _classes_of_mask(path: Path | None) -> list[int]:
-    """Class ids in a mask; none in one that cannot be read, which the preflight names."""
+    """Class ids in a mask; none in an unreadable one, which the preflight reports."""
     try:
         return sorted(values_of(read_mask(path)) - {0, 255}) if path else []
     except ValueError:
@@ -238,7 +238,7 @@ def _classes_of_mask(path: Path | None) -> list[int]:
 
 
 def _from_csv(path: Path, layout: Layout, members: list[Member], preflight: Preflight) -> list[Row | None]:
-    """The row of each listed image; rows of other images are not used."""
+    """The row of each listed image; other rows are ignored."""
     if not path.is_file():
         raise ValueError(f"prepare_data.labels: '{path}' is neither annotations, masks nor a CSV file")
     folder = layout.root / IMAGES

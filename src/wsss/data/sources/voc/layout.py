@@ -1,7 +1,8 @@
-"""Where a VOC folder keeps an image, its mask and its annotation, and what a line of an image list says.
+"""Paths of images, masks and annotations in a VOC folder, and the syntax of its image lists.
 
-A line is an id (`2007_000032`, blanks allowed), or PSA's two paths (`/JPEGImages/x.jpg /SegmentationClassAug/x.png`),
-either also with numbers behind it (`x 1`), as VOC's lists of a class and multi-label lists have.
+A line is an id (`2007_000032`, spaces allowed) or a pair of paths as in PSA
+(`/JPEGImages/x.jpg /SegmentationClassAug/x.png`), optionally followed by numbers (`x 1`), as in VOC's lists per class
+and multi-label lists.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ _PATHS = re.compile(rf"(\S.*?(?:{'|'.join(map(re.escape, SUFFIXES))}))(?:[\s,]+(
 
 
 class Listed(NamedTuple):
-    """An image of a list. mask: as the list names it; numbers: whether the line has any beside the id."""
+    """An image of a list. mask: its path in the list, if any; numbers: whether the line has numbers."""
 
     image_id: str
     mask: str | None = None
@@ -39,7 +40,7 @@ class Layout:
         return self.root / "ImageSets" / "Segmentation" / f"{name}.txt"
 
     def no_list(self, name: str) -> str | None:
-        """What to say where there is no image list of a name."""
+        """A message if there is no image list of this name, else None."""
         path = self.list_file(name)
         known = ", ".join(sorted(p.stem for p in path.parent.glob("*.txt")))
         return None if path.is_file() else f"{path}: no such image list; lists there: {known or 'none'}"
@@ -50,11 +51,11 @@ class Layout:
         return [self._listed(line) for line in named if line]
 
     def image(self, image_id: str) -> Path:
-        """An image's file; VOC's name where there is none."""
+        """The path of an image; VOC's standard path if the file does not exist."""
         return self._images(image_id) or self.root / IMAGES / f"{image_id}.jpg"
 
     def mask(self, listed: Listed) -> Path | None:
-        """An image's mask: the listed one, else VOC's own, else SBD's."""
+        """The path of an image's mask: the listed one, else VOC's, else SBD's."""
         if listed.mask is not None:
             path = PurePosixPath(listed.mask.lstrip("/"))
             if ".." not in path.parts and (self.root / path).is_file():
@@ -62,12 +63,12 @@ class Layout:
         return next(filter(None, (find(listed.image_id) for find in self._masks)), None)
 
     def annotation(self, image_id: str) -> Path:
-        """An image's file of objects."""
+        """The path of an image's XML annotation."""
         return self._annotations(image_id) or self.root / "Annotations" / f"{image_id}.xml"
 
     @property
     def has_masks(self) -> bool:
-        """Whether there is a folder of masks with anything in it."""
+        """Whether there is a folder of masks that is not empty."""
         return any(find.files for find in self._masks)
 
     def _listed(self, line: str) -> Listed:
@@ -94,6 +95,6 @@ class Layout:
 
 
 def _id_of(path: str) -> str:
-    """What a listed path says of an image: its path below JPEGImages without suffix."""
+    """The image id of a listed path: its path below JPEGImages without suffix."""
     below = path.rpartition(f"{IMAGES}/")[2] if f"{IMAGES}/" in path else path
     return PurePosixPath(below).with_suffix("").as_posix()

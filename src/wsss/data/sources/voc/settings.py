@@ -15,7 +15,7 @@ from wsss.runtime.contents import Contents
 
 AS_DOWNLOADED = "as downloaded"
 DOWNLOAD_NOTE = ".wsss_downloaded"
-"""Beside the files: their digest when they had been downloaded."""
+"""File in the data folder with the digest of the files as downloaded."""
 
 
 class Settings(FileSource):
@@ -74,7 +74,7 @@ class Settings(FileSource):
         )
 
     def digest(self, contents: Contents) -> str:
-        """Of the files; while they are as they were downloaded, they count as what was to be downloaded."""
+        """Digest of the files; unchanged downloaded files have the digest of the planned download."""
         if self.download and not (self.root / "JPEGImages").is_dir():
             return AS_DOWNLOADED
         found = super().digest(contents)
@@ -99,7 +99,7 @@ class Settings(FileSource):
 
 
 def _listed(layout: Layout, path: Path) -> list[Listed]:
-    """The images of a list; none of one that is no text, which stops the stage that reads it."""
+    """The images of a list; none if it is no text, an error that the stage reports."""
     try:
         return layout.listed(read_text(path))
     except (ValueError, OSError):
