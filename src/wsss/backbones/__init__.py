@@ -1,1 +1,1 @@
-"""Networks under classifiers, and published weights under their own names."""
+"""Backbones of classifiers and segmentation networks, and loading of published weights."""

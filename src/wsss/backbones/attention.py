@@ -1,7 +1,7 @@
 """Transformer blocks of timm computed step by step: queries, keys, values, attention (Vaswani 2017, eq. 1).
 
-For timm's `Block` with `Attention` (ViT, DeiT, CLIP, DINOv2) and `EvaBlock` with `EvaAttention` (DINOv3). T tokens,
-P of them before the patches; d channels a head.
+For timm's `Block` with `Attention` (ViT, DeiT, CLIP, DINOv2) and `EvaBlock` with `EvaAttention` (DINOv3). T: tokens, P
+of them before the patches; d: channels per head.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 
 def block_fault(block: nn.Module) -> str | None:
-    """Why `block_with_attention` cannot compute a block; None where it can."""
+    """The type of a block that `block_with_attention` does not support; None if it does."""
     plain = type(block) is Block and type(block.attn) is Attention
     rotary = type(block) is EvaBlock and type(block.attn) is EvaAttention and block.attn.qkv is not None
     if plain or rotary:
@@ -31,7 +31,7 @@ def block_with_attention(block: Block | EvaBlock, x: Tensor, rope: Tensor | None
 def block_after_norm(
     block: Block | EvaBlock, x: Tensor, normed: Tensor, rope: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
-    """`block_with_attention` given the output of the block's first norm, which gradients may be taken at."""
+    """`block_with_attention`, given the output of the block's first norm, so that gradients can be taken there."""
     mixed, attention = _attend(block.attn, normed, rope)
     if isinstance(block, EvaBlock):
         x = x + block.drop_path1(_scaled(mixed, block.gamma_1))

@@ -1,4 +1,4 @@
-"""What methods, affinity networks and decoders ask of a backbone."""
+"""The interface of backbones for methods, affinity networks and decoders."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 
 class Backbone(nn.Module, ABC):
-    """A trunk without classifier.
+    """A network without classifier.
 
     channels: D, of the final features.
     stride: input pixels per cell of the final features.

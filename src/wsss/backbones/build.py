@@ -1,4 +1,4 @@
-"""Building a backbone from its settings, and stopping what of it is not trained."""
+"""Building of a backbone from its settings, and freezing of its parts."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ from wsss.store.models import read_model
 
 
 def build_backbone(settings: sections.Backbone, *, weights: bool = True) -> Backbone:
-    """The backbone of a settings section; `weights=False` leaves it random (a checkpoint follows).
+    """The backbone of a settings section. weights: load pretrained weights; False if a checkpoint is loaded later.
 
     Raises:
-        ValueError: unknown network, or weights that cannot be had or do not fit.
+        ValueError: unknown network, or weights that cannot be obtained or do not fit.
     """
     kind = backbone_kind(settings.name)
     if kind != "timm" and settings.output_stride is not None:
@@ -38,8 +38,8 @@ def build_backbone(settings: sections.Backbone, *, weights: bool = True) -> Back
     elif kind == "mit":
         backbone = _mit(settings)
     else:
-        # timm reads files under its own names; the rest is published elsewhere, or ours. A plain ViT is built without
-        # the head that its ImageNet files have, which timm would miss.
+        # timm loads files with its own names; others are published elsewhere, or ours. A plain ViT is built without
+        # the head of its ImageNet files, which timm would report as missing.
         own = False
         if checkpoint is not None:
             state = strip_prefix(unwrap(read_state_dict(checkpoint)))
@@ -58,7 +58,7 @@ def build_backbone(settings: sections.Backbone, *, weights: bool = True) -> Back
 
 
 def backbone_kind(name: str) -> str:
-    """Whose network a name is: `resnet38`, `mit`, `irn`, timm's plain `vit`, `clip`, `eva`, or any other of `timm`."""
+    """The kind of a network by its name: resnet38, mit, irn, timm's plain vit, clip or eva, or any other of timm."""
     import timm.models
 
     if name == "resnet38":
@@ -113,9 +113,9 @@ def _from_timm(settings: sections.Backbone, kind: str, **weights: Any) -> Backbo
 
 
 def _from_package(backbone: Backbone, name: str, *, weights: bool) -> None:
-    """Weights and normalisation of an installed package; a network that gets its weights later has the latter.
+    """Loads weights and normalisation from an installed package; with weights=False the normalisation alone.
 
-    The package has the same tensors in the same order, and a classifier after them.
+    The package has the same tensors in the same order, followed by a classifier.
     """
     if weights:
         path = package_file(name)
@@ -126,7 +126,7 @@ def _from_package(backbone: Backbone, name: str, *, weights: bool) -> None:
 
 
 def freeze(backbone: Backbone, training: sections.Training) -> None:
-    """Stops what the recipe does not train of the pretrained network."""
+    """Freezes the parts of the pretrained network that the recipe does not train."""
     if training.freeze_stages is not None:
         backbone.freeze(training.freeze_stages)
     if training.freeze_batch_norm:
@@ -134,7 +134,7 @@ def freeze(backbone: Backbone, training: sections.Training) -> None:
 
 
 def freeze_batch_norm(network: nn.Module) -> None:
-    """BatchNorm keeps its running statistics: it stays in eval mode through `train()` of whatever holds it."""
+    """Keeps the running statistics of BatchNorm: it stays in eval mode when its parent is set to training mode."""
     for module in network.modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm):
             module.eval()

@@ -1,4 +1,4 @@
-"""Published checkpoints: read any of their file formats, rename, and load strictly."""
+"""Published checkpoints: reading of their file formats, renaming, strict loading."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _CONVERTERS = {
     "dinov2": dinov2_state_dict,
     "dinov3": dinov3_state_dict,
 }
-"""Layouts whose tensors are cut as well as renamed."""
+"""Layouts whose tensors are split or joined as well as renamed."""
 
 
 def load_published(
@@ -43,12 +43,12 @@ def load_published(
     """Load a published state dict into one of this package's networks.
 
     Args:
-        model: the network; a checkpoint of a bare trunk goes into its `backbone`, if it has one, and a bare
+        model: the network; a checkpoint of a bare backbone is loaded into its `backbone`, if it has one, and a bare
             `Backbone` takes its part of the checkpoint of a whole method.
         source: a `.pth`, `.safetensors` or MXNet `.params` file, or a state dict.
-        layout: whose names the checkpoint has: one of `LAYOUTS` or `_CONVERTERS`, or rules; None recognises it.
-        allow_missing: patterns (`classifier.*`) of the model's names that the checkpoint may lack.
-        allow_unexpected: patterns of renamed checkpoint entries that the model may lack.
+        layout: naming scheme of the checkpoint: a key of `LAYOUTS` or `_CONVERTERS`, or rules; None: detected.
+        allow_missing: patterns (`classifier.*`) of names that may be missing in the checkpoint.
+        allow_unexpected: patterns of renamed checkpoint entries that may be missing in the model.
 
     BatchNorm's `num_batches_tracked` may always be missing: files older than PyTorch 0.4.1 do not have it.
 
@@ -73,10 +73,10 @@ def is_whole_method(state: Mapping[str, object]) -> bool:
 
 
 def read_state_dict(path: Path | str) -> dict[str, Tensor]:
-    """The content of a `.pth`/`.pt`/`.ckpt` (TorchScript too), `.safetensors` or MXNet `.params` file, on the CPU.
+    """The tensors of a `.pth`/`.pt`/`.ckpt` (also TorchScript), `.safetensors` or MXNet `.params` file, on the CPU.
 
     Raises:
-        ValueError: the file does not exist, or its ending or content is another.
+        ValueError: the file does not exist, or has another suffix or content.
     """
     path = Path(path)
     if not path.is_file():
@@ -100,7 +100,7 @@ def read_state_dict(path: Path | str) -> dict[str, Tensor]:
 
 
 def _require_no_page(path: Path) -> None:
-    """Raises ValueError for a web page, which servers send in a file's place."""
+    """Raises ValueError for a web page, which some servers send instead of a file."""
     with path.open("rb") as file:
         start = file.read(512).removeprefix(b"\xef\xbb\xbf").lstrip().lower()
     if start.startswith((b"<!doctype", b"<html", b"<head", b"<?xml", b"<!--")):
@@ -108,7 +108,7 @@ def _require_no_page(path: Path) -> None:
 
 
 def _is_torchscript(path: Path) -> bool:
-    """Whether a file is an archive of code and weights, as OpenAI's CLIP is; the code is not run."""
+    """Whether a file is a TorchScript archive, like OpenAI's CLIP; its code is not executed."""
     if not zipfile.is_zipfile(path):
         return False
     with zipfile.ZipFile(path) as archive:
@@ -132,7 +132,7 @@ def own_names(state: Mapping[str, Tensor], layout: str | Rules) -> dict[str, Ten
 
 
 def unwrap(state: Mapping[str, object]) -> dict[str, Tensor]:
-    """The tensors of a state dict that lies inside a training checkpoint."""
+    """The state dict inside a training checkpoint."""
     for key in _WRAPPERS:
         if isinstance(inner := state.get(key), Mapping):
             return unwrap(inner)
@@ -140,7 +140,7 @@ def unwrap(state: Mapping[str, object]) -> dict[str, Tensor]:
 
 
 def strip_prefix(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Without the `module.` or `_orig_mod.` that DataParallel and torch.compile put before every name."""
+    """The state dict without the prefix `module.` of DataParallel or `_orig_mod.` of torch.compile."""
     for prefix in ("module.", "_orig_mod."):
         if state and all(name.startswith(prefix) for name in state):
             return strip_prefix({name.removeprefix(prefix): tensor for name, tensor in state.items()})
@@ -154,10 +154,10 @@ def load_strictly(
     allow_unexpected: Sequence[str] = (),
     what: str = "the state dict",
 ) -> None:
-    """`load_state_dict` that reports everything wrong at once and loads nothing unless all is right.
+    """`load_state_dict` that reports all errors at once, and loads nothing if there are any.
 
     Raises:
-        ValueError: lists what is missing, unexpected, or of another shape; or weights are NaN or infinite.
+        ValueError: names are missing or unexpected, or shapes differ (all are listed); or weights are not finite.
     """
     own = model.state_dict()
     missing = _unmatched(own.keys() - state.keys(), (*allow_missing, "*num_batches_tracked"))

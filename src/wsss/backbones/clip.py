@@ -1,4 +1,4 @@
-"""CLIP's image tower (Radford 2021), with the projection to the space that it shares with text."""
+"""CLIP's image tower (Radford 2021), with the projection to the joint space of images and texts."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from wsss.backbones.vit import ViTBackbone
 class CLIPBackbone(ViTBackbone):
     """A `ViTBackbone` of timm's CLIP networks, with CLIP's projection D → E (no bias).
 
-    OpenAI's weights need `vit_*_clip_quickgelu_*`: timm's `vit_*_clip_*` without it have the exact GELU.
+    OpenAI's weights need `vit_*_clip_quickgelu_*`: timm's other `vit_*_clip_*` have the exact GELU.
 
     Args:
-        name, options and the rest: as of `ViTBackbone`. projection: E; None takes timm's number for `name`.
+        name, options and others: as in `ViTBackbone`. projection: E; None: timm's value for `name`.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""CLIP checkpoints: OpenAI's and open_clip's names, transformers' names, and what of them the image tower is."""
+"""CLIP checkpoints of OpenAI, open_clip and transformers, and extraction of the image tower."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ _IMAGE: Rules = (
     (_BLOCK + r"mlp\.c_proj\.", r"net.blocks.\1.mlp.fc2."),
     (r"(?!visual\.)", None),
 )
-"""OpenAI's names to `CLIPBackbone`'s; the text tower's and the temperature's are dropped."""
+"""Rules from OpenAI's names to `CLIPBackbone`'s; the text tower and the temperature are dropped."""
 
 
 def is_clip(names: Mapping[str, object] | set[str]) -> bool:
-    """Whether these are names of a whole CLIP, of its image tower, or of its text tower."""
+    """Whether these are names of a CLIP, or of one of its towers."""
     return bool({"visual.class_embedding", "vision_model.embeddings.class_embedding"} & set(names))
 
 
@@ -36,7 +36,7 @@ def clip_state_dict(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The image tower for `CLIPBackbone`, from a state dict of OpenAI, open_clip or transformers.
 
     Raises:
-        ValueError: it holds no image tower.
+        ValueError: the state dict has no image tower.
     """
     renamed = rename(openai_names(state), _IMAGE)
     if missing := {"net.cls_token", "net.pos_embed", "projection.weight"} - renamed.keys():
@@ -67,9 +67,9 @@ _TRANSFORMERS = (
 
 
 def openai_names(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """A CLIPModel's state dict of transformers under OpenAI's names; any other as it is.
+    """A state dict of transformers' CLIPModel under OpenAI's names; any other unchanged.
 
-    q, k and v become one tensor, both projections are transposed.
+    q, k and v are concatenated; both projections are transposed.
     """
     if not any(name.startswith(("vision_model.", "text_model.")) for name in state):
         return dict(state)

@@ -25,7 +25,7 @@ _V3: Rules = (
 
 
 def dino_layout(names: Iterable[str]) -> str | None:
-    """`dinov2` or `dinov3` for names of the authors' files, None for others (timm's own among them)."""
+    """`dinov2` or `dinov3` for names of the authors' files; None for others, such as timm's."""
     names = set(names)
     if "storage_tokens" in names:
         return "dinov3"
@@ -33,7 +33,7 @@ def dino_layout(names: Iterable[str]) -> str | None:
 
 
 def dinov2_state_dict(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """With registers, the class token takes its position with it, as timm's networks have it."""
+    """State dict of `ViTBackbone`; with registers, the class token's position is added to it, as in timm."""
     renamed = rename(state, _V2)
     if "net.reg_token" in renamed:
         positions = renamed["net.pos_embed"]
@@ -43,7 +43,7 @@ def dinov2_state_dict(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def dinov3_state_dict(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Periods are left to timm; biases of q, k and v, which are 0 in most sizes, are then dropped."""
+    """State dict of `EvaBackbone`; periods are timm's, and biases of q, k and v, 0 in most sizes, are then dropped."""
     renamed = rename(state, _V3)
     for name in [n for n in renamed if re.search(r"attn\.qkv\.bias$", n)]:
         query, _key, value = renamed.pop(name).chunk(3)  # the key's is masked: always 0

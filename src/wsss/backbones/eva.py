@@ -17,17 +17,17 @@ from wsss.backbones.tokens import Embedded, TransformerBackbone
 class EvaBackbone(TransformerBackbone):
     """`timm.create_model(name, …)` of the class `Eva` with a class token and rotary positions (vit_*_dinov3).
 
-    The rotation of a patch depends on its place in the image as a share of each side, so any grid works; timm
-    computes the periods in float32, the official files hold them in bfloat16.
+    The rotation of a patch depends on its position as a share of each side, so that any grid is possible. timm computes
+    the periods in float32; the official files store them in bfloat16.
 
     Args:
         name: timm's name. pretrained: download the published weights (they have a licence of their own).
         checkpoint_path: a local checkpoint of the same network.
-        mean, std: input normalisation, where a checkpoint needs another one than timm states for `name`.
+        mean, std: input normalisation, if a checkpoint needs another one than timm's for `name`.
         options: extra keyword arguments for timm.
 
     Raises:
-        ValueError: timm does not know the name or an argument, or the network is none of those above.
+        ValueError: timm does not know the name or an argument, or the network is of another class.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class EvaBackbone(TransformerBackbone):
 
 
 def _require_rotary(name: str, net: nn.Module) -> None:
-    """Raise ValueError unless the network is rotary alone, and every block one that can be computed step by step."""
+    """Raise ValueError unless the network has rotary positions only and blocks that `block_with_attention` supports."""
     if not isinstance(net, Eva) or net.cls_token is None or net.pos_embed is not None or net.rope is None:
         raise ValueError(
             f"'{name}' is a {type(net).__name__}; accepted are timm's Eva networks with a class token and rotary "

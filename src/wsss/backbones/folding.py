@@ -16,9 +16,9 @@ TOLERANCE = 1e-4
 
 
 def fastest(model: M, device: torch.device, run: Callable[[M, Tensor], Tensor]) -> M:
-    """The model on `device` in eval mode, in the layout and with the folding that make `run` fastest.
+    """The model on `device` in eval mode, with the memory format and folded BatchNorm for the fastest `run`.
 
-    run: (model, images (B, 3, H, W)) → what it is used for.
+    run: (model, images (B, 3, H, W)) → output.
     """
     model = model.to(device).to(memory_format=torch.channels_last).eval()
     example = torch.linspace(0, 99, 3 * 128 * 128, device=device).sin().view(1, 3, 128, 128)
@@ -27,10 +27,10 @@ def fastest(model: M, device: torch.device, run: Callable[[M, Tensor], Tensor]) 
 
 @torch.no_grad()
 def fold_batch_norm(model: M, run: Callable[[M], Tensor]) -> M:
-    """A copy of `model`, in eval mode, whose convolutions do the work of the batch normalisations after them.
+    """A copy of `model`, in eval mode, with batch normalisations folded into the convolutions before them.
 
-    run: applies a model to an example. What follows what is seen there, and if outputs differ by more than
-    rounding (a convolution's output has other readers, say), the model itself is returned.
+    run: applies a model to an example, in which the pairs are found. If the outputs then differ by more than rounding
+    (e.g. because a convolution's output has other users), the model itself is returned.
     """
     folded = copy.deepcopy(model).eval()
     for name, conv, norm in _pairs(folded, run):
@@ -44,7 +44,7 @@ def fold_batch_norm(model: M, run: Callable[[M], Tensor]) -> M:
 
 
 def _pairs(model: M, run: Callable[[M], Tensor]) -> list[tuple[str, nn.Conv2d, nn.BatchNorm2d]]:
-    """Each normalisation whose input is the output of a convolution that runs once."""
+    """(name, convolution, normalisation) of each normalisation whose input is the output of a convolution run once."""
     outputs: list[tuple[Tensor, nn.Conv2d]] = []
     found: list[tuple[str, nn.Conv2d, nn.BatchNorm2d]] = []
     hooks = []
@@ -68,6 +68,6 @@ def _pairs(model: M, run: Callable[[M], Tensor]) -> list[tuple[str, nn.Conv2d, n
 
 
 def _what_else(norm: nn.BatchNorm2d) -> nn.Module:
-    """timm's normalisations drop and activate as well."""
+    """The dropout and activation that timm's normalisations include."""
     rest = [getattr(norm, part) for part in ("drop", "act") if hasattr(norm, part)]
     return nn.Sequential(*rest) if rest else nn.Identity()

@@ -1,4 +1,4 @@
-"""The ResNet-50 of IRNet (Ahn 2019): stride 16, as its last stage is not strided; nor is it dilated."""
+"""The ResNet-50 of IRNet (Ahn 2019): stride 16, with a last stage that is neither strided nor dilated."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from wsss.backbones.timm import TimmBackbone
 
 
 class IRNResNet(TimmBackbone):
-    """A timm ResNet with bottlenecks whose last stage keeps the resolution and its kernels' reach.
+    """A timm ResNet with bottlenecks whose last stage keeps the resolution without dilation.
 
-    timm's own `output_stride=16` dilates that stage, which the published weights do not expect.
+    timm's `output_stride=16` dilates that stage, for which the published weights were not trained.
     """
 
     def __init__(self, name: str = "resnet50", *, pretrained: bool = False, checkpoint_path: str = "") -> None:

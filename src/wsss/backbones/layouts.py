@@ -1,4 +1,4 @@
-"""How published checkpoints name what this package's networks contain."""
+"""Naming schemes of published checkpoints, as renaming rules to this package's names."""
 
 from __future__ import annotations
 
@@ -75,12 +75,12 @@ LAYOUTS: dict[str, Rules] = {
         (r"classifier\.", "classifier."),
     ),
 }
-"""By checkpoint: the ImageNet ResNet-38 (converted, MXNet), PSA, SEAM (its AffinityNet is PSA's) and IRN."""
+"""Layout → rules: ImageNet ResNet-38 (converted, MXNet), PSA, SEAM (its AffinityNet is PSA's) and IRN."""
 LAYOUTS |= VIT_LAYOUTS
 
 
 def detect_layout(names: Iterable[str]) -> str | tuple[()]:
-    """Whose names these are: a key of `LAYOUTS`, `mit`, `afa`, `clip` or a DINO's; no rules (`()`) for our own."""
+    """The layout of these names: a key of `LAYOUTS`, `mit`, `afa`, `clip` or a DINO's; `()` for this package's."""
     names = set(names)
     if any(name.startswith("arg:") for name in names):
         return "resnet38-mxnet"

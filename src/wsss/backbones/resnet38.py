@@ -19,20 +19,20 @@ STAGES: tuple[tuple[str, ...], ...] = (
     ("b5", "b5_1", "b5_2"),
     ("b6", "b7"),
 )
-"""The stem and the five stages, by module name; the count in `ResNet38.freeze` refers to these."""
+"""Module names of the stem and the five stages, which `ResNet38.freeze` counts."""
 
 _TAPS = ("b4", "b5", "b6")
 
 
 class ResNet38(Backbone):
-    """The 105 M parameter trunk: 4096 channels at stride 8, dilations 2 and 4 in the last stages.
+    """The backbone with 105 M parameters: 4096 channels at stride 8, dilations 2 and 4 in the last stages.
 
-    The pyramid holds what the published code calls conv3 … conv6: the inputs of b4, b5 and b6 and the output
-    of b7, each after BatchNorm and ReLU. BatchNorm's scales and shifts are not trained.
+    The pyramid is conv3 … conv6 of the published code: the inputs of b4, b5 and b6 and the output of b7, each after
+    BatchNorm and ReLU. BatchNorm's scales and shifts are not trained.
 
     Args:
-        batch_norm_momentum: share of a batch in BatchNorm's statistics (SEAM's DeepLab: 3e-4); None: they stay, in
-            training too, as in PSA and SEAM.
+        batch_norm_momentum: momentum of BatchNorm's statistics (SEAM's DeepLab: 3e-4); None: they are fixed, also in
+            training, as in PSA and SEAM.
     """
 
     mean = (0.485, 0.456, 0.406)
@@ -65,7 +65,7 @@ class ResNet38(Backbone):
         stride: int = 1,
         dilation: int = 1,
     ) -> None:
-        """Blocks `name`, `name_1` …; the first changes width and stride and starts without dilation."""
+        """Adds the blocks `name`, `name_1` …; the first changes width and stride, starting without dilation."""
         setattr(self, name, ResidualBlock(inputs, middle, outputs, stride, (1, dilation)))
         for i in range(1, blocks):
             setattr(self, f"{name}_{i}", ResidualBlock(outputs, middle, outputs, 1, (dilation, dilation)))
@@ -86,7 +86,7 @@ class ResNet38(Backbone):
         return pyramid[-1], pyramid
 
     def train(self, mode: bool = True) -> ResNet38:
-        """Training mode, unless BatchNorm's statistics move for the dropouts alone."""
+        """Sets the mode; with fixed statistics BatchNorm stays in eval mode, and only the dropouts change."""
         super().train(mode)
         for norm in self._norms() if self.fixed else ():
             norm.eval()
@@ -157,6 +157,6 @@ class BottleneckBlock(nn.Module):
 
 
 def _conv(inputs: int, outputs: int, kernel: int, stride: int = 1, dilation: int = 1) -> nn.Conv2d:
-    """A convolution without bias that keeps the size at stride 1."""
+    """A convolution without bias, padded to keep the size at stride 1."""
     padding = dilation * (kernel // 2)
     return nn.Conv2d(inputs, outputs, kernel, stride, padding, dilation, bias=False)

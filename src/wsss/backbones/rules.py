@@ -1,4 +1,4 @@
-"""The form of a renaming from published names to ours."""
+"""Renaming rules from published names to this package's names."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from torch import Tensor
 
 Rules = tuple[tuple[str, str | None], ...]
-"""(pattern at the start of a name, replacement or None to drop the entry); the first match counts."""
+"""(pattern at the start of a name, replacement or None to drop the entry); the first match applies."""
 
 
 def rename(state: Mapping[str, Tensor], rules: Rules) -> dict[str, Tensor]:

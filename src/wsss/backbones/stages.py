@@ -1,4 +1,4 @@
-"""Outputs of a backbone by name: those of its stages, and what it gives its own classifier."""
+"""Outputs of a backbone by name: its stages, and `final`, the input of its own classifier."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from wsss.backbones.base import Backbone
 
 
 def wanted_stages(backbone: Backbone, images: Tensor, stages: Sequence[int | str]) -> list[Tensor]:
-    """Stage outputs of normalised images (B, 3, H, W); `final` is what the network gives its classifier."""
+    """Stage outputs (B, D, h, w) of normalised images (B, 3, H, W); `final`: input of the network's classifier."""
     final, pyramid = backbone.features_and_pyramid(images.contiguous(memory_format=torch.channels_last))
     return [final if stage == "final" else pyramid[stage] for stage in stages]
 

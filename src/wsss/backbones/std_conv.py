@@ -1,4 +1,4 @@
-"""Weight standardisation as timm computed it when the hybrid checkpoints of ACR were trained."""
+"""Weight standardisation as in the version of timm with which ACR's hybrid checkpoints were trained."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 class SigmaStdConv2d(nn.Conv2d):
     """Convolution with weights (w − mean)/(σ + eps) per output channel (Qiao 2019), TensorFlow-"SAME" padding.
 
-    timm's present layer divides by √(σ² + 1e-8) instead; with eps = 1e-5 filters of small σ differ.
+    Current timm divides by √(σ² + 1e-8) instead; with eps = 1e-5 filters of small σ differ.
     """
 
     def __init__(self, conv: nn.Conv2d, eps: float) -> None:
@@ -37,7 +37,7 @@ class SigmaStdConv2d(nn.Conv2d):
 
 
 def use_sigma_std_conv(module: nn.Module, eps: float) -> int:
-    """Replace every weight-standardised convolution inside `module`; how many there were."""
+    """Replaces every weight-standardised convolution inside `module`; returns their number."""
     count = 0
     for name, child in module.named_children():
         if isinstance(child, StdConv2dSame):

@@ -19,7 +19,7 @@ from wsss.runtime.progress import log
 
 
 def create_network(name: str, arguments: dict[str, Any], *, pretrained: bool, checkpoint_path: str) -> nn.Module:
-    """`timm.create_model`; ValueError, of readable length, for what timm refuses."""
+    """`timm.create_model`, with timm's errors as a ValueError of readable length."""
     require_inert(name, arguments)
     require_known(name)
     if checkpoint_path and "num_classes" not in arguments:
@@ -43,7 +43,7 @@ def licence_of(name: str) -> str:
 
 
 def _head_of(name: str, checkpoint: str) -> dict[str, int]:
-    """`num_classes` of a checkpoint that was trained on other classes than timm's, or that has lost its head."""
+    """`num_classes` for a checkpoint with another number of classes than timm's, or without head."""
     config = timm.get_pretrained_cfg(name, allow_unregistered=True)
     heads = (config.classifier if config else None) or ()
     heads = (heads,) if isinstance(heads, str) else heads
@@ -58,8 +58,10 @@ def _head_of(name: str, checkpoint: str) -> dict[str, int]:
 
 
 def require_inert(name: str, options: Mapping[str, Any]) -> None:
-    """Raises ValueError for a name or options with which timm would read files or the network: both may come from a
-    model file of another project."""
+    """Raises ValueError for a name or options that make timm read files or use the network.
+
+    Both may come from an untrusted model file.
+    """
     if ":" in name or "/" in name:
         raise ValueError(f"backbone '{name}' is an address; accepted are names of timm's own networks")
     acting = sorted(o for o in options if o.startswith("pretrained") or o in ("checkpoint_path", "cache_dir"))
@@ -70,7 +72,7 @@ def require_inert(name: str, options: Mapping[str, Any]) -> None:
 
 
 def require_known(name: str) -> None:
-    """Raises ValueError for a name that timm does not know; names the nearest."""
+    """Raises ValueError for a name that timm does not know, with the nearest known one."""
     plain = name.partition(".")[0]
     if not timm.is_model(plain):
         raise ValueError(f"backbone '{name}' is not known to timm{nearest(plain, timm.list_models())}")
@@ -111,7 +113,7 @@ class TimmBackbone(Backbone):
 
     @torch.no_grad()
     def _measure(self) -> None:
-        """Read channels and strides off a forward pass: dilation changes what timm's feature_info says."""
+        """Measures channels and strides by a forward pass, as dilation makes timm's feature_info wrong."""
         training = self.training
         self.eval()
         size = max(self.net.pretrained_cfg.get("input_size", (3, 64, 64))[-1], 64)
@@ -134,7 +136,7 @@ class TimmBackbone(Backbone):
         return self.net.forward_intermediates(images, output_fmt="NCHW")
 
     def freeze(self, stages: int) -> None:
-        """Freeze by timm's own grouping of parameters; its stages may count from 0 or from 1."""
+        """Freeze by timm's grouping of parameters, whose stages may count from 0 or from 1."""
         groups = self.net.group_matcher(coarse=True)
         found = {name: _group(groups, name) for name, _ in self.net.named_parameters()}
         numbers = sorted({n for n in found.values() if n is not None})
@@ -148,7 +150,7 @@ _STEM = -1
 
 
 def _group(groups: dict[str, Any], name: str) -> int | None:
-    """The stage that a parameter belongs to, as timm numbers it; `_STEM`; None beyond the stages."""
+    """The stage of a parameter in timm's numbering, or `_STEM`; None beyond the stages."""
     if re.match(groups["stem"], name):
         return _STEM
     patterns = groups.get("blocks", [])
@@ -160,7 +162,7 @@ def _group(groups: dict[str, Any], name: str) -> int | None:
 
 
 def build_stem(arguments: dict[str, Any]) -> TimmBackbone:
-    """The CNN under a transformer, from `{name: …, output_stride: …}`; ValueError for other arguments."""
+    """The CNN before a transformer, from `{name: …, output_stride: …}`; ValueError for other arguments."""
     try:
         require_inert(arguments["name"], arguments)
         return TimmBackbone(**arguments)

@@ -1,7 +1,6 @@
-"""Transformers as backbones: tokens of chosen blocks, q/k/v, attention, and a rerun of the last blocks.
+"""Transformers as backbones: tokens of selected blocks, q/k/v, attention, and separate runs of some blocks.
 
-One interface for everything that methods take from a plain transformer, whosever its weights are: ViT, DeiT, CLIP,
-DINOv2 (`wsss.backbones.vit`, `.clip`) and DINOv3 (`.eva`).
+The common interface of ViT, DeiT, CLIP, DINOv2 (`wsss.backbones.vit`, `.clip`) and DINOv3 (`.eva`).
 """
 
 from __future__ import annotations
@@ -21,13 +20,13 @@ from wsss.backbones.base import Backbone
 
 @dataclass(frozen=True)
 class Tokens:
-    """What one pass through a transformer leaves: P prefix tokens, class token first, and N = h·w patches.
+    """Result of one pass through a transformer: P prefix tokens, class token first, and N = h·w patches.
 
     final: (B, P+N, D), the last block's output after the final norm.
     grid: (h, w) of the patches, row-major.
     num_prefix: P; distillation and register tokens follow the class token.
     blocks: block index (from 0) -> (B, P+N, D), that block's output before any final norm.
-    attention: one per block, (B, heads, P+N, P+N) after softmax, rows sum to 1; empty unless asked for.
+    attention: one per block, (B, heads, P+N, P+N) after softmax, rows sum to 1; empty unless requested.
     """
 
     final: Tensor
@@ -52,7 +51,7 @@ class Tokens:
         return self.as_map(self.final)
 
     def block_map(self, index: int) -> Tensor:
-        """(B, D, h, w), the output of block `index`, under the key by which it was asked for."""
+        """(B, D, h, w), the output of block `index`, given as in the request."""
         return self.as_map(self.blocks[index])
 
     def as_map(self, tokens: Tensor) -> Tensor:
@@ -70,7 +69,7 @@ class Tokens:
 
 @dataclass(frozen=True)
 class Embedded:
-    """Tokens (B, P+N, D) on their way through the blocks, the patch grid (h, w), and rotations (N, 2d) if any."""
+    """Tokens (B, P+N, D) between blocks, the patch grid (h, w), and rotations (N, 2d) if any."""
 
     x: Tensor
     grid: tuple[int, int]
@@ -78,14 +77,14 @@ class Embedded:
 
 
 AttentionSink = Callable[[int, Tensor], None]
-"""(block index from 0, attention (B, heads, P+N, P+N)) → nothing: takes what it needs, so that no list need grow."""
+"""Called with (block index from 0, attention (B, heads, P+N, P+N)), so that not all attention has to be kept."""
 
 
 class TransformerBackbone(Backbone):
-    """A timm network of equal blocks. Its pyramid is the output of four blocks, each at the end of a quarter of them.
+    """A timm network of equal blocks. Its pyramid is the output of the last block of each quarter of the depth.
 
-    Images of any size are accepted: sides that are no multiple of the stride are resized to the nearest one,
-    so that the maps always cover the whole image, and positions follow the grid.
+    Images of any size are accepted: sides that are no multiple of the stride are resized to the nearest one, so that
+    the maps cover the whole image, and positions are interpolated to the grid.
 
     depth: L, number of blocks. num_prefix: P, tokens before the patches.
     """
@@ -118,9 +117,9 @@ class TransformerBackbone(Backbone):
         """One pass over normalised images (B, 3, H, W).
 
         Args:
-            blocks: whose outputs to return; negative ones count from the last block and keep their key.
-            attention: also return every block's attention. The maps are part of the graph: gradients with
-                respect to them exist whenever grad mode is on and something before them requires a gradient.
+            blocks: indices of the outputs to return; negative ones count from the end and keep their key.
+            attention: also return every block's attention. It is part of the graph: gradients with respect to it
+                exist if grad mode is on and something before it requires a gradient.
         """
         wanted = self._requested(blocks)
         embedded = self.embed(images)
@@ -133,9 +132,9 @@ class TransformerBackbone(Backbone):
         return Tokens(self.net.norm(embedded.x), embedded.grid, self.num_prefix, outputs, maps)
 
     def run(self, embedded: Embedded, start: int, stop: int, attention: AttentionSink | None = None) -> Embedded:
-        """Tokens after blocks start … stop − 1, given those before block `start`: a rerun of any part.
+        """Tokens after blocks start … stop − 1, given those before block `start`.
 
-        attention: called with every block's attention, which is then held by nobody else.
+        attention: called with every block's attention, which is not kept otherwise.
         """
         x, rope = embedded.x, embedded.rope
         arguments = {} if rope is None else {"rope": rope}
@@ -151,7 +150,7 @@ class TransformerBackbone(Backbone):
         return Embedded(x, embedded.grid, rope)
 
     def queries_keys_values(self, embedded: Embedded, index: int = -1) -> tuple[Tensor, Tensor, Tensor]:
-        """q, k, v (B, heads, P+N, d) of block `index` for the tokens that enter it, before scale and rotation."""
+        """q, k, v (B, heads, P+N, d) of block `index` for its input tokens, before scale and rotation."""
         block = self.net.blocks[index]
         return queries_keys_values(block.attn, block.norm1(embedded.x))
 
@@ -169,7 +168,7 @@ class TransformerBackbone(Backbone):
             parameter.requires_grad_(False)
 
     def _requested(self, blocks: Sequence[int]) -> dict[int, list[int]]:
-        """Block position -> the keys under which its output was asked for."""
+        """Block index from 0 → the requested keys of its output."""
         wanted: dict[int, list[int]] = {}
         for key in blocks:
             if not -self.depth <= key < self.depth:
@@ -178,7 +177,7 @@ class TransformerBackbone(Backbone):
         return wanted
 
     def _to_whole_patches(self, images: Tensor) -> Tensor:
-        """Images resized to the nearest multiple of the stride, or cut to the one below."""
+        """Images resized to the nearest multiple of the stride, or cropped to the next lower one."""
         whole = int if self.incomplete_patches == "drop" else round
         size = [max(whole(side / self.stride), 1) * self.stride for side in images.shape[-2:]]
         if self.incomplete_patches == "drop":

@@ -21,23 +21,23 @@ __all__ = ["Tokens", "ViTBackbone"]
 
 
 class ViTBackbone(TransformerBackbone):
-    """`timm.create_model(name, …)`: ViT, hybrid, DeiT (distilled too), CLIP, DINOv2 with registers or without.
+    """`timm.create_model(name, …)`: ViT, hybrid, DeiT (also distilled), CLIP, DINOv2 with or without registers.
 
     Args:
         name: a timm network of the class `VisionTransformer` with a class token.
         pretrained: download timm's published weights.
         checkpoint_path: a local checkpoint of the same network, read by timm.
-        incomplete_patches: "resize" images to the nearest multiple of the patch, or "drop" what lies beside whole ones
+        incomplete_patches: "resize" images to the nearest multiple of the patch, or "drop" pixels beyond whole patches
             (ToCo's test).
-        position_interpolation: one of `wsss.backbones.positions.RULES`; None: that of the network's home.
-        sigma_eps: for ACR's hybrid checkpoints, 1e-5: weights of the convolutional stem are divided by σ + eps, as
-            timm did at their time; None: by √(σ² + 1e-8), as it does now.
-        mean, std: input normalisation, where a checkpoint needs another one than timm states for `name`.
-        stem: arguments of a `TimmBackbone` whose last features take the place of patches: a token is one cell.
+        position_interpolation: one of `wsss.backbones.positions.RULES`; None: that of the original implementation.
+        sigma_eps: for ACR's hybrid checkpoints, 1e-5: weights of the convolutional stem are divided by σ + eps, as in
+            the timm of that time; None: by √(σ² + 1e-8), as in current timm.
+        mean, std: input normalisation, if a checkpoint needs another one than timm's for `name`.
+        stem: arguments of a `TimmBackbone` whose last features replace the patches, one token per cell.
         options: extra keyword arguments for timm (`img_size`, `patch_size`, `drop_path_rate` …).
 
     Raises:
-        ValueError: timm does not know the name or an argument, or the network is none of those above.
+        ValueError: timm does not know the name or an argument, or the network is of another class.
     """
 
     def __init__(
@@ -85,14 +85,14 @@ class ViTBackbone(TransformerBackbone):
         return Embedded(net.norm_pre(net.pos_drop(x)), grid)
 
     def positions(self, grid: tuple[int, int]) -> Tensor:
-        """The position embedding on `grid`: (1, P+N, D), or (1, N, D) where prefix tokens have none."""
+        """The position embedding on `grid`: (1, P+N, D), or (1, N, D) if prefix tokens have none."""
         prefix = 0 if self.net.no_embed_class else self.num_prefix
         old = self.net.patch_embed.grid_size
         return interpolate_positions(self.net.pos_embed, grid, old, prefix, self.position_interpolation)
 
 
 def _require_plain(name: str, net: nn.Module) -> None:
-    """Raise ValueError unless every block is one that `block_with_attention` computes."""
+    """Raise ValueError unless `block_with_attention` supports every block."""
     if not isinstance(net, VisionTransformer) or net.cls_token is None or net.pos_embed is None:
         raise ValueError(
             f"'{name}' is a {type(net).__name__}; accepted are timm's VisionTransformer networks with a "

@@ -1,4 +1,4 @@
-"""How published vision transformers name what this package's networks contain; for `load_published`."""
+"""Naming schemes of published vision transformers, as renaming rules for `load_published`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from wsss.backbones.rules import Rules
 
 
 def _projection(published: str, own: str) -> Rules:
-    """DINO heads, weight-normed by the older torch.nn.utils.weight_norm."""
+    """Rules for DINO heads with the older torch.nn.utils.weight_norm."""
     weight = f"{own}.last.parametrizations.weight.original"
     return (
         (rf"{published}\.mlp\.", f"{own}.mlp."),
@@ -33,15 +33,15 @@ VIT_LAYOUTS: dict[str, Rules] = {
         (r"cls_head\.", "classifier."),
     ),
 }
-"""By checkpoint: ImageNet files with timm's names (ViT, DeiT, hybrids), ToCo and ACR.
+"""Layout → rules: ImageNet files with timm's names (ViT, DeiT, hybrids), ToCo and ACR.
 
-What ACR never uses of its parent network, a background token and a depth decoder's convolutions, is dropped.
+Parts of ACR's parent network that it does not use, a background token and a depth decoder's convolutions, are dropped.
 Its hybrid needs `ViTBackbone(…, position_interpolation="bilinear", sigma_eps=1e-5)`.
 """
 
 
 def detect_vit_layout(names: Iterable[str]) -> str | None:
-    """Which of `VIT_LAYOUTS` the names belong to, None for any other network's."""
+    """The key of `VIT_LAYOUTS` of these names; None for other networks."""
     names = set(names)
     if "encoder.pos_embed" in names and "proj_head.last_layer.weight_g" in names:
         return "toco"

@@ -8,7 +8,7 @@ from wsss.runtime.files import write_atomically
 
 
 def note(product: Path, digest: str) -> None:
-    """Stores the digest of a product's inputs; an empty digest removes it."""
+    """Stores the digest of a product's inputs; an empty digest stores nothing."""
     if digest:
         write_atomically(_beside(product), digest)
 

@@ -14,8 +14,8 @@ class LargeFOV1(nn.Sequential):
     (B, channels, h, w) → logits (B, num_classes, h, w).
 
     Args:
-        batch_norm_momentum: share of a batch in BatchNorm's statistics.
-        train_norms: whether BatchNorm's scales and shifts are trained; SEAM's were in no parameter group.
+        batch_norm_momentum: momentum of BatchNorm's statistics.
+        train_norms: train BatchNorm's scales and shifts; False as in SEAM, where they are in no parameter group.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class LargeFOV1(nn.Sequential):
 
 
 class ASPP2(nn.Module):
-    """The sum of 3×3 convolutions of several dilations, each straight to the classes: DeepLab v2 (§3.2 there).
+    """The sum of 3×3 convolutions of several dilations, each with class logits as output: DeepLab v2 (§3.2).
 
     (B, channels, h, w) → logits (B, num_classes, h, w).
     """
@@ -61,4 +61,4 @@ class ASPP2(nn.Module):
 
 
 DECODERS: dict[str, type[nn.Module]] = {"LargeFOV": LargeFOV1, "DeepLabV2": ASPP2}
-"""By the name of the architecture."""
+"""Name of an architecture → decoder."""

@@ -15,14 +15,14 @@ from wsss.segmentation.token_decoder import OnFrozen, TokenHead, require_blocks
 
 
 class FrozenTokens(OnFrozen, Segmenter):
-    """`TokenHead` on a transformer that is not trained, keeps no gradient, and stays in eval mode.
+    """`TokenHead` on a frozen transformer.
 
     Args:
-        backbone: a ViT, CLIP or DINO. blocks: whose outputs are read; None: all but the last (published).
+        backbone: a ViT, CLIP or DINO. blocks: those whose outputs are used; None: all but the last (published).
         width, layers, heads: of the decoder.
 
     Raises:
-        ValueError: a backbone without tokens, or blocks that it lacks.
+        ValueError: a backbone without tokens, or blocks that it does not have.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class FrozenTokens(OnFrozen, Segmenter):
 
     @classmethod
     def build(cls, backbone: Backbone, num_classes: int, options: Mapping[str, Any]) -> Self:
-        """With the options of a settings section; ValueError for those that it does not know."""
+        """The network with the options of a settings section; ValueError for unknown ones."""
         known = ("blocks", "width", "layers", "heads")
         if unknown := sorted(set(options) - set(known)):
             raise ValueError(f"TokenDecoder takes the options {', '.join(known)}; given are {', '.join(unknown)}")

@@ -1,4 +1,4 @@
-"""Fusing the class scores of several scales and their mirror images, one published rule a name.
+"""Fusion of the class scores of several scales and their mirror images, by published rules.
 
 mean       probabilities averaged, the common practice
 max        the largest score
@@ -33,10 +33,11 @@ Pair = Callable[[Tensor, Tensor], Tensor]
 
 @dataclass(frozen=True)
 class Rule:
-    """pair: of an image's scores and its mirror's, turned back. over_scales: of the scales.
+    """One published way to fuse scores.
 
-    grid: where they meet: the image's pixels, or the cells of the first scale's scores.
-    softmax: of every view on its own cells, or of the fused scores at the image's size.
+    pair: combines the scores of an image and its mirror, flipped back. over_scales: combines the scales.
+    grid: where scales are combined: the image's pixels, or the cells of the first scale's scores.
+    softmax: of every view on its cells, or of the fused scores at the image's size.
     """
 
     pair: Pair
@@ -75,7 +76,7 @@ def fused_scores(maps: Sequence[Tensor], size: Size, flip: bool, rule: Rule) -> 
 
 
 def view_scores(model: nn.Module, images: np.ndarray, settings: ScoreViews, device: torch.device) -> Tensor:
-    """Fused scores (B, C, h, w) of images (B, H, W, 3) uint8 of one size; model: images → logits, with mean and std."""
+    """Fused scores (B, C, h, w) of images (B, H, W, 3) uint8. model: images → logits, with attributes mean and std."""
     views = scaled_views(images, settings, model.mean, model.std, device)
     maps = view_maps(views, lambda view, _rows: model(view), settings.amp)
     return fused_scores(maps, images.shape[1:3], settings.flip, RULES[settings.fusion])
@@ -83,10 +84,10 @@ def view_scores(model: nn.Module, images: np.ndarray, settings: ScoreViews, devi
 
 @torch.inference_mode()
 def stored_scores(model: FrozenNet, store: FeatureStore, image_id: str, size: Size, settings: ScoreViews) -> Tensor:
-    """As `view_scores`, (1, C, h, w), of an image's stored features.
+    """As `view_scores`, (1, C, h, w), from an image's stored features.
 
     Raises:
-        ValueError: the settings ask for views whose features were not computed.
+        ValueError: the settings have views whose features are not stored.
     """
     device, maps = next(model.parameters()).device, []
     for scale in settings.scales:
@@ -105,14 +106,14 @@ def group_scores(
     device: torch.device,
     features: FeatureStore | None,
 ) -> Tensor:
-    """Fused scores (B, C, h, w) of images of one size: by `stored_scores` of features, else by `view_scores`."""
+    """Fused scores (B, C, h, w) of images of equal size: `stored_scores` if there are features, else `view_scores`."""
     if features is None:
         return view_scores(model, images, settings, device)
     return torch.cat([stored_scores(model, features, r.image_id, r.size, settings) for r in group])
 
 
 def probabilities(scores: Tensor, size: Size, settings: ScoreViews) -> Tensor:
-    """(B, C, *size) from fused scores: what the labels, the CRF and `wsss predict` take."""
+    """Class probabilities (B, C, *size) from fused scores."""
     if scores.shape[-2:] != size:
         scores = resize(scores, size, align_corners=False)
     return scores if RULES[settings.fusion].softmax == "views" else scores.softmax(1)

@@ -1,4 +1,4 @@
-"""From probabilities to label maps by DenseCRF."""
+"""Label maps from class probabilities by DenseCRF."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from wsss.config.sections import CRF
 from wsss.refine.crf.dense import crf_score_group
 
 NEGLIGIBLE = 0.05
-"""The CRF leaves out classes that are nowhere more probable than this (at 0.01, 1 pixel of 10,000 is another)."""
+"""The CRF omits classes that are nowhere more probable than this (at 0.01, 1 of 10,000 pixels changes)."""
 
 
 def crf_labels(
     images: Sequence[np.ndarray], shares: Sequence[np.ndarray], crf: CRF, device: torch.device
 ) -> list[np.ndarray]:
-    """(H, W) uint8 of each image from its softmax (C, H, W) and DenseCRF."""
+    """Labels (H, W) uint8 of each image from its class probabilities (C, H, W) by DenseCRF."""
     classes = [np.flatnonzero(share.max((1, 2)) > NEGLIGIBLE) for share in shares]
     chosen = [share[ids] for share, ids in zip(shares, classes, strict=True)]
     labels = crf_score_group(images, [ids.tolist() for ids in classes], chosen, crf, crf.backend, device)

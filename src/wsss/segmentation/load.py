@@ -1,4 +1,4 @@
-"""Segmentation networks from settings and from model files."""
+"""Building and loading of segmentation networks."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from wsss.store.models import read_model
 
 
 def load_segmentation(path: Path | str) -> Segmenter:
-    """A trained segmentation network, in eval mode; `predict` takes a photograph, `class_names` explains its ids."""
+    """A trained segmentation network, in eval mode, with `predict` for an image and `class_names`."""
     tensors, settings, classes = read_model(Path(path), "segmentation")
     section = TrainSegmentation.model_validate(settings)
     model = build_segmentation(section, len(classes))
@@ -28,7 +28,7 @@ def load_segmentation(path: Path | str) -> Segmenter:
 
 
 def build_segmentation(settings: TrainSegmentation, num_classes: int, backbone: Backbone | None = None) -> Segmenter:
-    """The segmentation network of a settings section; its encoder copies `backbone`, and what is frozen of it."""
+    """The segmentation network of a settings section; its encoder copies weights and freezing from `backbone`."""
     source = settings.backbone
     if settings.uses_features:
         frozen = backbone or build_backbone(source, weights=False)
@@ -53,7 +53,7 @@ def build_segmentation(settings: TrainSegmentation, num_classes: int, backbone: 
 
 
 def _decoder(settings: TrainSegmentation, channels: int, num_classes: int) -> nn.Module:
-    """ValueError for options that it does not take."""
+    """The decoder of a settings section; ValueError for unknown options."""
     try:
         return DECODERS[settings.architecture](channels, num_classes, **settings.options)
     except TypeError as error:

@@ -1,4 +1,4 @@
-"""Segmentation networks: segmentation_models_pytorch on a timm encoder, and decoders of ours on any backbone."""
+"""Segmentation networks: segmentation_models_pytorch on a timm encoder, and this package's decoders on any backbone."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from wsss.data.images import as_rgb
 from wsss.runtime.tensors import resize
 
 _STRIDE = 32
-"""Inputs are padded to a multiple of this, which suits every decoder."""
+"""Inputs are padded to a multiple of this, as every decoder accepts."""
 
 
 class Segmenter(nn.Module, ABC):
     """Normalised images (B, 3, H, W) of any size → logits (B, C, H, W).
 
-    encoder: the part that has ImageNet's weights. mean, std: of the normalisation.
+    encoder: the pretrained part. mean, std: of the normalisation.
     """
 
     encoder: nn.Module
@@ -35,9 +35,9 @@ class Segmenter(nn.Module, ABC):
 
     @torch.inference_mode()
     def predict(self, image: Path | str | Image | np.ndarray) -> np.ndarray:
-        """(H, W) uint8 class ids of an image: a file, a PIL image, or uint8 (H, W), (H, W, 3) or (H, W, 4).
+        """Class ids (H, W) uint8 of an image: a file, a PIL image, or uint8 (H, W), (H, W, 3) or (H, W, 4).
 
-        One scale, no mirror.
+        Uses one scale and no mirror.
 
         Raises:
             ValueError: not an image.
@@ -47,10 +47,10 @@ class Segmenter(nn.Module, ABC):
 
     @abstractmethod
     def load_encoder(self, backbone: Backbone) -> None:
-        """Copies the weights of the same network to the encoder; what it does not train stays so.
+        """Copies the weights of the same network to the encoder, and which of them are frozen.
 
         Raises:
-            ValueError: it is another network.
+            ValueError: the backbone is another network.
         """
 
     def head_parameters(self) -> list[nn.Parameter]:
@@ -88,11 +88,11 @@ class SegmentationNet(Segmenter):
     Args:
         architecture: name of a model of segmentation_models_pytorch.
         encoder: timm name.
-        output_stride: pixels per cell of the deepest features, for decoders that take it.
+        output_stride: pixels per cell of the deepest features, for architectures with this argument.
         encoder_options, options: further arguments of timm and of the architecture.
 
     Raises:
-        ValueError: the architecture cannot be built like this.
+        ValueError: the architecture cannot be built with these arguments.
     """
 
     def __init__(
@@ -134,10 +134,10 @@ class SegmentationNet(Segmenter):
         return self.net.encoder
 
     def load_encoder(self, backbone: Backbone) -> None:
-        """Copies the weights of the same network, a `TimmBackbone`, to the encoder; what it does not train stays so.
+        """Copies the weights of the same network, a `TimmBackbone`, to the encoder, and which of them are frozen.
 
         Raises:
-            ValueError: the encoder has weights that the backbone lacks or has in another shape.
+            ValueError: the backbone does not have all of the encoder's weights in equal shapes.
         """
         source = backbone.net.state_dict()
         target = self.net.encoder.model.state_dict()

@@ -16,7 +16,7 @@ class SegFormerDecoder(nn.Module):
         channels: of the four stages, shallow to deep.
         num_classes: C, background included.
         width: common embedding width.
-        dropout: whole channels, before the last convolution.
+        dropout: of whole channels, before the last convolution.
 
     Parameter names are the published ones: `linear_c1` … `linear_c4`, `linear_fuse`, `linear_pred`.
     """

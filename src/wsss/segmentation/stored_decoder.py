@@ -1,4 +1,4 @@
-"""A small decoder on features of a frozen network: it learns in a minute, as the network itself is seen once."""
+"""A small decoder on stored features of a frozen network, trained without running the network."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from wsss.store.features import FeatureStore
 class FeatureDecoder(nn.Module):
     """Feature maps of several stages → class logits on the finest of their grids.
 
-    Dropout, 1×1 to `width` (of all stages together), 3×3, 3×3 dilated, 1×1.
+    Layers: dropout, 1×1 to `width` (all stages together), 3×3, 3×3 dilated, 1×1.
 
     Args:
         channels: of the stages. num_classes: C, background included. dropout: of whole channels.
@@ -38,7 +38,7 @@ class FeatureDecoder(nn.Module):
         self.classify = nn.Conv2d(width, num_classes, 1)
 
     def standardise_by(self, samples: Iterable[Sequence[Tensor]]) -> None:
-        """Takes over mean and deviation of each stage's channels from samples of its maps (n, D, h, w)."""
+        """Sets mean and deviation of each stage's channels from samples of its maps (n, D, h, w)."""
         columns = zip(*([m.float().transpose(0, 1).flatten(1) for m in maps] for maps in samples), strict=True)
         for i, parts in enumerate(columns):
             std, mean = torch.std_mean(torch.cat(parts, 1), dim=1)
@@ -81,7 +81,7 @@ def finest_grid(maps: Sequence[Tensor]) -> tuple[int, int]:
 
 
 def area_target(label: Tensor, num_classes: int, grid: tuple[int, int]) -> tuple[Tensor, Tensor]:
-    """Shares (C, h, w) of each cell's labelled area, and that area's share of the cell (h, w), of labels (H, W)."""
+    """Targets of labels (H, W): class shares (C, h, w) of each cell's labelled area, and that area's share (h, w)."""
     known = label < num_classes
     there = label[known].unique().long()
     area = F.adaptive_avg_pool2d(torch.cat([label == there[:, None, None], known[None]]).float(), grid)
@@ -91,7 +91,7 @@ def area_target(label: Tensor, num_classes: int, grid: tuple[int, int]) -> tuple
 
 
 class Sample(NamedTuple):
-    """maps: (1, D, h_s, w_s) of an image's stages. target, weight: (C, h, w) and (h, w), of `area_target`."""
+    """A training sample. maps: (1, D, h_s, w_s) of each stage. target, weight: (C, h, w), (h, w) of `area_target`."""
 
     maps: list[Tensor]
     target: Tensor
@@ -99,12 +99,12 @@ class Sample(NamedTuple):
 
     @classmethod
     def of(cls, maps: list[Tensor], label: Tensor, num_classes: int) -> Sample:
-        """With float16 targets on the finest grid of labels (H, W) uint8."""
+        """The sample of labels (H, W) uint8, with float16 targets on the finest grid."""
         target, weight = area_target(label, num_classes, finest_grid(maps))
         return cls(maps, target.half(), weight.half())
 
     def each(self, change: Callable[[Tensor], Tensor]) -> Sample:
-        """With all tensors changed."""
+        """The sample with a function applied to all tensors."""
         return Sample([change(found) for found in self.maps], change(self.target), change(self.weight))
 
     @property
@@ -113,9 +113,9 @@ class Sample(NamedTuple):
 
 
 def area_loss(decoder: FeatureDecoder, samples: Sequence[Sample]) -> Tensor:
-    """Cross-entropy to the shares of each cell's area, a mean over the labelled area of all images.
+    """Cross-entropy with the class shares of each cell, averaged over the labelled area of all images.
 
-    Images of one size go through the decoder together.
+    Images of equal size form one batch.
     """
     sizes: dict[tuple[torch.Size, ...], list[Sample]] = {}
     for sample in samples:
@@ -130,10 +130,10 @@ def area_loss(decoder: FeatureDecoder, samples: Sequence[Sample]) -> Tensor:
 
 
 def stages_of(store: FeatureStore, image_id: str, scale: float, stages: list[int | str]) -> list[np.ndarray]:
-    """The maps (n, D, h, w) of some of the stored stages.
+    """The maps (n, D, h, w) of the given stages.
 
     Raises:
-        ValueError: features of that scale or stage were not computed.
+        ValueError: features of the scale or a stage are not stored.
     """
     missing = [stage for stage in stages if stage not in store.stages]
     if missing:

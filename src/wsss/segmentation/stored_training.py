@@ -1,4 +1,4 @@
-"""Training a decoder on stored features of a frozen network."""
+"""Training of a decoder on stored features of a frozen network."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ from wsss.training.schedules import make_schedule
 from wsss.training.session import Place, schedule_parameters
 
 SAMPLED = 64
-"""Images whose features say what mean and deviation are."""
+"""Number of images from which the features' mean and deviation are computed."""
 ROOM = 2 * 2**30
-"""Bytes of memory for what was read, so that later epochs need not read it again."""
+"""Size in bytes of the cache of samples for later epochs."""
 
 
 def train_decoder(
     settings: TrainSegmentation, dataset: Dataset, labels: Path | None, store: FeatureStore, place: Place
 ) -> None:
-    """Writes `model.safetensors` and `history.csv` to the place; as `train_segmentation`, but no network is run.
+    """Writes `model.safetensors` and `history.csv` to `place`; as `train_segmentation`, without running the network.
 
-    store: features of the training split; the decoder learns from those at the scale nearest to 1.
+    store: features of the training split, of which the scale nearest to 1 is used.
     """
     torch.manual_seed(derive_seed(settings.rng_seed, "init"))
     model = build_segmentation(settings, len(dataset.class_names), build_backbone(settings.backbone))
@@ -65,7 +65,7 @@ def train_decoder(
 
 
 def kept(read: Callable[[int], Sample], room: int) -> Callable[[int], Sample]:
-    """`read` that remembers what it read, up to `room` bytes of it."""
+    """`read` with a cache of at most `room` bytes."""
     held: dict[int, Sample] = {}
     left = room
 
@@ -75,7 +75,7 @@ def kept(read: Callable[[int], Sample], room: int) -> Callable[[int], Sample]:
             return held[index]
         sample = read(index)
         if sample.bytes <= left:
-            held[index] = sample.each(torch.clone)  # of its own: what is read may be part of something larger
+            held[index] = sample.each(torch.clone)  # a copy, as tensors that are read may be views of larger ones
             left -= sample.bytes
         return sample
 
@@ -83,7 +83,7 @@ def kept(read: Callable[[int], Sample], room: int) -> Callable[[int], Sample]:
 
 
 def _sample(sample_of: Callable[[int], Sample], number: int, count: int, settings: TrainSegmentation) -> Sample:
-    """Sample `number` since the start of the training, which depends on nothing else."""
+    """Sample `number` since the start of training, a function of the number and the random seed."""
     epoch, position = divmod(number, count)
     sample = sample_of(int(_order(settings.rng_seed, epoch, count)[position]))
     flip = settings.training.augment.flip and derive_seed(settings.rng_seed, "flip", number) % 2 == 1

@@ -1,4 +1,4 @@
-"""Images larger than a network should see at once: windows that overlap, of which the inner part counts."""
+"""Tiling of large images into overlapping windows, of which the inner parts are used."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ Window = tuple[slice, slice]
 
 
 def windows(height: int, width: int, tile: int, margin: int) -> Iterator[tuple[Window, Window, Window]]:
-    """(read, write, inner) for each tile: what to read, the part of the image to write, and where that lies in `read`.
+    """(read, write, inner) for each tile: the window to read, the part to write, and that part relative to the window.
 
-    The parts to write cover the image once; around them `margin` pixels are read as context where there are any.
+    The parts to write cover the image once; windows add `margin` pixels of context within the image.
     An image of at most tile × tile is one window.
 
     Raises:
-        ValueError: no room between the margins.
+        ValueError: the tile is not larger than its margins.
     """
     if tile <= 2 * margin:
         raise ValueError(f"tile {tile} leaves nothing between margins of {margin} pixels; accepted: over {2 * margin}")
@@ -41,13 +41,13 @@ def _spans(length: int, tile: int, margin: int) -> list[tuple[slice, slice, slic
 def tiled_probabilities(
     image: np.ndarray, probabilities: Callable[[np.ndarray], np.ndarray], tile: int, margin: int
 ) -> Iterator[tuple[Window, np.ndarray]]:
-    """Parts of an image (H, W, 3) and their probabilities (C, h, w); `probabilities` sees a window at a time."""
+    """(part of an image (H, W, 3), its probabilities (C, h, w)) per tile. probabilities: applied to each window."""
     for read, write, inner in windows(*image.shape[:2], tile, margin):
         yield write, probabilities(image[read])[:, *inner]
 
 
 def enlarged_labels(probabilities: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """(H, W) uint8: the class of the highest probability (C, h, w) after bilinear resizing, a class at a time."""
+    """Labels (H, W) uint8: argmax of probabilities (C, h, w) after bilinear resizing, computed class by class."""
     best, label = None, np.zeros(size, np.uint8)
     for c, plane in enumerate(probabilities):
         scores = enlarged(plane, size)

@@ -17,7 +17,7 @@ from wsss.backbones.tokens import TransformerBackbone
 
 
 class OnFrozen(nn.Module):
-    """A module with an `encoder` that is not trained, keeps no gradient, and stays in eval mode."""
+    """A module with a frozen `encoder`, which has no gradients and stays in eval mode."""
 
     encoder: TransformerBackbone
 
@@ -27,23 +27,23 @@ class OnFrozen(nn.Module):
         return self
 
     def block_maps(self, images: Tensor, blocks: Sequence[int]) -> list[Tensor]:
-        """The blocks' patch tokens, each (B, channels, h, w), of the encoder's normalised images (B, 3, H, W)."""
+        """The blocks' patch tokens, each (B, channels, h, w), for normalised images (B, 3, H, W)."""
         with torch.no_grad():
             tokens = self.encoder.tokens(images, blocks=blocks)
         return [tokens.block_map(block) for block in blocks]
 
 
 def require_blocks(backbone: TransformerBackbone, blocks: Sequence[int], what: str) -> None:
-    """Raises ValueError for blocks that a transformer lacks."""
+    """Raises ValueError for blocks that a transformer does not have."""
     if wrong := [block for block in blocks if not -backbone.depth <= block < backbone.depth]:
         raise ValueError(f"{what} {wrong} do not exist; this transformer has {backbone.depth} blocks")
 
 
 class TokenFuse(nn.Module):
-    """Patch tokens of several blocks → one map: an MLP a block, joined by a 1×1 convolution.
+    """Patch tokens of several blocks → one map: an MLP per block, fused by a 1×1 convolution.
 
     Args:
-        blocks: how many. channels: of the tokens. width: of the fused features.
+        blocks: their number. channels: of the tokens. width: of the fused features.
     """
 
     def __init__(self, blocks: int, channels: int, width: int = 256, dropout: float = 0.1) -> None:
@@ -65,7 +65,7 @@ class TokenFuse(nn.Module):
 class TokenDecoder(nn.Module):
     """Fused features (B, width, h, w) → logits (B, C, h, w): pre-norm blocks without positions, then 1×1.
 
-    half_projection: the projection after attention in float16, as the published code has it on any device.
+    half_projection: compute the projection after attention in float16, as the published code does on any device.
     """
 
     def __init__(
@@ -100,7 +100,7 @@ class _HalfLinear(nn.Linear):
 
 
 class TokenHead(nn.Module):
-    """`TokenFuse` and `TokenDecoder` in one: what WeCLIP trains."""
+    """`TokenFuse` and `TokenDecoder` together, the trained part of WeCLIP."""
 
     def __init__(
         self,
@@ -139,4 +139,4 @@ TOKEN_HEAD_NAMES: Rules = (
     (r"decoder\.linear_pred\.", "decoder.head."),
     (r"(encoder|dino_encoder|par)\.", None),
 )
-"""WeCLIP's published names to `TokenHead`'s; its frozen towers and PAR's kernel are dropped."""
+"""Rules from WeCLIP's published names to `TokenHead`'s; the frozen towers and PAR's kernel are dropped."""

@@ -1,4 +1,4 @@
-"""Training a segmentation network on pseudo-labels, or on the masks as the upper bound."""
+"""Training of a segmentation network on pseudo-labels, or on the masks as the upper bound."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from wsss.training.session import Place, make_augment, train
 
 
 def segmentation_loss(model: Segmenter, item: tuple[Any, Tensor], _step: int) -> dict[str, Tensor]:
-    """Cross-entropy over the labelled pixels; 0, not NaN, if there are none."""
+    """Cross-entropy over the labelled pixels; 0 if there are none."""
     batch, labels = item
     total = F.cross_entropy(model(batch.images), labels, ignore_index=IGNORE, reduction="sum")
     count = distributed.batch_sum((labels != IGNORE).sum())
@@ -39,10 +39,10 @@ def train_segmentation(
     start: Callable[[], Backbone] | None,
     place: Place,
 ) -> None:
-    """Writes `model.safetensors` and `history.csv` to the place.
+    """Writes `model.safetensors` and `history.csv` to `place`.
 
     labels: pseudo-labels of the training split; None: the ground truth.
-    start: gives the backbone whose weights to start from; None: as the settings say.
+    start: returns the backbone with the initial weights; None: those of the settings.
     """
     torch.manual_seed(derive_seed(settings.rng_seed, "init"))
     backbone = start() if start else build_backbone(settings.backbone)

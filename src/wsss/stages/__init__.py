@@ -1,1 +1,1 @@
-"""One program a rule: reads files, calls the library, writes files."""
+"""Stage programs, one per rule: read files, call the library, write files."""

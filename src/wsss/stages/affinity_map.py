@@ -1,7 +1,7 @@
-"""Which parts of an image SEAM holds to belong to one of its pixels: Figure 5 of the paper, for any pixel.
+"""Affinity map of SEAM for one pixel of an image (Figure 5 of the paper).
 
-`snakemake results/{run}/affinity_map/{image}-{row}-{column}.png` draws it: the image with the pixel, and the affinity
-of every position to it. The numbers lie beside the picture as .npy, (H, W) float32, 1 at the most similar position.
+`snakemake results/{run}/affinity_map/{image}-{row}-{column}.png` draws the image with the pixel, and the affinity of
+every position to it. The values are beside the picture as .npy, (H, W) float32, 1 at the most similar position.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from wsss.stages.common import plain_errors
 
 
 def affinity_map(args: argparse.Namespace) -> None:
-    """Writes the picture and its numbers; ValueError for another method's classifier, an unknown image or pixel."""
+    """Writes the picture and its values; ValueError for another method's classifier, an unknown image or pixel."""
     model = load_classifier(args.classifier)
     if not isinstance(model, Seam):
         raise ValueError(f"{args.classifier}: not a SEAM classifier; affinity maps need its correlation module")

@@ -1,4 +1,4 @@
-"""Checks a run before it computes for hours: its networks, or with --data what its data can answer."""
+"""Checks a run before it computes: its networks, or with --data whether the required masks exist."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from wsss.stages.common import plain_errors
 
 
 def check(args: argparse.Namespace) -> None:
-    """Raises ValueError for the first thing that would end the run later."""
+    """Raises ValueError for the first error that would otherwise end the run later."""
     settings = load_section(Run, args.config)
     if args.data is not None:
         check_data(settings, args.data, args.where)

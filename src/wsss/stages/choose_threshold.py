@@ -1,4 +1,4 @@
-"""Chooses the background score of maps; `curve.csv` holds what it was weighed by: see `wsss.localise.choose`."""
+"""Chooses the background score of maps and writes its curve: see `wsss.localise.choose`."""
 
 from __future__ import annotations
 

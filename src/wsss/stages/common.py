@@ -1,4 +1,4 @@
-"""What every stage program shares: command line, log, records, signals and error handling."""
+"""Shared parts of the stage programs: command line, log, records, signals and error handling."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _VERSIONS = ("wsss", "torch", "torchvision", "timm", "numpy", "h5py", "pillow", 
 
 
 def stage_parser(description: str) -> argparse.ArgumentParser:
-    """The arguments that every stage takes."""
+    """A parser with the arguments of every stage."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--config", required=True, help="the stage's settings: JSON text, or a JSON/YAML file")
     parser.add_argument("--manifest", help="JSON: all that decides the result, as planned; default: made of the inputs")
@@ -46,12 +46,11 @@ def stage_parser(description: str) -> argparse.ArgumentParser:
 
 @contextmanager
 def stage_session(stage: str, args: argparse.Namespace, section: Any, **inputs: Path | None) -> Iterator[Any]:
-    """Logs, threads, signals and records around a stage's work; gives the stage's settings.
+    """Context of a stage's work with log, threads, signals and records; yields the stage's settings.
 
-    section: type of the settings. inputs: role → folder or file of the step upstream. The manifest goes to the
-    folder first, and its key to `args.key`: it names all that the result depends on. A ValueError or OSError is the
-    user's to mend: one line, exit status 2, details only in the log file. Of several processes the first one logs
-    and writes.
+    section: type of the settings. inputs: role → folder or file of the upstream step. First the manifest is written to
+    the folder, and its key set as `args.key`. A ValueError or OSError is a user's error: one line, exit status 2,
+    details only in the log file. Of several processes only the first one logs and writes.
     """
     if rank() > 0:
         with _helper_session(args):
@@ -81,7 +80,7 @@ def stage_session(stage: str, args: argparse.Namespace, section: Any, **inputs: 
 def _settings(
     stage: str, args: argparse.Namespace, section: Any, inputs: dict[str, Path | None]
 ) -> tuple[Any, Manifest]:
-    """The stage's settings, and the manifest: the one planned, checked against what is there, or one made of it."""
+    """The stage's settings and manifest: the planned one, checked against the inputs, or one made from them."""
     settings = load_section(section, args.config)
     if args.manifest:
         manifest = Manifest.parse(args.manifest)
@@ -94,7 +93,7 @@ def _settings(
 
 @contextmanager
 def plain_errors() -> Iterator[None]:
-    """A user's error is one line and exit status 2; any other is a traceback in the log and status 1."""
+    """Context in which a user's error is one line and status 2; any other is a traceback in the log and status 1."""
     try:
         with plain_ending():
             yield
@@ -105,7 +104,7 @@ def plain_errors() -> Iterator[None]:
 
 @contextmanager
 def _helper_session(args: argparse.Namespace) -> Iterator[None]:
-    """A process that only computes, and speaks up only if something goes wrong in it."""
+    """Session of a further process of a training run, which logs errors only."""
     _start_log(f"process {rank()}", None)
     log.setLevel(logging.ERROR)
     _prepare_process(args)
@@ -114,18 +113,18 @@ def _helper_session(args: argparse.Namespace) -> Iterator[None]:
 
 
 def _prepare_process(args: argparse.Namespace) -> int:
-    """Signals raise `Terminated`; threads are shared with the other processes. Returns this one's."""
+    """Makes signals raise `Terminated` and limits the threads; returns this process's number of threads."""
     raise_on((signal.SIGTERM, signal.SIGINT))
     return limit_threads(max(1, args.threads // processes()))
 
 
 def cores(args: argparse.Namespace) -> int:
-    """How many CPU cores the stage may use."""
+    """Number of CPU cores that the stage may use."""
     return min(args.threads, len(os.sched_getaffinity(0)))
 
 
 def read_threshold(path: Path) -> dict[str, Any]:
-    """The background score and where it came from, as choose_threshold writes it.
+    """The background score and its source, as written by choose_threshold.
 
     Raises:
         ValueError: the file is damaged.
@@ -153,12 +152,12 @@ def _start_log(stage: str, path: Path | None) -> None:
 
 
 def _for_terminal(record: logging.LogRecord) -> bool:
-    """Neither tracebacks nor lines that repeat a bar."""
+    """Filter of progress lines that repeat a bar."""
     return record.levelno > logging.DEBUG and not getattr(record, "bar", False)
 
 
 class _Terminal(logging.StreamHandler):
-    """Writes to what stderr is at the moment: a bar puts lines above itself."""
+    """Writes to the current sys.stderr, which a progress bar replaces to print lines above itself."""
 
     @property
     def stream(self) -> Any:
@@ -185,9 +184,9 @@ def _config_text(config: str) -> str:
 
 
 def _record(stage: str, args: argparse.Namespace, started: float, before: float, code: str) -> None:
-    """The software versions and the time that the results took, beside them.
+    """Writes the software versions and the computing time beside the results.
 
-    before: seconds of processes that were interrupted.
+    before: seconds spent by interrupted processes.
     """
     versions = {"python": platform.python_version()}
     for name in _VERSIONS:
@@ -207,7 +206,7 @@ def _record(stage: str, args: argparse.Namespace, started: float, before: float,
 
 
 def _forget_other_shardings(args: argparse.Namespace) -> None:
-    """Removes records of jobs that cut the split into another number of shards: they would be counted twice."""
+    """Removes records of jobs with another number of shards, which would be counted twice."""
     if not hasattr(args, "of"):
         return
     for folder in ("progress", "timing"):
@@ -217,12 +216,12 @@ def _forget_other_shardings(args: argparse.Namespace) -> None:
 
 
 def _job(stage: str, args: argparse.Namespace) -> str:
-    """What tells the jobs of a step apart: the name of their log, e.g. `train-0-of-4`."""
+    """The name of a job within its step, that of its log, e.g. `train-0-of-4`."""
     return args.log.stem if args.log else stage
 
 
 def _device(name: str) -> str:
-    """The device's own name; `auto` is the GPU if there is one."""
+    """The hardware name of a device; `auto` is the GPU if there is one."""
     torch = sys.modules.get("torch")
     if name == "cpu" or torch is None or not torch.cuda.is_available():
         return "cpu"

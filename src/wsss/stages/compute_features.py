@@ -1,4 +1,4 @@
-"""Features of a split's images by a frozen network, once for all stages that learn from them or localise with them."""
+"""Computes the features of a split's images by a frozen network, for all stages that use them."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def compute_features(
     device: torch.device,
     earlier: Sequence[Path] = (),
 ) -> None:
-    """Writes the features of `shard` to `file`; those of unchanged photographs are copied from `earlier` results."""
+    """Writes the features of `shard` to `file`; those of unchanged images are copied from `earlier` results."""
     backbone, amp = frozen(backbone, device), resolve_amp(settings.amp, device)
     writer = FeatureWriter(file, settings.scales, settings.stages, shard.resume)
     with writer as out, WriteBehind() as behind:

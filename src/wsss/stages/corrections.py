@@ -1,4 +1,4 @@
-"""The pseudo-labels, with the masks that a person mended in the place of theirs."""
+"""Replaces pseudo-labels by masks corrected by hand."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from wsss.store.writers import LabelWriter
 
 
 def correct(settings: Corrections, dataset: Dataset, labels: Path, out: Path) -> None:
-    """Writes `train.h5` to `out`: the label maps of `labels`, those that are not corrected byte by byte."""
+    """Writes `train.h5` to `out`: the corrected masks, and a byte copy of all other label maps of `labels`."""
     masks = read_corrections(settings, dataset)
     with open_labels(labels, dataset.class_names) as store:
         about = {"class_names": store.class_names, "palette": store.palette}

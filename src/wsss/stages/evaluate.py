@@ -1,4 +1,4 @@
-"""Measures every result of a run: see `wsss.measure.table`."""
+"""Evaluates every result of a run: see `wsss.measure.table`."""
 
 from __future__ import annotations
 

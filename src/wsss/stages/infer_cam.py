@@ -1,4 +1,4 @@
-"""Class activation maps of a split's images, over scales and mirrors, fused and stored for present classes."""
+"""Computes class activation maps of a split's images over scales and mirrors, and stores those of present classes."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ def infer_cam(
     device: torch.device,
     features: FeatureStore | None = None,
 ) -> None:
-    """Writes the CAMs of `shard` to `file`, and if the settings ask for them those of every 4th pixel to another.
+    """Writes the CAMs of `shard` to `file`, and with `settings.strided` those of every 4th pixel to `strided_file`.
 
-    features: of a frozen network; None: the network sees the photographs.
+    features: stored features, the classifier's input; None: the network runs on the images.
     """
     files = [file, strided_file] if strided_file else [file]
     with ExitStack() as stack:
         about = {"class_names": dataset.class_names, "resume": shard.resume}
         stores = [stack.enter_context(ScoreWriter(path, **about)) for path in files]
-        wanted = stores if settings.strided else stores[:1]  # what nobody asked for stays empty
+        wanted = stores if settings.strided else stores[:1]  # without `strided` the second file stays empty
         make, behind = cam_maker(model, settings, device, features), stack.enter_context(WriteBehind())
         for group, images in shard.images(dataset, *wanted, read=features is None):
             for record, cams in zip(group, make(group, images), strict=True):

@@ -1,4 +1,4 @@
-"""Confident labels that supervise affinities, as the refinement makes them."""
+"""Makes the confident labels that supervise a refinement's affinity network."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ def make_affinity_labels(
     shard: Shard,
     features: FeatureStore | None = None,
 ) -> None:
-    """Writes the confident labels of `shard`, or the scores that they are made of, to `file`.
+    """Writes the confident labels of `shard`, or the scores for them, to `file`.
 
-    features: of a frozen network, for labels that are made of them; None: the labels are made of the photographs.
+    features: stored features, from which the labels are made; None: they are made from the images.
     """
     about = {"class_names": dataset.class_names, "resume": shard.resume}
     kept = getattr(settings, "scores", False)

@@ -1,4 +1,4 @@
-"""Scores to labels: background, optional PAR and DenseCRF, the highest score wins, or whole mask proposals do."""
+"""Converts score maps to pseudo-labels: background, optional PAR and DenseCRF, argmax, optional mask proposals."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def make_pseudo_labels(
     shard: Shard,
     device: torch.device,
 ) -> None:
-    """Writes the labels of `shard` to `file`, which remembers the threshold; None: that of the maps."""
+    """Writes the labels of `shard` to `file`, with the threshold as an attribute; None: the maps' own background."""
     about = {"class_names": dataset.class_names, "palette": dataset.palette}
     attributes = {name: str(value) for name, value in (threshold or {}).items()}
     writer = LabelWriter(file, **about, attributes=attributes, resume=shard.resume)
@@ -53,7 +53,7 @@ def make_pseudo_labels(
 
 
 def _complete(maps: ScoreMap, threshold: float | None, settings: MakePseudoLabels) -> ScoreMap:
-    """Maps with a background: one made for them, or their own, balanced where a threshold was chosen for it."""
+    """Maps with a background map: added by threshold or power, or their own, reweighted if a threshold is given."""
     if 0 in maps.classes and threshold is not None:
         maps = balanced(maps, threshold)
     return with_background(maps, threshold, settings.background_power)

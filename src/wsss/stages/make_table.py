@@ -1,4 +1,4 @@
-"""Collects a paper's table from the runs that measure it: measured beside published, and the figure over scales."""
+"""Collects a paper's table, with measured and published numbers, and its figure over scales, from the runs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Joins the shards of a stage to one file in the order of the data set's table."""
+"""Merges the shards of a stage into one file in the order of the data set's table."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Makes the table that every later stage sees: image ids, paths, image-level labels, splits, class names."""
+"""Makes the data set's table for all later stages: image ids, paths, image-level labels, splits, class names."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def main() -> None:
     with stage_session("prepare_data", args, PrepareData) as settings:
         prepare_data(settings, args.out, cores(args))
         for folder in earlier_folders(args.out, "content"):
-            with suppress(OSError, ValueError):  # one that was never finished, or is damaged
+            with suppress(OSError, ValueError):  # never finished, or damaged
                 said = changes(labels_of(Dataset(folder)), labels_of(Dataset(args.out)))
                 log.info("since the last time: %s", said or "the same images and labels")
                 break

@@ -16,11 +16,11 @@ from wsss.stages.common import read_threshold, stage_parser, stage_session
 from wsss.store.features import FeatureFiles
 
 SHOWN = 5
-"""Doubted labels that are said; the table has all."""
+"""Number of doubted labels that are logged; the table has all."""
 
 
 def doubt(dataset: Dataset, classifier: Path, features: FeatureFiles, out: Path) -> None:
-    """Writes `label_mistakes.csv` of the training images, if the method can say what it makes of images held out."""
+    """Writes `label_mistakes.csv` of the training images, if the method supports cross-validation (`ScoresHeldOut`)."""
     model, records = load_classifier(classifier), dataset.split("train")
     if not isinstance(model, ScoresHeldOut):
         return

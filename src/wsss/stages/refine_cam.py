@@ -1,4 +1,4 @@
-"""Maps of a split refined, by a random walk for example; the background is one of them afterwards."""
+"""Refines the maps of a split, e.g. by a random walk, and adds a background map."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def refine_cam(
 ) -> None:
     """Writes the refined maps (background first) of `shard` to `file`.
 
-    features: of a frozen network; None: the refinement sees the photographs.
+    features: stored features, used by the refinement; None: it runs on the images.
     """
     writer = ScoreWriter(file, class_names=dataset.class_names, resume=shard.resume)
     with open_scores(scores, dataset.class_names) as cams, writer as store, WriteBehind() as behind:

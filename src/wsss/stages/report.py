@@ -1,4 +1,4 @@
-"""Makes a run's page `report.html` and its figures, from results alone."""
+"""Makes a run's page `report.html` and its figures from its results."""
 
 from __future__ import annotations
 

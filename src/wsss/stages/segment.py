@@ -1,4 +1,4 @@
-"""Label maps of a split by a segmentation network or a single-stage method, over scales and mirrors, with a CRF."""
+"""Predicts the label maps of a split by a segmentation network or a single-stage method, optionally with DenseCRF."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def main() -> None:
     with stage_session("segment", args, Segment, **inputs) as settings:
         files = [args.file, *([args.crf_file] if args.crf_file and settings.crf else [])]
         if args.crf_file and not settings.crf:
-            args.crf_file.touch()  # the workflow expects a file in any case, and nothing reads it
+            args.crf_file.touch()  # an output that the rule always declares; nothing reads it
         model, device = load_segmenter(args.model), claim_device(args.device)
         about = {"shard": shard_of(args), "device": device, "features": features_of(args)}
         segment(settings, Dataset(args.data), model, files, **about)

@@ -1,4 +1,4 @@
-"""A job's share of a split: its command line, its images, their stored features."""
+"""Shards of a split: command line, images, stored features."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from wsss.store.features import FeatureFiles, FeatureStore
 
 @dataclass(frozen=True)
 class Shard:
-    """Part `index` of `of` of a split; groups stay whole, so the number of parts changes no result.
+    """Shard `index` of `of` of a split; groups are not divided, so that the number of shards changes no result.
 
-    resume stands for all that the results depend on; a file that carries another token is begun anew.
+    resume: a text that identifies all that the results depend on; a partial file with another one is discarded.
     """
 
     split: str
@@ -30,9 +30,9 @@ class Shard:
     def images(
         self, dataset: Dataset, *stores: Container[str], without: Container[str] = (), read: bool = True
     ) -> Iterator[tuple[list[Record], np.ndarray | None]]:
-        """The groups that some store lacks, with their images (B, H, W, 3) uint8; reports progress meanwhile.
+        """The groups missing in some store, with their images (B, H, W, 3) uint8; reports progress.
 
-        without: images that no group needs. read: False gives None in the images' place, for work on stored features.
+        without: ids of images to leave out. read: False: None instead of the images, for work on stored features.
         """
         groups = self._groups(dataset)
         todo = pending([[r for r in group if r.image_id not in without] for group in groups], *stores)
@@ -51,7 +51,7 @@ class Shard:
 
 
 def shard_arguments(parser: argparse.ArgumentParser) -> None:
-    """The arguments of a stage that is cut into shards."""
+    """Adds the arguments of a sharded stage."""
     parser.add_argument("--data", type=Path, required=True, help="folder of prepare_data")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
     parser.add_argument("--split", required=True, help="train or val")
@@ -61,15 +61,15 @@ def shard_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def features_argument(parser: argparse.ArgumentParser) -> None:
-    """The argument of a stage that works on stored features where the plan says so."""
+    """Adds the argument of a stage that can use stored features."""
     parser.add_argument("--features", type=Path, help="folder of compute_features, for what uses them")
 
 
 def features_of(args: argparse.Namespace) -> FeatureStore | None:
-    """The split's stored features; None where the stage sees the photographs."""
+    """The split's stored features; None if the stage runs on the images."""
     return FeatureFiles(args.features).open(args.split) if args.features else None
 
 
 def shard_of(args: argparse.Namespace) -> Shard:
-    """The job's part; it resumes what was done for the same key, in the same part."""
+    """The job's shard, which resumes a partial file of the same key and shard."""
     return Shard(args.split, args.shard, args.of, f"{args.key} {args.split} {args.shard} of {args.of}")

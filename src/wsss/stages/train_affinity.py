@@ -1,4 +1,4 @@
-"""Trains a refinement's affinity network on confident labels, or takes a published one."""
+"""Trains a refinement's affinity network on confident labels, or loads a published one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Trains a classifier on image-level labels, or takes a published one; its activations localise the classes."""
+"""Trains a classifier on image-level labels, or loads a published one."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""The training loop: steps, resume, optimizers, schedules."""
+"""The training loop: steps, resuming, optimizers, learning rate schedules."""

@@ -1,4 +1,4 @@
-"""TensorBoard event files of a training: its scalars while it runs."""
+"""TensorBoard event files of a training run."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import numpy as np
 
 
 class Board:
-    """Writes scalars from a training's history to `folder`.
+    """Writes scalars from the history of a training run to `folder`.
 
-    The files are written anew by each process, from the first step on: so no step appears twice after a resume, and
-    a training that is done already has its curves too.
+    Each process writes the files from the first step on, so that no step is duplicated after a resume, and a finished
+    run has its curves too.
     """
 
     def __init__(self, folder: Path, every: int) -> None:
@@ -24,7 +24,7 @@ class Board:
         self._every, self._written = every, 0
 
     def update(self, history: Mapping[str, Sequence[float]]) -> None:
-        """Adds what is new: means over `every` steps."""
+        """Adds the new steps, as means over `every` steps."""
         steps = len(history["lr"]) if history else 0
         while self._written < steps:
             end = min(self._written + self._every, steps)

@@ -1,9 +1,9 @@
-"""The training loop: steps, mixed precision, progress, and exact resume after any kind of death.
+"""The training loop: steps, mixed precision, progress, and exact resuming after any interruption.
 
-Everything random in step s is seeded by (rng_seed, s), and batches depend on s alone, so that model,
-optimizer, scaler and loss history are all there is to save. A checkpoint replaces the last one atomically;
-a lock on the state folder keeps a second process out while a first, perhaps orphaned, one still trains.
-Processes of one training take the same decisions at the same step; only the first of them writes.
+All random numbers of step s are seeded by (rng_seed, s), and batches depend on s alone, so that the state consists of
+model, optimizer, scaler and loss history. A checkpoint replaces the last one atomically; a lock on the state folder
+excludes a second process while another, possibly orphaned, one trains. All processes of a training run take the same
+decisions at the same step; only the first one writes.
 """
 
 from __future__ import annotations
@@ -42,11 +42,11 @@ class Trainer:
     """Trains `model` for `steps` steps and resumes from `state` where an earlier process stopped.
 
     losses: (batch, step) → named scalar terms whose sum is minimised.
-    accumulate: batches that make a step; their gradients are averaged.
-    batch_size: images of a step, over all batches and processes.
-    unsynchronised: a context in which backward passes leave the other processes alone.
+    accumulate: batches per step, whose gradients are averaged.
+    batch_size: images per step, over all batches and processes.
+    unsynchronised: a context in which backward passes do not average gradients over processes.
     schedule: step → factor on every group's `peak_lr`.
-    identity: what the state belongs to; a state with another identity is started afresh.
+    identity: of the inputs, code and settings; a state with another identity is discarded.
     amp: off, bf16 or fp16.
     on_losses: called with the history so far whenever losses have been read.
     """
@@ -75,11 +75,11 @@ class Trainer:
         self._pending: list[dict[str, Tensor]] = []
 
     def fit(self, batches: Callable[[int], Iterator[Any]]) -> None:
-        """Runs the steps that are left; `batches(first)` yields the batches of step `first` onward.
+        """Runs the remaining steps; `batches(first)` yields the batches from step `first` on.
 
         Raises:
             ValueError: a loss is not finite, or a step does not fit into the GPU's memory.
-            Terminated: SIGTERM or SIGINT came to one of the processes; the state is saved.
+            Terminated: one of the processes received SIGTERM or SIGINT; the state is saved.
         """
         self._load()
         if self.step >= self.steps:
@@ -107,7 +107,7 @@ class Trainer:
         self.save()
 
     def _train_step(self, parts: list[Any]) -> None:
-        # Process 0 draws what it would draw alone; the others see other images and draw for themselves.
+        # Process 0 draws the random numbers of a single process; the others have other images and draw their own.
         process = [distributed.rank()] if distributed.rank() else []
         torch.manual_seed(derive_seed(self.rng_seed, "step", self.step, *process))
         factor = self.schedule(self.step)
@@ -161,7 +161,7 @@ class Trainer:
         return {name: sum(values[-LOG_EVERY:]) / len(values[-LOG_EVERY:]) for name, values in self.history.items()}
 
     def save(self) -> None:
-        """Writes the state; once training is over it no longer needs the optimizer."""
+        """Writes the state; without the optimizer once training is finished."""
         self._read_losses()
         if distributed.rank() > 0:
             return
@@ -178,7 +178,7 @@ class Trainer:
         before = self._content()
         try:
             self._resume(torch.load(path, map_location="cpu", weights_only=True))
-        except Exception as error:  # a file that is no checkpoint may fail in any way
+        except Exception as error:  # reading a file that is no checkpoint raises many types
             self._resume(before)
             aside = path.with_suffix(".damaged")
             log.warning("%s is damaged (%s); it is kept as %s, and training starts afresh", path, error, aside.name)
@@ -186,7 +186,7 @@ class Trainer:
                 path.replace(aside)
 
     def _content(self) -> dict[str, Any]:
-        """All that a training goes on from; what is frozen is named by its digest, and comes with the built network."""
+        """The state to resume from; frozen parameters, which the built network has, are represented by a digest."""
         return {
             "identity": self.identity,
             "threads": torch.get_num_threads(),
@@ -200,7 +200,7 @@ class Trainer:
 
     @cached_property
     def _frozen(self) -> str:
-        """Digest of the frozen parameters; empty where all are trained."""
+        """Digest of the frozen parameters; empty if there are none."""
         frozen = {
             name: value.detach().cpu() for name, value in self.model.named_parameters() if not value.requires_grad
         }
@@ -235,15 +235,15 @@ class Trainer:
 
 
 def trains_batch_norm(model: nn.Module) -> bool:
-    """Whether a network in training mode takes statistics over a batch: one image may be too few."""
+    """Whether a network in training mode computes batch statistics, for which one image may be too few."""
     return any(isinstance(m, nn.modules.batchnorm._BatchNorm) and m.training for m in model.modules())
 
 
 @contextmanager
 def state_lock(state: Path) -> Iterator[None]:
-    """Holds the state folder; waits for another training that does, and says so."""
+    """Context that holds the lock of the state folder, waiting while another process trains in it."""
     if distributed.rank() > 0:
-        distributed.barrier()  # the first process holds it for all
+        distributed.barrier()  # the first process holds the lock for all
         yield
         return
     state.mkdir(parents=True, exist_ok=True)
@@ -259,7 +259,7 @@ def state_lock(state: Path) -> Iterator[None]:
 
 @contextmanager
 def _signals_noted() -> Iterator[list[int]]:
-    """Collects SIGTERM and SIGINT instead of raising, so that a step ends before its state is saved."""
+    """Context that collects SIGTERM and SIGINT, so that a step is finished before its state is saved."""
     noted: list[int] = []
     numbers = (signal.SIGTERM, signal.SIGINT)
     before = [signal.signal(n, lambda signum, _frame: noted.append(signum)) for n in numbers]
@@ -271,6 +271,6 @@ def _signals_noted() -> Iterator[list[int]]:
 
 
 def write_history(history: dict[str, list[float]], path: Path) -> None:
-    """The losses and learning rates of every step as CSV."""
+    """Writes the losses and learning rates of every step as CSV."""
     rows = zip(range(len(history["lr"])), *history.values(), strict=True)
     write_atomically(path, csv_text([["step", *history], *rows]))

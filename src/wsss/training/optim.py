@@ -11,10 +11,10 @@ from wsss.config.sections import Optimizer
 
 
 def parameter_groups(model: nn.Module, head: Iterable[nn.Parameter], settings: Optimizer) -> list[dict[str, object]]:
-    """Pretrained/new × weights/biases, each with its share of the learning rate and its weight decay.
+    """Parameter groups pretrained/new × weights/biases, each with its learning rate and weight decay.
 
-    "Biases" are all parameters of one dimension when `decay_biases` is off, as in the papers that treat
-    norm layers alike; parameters without gradients are left out.
+    If `decay_biases` is off, all one-dimensional parameters, those of norm layers included, count as biases.
+    Frozen parameters are left out.
     """
     new = {id(p) for p in head}
     groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}

@@ -31,8 +31,8 @@ def warmup_poly(
 ) -> float:
     """Linear from `warmup_ratio` towards 1, then `poly` of the step since 0.
 
-    The decay does not restart after the warm-up, so the factor drops from almost 1 to
-    (1 − warmup/total)^power there: ToCo (Ru 2023) and AFA (Ru 2022) were trained like this.
+    The decay counts from step 0, so that the factor drops from almost 1 to (1 − warmup/total)^power after the
+    warm-up, as in the training of ToCo (Ru 2023) and AFA (Ru 2022).
     """
     step = min(step, total_steps - 1)
     if step < warmup_steps:
@@ -66,7 +66,7 @@ def one_cycle(
 ) -> float:
     """Half a cosine up from `initial_ratio` to 1, then another down to `final_ratio` (Smith 2018).
 
-    `rise`: the share of the steps that go up. The defaults are those of torch's OneCycleLR, whose last step
+    rise: share of the steps with rising rate. The defaults are those of torch's OneCycleLR, whose last step
     reaches `final_ratio`.
     """
     step = min(step, total_steps - 1)
@@ -90,10 +90,10 @@ SCHEDULES: dict[str, Callable[..., float]] = {
 
 
 def make_schedule(name: str, total_steps: int, **params: float) -> Callable[[int], float]:
-    """The schedule `name` for a run of `total_steps`, as a function of the step alone.
+    """The schedule `name` for `total_steps`, as a function of the step.
 
     Raises:
-        ValueError: unknown name, a parameter that the schedule does not have, or `total_steps` < 1.
+        ValueError: unknown name, unknown parameter, or `total_steps` < 1.
     """
     if name not in SCHEDULES:
         raise ValueError(f"unknown learning-rate schedule '{name}'; choose one of {sorted(SCHEDULES)}")

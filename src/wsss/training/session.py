@@ -1,4 +1,4 @@
-"""From a `training` section to a finished fit: what the three training stages share."""
+"""Execution of a `training` section, shared by the three training stages."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ from wsss.training.schedules import make_schedule
 
 @dataclass(frozen=True)
 class Place:
-    """Where and how a training runs; nothing here changes its result.
+    """Folder, device and other conditions of a training run that do not change its result.
 
-    recompute: keep few activations and compute the others again in the backward pass.
+    recompute: activation checkpointing.
     """
 
     out: Path
@@ -44,7 +44,7 @@ class Place:
 
     @property
     def writes(self) -> bool:
-        """Of several processes, the first one writes."""
+        """Whether this process writes files: the first of several."""
         return distributed.rank() == 0
 
     @property
@@ -54,12 +54,12 @@ class Place:
 
     @property
     def state(self) -> Path:
-        """The folder of checkpoints, which outlives a killed job's outputs."""
+        """The folder of checkpoints, which remains when Snakemake deletes a killed job's outputs."""
         return self.out / "state"
 
 
 def training_arguments(parser: argparse.ArgumentParser) -> None:
-    """Arguments of every training stage."""
+    """Adds the arguments of the training stages."""
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
     parser.add_argument("--workers", type=int, default=None, help="loader processes (default: by the machine)")
     parser.add_argument("--checkpoint-seconds", type=float, default=60.0, help="between checkpoints")
@@ -68,9 +68,9 @@ def training_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def place_from(args: argparse.Namespace) -> Place:
-    """The place that the command line describes; the state belongs to the step's key.
+    """The place given by the command line; the state's identity is the step's key.
 
-    Started by torchrun, it also meets the other processes, each of which has a device of its own.
+    Under torchrun it also initialises the process group, in which each process has its own device.
     """
     distributed.join()
     device = claim_device(args.device)
@@ -99,7 +99,7 @@ def train(
     losses: (model, (Batch, label maps), step) → named scalar terms.
 
     Raises:
-        ValueError: the batch cannot be cut as the settings and the number of processes demand.
+        ValueError: the batch size is not divisible by the parts of the settings and the number of processes.
     """
     planned, steps = settings.planned_steps(len(samples.records)), settings.steps(len(samples.records))
     amp = resolve_amp(settings.amp, place.device)
@@ -138,7 +138,7 @@ def train(
 
 
 class _Losses(nn.Module):
-    """The losses as a module's forward pass, which is what DistributedDataParallel sees."""
+    """The losses as a module's forward pass, as DistributedDataParallel requires."""
 
     def __init__(self, model: nn.Module, losses: Callable[[nn.Module, Any, int], dict[str, Tensor]]) -> None:
         super().__init__()
@@ -149,9 +149,9 @@ class _Losses(nn.Module):
 
 
 def _share(module: _Losses, device: torch.device) -> tuple[nn.Module, Callable[[], AbstractContextManager[None]]]:
-    """The module whose gradients are averaged over all processes, and a context in which they are not.
+    """The module with gradients averaged over all processes, and a context without averaging.
 
-    BatchNorm that is trained normalises over the images of all processes, on a GPU: so their number changes no result.
+    On GPUs, trained BatchNorm normalises over the images of all processes, so that their number changes no result.
     """
     if distributed.processes() == 1:
         return module, contextlib.nullcontext
@@ -162,7 +162,7 @@ def _share(module: _Losses, device: torch.device) -> tuple[nn.Module, Callable[[
 
 
 def synchronise_batch_norm(module: nn.Module) -> None:
-    """Makes BatchNorm count all processes' images, timm's with an activation inside too; leaves frozen ones."""
+    """Makes trained BatchNorm, also timm's with an activation, normalise over the images of all processes."""
     from timm.layers import convert_sync_batchnorm
 
     for name, child in module.named_children():
@@ -176,7 +176,7 @@ def recompute_activations(model: nn.Module) -> None:
     """Switches on the activation checkpointing of timm's networks.
 
     Raises:
-        ValueError: no network in `model` has it, or BatchNorm would count each image twice.
+        ValueError: no network in `model` supports it, or BatchNorm would update its statistics twice.
     """
     found = [module for module in model.train().modules() if hasattr(module, "set_grad_checkpointing")]
     if not found or trains_batch_norm(model):
@@ -195,6 +195,6 @@ def _move(item: tuple[Any, Tensor], device: torch.device, channels_last: bool) -
 
 
 def schedule_parameters(settings: sections.Schedule) -> dict[str, float]:
-    """What a schedule takes of its section."""
+    """The parameters of a schedule's settings."""
     names = {"poly": ("power",), "warmup_poly": ("power", "warmup_steps", "warmup_ratio")}
     return {name: getattr(settings, name) for name in names.get(settings.name, ())}
