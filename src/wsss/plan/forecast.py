@@ -15,7 +15,7 @@ STARTING = 6.0
 """Core seconds for the start of a stage's program."""
 UNKNOWN = 0.05
 """10¹² operations per megapixel assumed for a network that has not been counted: those of a small CNN."""
-ALL_CLASSES = 4
+ALL_CLASSES = 2.5
 """Time of DenseCRF with all classes, as in segment, relative to that with an image's own classes."""
 MOST_CORES = 4
 """Number of cores beyond which a stage hardly gets faster."""
