@@ -34,7 +34,11 @@ configfile: "config.yaml"
 
 
 try:
-    for file in workflow.configfiles:  # Snakemake takes the last of two equal keys without a word
+    for (
+        file
+    ) in (
+        workflow.configfiles
+    ):  # Snakemake takes the last of two equal keys without a word
         read_config(Path(file))
     EXECUTION = load_execution(config)
     PLANS = plan_runs(config)

@@ -1,4 +1,4 @@
-"""The classifier of cells, from stored features and maps to shares, as the stages run it."""
+"""The cell classifier, from stored features and maps to probabilities, as the stages run it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What published trainings do beside the common loop: counts of a group of images, labels of pooled scores."""
+"""Published training runs: losses normalised over groups of images, labels of pooled scores."""
 
 from __future__ import annotations
 

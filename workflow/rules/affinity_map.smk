@@ -1,8 +1,8 @@
-"""What SEAM holds to belong to a pixel (Figure 5): the target names image, row and column."""
+"""SEAM's affinity map of a pixel (Figure 5 of the paper); the target names image, row and column."""
 
 
 def only_step(run, stage):
-    """The run's step of a stage that it has once."""
+    """The run's step of a stage that occurs once."""
     return next(step for step in plan_of(run).steps if step.stage == stage)
 
 

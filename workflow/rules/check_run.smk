@@ -1,8 +1,8 @@
-"""What would end a run after hours, found before it begins: networks that cannot be built, masks that are not there."""
+"""Checks before a run computes: networks that cannot be built, missing masks."""
 
 
 def check_of(wildcards):
-    """The check of a digest: of a run, or of an entry of a table."""
+    """The check with a digest, of a run or of a table's entry."""
     plans = [PLANS[wildcards.run]] if wildcards.run in PLANS else []
     plans += [entry.plan for entries in TABLES.values() for entry in entries]
     checks = (Check.of(plan, EXECUTION.processes) for plan in plans)
@@ -10,7 +10,7 @@ def check_of(wildcards):
 
 
 def passed(plan):
-    """The files that say that a run can be computed."""
+    """The files written when a run's checks have passed."""
     digest = Check.of(plan, EXECUTION.processes).digest
     key = next(step.key for step in plan.steps if step.stage == "prepare_data")
     return [
@@ -19,7 +19,7 @@ def passed(plan):
     ]
 
 
-# Alone on the machine, and before all else: what begins beside a check that fails would be waited for.
+# Alone on the machine and first of all: Snakemake waits for jobs that run beside a failing check.
 CHECK_FIRST = 1000
 ALL_CORES = workflow.resource_settings.cores or 1
 

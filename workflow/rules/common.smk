@@ -1,4 +1,4 @@
-"""Look-ups that every rule shares: a step by its key, the folders of its inputs, its parameters."""
+"""Functions shared by the rules: a step by its key, paths of its inputs, its parameters."""
 
 import inspect
 import json
@@ -7,15 +7,15 @@ import shlex
 import sys
 from pathlib import Path
 
-# Jobs run the Python that runs Snakemake, whether or not its environment is activated.
+# Jobs use Snakemake's Python, also if its environment is not activated.
 os.environ["PATH"] = os.pathsep.join(
     [str(Path(sys.executable).parent), os.environ["PATH"]]
 )
-# Threads that wait must not keep the cores from other jobs; OpenMP reads this once, at its start.
+# Waiting threads must not occupy cores; OpenMP reads this at its start.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-# Jobs run side by side on one terminal: lines from them, and bars from `wsss status`.
+# Parallel jobs share one terminal: they print lines, and `wsss status` draws bars.
 os.environ.setdefault("WSSS_NO_BAR", "1")
-# Activations are freed and allocated again at every step; giving their memory back each time costs 15 % of a CPU training.
+# Activations are freed and allocated at every step; returning the memory each time costs 15 % of the time on a CPU.
 os.environ.setdefault("MALLOC_MMAP_THRESHOLD_", str(2**32))
 os.environ.setdefault("MALLOC_TRIM_THRESHOLD_", str(2**32))
 
@@ -34,20 +34,20 @@ wildcard_constraints:
 
 
 def by_key(find):
-    """Decorator of functions of the wildcards: Snakemake inspects each again for each of thousands of jobs."""
+    """Decorator of functions of the wildcards that caches their signature, which Snakemake inspects for every job."""
     find.__signature__ = inspect.signature(find)
     return find
 
 
 def step_of(stage, wildcards):
-    """The step whose results lie in the folder of a key."""
+    """The step with a key."""
     return STEPS[stage, wildcards.key]
 
 
 def upstream(stage, role, file):
-    """Input function: `file` in the folder of the step that fills `role`; nothing if the role is empty.
+    """Input function: `file` in the folder of the upstream step of a role; empty if there is none.
 
-    Keys say what is out of date, so times are no reason to run again.
+    `ancient`, because keys and not file times determine what is out of date.
     """
 
     @by_key
@@ -59,7 +59,7 @@ def upstream(stage, role, file):
 
 
 def walked_scores(wildcards):
-    """Input function: the maps that a refinement starts from."""
+    """Input function: the maps from which a refinement starts."""
     step = step_of("refine_cam", wildcards)
     suffix = "_strided" if step.config.get("start") == "strided" else ""
     return ancient(f"{step.upstream['scores'].folder}/{wildcards.split}{suffix}.h5")
@@ -84,17 +84,17 @@ def settings(stage):
 
 
 def manifest(stage):
-    """Param: all that decides the step's result, as JSON."""
+    """Param: the step's manifest as JSON."""
     return by_key(lambda wildcards: step_of(stage, wildcards).texts[1])
 
 
 def option(flag, value):
-    """A command-line option, or nothing where its value is empty."""
+    """A command-line option; empty if its value is empty."""
     return f"{flag} {shlex.quote(str(value))}" if value else ""
 
 
 def folder_option(flag, file):
-    """A command-line option with the folder of a file, or nothing where there is no file."""
+    """A command-line option with the folder of a file; empty if there is no file."""
     return option(flag, file and Path(file).parent)
 
 
@@ -109,13 +109,13 @@ def crf_gpu(stage):
     return find
 
 
-# The path to the pseudo-labels goes before what is only measured.
+# Jobs on the path to the pseudo-labels go before those for evaluation only.
 WAITED_FOR = 1
 HALF_OF_THE_CORES = max(1, min(4, (workflow.resource_settings.cores or 8) // 2))
 
 
 def training_threads(stage):
-    """Threads of a training, or of a stage that may have to run beside the upper bound's."""
+    """Threads of a training run, or of a stage that may run beside the upper bound."""
 
     @by_key
     def find(wildcards):
@@ -127,7 +127,7 @@ def training_threads(stage):
     return find
 
 
-# What starts a training: torchrun if it has several processes.
+# The launcher of training programs: torchrun for several processes.
 LAUNCHER = (
     "python -m"
     if EXECUTION.processes == 1

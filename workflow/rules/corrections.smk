@@ -1,4 +1,4 @@
-"""The pseudo-labels, with the masks that a person mended."""
+"""The pseudo-labels, with masks corrected by hand."""
 
 
 rule corrections:

@@ -9,7 +9,7 @@ def row_steps(wildcards):
 
 
 def plan_of(run):
-    """The plan of a run that can start; else one line on what is missing."""
+    """The plan of a run, after a check that its inputs exist."""
     if run not in PLANS:
         sys.exit(f"no run '{run}' in config.yaml; runs: {', '.join(PLANS)}")
     problem = missing_inputs(PLANS[run], download=not workflow.dryrun)

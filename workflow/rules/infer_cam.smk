@@ -1,4 +1,4 @@
-"""Class activation maps of a split, in shards; a second file holds those of every 4th pixel, if settings ask for them."""
+"""Class activation maps of a split, in shards; a second file has those of every 4th pixel, if configured."""
 
 
 rule infer_cam_shard:

@@ -1,4 +1,4 @@
-"""What a person should look at: a sheet per class, and the images in order of doubt."""
+"""Tables of what to check by eye: hints per class, and images sorted by uncertainty."""
 
 
 rule quality:

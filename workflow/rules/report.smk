@@ -2,7 +2,7 @@
 
 
 def evaluated(run):
-    """What the report of a run reads beyond its table: measured maps, and the evaluation itself."""
+    """Inputs of a run's report beside its table: the evaluated maps, and the evaluation."""
     step = plan_of(run).steps[-1]
     sources = [
         (step.upstream[f"{row.stage}-{row.split}"].folder, row.file)
@@ -17,7 +17,7 @@ def evaluated(run):
 
 
 def compared():
-    """Names of the runs of `--config compare=a,b`; all lie in config.yaml."""
+    """Names of the runs in `--config compare=a,b`."""
     if not COMPARED:
         sys.exit(
             "which runs? snakemake results/compare.html --config compare=a,b; "

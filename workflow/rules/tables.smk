@@ -2,7 +2,7 @@
 
 
 def table_of(name):
-    """The entries of a table whose runs can start; else one line on what is missing."""
+    """The entries of a table, after a check that the inputs of their runs exist."""
     found = (
         missing_inputs(plan, download=not workflow.dryrun)
         for plan in checked_plans(TABLES[name])

@@ -330,7 +330,7 @@ def init(args: argparse.Namespace) -> int:
     for problem in found.problems[:SHOWN]:
         print(f"problem: {problem}", file=sys.stderr)
     if found.problems:
-        print(f"{len(found.problems)} problem(s) to mend first; nothing is written", file=sys.stderr)
+        print(f"{len(found.problems)} problem(s) to solve first; nothing is written", file=sys.stderr)
         return 2
     write_config(target, args.name, found.config)
     print(f"\n{target} is ready. Next:\n  snakemake --cores all --configfile {target} -- results/{args.name}/miou.csv")

@@ -69,7 +69,7 @@ def settle_config(request: Request, console: Console, *, force: bool) -> tuple[P
     target = Path(f"{request.name}.yaml")
     found = prepare(request)
     if found.problems:
-        raise ValueError(f"{len(found.problems)} problem(s) to mend first, e.g. {found.problems[0]}")
+        raise ValueError(f"{len(found.problems)} problem(s) to solve first, e.g. {found.problems[0]}")
     if target.exists() and not force:
         _require_same_data(target, request, found.config)
         console.print(f"{target} is there and is used as it is (--force writes it anew)", highlight=False)
@@ -225,7 +225,9 @@ def main() -> None:
         prog="wsss run", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add_arguments(parser)
-    parser.add_argument("--corrections", type=Path, help="masks that you mended, of some images; NAME.yaml keeps it")
+    parser.add_argument(
+        "--corrections", type=Path, help="folder of corrected masks of some images; stored in NAME.yaml"
+    )
     parser.add_argument("--name", help="name of the run (default: that of the images' folder)")
     parser.add_argument("--out", type=Path, default=Path(), help="folder of NAME.yaml and results/ (default: here)")
     parser.add_argument("--cores", type=int, default=len(os.sched_getaffinity(0)), help="CPU cores (default: all)")

@@ -254,7 +254,7 @@ class TrainSegmentation(Section, UsesFeatures):
     def words(self) -> str:
         start = "the classifier's backbone" if self.init == "classifier" else self.backbone.words()
         labels = "the masks" if self.labels == "ground_truth" else "the pseudo-labels"
-        return f"{self.architecture} on {start}, taught by {labels}; {self.training.words()}"
+        return f"{self.architecture} on {start}, trained on {labels}; {self.training.words()}"
 
 
 class Segment(ScoreViews):

@@ -30,7 +30,7 @@ def train_affinity(
 
     classifier: model file of the initial backbone; None if the settings have a backbone.
     labels: file of the confident labels; None if the settings name a checkpoint, which is used without training.
-    features: stored features of a frozen network, for trainings on features instead of images.
+    features: stored features of a frozen network, for training on features instead of images.
     """
     if features is not None:
         _fit(settings, dataset, labels, place, features)

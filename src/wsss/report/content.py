@@ -148,7 +148,7 @@ def intro(run: RunResults) -> str:
 
 def _affinity_name(run: RunResults) -> str:
     method = run.steps["train_affinity"].config.get("method", "affinitynet") if "train_affinity" in run.steps else ""
-    return {"affinitynet": "AffinityNet", "irnet": "IRNet", "irn": "IRNet", "cell_labels": "a classifier of cells"}.get(
+    return {"affinitynet": "AffinityNet", "irnet": "IRNet", "irn": "IRNet", "cell_labels": "a cell classifier"}.get(
         method, method or "a random walk"
     )
 

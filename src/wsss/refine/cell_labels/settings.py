@@ -17,7 +17,7 @@ class Settings(Spreading, UsesFeatures):
     method: Literal["cell_labels"]
 
     def words(self) -> str:
-        return f"a classifier of cells taught by propagated maps; {super().words()}"
+        return f"a cell classifier trained on propagated maps; {super().words()}"
 
 
 class Training(StoredStages, UsesFeatures):
@@ -35,7 +35,7 @@ class Training(StoredStages, UsesFeatures):
     rng_seed: int = Field(0, ge=0, description="random seed of the sampled cells and batches; by default the run's")
 
     def words(self) -> str:
-        return f"linear classifier of cells, {self.steps} steps, learning rate {in_words(self.lr)}"
+        return f"linear cell classifier, {self.steps} steps, learning rate {in_words(self.lr)}"
 
 
 class Labels(Spreading, UsesFeatures):
