@@ -34,11 +34,8 @@ configfile: "config.yaml"
 
 
 try:
-    for (
-        file
-    ) in (
-        workflow.configfiles
-    ):  # Snakemake takes the last of two equal keys without a word
+    # Reports repeated keys, of which Snakemake itself silently takes the last.
+    for file in workflow.configfiles:
         read_config(Path(file))
     EXECUTION = load_execution(config)
     PLANS = plan_runs(config)
@@ -48,7 +45,7 @@ except ConfigError as error:
     sys.exit(str(error))
 STEPS = StepIndex(PLANS, TABLES)
 
-# Keys alone say what is out of date, and products that bear a name instead of a key record what they were made of.
+# Keys determine what is out of date; results with a name instead of a key store a digest of their inputs.
 if workflow.dag_settings is not None:
     workflow.dag_settings.rerun_triggers = frozenset({RerunTrigger.MTIME})
     workflow.dag_settings.forcerun = workflow.dag_settings.forcerun | outdated(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -391,21 +391,3 @@ def _readers() -> dict[str, Reader]:
 
 
 READERS = _readers()
-
-TOKENS: Sequence[bytes] = (b'"', b",", b"[", b"]", b"{}", b"\n", b"\xff\xfe", b"\0", b"null", b"-1", b"1e999", b";")
-TOKENS = (*TOKENS, b"NaN", b"'", b"\xe4", b"0x10", b"999999999999", b"<a>", b"&x;", b"true")
-
-
-def damaged(data: bytes, rng: np.random.Generator, *, text: bool) -> bytes:
-    """A bit flipped, or the end cut off; in text also a word put in, or a few bytes taken out."""
-    spoilt = bytearray(data)
-    kind, at = rng.random(), int(rng.integers(len(data)))
-    if kind < (0.3 if text else 0.8):
-        spoilt[at] ^= 1 << int(rng.integers(8))
-    elif kind < (0.5 if text else 1):
-        del spoilt[at:]
-    elif kind < 0.8:
-        spoilt[at:at] = TOKENS[int(rng.integers(len(TOKENS)))]
-    else:
-        del spoilt[at : at + int(rng.integers(1, 20))]
-    return bytes(spoilt)

@@ -10,11 +10,29 @@ from typing import Any
 import numpy as np
 import pytest
 
-from readers import READERS, damaged
+from readers import READERS
 from wsss.runtime.ending import plain_ending
 
 SLOW = int(os.environ.get("WSSS_FUZZ", "100"))
 """Damages to each file in the slow test; 2000 take half an hour."""
+
+TOKENS = (b'"', b",", b"[", b"]", b"{}", b"\n", b"\xff\xfe", b"\0", b"null", b"-1", b"1e999", b";")
+TOKENS = (*TOKENS, b"NaN", b"'", b"\xe4", b"0x10", b"999999999999", b"<a>", b"&x;", b"true")
+
+
+def damaged(data: bytes, rng: np.random.Generator, *, text: bool) -> bytes:
+    """A bit flipped, or the end cut off; in text also a word put in, or a few bytes taken out."""
+    spoilt = bytearray(data)
+    kind, at = rng.random(), int(rng.integers(len(data)))
+    if kind < (0.3 if text else 0.8):
+        spoilt[at] ^= 1 << int(rng.integers(8))
+    elif kind < (0.5 if text else 1):
+        del spoilt[at:]
+    elif kind < 0.8:
+        spoilt[at:at] = TOKENS[int(rng.integers(len(TOKENS)))]
+    else:
+        del spoilt[at : at + int(rng.integers(1, 20))]
+    return bytes(spoilt)
 
 
 def outcome(read, path) -> tuple[str | None, Any, int]:
