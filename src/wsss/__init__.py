@@ -1,6 +1,6 @@
 """Weakly supervised semantic segmentation: image-level labels in, pixel masks and a trained model out.
 
-The public face: `load_segmentation` reads a trained network, `open_labels` and `open_scores` the HDF5 files.
+Public interface: `load_segmentation` loads a trained network, `open_labels` and `open_scores` open the HDF5 files.
 """
 
 from importlib import import_module
@@ -21,7 +21,7 @@ _HOME = {
 
 
 def __getattr__(name: str) -> Any:
-    """Imports what is asked for, and torch only if that needs it."""
+    """Imports a public function on first access, so that `import wsss` does not import torch."""
     if name not in _HOME:
         raise AttributeError(f"module 'wsss' has no attribute '{name}'; it has {', '.join(__all__)}")
     return getattr(import_module(_HOME[name]), name)

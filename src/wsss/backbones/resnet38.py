@@ -121,7 +121,7 @@ class ResidualBlock(nn.Module):
             self.conv_branch1 = _conv(inputs, outputs, 1, stride)
 
     def activate(self, x: Tensor) -> Tensor:
-        """What the block convolves: ReLU(BatchNorm(x))."""
+        """ReLU(BatchNorm(x)), the input of the block's convolutions."""
         return F.relu_(self.bn_branch2a(x))
 
     def forward(self, x: Tensor, activated: Tensor) -> Tensor:
@@ -145,11 +145,11 @@ class BottleneckBlock(nn.Module):
         self.dropout = nn.Dropout2d(dropout)
 
     def activate(self, x: Tensor) -> Tensor:
-        """What the block convolves: ReLU(BatchNorm(x))."""
+        """ReLU(BatchNorm(x)), the input of the block's convolutions."""
         return F.relu_(self.bn_branch2a(x))
 
     def forward(self, x: Tensor, activated: Tensor) -> Tensor:
-        """`x` itself is not used: the shortcut of a widening block starts from the activation."""
+        """`x` is not used: the shortcut of a widening block starts from the activation."""
         out = self.conv_branch2a(activated)
         out = self.conv_branch2b1(self.dropout(F.relu_(self.bn_branch2b1(out))))
         out = self.conv_branch2b2(self.dropout(F.relu_(self.bn_branch2b2(out))))

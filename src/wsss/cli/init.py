@@ -60,7 +60,7 @@ def describe(seen: Survey, sizes: np.ndarray, max_edge: int) -> Iterator[str]:
     yield f"{len(seen.found)} images with labels ({', '.join(kinds)}), longest edge {edges.min()} to {edges.max()} px"
     if (large := int((edges > max_edge).sum())) > 0:
         yield f"{large} images are shrunk to {max_edge} px for training (prepare_data.max_edge)"
-    yield f"{len(classes)} classes from {seen.table.path} ({seen.table.shape}), {labels.sum(1).mean():.1f} an image:"
+    yield f"{len(classes)} classes from {seen.table.path} ({seen.table.shape}), {labels.sum(1).mean():.1f} per image:"
     counts = labels.sum(0)
     for name, count in sorted(zip(classes, counts.tolist(), strict=True), key=lambda pair: -pair[1])[:SHOWN]:
         yield f"  {name:24} {count:6} images"
@@ -286,7 +286,7 @@ def write_config(target: Path, name: str, config: dict[str, Any]) -> None:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments shared by `wsss init` and `wsss run`."""
     parser.add_argument("images", type=Path, help="folder of images, with its subfolders")
-    parser.add_argument("--labels", type=Path, required=True, help="CSV: image,labels or a 0/1 column a class")
+    parser.add_argument("--labels", type=Path, required=True, help="CSV: image,labels or a 0/1 column per class")
     parser.add_argument("--masks", type=Path, help="folder of masks of some images; used only to measure")
     parser.add_argument(
         "--preset", nargs="+", default=[FITTED[0]], help=f"recipes of workflow/presets (default: {FITTED[0]})"

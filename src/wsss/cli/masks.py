@@ -73,7 +73,7 @@ def main() -> None:
         prog="wsss masks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "folder", type=Path, help="JSON files or folders of PNGs, one an image; with --sam: photographs"
+        "folder", type=Path, help="JSON files or folders of PNGs, one per image; with --sam: photographs"
     )
     parser.add_argument("--out", type=Path, required=True, help="HDF5 file to write")
     parser.add_argument("--sam", metavar="MODEL", help="folder of a SAM for transformers, or its name on the hub")

@@ -23,7 +23,7 @@ WORKFLOW = (Path(__file__).parents[1] / "workflow").resolve()
 """Folder of the Snakefile, rules, presets and profiles: part of the package; in a clone, a link to `workflow/`."""
 PRESETS = WORKFLOW / "presets"
 NAME_BYTES = 100
-"""Of a run's name, which stands in names of files beside others."""
+"""Largest length of a run's name in bytes, as it is a part of longer file names."""
 _TOP_LEVEL = ("runs", "execution", "compare", "tables")
 _MOVED = {
     "execution": "is one top-level section of the configuration now, for all runs: execution: {…}",
@@ -33,11 +33,11 @@ _MOVED = {
 }
 """Settings of earlier versions → their replacements."""
 _NO_MAPPING = ("model_type", "model_attributes_type", "dict_type")
-"""What pydantic says of a value where a section is meant."""
+"""pydantic's error types for a value in the place of a section."""
 
 
 class ConfigError(ValueError):
-    """A mistake in the configuration; the text is one line a finding."""
+    """Mistakes in the configuration; the text has one line for each."""
 
 
 def read_config(path: Path) -> dict[str, Any]:
@@ -78,7 +78,7 @@ def all_runs(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def name_problem(name: str) -> str | None:
-    """What is wrong with a run's name, which is a folder's and part of commands; nothing, if it is none."""
+    """The reason why a text cannot be a run's name, a folder and part of commands; None if it can."""
     taken = ("stages", "tables", "compare.html")
     if not re.fullmatch(r"[\w.+][\w.+-]*", name) or not name.strip(".") or name.lower() in taken:
         return f"letters, digits and . _ + - make a run's name, not - first; and not {', '.join(taken)}"
@@ -87,7 +87,7 @@ def name_problem(name: str) -> str | None:
 
 
 def compared_runs(config: Mapping[str, Any]) -> list[str]:
-    """The runs that `compare` names: a list, or names joined by commas.
+    """The runs named in `compare`: a list, or names joined by commas.
 
     Raises:
         ConfigError: it names no runs of the configuration, or one twice.

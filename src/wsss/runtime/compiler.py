@@ -1,8 +1,8 @@
-"""torch's compiler, imported by what compiles alone: it takes two seconds of CPU, and no stage compiles.
+"""Lazy import of torch's compiler, which takes two seconds of CPU and is used by no stage.
 
-timm, torchvision and torch's own optimizers import `torch._dynamo` for `disable`, which marks functions that a
-compiler is to leave alone, and for a question that they ask of it later. A stand-in answers both. Whatever else of
-`torch._dynamo` is asked for, or imported from it, imports the real one in the stand-in's place.
+timm, torchvision and torch's optimizers import `torch._dynamo` for `disable`, which excludes functions from
+compilation, and for a query. A stub provides both. Access to any other attribute or submodule of `torch._dynamo`
+replaces the stub by the real module.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ NAME, UTILS = "torch._dynamo", "torch._dynamo.utils"
 
 
 def postpone_compiler() -> None:
-    """Puts the stand-in into `sys.modules`, unless the real compiler is there."""
+    """Installs the stub in `sys.modules`, unless the real module is imported already."""
     if NAME not in sys.modules:
         sys.modules[NAME], sys.modules[UTILS] = _Compiler(NAME), _Utils(UTILS)
         sys.meta_path.insert(0, _Submodules())
 
 
 def _real(name: str) -> ModuleType:
-    """The real module of a name, and of all others, in place of the stand-ins."""
+    """Replaces all stubs by the real modules; returns the one with a name."""
     sys.meta_path[:] = [finder for finder in sys.meta_path if not isinstance(finder, _Submodules)]
     for stand_in in (NAME, UTILS):
         if isinstance(sys.modules.get(stand_in), _Compiler | _Utils):
@@ -35,25 +35,25 @@ def _real(name: str) -> ModuleType:
 
 
 def _attribute(module: str, name: str) -> Any:
-    """Of the real module; a stand-in has no `__file__` and the like, for which `inspect` looks in all modules."""
+    """An attribute of the real module, except dunder names, which `inspect` looks up in all modules."""
     if name.startswith("__"):
         raise AttributeError(name)
     return getattr(_real(module), name)
 
 
 class _Compiler(ModuleType):
-    """Stands for `torch._dynamo`."""
+    """Stub of `torch._dynamo`."""
 
     __path__: Sequence[str] = ()  # type: ignore[assignment]
 
     @staticmethod
     def disable(fn: Callable[..., Any] | None = None, recursive: bool = True, **_about: Any) -> Callable[..., Any]:
-        """The function as it is; without one, a decorator that leaves functions as they are."""
+        """The function unchanged; without one, a decorator that returns functions unchanged."""
         return fn if fn is not None else lambda function: function
 
     @staticmethod
     def graph_break(*_about: object) -> None:
-        """Nothing is compiled, and nothing to be broken."""
+        """Does nothing, as nothing is compiled."""
 
     def __getattr__(self, name: str) -> Any:
         return _attribute(NAME, name)

@@ -1,4 +1,4 @@
-"""YAML as people mean it: a key stands once, a number is written as one, and nothing holds itself."""
+"""Strict YAML: no repeated keys, no octal or sexagesimal numbers, no recursive or immense aliases."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import Any
 import yaml
 
 LARGEST = 1_000_000
-"""Values in one file, those behind aliases counted wherever they stand."""
+"""Largest number of values in a file, with every use of an alias counted."""
 _TAG = "tag:yaml.org,2002:"
 _OTHER_BASE = re.compile(r"[-+]?(0[0-7_]*[1-7][0-7_]*|[0-9][0-9_]*(:[0-5]?[0-9])+(\.[0-9_]*)?)")
 
 
 class _Loader(yaml.SafeLoader):
-    """Refuses what YAML 1.1 takes without a word and nobody means."""
+    """Rejects constructs that YAML 1.1 accepts silently and that are never intended."""
 
     def construct_document(self, node: yaml.Node) -> Any:
         _Check().size(node)
@@ -25,8 +25,7 @@ def read_yaml(text: str | bytes) -> Any:
     """The content of a YAML text.
 
     Raises:
-        ValueError: it is not YAML, a key stands twice, a number is octal or in minutes, or aliases make a part hold
-            itself or become immense; one line.
+        ValueError: not YAML, a repeated key, an octal or sexagesimal number, or a recursive or immense alias; one line.
     """
     try:
         return yaml.load(text, _Loader)
@@ -39,14 +38,14 @@ def read_yaml(text: str | bytes) -> Any:
 
 
 class _Check:
-    """Looks at each node once, before anything is made of it."""
+    """Checks each node once, before anything is constructed from it."""
 
     def __init__(self) -> None:
         self._sizes: dict[int, int] = {}
         self._open: set[int] = set()
 
     def size(self, node: yaml.Node) -> int:
-        """How many values a node stands for; raises what `read_yaml` makes one line of."""
+        """Number of values of a node; raises an error of PyYAML, which `read_yaml` converts to one line."""
         if id(node) in self._open:
             raise _wrong(node, "a part that holds itself")
         if id(node) not in self._sizes:

@@ -10,7 +10,7 @@ from wsss.data.files import files_below, keys_of
 
 
 class Settings(Component):
-    """labelme's JSON, one an image: a shape of type mask for every class; reads masks, polygons and rectangles."""
+    """labelme's JSON, one file per image, with a mask per class; reads masks, polygons and rectangles."""
 
     implementation = "wsss.data.formats.labelme.write:write"
     reader: ClassVar[str] = "wsss.data.formats.labelme.read:read"

@@ -10,7 +10,7 @@ from wsss.data.files import MASK_SUFFIXES, files_below
 
 
 class Settings(Component):
-    """Palette PNGs, one an image, as VOC's masks are: pixel values are class ids, 255 is void."""
+    """Palette PNGs like VOC's masks, one per image: pixel values are class ids, 255 is void."""
 
     implementation = "wsss.data.formats.png.write:write"
     reader: ClassVar[str] = "wsss.data.formats.png.read:read"

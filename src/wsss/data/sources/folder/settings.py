@@ -22,7 +22,7 @@ class Settings(FileSource):
     dataset: Literal["folder"]
     images: Path = Field(description="folder of images (JPEG, PNG, TIFF, BMP, WebP, GIF), searched with its subfolders")
     labels: Path = Field(
-        description="CSV, one row an image (or a label): columns image,labels, or image and a 0/1 column a class"
+        description="CSV, one row per image (or label): columns image,labels, or image and a 0/1 column per class"
     )
     masks: Path | None = Field(
         None,
