@@ -10,6 +10,18 @@ from collections.abc import Generator, Iterator
 import pytest
 
 STARTED = time.monotonic()
+LONG = (
+    "test_tiny_run.py",
+    "test_outside.py",
+    "test_identity.py",
+    "test_golden.py",
+    "test_distributed.py",
+    "test_scale.py",
+    "test_damage.py",
+    "test_hostile_names.py",
+    "test_predict.py",
+)
+"""Files of half a minute and more, the longest first."""
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # tests side by side: a thread each
     os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -26,8 +38,9 @@ def _signals_as_before() -> Iterator[None]:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The tests of the tiny run begin first: their file takes longest, and a file is one process's."""
-    items.sort(key=lambda item: "tiny" not in getattr(item, "fixturenames", ()))
+    """Files that take long begin first, in the order of `LONG`: a file is one process's, and the last is waited for."""
+    places = {name: place for place, name in enumerate(LONG)}
+    items.sort(key=lambda item: places.get(item.path.name, len(places)))
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

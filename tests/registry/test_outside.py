@@ -73,15 +73,17 @@ def run(words, outside, folder):
     return subprocess.run(command, cwd=folder, env=outside, capture_output=True, text=True, check=False)
 
 
-def test_a_package_outside_runs_through_the_whole_pipeline(outside, tmp_path):
+@pytest.mark.parametrize("whole", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["pseudo-labels", "whole"])
+def test_a_package_outside_runs_through_the_pipeline(outside, tmp_path, whole):
     work = tmp_path / "work"
     work.mkdir()
-    (work / "config.yaml").write_text(yaml.safe_dump({"runs": {"toy": RUN}, "execution": {"shards": 1}}))
+    settings = RUN if whole else RUN | {"train_segmentation": None}
+    (work / "config.yaml").write_text(yaml.safe_dump({"runs": {"toy": settings}, "execution": {"shards": 1}}))
     snakemake = ["snakemake", "--snakefile", str(ROOT / "Snakefile"), "--cores", "2", "--quiet", "all"]
     done = run([*snakemake, "--", "results/toy/miou.csv", "results/toy/report.html"], outside, work)
     assert done.returncode == 0, done.stderr[-3000:]
     table = pd.read_csv(work / "results/toy/miou.csv")
-    assert {"cam", "refined", "pseudo_label", "segmentation"} <= set(table["stage"])
+    assert {"cam", "refined", "pseudo_label", *(["segmentation"] if whole else [])} <= set(table["stage"])
     file = "results/toy/make_pseudo_labels/train.h5"
     exported = run(["wsss.cli.labels", "export", file, "--format", "counts", "--out", "counts"], outside, work)
     assert exported.returncode == 0, exported.stderr

@@ -81,7 +81,7 @@ def attack(kind, folder, count, seed):
 
 @pytest.mark.parametrize("kind", READERS)
 def test_no_damage_to_a_file_is_read_as_other_content(kind, tmp_path):
-    assert attack(kind, tmp_path, 200, 0) == 0
+    assert attack(kind, tmp_path, 60, 0) == 0
 
 
 @pytest.mark.slow
@@ -174,7 +174,8 @@ def test_a_model_file_that_does_not_say_what_it_holds_is_one_line(about, tmp_pat
         read_model(tmp_path / "m", "classifier")
 
 
-def test_a_journal_that_was_damaged_gives_whole_maps_or_one_line(tmp_path):
+@pytest.mark.parametrize("count", [60, pytest.param(600, marks=pytest.mark.slow)])
+def test_a_journal_that_was_damaged_gives_whole_maps_or_one_line(count, tmp_path):
     path = tmp_path / "x.h5"
     writer = LabelWriter(path, class_names=NAMES, palette=PALETTE, resume="t")
     rng = np.random.default_rng(3)
@@ -184,7 +185,7 @@ def test_a_journal_that_was_damaged_gives_whole_maps_or_one_line(tmp_path):
     journal = tmp_path / ".x.h5.part"
     data = journal.read_bytes()
     writer._journal.close()
-    for _ in range(200):
+    for _ in range(count):
         spoilt = bytearray(data)
         spoilt[rng.integers(len(data))] ^= 1 << rng.integers(8)
         journal.write_bytes(spoilt[: rng.integers(len(data) // 2, len(data))])

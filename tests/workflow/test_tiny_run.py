@@ -5,9 +5,8 @@ from __future__ import annotations
 import copy
 import re
 import shutil
-import subprocess
-import sys
 import time
+from importlib import import_module
 
 import pandas as pd
 import pytest
@@ -15,7 +14,7 @@ import timm
 import torch
 import yaml
 
-from tiny import ROOT, TINY, Project, environment
+from tiny import ROOT, TINY, Project
 from wsss.data.dataset import Dataset
 from wsss.plan.run import plan_runs
 from wsss.store.maps import open_labels, open_scores
@@ -104,11 +103,21 @@ def test_a_changed_setting_reruns_what_follows_and_changing_it_back_trains_nothi
     assert project.table.read_bytes() == tiny.table.read_bytes()
 
 
+@pytest.fixture
+def run_module(monkeypatch):
+    """Runs a program of wsss with arguments, in this process."""
+
+    def run(name, *arguments):
+        monkeypatch.setattr("sys.argv", [name, *map(str, arguments)])
+        import_module(f"wsss.{name}").main()
+
+    return run
+
+
 @pytest.mark.parametrize("shards", [3, pytest.param(8, marks=pytest.mark.slow)])
-def test_shards_change_no_byte(tiny, tmp_path, shards):
+def test_shards_change_no_byte(tiny, tmp_path, run_module, shards):
     run = tiny.folder / "results" / "tiny"
     files = [tmp_path / f"{i}.h5" for i in range(shards)]
-    module = [sys.executable, "-m"]
     for i, file in enumerate(files):
         arguments = {
             "config": run / "infer_cam/config.yaml",
@@ -122,19 +131,17 @@ def test_shards_change_no_byte(tiny, tmp_path, shards):
             "threads": 1,
         }
         flags = [part for name, value in arguments.items() for part in (f"--{name}", str(value))]
-        subprocess.run([*module, "wsss.stages.infer_cam", *flags], check=True, env=environment(), capture_output=True)
+        run_module("stages.infer_cam", *flags)
     merged = tmp_path / "merged.h5"
-    merge = ["--data", run / "prepare_data", "--split", "train", "--file", merged, *files]
-    subprocess.run([*module, "wsss.stages.merge_shards", *map(str, merge)], check=True)
+    run_module("stages.merge_shards", "--data", run / "prepare_data", "--split", "train", "--file", merged, *files)
     assert merged.read_bytes() == (run / "infer_cam/train.h5").read_bytes()
 
 
-def test_exported_pngs_are_the_stored_labels(tiny, tmp_path):
+def test_exported_pngs_are_the_stored_labels(tiny, tmp_path, run_module):
     from wsss.data.dataset import read_mask
 
     file = tiny.folder / "results/tiny/make_pseudo_labels/train.h5"
-    command = [sys.executable, "-m", "wsss.cli.labels", "export", str(file), "--out", str(tmp_path / "png")]
-    subprocess.run(command, check=True, capture_output=True)
+    run_module("cli.labels", "export", file, "--out", tmp_path / "png")
     with open_labels(file) as labels:
         for image_id in labels:
             assert (read_mask(tmp_path / "png" / f"{image_id}.png") == labels[image_id]).all()

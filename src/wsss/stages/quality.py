@@ -8,8 +8,6 @@ from wsss.config.stages import Quality
 from wsss.data.dataset import Dataset
 from wsss.measure.mistakes import folds, label_mistakes
 from wsss.measure.quality import quality
-from wsss.methods.base import ScoresHeldOut
-from wsss.methods.load import load_classifier
 from wsss.runtime.files import write_csv
 from wsss.runtime.progress import log
 from wsss.stages.common import read_threshold, stage_parser, stage_session
@@ -21,6 +19,9 @@ SHOWN = 5
 
 def doubt(dataset: Dataset, classifier: Path, features: FeatureFiles, out: Path) -> None:
     """Writes `label_mistakes.csv` of the training images, if the method supports cross-validation (`ScoresHeldOut`)."""
+    from wsss.methods.base import ScoresHeldOut  # networks are seconds to import, and the tables need none
+    from wsss.methods.load import load_classifier
+
     model, records = load_classifier(classifier), dataset.split("train")
     if not isinstance(model, ScoresHeldOut):
         return
