@@ -6,7 +6,6 @@ import csv
 import json
 import struct
 import zlib
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -237,23 +236,6 @@ PREPARE = {
 }
 
 
-PAGE = Path(__file__).parents[2] / "docs" / "bad-input.md"
-HEAD = "## Tested errors\n"
-
-
-def tried() -> str:
-    """The cases of each source, as the page lists them; `PYTHONPATH=tests python FILE` writes them into it."""
-    rows = [f"| {source} | {', '.join(n for n, case in PREPARE.items() if case[0] == source)} |" for source in MAKE]
-    about = (
-        "Each of these cases ends with a one-line message that names the file, exit status 2 and no partial output:\n"
-    )
-    return "\n".join([HEAD, about, "| source | cases |", "| --- | --- |", *rows]) + "\n"
-
-
-def test_the_page_lists_what_is_refused():
-    assert PAGE.read_text().endswith(tried()), "write it: PYTHONPATH=tests python tests/reliability/test_bad_input.py"
-
-
 @pytest.mark.parametrize("case", PREPARE)
 def test_prepare_data_refuses(case, stage, tmp_path):
     kind, spoil, message = PREPARE[case]
@@ -340,7 +322,3 @@ def test_transparent_becomes_white(tmp_path):
     Image.fromarray(pixels).save(tmp_path / "a.png")
     image = read_image(tmp_path / "a.png")
     assert (image[:10] == (10, 20, 30)).all() and (image[10:] == 255).all()
-
-
-if __name__ == "__main__":
-    PAGE.write_text(f"{PAGE.read_text().partition(HEAD)[0].rstrip()}\n\n{tried()}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import tracemalloc
 
@@ -11,6 +12,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from wsss.refine.proposals.masks import Masks
+from wsss.refine.proposals.store import MaskStore, write_masks
 from wsss.store.maps import open_any
 from wsss.store.merging import merge
 from wsss.store.models import read_model, save_model
@@ -217,3 +220,25 @@ def test_model_files_are_as_readable_as_others(tmp_path):
     make_model(tmp_path / "m")
     (tmp_path / "plain").write_text("")
     assert (tmp_path / "m").stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
+def sizes_of_texts(data: bytes) -> list[int]:
+    """Where the sizes of HDF5's collections of texts stand in a file."""
+    return [found.start() + 8 for found in re.finditer(re.escape(b"GCOL\1\0\0\0"), data)]
+
+
+@pytest.mark.parametrize("kind", ["labels", "scores", "masks"])
+def test_texts_that_claim_to_be_huge_are_refused_before_memory_is_taken(kind, tmp_path):
+    path = tmp_path / "x.h5"
+    if kind == "masks":
+        write_masks(path, [(i, Masks.from_dense(np.ones((1, 3, 4), bool))) for i in IDS])
+    else:
+        {"labels": make_labels, "scores": make_scores}[kind](path)
+    data = path.read_bytes()
+    assert sizes_of_texts(data)
+    for at in sizes_of_texts(data):
+        spoilt = bytearray(data)
+        spoilt[at + 3] ^= 0x40  # a gigabyte
+        path.write_bytes(spoilt)
+        with pytest.raises(ValueError, match=r"x\.h5: damaged \(texts at byte \d+ do not fit into the file"):
+            MaskStore(path).__enter__() if kind == "masks" else open_any(path)

@@ -1,33 +1,59 @@
-"""`wsss clean`: lists, or with `--remove` removes, the stage folders that no run of the configuration refers to."""
+"""Stage folders that no run of the project refers to: `wsss clean` lists them, `--remove` removes them.
+
+The project is the folder that the results lie in; all of its YAML files that define runs count, unless some are named.
+"""
 
 from __future__ import annotations
 
 import argparse
+import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import chdir
 from pathlib import Path
+from typing import Any
 
-from wsss.cli.status import read_status
+from wsss.cli.status import linked_names, read_status
+from wsss.config.hints import project_of, yaml_files
 from wsss.config.loading import read_config
-from wsss.plan.run import STAGES, plan_runs
+from wsss.plan.run import STAGES, Plan, plan_runs
 from wsss.plan.tables import plan_tables
 from wsss.runtime.ending import plain_ending
 
 
-def planned(config: Path) -> set[Path]:
-    """The stage folders, relative to the results' parent, of every run and table of a configuration."""
-    content = read_config(config)
-    plans = list(plan_runs(content).values())
-    plans += [entry.plan for entries in plan_tables(content).values() for entry in entries]
-    return {step.folder for plan in plans for step in plan.steps}
+def planned(project: Path, files: Sequence[Path]) -> tuple[set[Path], set[str]]:
+    """The stage folders, relative to the project, of every run and table of its configurations; the runs' names.
+
+    Raises:
+        ValueError: one of them is wrong, or there is none: nothing is known to be of no use then.
+    """
+    contents = [read_config(file) for file in files]
+    if not any("runs" in content or "tables" in content for content in contents):
+        raise ValueError(f"{project}: no configuration there that defines runs; name it by --configfile")
+    with chdir(project):  # relative paths of a configuration are those of its project
+        plans = [plan for content in contents for plan in _plans(content)]
+        return {step.folder for plan in plans for step in plan.steps}, {plan.run for plan in plans}
 
 
-def unused(results: Path, keep: set[Path]) -> Iterator[Path]:
-    """Stage folders that are not in `keep`, without those of running jobs."""
-    running = {step.folder.resolve() for step in read_status(results) if step.state == "running"}
+def _plans(content: dict[str, Any]) -> list[Plan]:
+    """Of a configuration's runs and tables; of another YAML file, none."""
+    if "runs" not in content and "tables" not in content:
+        return []
+    tables = plan_tables(content).values()
+    return [*plan_runs(content).values(), *(entry.plan for entries in tables for entry in entries)]
+
+
+def unused(results: Path, keep: set[Path], runs: set[str]) -> Iterator[Path]:
+    """Folders of results that are not to be kept, the work of running jobs left out.
+
+    What a run's last table was made of stays until the run is made anew, by other code or other settings.
+    """
+    linked = linked_names(results).items()
+    used = {folder for folder, names in linked if any(name.split("/")[0] in runs for name in names)}
+    used |= {step.folder.resolve() for step in read_status(results) if step.state == "running"}
     names = {folder.relative_to(STAGES) for folder in keep}
     for folder in sorted((results / "stages").glob("*/*/")):
-        if folder.relative_to(results / "stages") not in names and folder.resolve() not in running:
+        if folder.relative_to(results / "stages") not in names and folder.resolve() not in used:
             yield folder
 
 
@@ -40,19 +66,24 @@ def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(prog="wsss clean", description=__doc__)
     parser.add_argument("results", type=Path, nargs="?", default=Path("results"), help="folder of results")
-    parser.add_argument("--configfile", type=Path, nargs="+", default=[Path("config.yaml")], help="whose runs to keep")
+    parser.add_argument(
+        "--configfile", type=Path, nargs="+", help="whose runs to keep (default: every configuration of the project)"
+    )
     choice = parser.add_mutually_exclusive_group()
     choice.add_argument("--dry-run", action="store_true", help="list, remove nothing (the default)")
     choice.add_argument("--remove", action="store_true", help="remove what is listed")
     args = parser.parse_args()
     with plain_ending("clean"):
-        keep = set().union(*(planned(config) for config in args.configfile))
-        _clean(args.results, keep, remove=args.remove)
+        if not (args.results / "stages").is_dir():
+            raise ValueError(f"{args.results}: no folder of results, which holds a folder 'stages'")
+        project = project_of(args.results)
+        files = [Path(os.path.abspath(file)) for file in args.configfile or yaml_files(project)]  # noqa: PTH100
+        _clean(args.results, *planned(project, files), remove=args.remove)
 
 
-def _clean(results: Path, keep: set[Path], *, remove: bool) -> None:
+def _clean(results: Path, keep: set[Path], runs: set[str], *, remove: bool) -> None:
     total = 0
-    for folder in unused(results, keep):
+    for folder in unused(results, keep, runs):
         found = size(folder)
         total += found
         print(f"{found / 1e6:10.1f} MB  {folder}")

@@ -16,7 +16,7 @@ from wsss.report.run import RunResults, is_bound, title
 from wsss.runtime.ending import plain_ending
 from wsss.runtime.files import write_atomically
 from wsss.runtime.progress import log, rough_duration
-from wsss.runtime.targets import refuse_sources
+from wsss.runtime.targets import refuse_foreign, refuse_sources
 
 _SECTIONS = {
     "stages": "Stages",
@@ -185,6 +185,12 @@ def check_target(target: Path, runs: Sequence[Path]) -> None:
     if target.suffix.lower() not in (".html", ".htm") or target.is_dir():
         raise ValueError(f"--out {target}: accepted is the name of an .html file")
     refuse_sources([target], [run / "report.html" for run in runs])
+    refuse_foreign(target, _is_ours, "a page of wsss compare")
+
+
+def _is_ours(page: Path) -> bool:
+    with page.open("rb") as file:
+        return b"wsss comparison</title>" in file.read(1 << 16)
 
 
 def main() -> None:

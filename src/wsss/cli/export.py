@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from wsss.cli.inputs import network_of
 from wsss.runtime.ending import plain_ending
 from wsss.runtime.files import write_atomically
 from wsss.runtime.progress import log
@@ -131,7 +132,7 @@ def main() -> None:
     logging.basicConfig(format="[export] %(message)s")
     log.setLevel(logging.INFO)
     with plain_ending("export"):
-        model_file = args.model or args.run / "train_segmentation" / "model.safetensors"
+        model_file = args.model or network_of(args.run)[0]
         check_target(args.onnx, model_file)
         found = export_onnx(model_file, args.onnx)
     for size, result in zip(SIZES, found, strict=True):

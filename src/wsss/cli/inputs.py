@@ -8,13 +8,32 @@ import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from wsss.config.hints import making
 from wsss.data.files import SUFFIXES
 from wsss.data.sources.folder.index import list_images
 from wsss.data.text import read_text
-from wsss.runtime.targets import refuse_inside, refuse_sources, unique_places
+from wsss.runtime.targets import refuse_inside, refuse_sources, require_folder, unique_places
 
 TABLES = {"classes.csv": ("id", "name", "red", "green", "blue"), "failed.csv": ("image", "reason")}
 """Headers of the CSV files beside the masks."""
+
+
+def network_of(run: Path) -> tuple[Path, Path]:
+    """The model of a run that decodes masks, and the settings of the stage that applies it.
+
+    Raises:
+        ValueError: the run has none, or none yet.
+    """
+    for network, segment in (("train_segmentation", "segment"), ("train_classifier", "segment-end_to_end")):
+        found = run / network / "model.safetensors", run / segment / "config.yaml"
+        if all(file.is_file() for file in found):
+            return found
+    if (run / "miou.csv").is_file():
+        raise ValueError(
+            f"{run}: is finished, and trains no network that decodes masks; set train_segmentation, or a method "
+            "that decodes (e.g. toco)"
+        )
+    raise ValueError(f"{run}: no trained model there; make it with: {making(run)}")
 
 
 def find_images(sources: Sequence[str]) -> dict[Path, Path]:
@@ -93,6 +112,7 @@ def check_out(out: Path, images: dict[Path, Path], sources: Sequence[str], *, ov
     """
     if out.exists() and not out.is_dir():
         raise ValueError(f"--out {out}: not a folder")
+    require_folder(out)
     targets = [t for m in images.values() for t in products(out / m, overlay=overlay, softmax=softmax).values()]
     refuse_sources(targets, images)
     for source in sources:

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from wsss.config.hints import making
 from wsss.config.registry import FORMATS
 from wsss.data.dataset import Dataset
 from wsss.data.formats.labels import Labels
@@ -22,6 +23,7 @@ from wsss.data.palette import voc_palette
 from wsss.data.sheet import read_ids
 from wsss.runtime.ending import plain_ending
 from wsss.runtime.files import write_atomically
+from wsss.runtime.targets import require_folder
 from wsss.store.maps import LabelStore, open_labels
 
 LABELS = ("corrections", "make_pseudo_labels")
@@ -29,11 +31,17 @@ LABELS = ("corrections", "make_pseudo_labels")
 
 
 def label_file(run: Path) -> Path:
-    """The file of a run's training labels; a path that is no run unchanged."""
+    """The file of the labels that a run's model learns from; any other file is itself.
+
+    Raises:
+        ValueError: the run has none yet.
+    """
     if not run.is_dir():
         return run
-    files = [run / label / "train.h5" for label in LABELS]
-    return next((file for file in files if file.is_file()), files[-1])
+    found = next((file for label in LABELS if (file := run / label / "train.h5").is_file()), None)
+    if found is None:
+        raise ValueError(f"{run}: no label maps there; make them with: {making(run)}")
+    return found
 
 
 def export(file: Path, name: str, out: Path, ids: Path | None = None, *, images: bool = False) -> int:
@@ -104,6 +112,7 @@ def bring(source: Path, name: str, class_names: Sequence[str], out: Path, size_o
 def _require_new(out: Path) -> None:
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ValueError(f"--out {out}: exists and is not empty; choose a new folder")
+    require_folder(out)
 
 
 def _bring(args: argparse.Namespace) -> int:

@@ -9,23 +9,23 @@ file in a run.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from wsss.data.dataset import Dataset
 from wsss.data.sources.folder.index import image_ids, list_images
 from wsss.refine.proposals.masks import Masks
 from wsss.refine.proposals.readers import find_proposals, read_proposals
-from wsss.refine.proposals.store import write_masks
+from wsss.refine.proposals.store import is_masks, write_masks
 from wsss.runtime.ending import plain_ending
 from wsss.runtime.progress import Progress
-from wsss.runtime.targets import refuse_inside, refuse_sources
+from wsss.runtime.targets import refuse_foreign, refuse_inside, refuse_sources
 
 
 def collect(folder: Path, out: Path) -> tuple[int, int]:
     """Writes the proposals of a folder; returns the numbers of images and masks."""
     found = find_proposals(folder)
-    refuse_sources([out], found.values())
+    _check_target(out, found.values())
     refuse_inside(out, folder)
     count = 0
 
@@ -39,6 +39,11 @@ def collect(folder: Path, out: Path) -> tuple[int, int]:
     return write_masks(out, masks()), count
 
 
+def _check_target(out: Path, sources: Iterable[Path]) -> None:
+    refuse_sources([out], sources)
+    refuse_foreign(out, is_masks, "a file of wsss masks")
+
+
 def propose(folder: Path, out: Path, sam: str, points: int, device: str) -> tuple[int, int]:
     """Writes a SAM's proposals for the images of a folder; returns the numbers of images and masks."""
     from wsss.refine.proposals.generate import generate
@@ -47,7 +52,7 @@ def propose(folder: Path, out: Path, sam: str, points: int, device: str) -> tupl
     if not 1 <= points <= 256:
         raise ValueError(f"--points {points}; accepted are 1 to 256")
     images = photographs(folder)
-    refuse_sources([out], images.values())
+    _check_target(out, images.values())
     progress, count = Progress(len(images), "images"), 0
 
     def masks() -> Iterator[tuple[str, Masks]]:

@@ -25,8 +25,7 @@ import torch
 from PIL import Image
 from torch import nn
 
-from wsss.cli.inputs import TABLES, check_out, find_images, products
-from wsss.config.hints import making
+from wsss.cli.inputs import TABLES, check_out, find_images, network_of, products
 from wsss.config.loading import load_section
 from wsss.config.messages import nearest
 from wsss.config.sections import CRF
@@ -121,19 +120,10 @@ def load_run(run: Path, device: torch.device, tile: int) -> Predictor:
     Raises:
         ValueError: the run has no network that decodes masks.
     """
-    for network, segment in (("train_segmentation", "segment"), ("train_classifier", "segment-end_to_end")):
-        if (run / network / "model.safetensors").is_file() and (run / segment / "config.yaml").is_file():
-            break
-    else:
-        if (run / "miou.csv").is_file():
-            raise ValueError(
-                f"{run}: is finished, and trains no network that decodes masks; set train_segmentation, or a method "
-                "that decodes (e.g. toco)"
-            )
-        raise ValueError(f"{run}: no trained model there; make it with: {making(run)}")
-    settings = load_section(Segment, str(run / segment / "config.yaml"))
+    model, applied = network_of(run)
+    settings = load_section(Segment, str(applied))
     data = read_record(run / "prepare_data" / "config.yaml", dataset=str)
-    return _predictor(run / network / "model.safetensors", settings, data.get("max_edge"), device, tile)
+    return _predictor(model, settings, data.get("max_edge"), device, tile)
 
 
 def _predictor(file: Path, settings: Segment, max_edge: int | None, device: torch.device, tile: int) -> Predictor:

@@ -7,7 +7,9 @@ import os
 import platform
 import time
 from collections.abc import Iterator
+from contextlib import chdir
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from wsss.config.hints import configurations, making
+from wsss.config.hints import configurations, making, project_of, yaml_files
 from wsss.plan.run import STAGES, plan_runs
 from wsss.runtime.ending import plain_ending
 from wsss.runtime.progress import duration
@@ -60,8 +62,10 @@ class StepStatus:
 
 
 def read_status(results: Path) -> list[StepStatus]:
-    """The steps under `results`, sorted by their last change."""
-    names = _linked_names(results) | _planned_names(results)
+    """The steps under `results`, those that changed last at the end."""
+    project = project_of(results)
+    written = tuple((file, file.stat().st_mtime_ns) for file in yaml_files(project))
+    names = linked_names(results) | _planned_names(project, results.resolve(), written)
     found = []
     for folder in sorted((results / "stages").glob("*/*/")):
         jobs = list(read_jobs(folder))
@@ -70,21 +74,37 @@ def read_status(results: Path) -> list[StepStatus]:
     return sorted(found, key=lambda step: min(job.number("started") for job in step.jobs))
 
 
-def _planned_names(results: Path) -> dict[Path, list[str]]:
-    """Stage folder → `run/label` of the runs in the configurations beside `results`, finished or not."""
+@lru_cache(maxsize=1)
+def _planned_names(project: Path, results: Path, written: tuple[tuple[Path, int], ...]) -> dict[Path, list[str]]:
+    """Stage folder → `run/label` of the runs in the configurations of a project, finished or not.
+
+    written: the configurations' times, so that they are planned again when they change, and not every second.
+    """
     names: dict[Path, list[str]] = {}
-    for _, content in configurations(results.resolve().parent):
+    for _, content in configurations(project) if written else ():
         try:
-            for plan in plan_runs(content).values():
-                for step in plan.steps:
-                    folder = results / step.folder.relative_to(STAGES.parent)
-                    names.setdefault(folder.resolve(), []).append(f"{plan.run}/{step.label}")
-        except (OSError, ValueError):  # missing data, or a mistake that the run itself reports
+            for folder, name in planned_steps(project, content):
+                names.setdefault((results / folder).resolve(), []).append(name)
+        except (OSError, ValueError):  # of data that is not there, or a mistake that the run itself tells
             continue
     return names
 
 
-def _linked_names(results: Path) -> dict[Path, list[str]]:
+def planned_steps(project: Path, content: dict[str, Any]) -> Iterator[tuple[Path, str]]:
+    """Each step of a configuration's runs: its folder below that of results, and `run/label`.
+
+    A configuration's relative paths are those of its project, from wherever it is asked.
+    """
+    with chdir(project):
+        found = [
+            (step.folder.relative_to(STAGES.parent), f"{plan.run}/{step.label}")
+            for plan in plan_runs(content).values()
+            for step in plan.steps
+        ]
+    yield from found
+
+
+def linked_names(results: Path) -> dict[Path, list[str]]:
     """Stage folder → `run/label` of each link to it."""
     names: dict[Path, list[str]] = {}
     for link in sorted(results.glob("*/*")):
@@ -234,7 +254,7 @@ def render(results: Path, width: int = WIDE) -> Group:
 
 def _start(results: Path) -> str:
     """The command of the first run that is configured beside `results`."""
-    for _, content in configurations(results.resolve().parent):
+    for _, content in configurations(project_of(results)):
         return making(results / next(iter(content["runs"]), "RUN"))
     return "wsss run IMAGES --labels LABELS.csv"
 

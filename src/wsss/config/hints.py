@@ -1,7 +1,8 @@
-"""The Snakemake command that makes a missing file, for error messages."""
+"""A project's configurations, and the command that makes what is missing, for hints."""
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,10 +14,14 @@ DEFAULT = "config.yaml"
 """The configuration that Snakemake reads without `--configfile`."""
 
 
+def project_of(results: Path) -> Path:
+    """The folder that a folder of results lies in, or a link to one: its configurations are written for it."""
+    return Path(os.path.abspath(results)).parent  # noqa: PTH100 (a link's own place counts)
+
+
 def configurations(project: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
     """(path, content) of each YAML file in a project's folder that defines runs; `config.yaml` first."""
-    files = sorted(project.glob("*.yaml"), key=lambda path: (path.name != DEFAULT, path.name))
-    for path in files:
+    for path in yaml_files(project):
         try:
             content = read_yaml(path.read_text(encoding="utf-8"))
         except (OSError, ValueError):
@@ -25,8 +30,15 @@ def configurations(project: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
             yield path, content
 
 
+def yaml_files(project: Path) -> list[Path]:
+    """What may be a configuration in a project's folder; `config.yaml` first."""
+    files = (path for path in project.glob("*.y*ml") if path.suffix in (".yaml", ".yml"))
+    return sorted(files, key=lambda path: (path.name != DEFAULT, path.name))
+
+
 def making(run: Path, product: str = "miou.csv") -> str:
     """The command `snakemake … results/{run}/{product}` to type in the project's folder. run: the results folder."""
+    run = Path(os.path.abspath(run))  # noqa: PTH100
     project = run.parent.parent
     known = next((path for path, content in configurations(project) if run.name in content["runs"]), None)
     option = f"--configfile {shlex.quote(known.name)} " if known and known.name != DEFAULT else ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
@@ -70,11 +71,12 @@ def fitting(place: P) -> P:
 
 
 def refuse_sources(targets: Iterable[Path], sources: Iterable[Path]) -> None:
-    """Checks that no target is a source, links followed.
+    """Checks that no target is a source, links followed, and that a file can be written at every target.
 
     Raises:
-        ValueError: a target is a source, or its name is too long; names it.
+        ValueError: a target is a source, its name is too long, or nothing can be written there; names it.
     """
+    targets = list(targets)
     read: dict[object, Path] = {}
     for source in sources:
         read |= {os.path.realpath(source): source, _inode(source): source}
@@ -87,6 +89,37 @@ def refuse_sources(targets: Iterable[Path], sources: Iterable[Path]) -> None:
             raise ValueError(
                 f"{target.name}: longer than {NAME_BYTES} bytes, which no file name may be; rename its source"
             )
+        if target.is_dir():
+            raise ValueError(f"{target}: is a folder, and a file would be written there; choose another place")
+    for folder in dict.fromkeys(target.parent for target in targets):
+        require_folder(folder)
+
+
+def require_folder(folder: Path) -> None:
+    """Raises ValueError unless files can be written into a folder, there or to be made, that is no stage's own."""
+    for part in (folder, *folder.parents):
+        if part.is_symlink() and not part.exists():
+            raise ValueError(f"{folder}: {part} is a link that leads nowhere")
+        if part.exists():
+            if not part.is_dir():
+                raise ValueError(f"{folder}: {part} is not a folder")
+            if not os.access(part, os.W_OK | os.X_OK):
+                raise ValueError(f"{folder}: nothing may be written into {part}; choose another place")
+            break
+    whole = Path(os.path.realpath(folder))
+    for part in (whole, *whole.parents):
+        if part.parent.parent.name == "stages" and re.fullmatch("[0-9a-f]{16}", part.name):
+            raise ValueError(f"{folder}: lies in a stage's results, which are its own; choose another place")
+
+
+def refuse_foreign(target: Path, ours: Callable[[Path], bool], what: str) -> None:
+    """A file that is there is only replaced by one of its kind.
+
+    Raises:
+        ValueError: something else is there.
+    """
+    if target.exists() and not (target.is_file() and ours(target)):
+        raise ValueError(f"{target}: is there already, and not {what}; choose another name")
 
 
 def refuse_inside(out: Path, folder: Path) -> None:

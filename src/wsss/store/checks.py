@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 import h5py
 import numpy as np
 
 from wsss.store.hdf5 import CHUNK
+
+_TEXTS = b"GCOL\1\0\0\0"
+"""Begins a collection of HDF5's texts of any length; its size follows in 8 bytes."""
+_REFERENCE = np.dtype([("length", "<u4"), ("address", "<u8"), ("number", "<u4")])
+"""A text of any length as a dataset holds it."""
+_HEAD = 1 << 16
+"""Bytes at a file's begin, where the texts of its attributes lie."""
 
 
 def open_whole(path: Path) -> h5py.File:
@@ -20,7 +30,13 @@ def open_whole(path: Path) -> h5py.File:
     if not path.exists():
         raise FileNotFoundError(f"{path}: no such file")
     try:
-        return h5py.File(path, "r", locking=False)
+        file = h5py.File(path, "r", locking=False)
+        try:
+            require_texts(file, path)
+        except (KeyError, OSError, RuntimeError, ValueError) as e:
+            file.close()
+            raise ValueError(f"{path}: damaged ({str(e).splitlines()[0]})") from None
+        return file
     except OSError as e:
         reason = str(e).splitlines()[0]
         if "unable to lock file" in reason:  # HDF5_USE_FILE_LOCKING in the environment goes before `locking`
@@ -29,6 +45,35 @@ def open_whole(path: Path) -> h5py.File:
                 "unset HDF5_USE_FILE_LOCKING, or set it to FALSE"
             ) from None
         raise ValueError(f"{path}: not a complete HDF5 file ({reason})") from None
+
+
+def require_texts(f: h5py.File, path: Path) -> None:
+    """Raises ValueError unless every collection of texts fits into the file: HDF5 takes its size as memory unread."""
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        starts = {found.start() for found in re.finditer(re.escape(_TEXTS), file.read(_HEAD))}
+        starts.update(start for name in f for start in _collections(f, name, file))
+        for start in sorted(starts):
+            file.seek(start)
+            found = file.read(16)
+            if found[:8] != _TEXTS or start + int.from_bytes(found[8:], "little") > size:
+                raise ValueError(f"texts at byte {start} do not fit into the file")
+
+
+def _collections(f: h5py.File, name: str, file: BinaryIO) -> Iterator[int]:
+    """Where the collections lie that a dataset of texts refers to, read past HDF5."""
+    try:
+        if not isinstance(f.get(name, getlink=True), h5py.HardLink) or not isinstance(f[name], h5py.Dataset):
+            return
+        kind, start, count = h5py.check_string_dtype(f[name].dtype), f[name].id.get_offset(), f[name].size
+    except (KeyError, OSError, RuntimeError, TypeError, ValueError):
+        return  # whoever reads it says what is wrong
+    if kind is None or kind.length is not None or start is None:
+        return
+    file.seek(start)
+    data = file.read(_REFERENCE.itemsize * count)
+    references = np.frombuffer(data[: len(data) // _REFERENCE.itemsize * _REFERENCE.itemsize], _REFERENCE)
+    yield from np.unique(references["address"][references["length"] > 0]).tolist()
 
 
 def require_own(f: h5py.File, name: str) -> None:

@@ -274,6 +274,6 @@ def open_any(path: PathLike, class_names: Sequence[str] | None = None) -> LabelS
 def kind_of(path: PathLike) -> str | None:
     """The format attribute of a file, e.g. `wsss-labels`; None if it has none or cannot be read."""
     if h5py.is_hdf5(path):
-        with suppress(OSError, KeyError, RuntimeError), h5py.File(path, "r", locking=False) as f:
+        with suppress(OSError, KeyError, RuntimeError, ValueError), open_whole(Path(path)) as f:
             return f.attrs.get("format")
     return None

@@ -26,6 +26,7 @@ import numpy as np
 
 from wsss.refine.proposals.masks import Masks
 from wsss.runtime.files import write_atomically
+from wsss.store.checks import require_texts
 
 FORMAT, VERSION = "wsss-masks", 1
 _FILTERS = {"compression": "gzip", "compression_opts": 4, "fletcher32": True}
@@ -44,6 +45,15 @@ def write_masks(path: Path, images: Iterable[tuple[str, Masks]]) -> int:
 
     write_atomically(path, write)
     return count
+
+
+def is_masks(path: Path) -> bool:
+    """Whether a file is one of masks, of any version."""
+    try:
+        with h5py.File(path, "r", locking=False) as file:
+            return file.attrs.get("format") == FORMAT
+    except (KeyError, OSError, RuntimeError, ValueError):
+        return False
 
 
 def _fill(file: h5py.File, images: Iterable[tuple[str, Masks]]) -> int:
@@ -95,6 +105,7 @@ class MaskStore:
         except OSError as error:
             raise ValueError(f"{self.path}: no file of masks ({str(error).splitlines()[0]})") from None
         try:
+            require_texts(self._file, self.path)
             found = self._file.attrs.get("format"), self._file.attrs.get("version")
         except (KeyError, OSError, RuntimeError, ValueError) as error:
             self._file.close()

@@ -1,0 +1,83 @@
+"""Every command that writes, given a place where nothing may be written: one line, exit status 2, nothing changed."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from small_data import picture
+from wsss.cli.main import main
+
+STAGE = f"results/stages/evaluate/{'0' * 16}"
+PLACES = {
+    "below a file": ("file/x", "file is not a folder"),
+    "below a link that leads nowhere": ("loop/x", "loop is a link that leads nowhere"),
+    "in a stage's results": (f"{STAGE}/x", "lies in a stage's results"),
+    "in a stage's results by a run's link": ("results/tiny/evaluate/x", "lies in a stage's results"),
+    "where nobody may write": ("new/x", "nothing may be written into"),
+}
+LINES = {
+    "predict": "predict --model m.safetensors a.png --out {}",
+    "export": "export --model m.safetensors --onnx {}/m.onnx",
+    "compare": "compare runs --out {}/c.html",
+    "masks": "masks proposals --out {}/m.h5",
+    "labels export": "labels export m.h5 --out {}",
+    "init": "init photos --labels labels.csv --config {}/c.yaml",
+}
+THERE = {
+    "export": ("export --model m.safetensors --onnx {}", "text.txt"),
+    "export to a folder": ("export --model m.safetensors --onnx {}", "folder.onnx"),
+    "compare": ("compare runs --out {}", "mine.html"),
+    "masks": ("masks proposals --out {}", "text.txt"),
+    "masks to a folder": ("masks proposals --out {}", "folder.onnx"),
+    "labels export": ("labels export m.h5 --out {}", "photos"),
+    "init": ("init photos --labels labels.csv --config {}", "mine.yaml"),
+    "predict": ("predict --model m.safetensors a.png --out {}", "text.txt"),
+}
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for folder in ("photos", "proposals/a", STAGE, "results/tiny", "folder.onnx"):
+        Path(folder).mkdir(parents=True)
+    for name in ("a.png", "photos/a.png"):
+        picture(1).save(name)
+    picture(2).convert("1").save("proposals/a/0.png")
+    Path("labels.csv").write_text("image,labels\na,cat\n")
+    for name in ("file", "m.safetensors", "m.h5", "text.txt", "mine.html", "mine.yaml"):
+        Path(name).write_text("<html>somebody's own</html>")
+    Path("loop").symlink_to("nowhere")
+    Path("results/tiny/evaluate").symlink_to(f"../../{STAGE}", target_is_directory=True)
+    return tmp_path
+
+
+def state(folder: Path) -> dict[str, bytes | None]:
+    return {str(path): path.read_bytes() if path.is_file() else None for path in folder.rglob("*")}
+
+
+def assert_refused(line: str, told: str, folder: Path, monkeypatch, capsys) -> None:
+    before = state(folder)
+    monkeypatch.setattr(sys, "argv", ["wsss", *line.split()])
+    with pytest.raises(SystemExit) as end:
+        main()
+    error = capsys.readouterr().err
+    assert end.value.code == 2 and error.count("\n") == 1 and told in error, error
+    assert state(folder) == before
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("command", LINES)
+def test_a_place_that_takes_no_file_is_told_before_any_work(command, place, project, monkeypatch, capsys):
+    out, told = PLACES[place]
+    if out.startswith("new"):  # whoever is root may write anywhere
+        monkeypatch.setattr("wsss.runtime.targets.os.access", lambda *_: False)
+    assert_refused(LINES[command].format(out), told, project, monkeypatch, capsys)
+
+
+@pytest.mark.parametrize("case", THERE)
+def test_only_what_a_command_itself_writes_is_ever_replaced(case, project, monkeypatch, capsys):
+    line, name = THERE[case]
+    assert_refused(line.format(name), name, project, monkeypatch, capsys)
