@@ -10,10 +10,17 @@ import torch
 from wsss.config.sections import PAR
 from wsss.config.stages import MakePseudoLabels
 from wsss.localise.seeds import confidence_labels
-from wsss.measure.scoremaps import winner
+from wsss.measure.scoremaps import balanced, winner, with_background
 from wsss.refine.crf.dense import crf_score_group, refine_scores_with_crf
 from wsss.refine.par import par
 from wsss.store.maps import ScoreMap
+
+
+def completed(maps: ScoreMap, threshold: float | None, settings: MakePseudoLabels) -> ScoreMap:
+    """Maps with a background map: added by threshold or power, or their own, reweighted if a threshold is given."""
+    if 0 in maps.classes and threshold is not None:
+        maps = balanced(maps, threshold)
+    return with_background(maps, threshold, settings.background_power)
 
 
 def pseudo_labels(

@@ -10,15 +10,14 @@ import torch
 
 from wsss.config.stages import MakePseudoLabels
 from wsss.data.dataset import Dataset
-from wsss.measure.scoremaps import balanced, with_background
 from wsss.refine.proposals.merge import merged
 from wsss.refine.proposals.store import MaskStore
-from wsss.refine.pseudo_labels import pseudo_labels
+from wsss.refine.pseudo_labels import completed, pseudo_labels
 from wsss.runtime.devices import claim_device
 from wsss.runtime.progress import log
 from wsss.stages.common import read_threshold, stage_parser, stage_session
 from wsss.stages.shards import Shard, shard_arguments, shard_of
-from wsss.store.maps import ScoreMap, open_scores
+from wsss.store.maps import open_scores
 from wsss.store.writers import LabelWriter
 
 
@@ -41,7 +40,7 @@ def make_pseudo_labels(
     without = 0
     with open_scores(scores, dataset.class_names) as store, proposals as masks, writer as out:
         for group, images in shard.images(dataset, out):
-            maps = [_complete(store[record.image_id], value, settings) for record in group]
+            maps = [completed(store[record.image_id], value, settings) for record in group]
             labels = pseudo_labels(images, maps, settings, device)
             for record, label, found in zip(group, labels, maps, strict=True):
                 if masks is not None:
@@ -50,13 +49,6 @@ def make_pseudo_labels(
                 out.add(record.image_id, label)
     if without:
         log.warning("%s: no masks of %d image(s), which keep their labels", settings.masks.file, without)
-
-
-def _complete(maps: ScoreMap, threshold: float | None, settings: MakePseudoLabels) -> ScoreMap:
-    """Maps with a background map: added by threshold or power, or their own, reweighted if a threshold is given."""
-    if 0 in maps.classes and threshold is not None:
-        maps = balanced(maps, threshold)
-    return with_background(maps, threshold, settings.background_power)
 
 
 def main() -> None:
