@@ -39,7 +39,7 @@ def test_it_looks_reports_and_writes_a_config_that_is_valid(own, monkeypatch):
     assert done.returncode == 0, done.stderr
     for text in (
         "5 images with labels (.jpg), longest edge 40 to 44 px",
-        "3 classes from labels.csv (names), 1.6 an image",
+        "3 classes from labels.csv (names), 1.6 per image",
         "cat + dog: 3 images",
         "note: 1 image(s) have no row",
         "note: 1 images bear no label",

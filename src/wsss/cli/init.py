@@ -256,7 +256,7 @@ def prepare(request: Request) -> Prepared:
     """
     name, preset = request.name, request.preset
     if problem := name_problem(name):
-        raise ValueError(f"--name '{name}': {problem}")
+        raise ValueError(f"--name '{name}'; accepted: {problem}")
     backbone = backbone_settings(request.weights, request.options)
     fits = len(preset) == 1 and preset[0] in FITTED
     recipe = read_yaml((PRESETS / f"{preset[0]}.yaml").read_text(encoding="utf-8")) if fits else {}
