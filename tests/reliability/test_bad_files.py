@@ -232,7 +232,7 @@ def test_checkpoints_that_cannot_be_used(case, stage, data, tmp_path):
     ("config", "message"),
     [
         ('{"dataset": "folder", ', "--config is not YAML"),
-        ('{"dataset": !!python/object/apply:os.system ["touch pwned"]}', "--config is not YAML: could not determine"),
+        ('{"dataset": !!python/object/apply:os.system ["touch pwned"]}', "not YAML: line 1: could not determine"),
         ('{"dataset": "foldr"}', "--config: input tag 'foldr'"),
         ('{"dataset": "shapes", "trian": 3}', "--config.trian: unknown key; did you mean 'train'"),
         ('{"dataset": "voc", "on_bad_image": "ignore"}', "--config.on_bad_image: input should be 'stop' or 'skip'"),
