@@ -83,25 +83,17 @@ def _planned_names(project: Path, results: Path, written: tuple[tuple[Path, int]
     names: dict[Path, list[str]] = {}
     for _, content in configurations(project) if written else ():
         try:
-            for folder, name in planned_steps(project, content):
-                names.setdefault((results / folder).resolve(), []).append(name)
+            with chdir(project):  # relative paths of a configuration are those of its project; keys read them
+                steps = [
+                    (step.folder, f"{plan.run}/{step.label}")
+                    for plan in plan_runs(content).values()
+                    for step in plan.steps
+                ]
         except (OSError, ValueError):  # of data that is not there, or a mistake that the run itself tells
             continue
+        for folder, name in steps:
+            names.setdefault((results / folder.relative_to(STAGES.parent)).resolve(), []).append(name)
     return names
-
-
-def planned_steps(project: Path, content: dict[str, Any]) -> Iterator[tuple[Path, str]]:
-    """Each step of a configuration's runs: its folder below that of results, and `run/label`.
-
-    A configuration's relative paths are those of its project, from wherever it is asked.
-    """
-    with chdir(project):
-        found = [
-            (step.folder.relative_to(STAGES.parent), f"{plan.run}/{step.label}")
-            for plan in plan_runs(content).values()
-            for step in plan.steps
-        ]
-    yield from found
 
 
 def linked_names(results: Path) -> dict[Path, list[str]]:

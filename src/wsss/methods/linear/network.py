@@ -66,10 +66,6 @@ class LinearMethod(Method):
         maps = (torch.from_numpy(store.stage(r.image_id, scale, self.settings.stage)) for r in records)
         return torch.stack([found.float().mean((0, 2, 3)) for found in maps])
 
-    def scores(self, features: Tensor) -> Tensor:
-        """Class scores (B, K, h, w) with the bias."""
-        return self.classifier(features)
-
     def feature_maps(self, features: Tensor) -> Tensor:
         """Class maps (B, K, h, w) of the stage's features (B, D, h, w), before ReLU and without the bias."""
         return F.conv2d(features, self.classifier.weight)
@@ -89,7 +85,7 @@ class LinearMethod(Method):
         return self.feature_maps(self._features(images))
 
     def logits(self, images: Tensor) -> Tensor:
-        return self.scores(self._features(images).mean((2, 3), keepdim=True))[..., 0, 0]
+        return scores_of(self.classifier, self._features(images).mean((2, 3)))
 
     def head_parameters(self) -> list[nn.Parameter]:
         return list(self.classifier.parameters())
