@@ -1,4 +1,4 @@
-"""`python -m wsss.cli.init`: what it says about a folder, and the configuration it writes."""
+"""`wsss init`: what it says about a folder, and the configuration it writes."""
 
 from __future__ import annotations
 

@@ -12,7 +12,8 @@ import pytest
 import torch
 from PIL import Image
 
-from wsss.cli.predict import Predictor, adapted, find_images, predict
+from wsss.cli.inputs import find_images
+from wsss.cli.prediction import Predictor, adapted, predict
 from wsss.config import run as schema
 from wsss.segmentation.load import build_segmentation, load_segmentation
 from wsss.store.models import save_model
@@ -159,7 +160,7 @@ def test_patterns_and_lists_keep_their_paths(photos, monkeypatch):
 
 
 def test_onnx_agrees_at_three_sizes(model_file, tmp_path):
-    from wsss.cli.export import SIZES, export_onnx
+    from wsss.segmentation.onnx import SIZES, export_onnx
 
     found = export_onnx(model_file, tmp_path / "model.onnx")
     assert len(found) == len(SIZES) == 3
@@ -172,11 +173,11 @@ def test_onnx_agrees_at_three_sizes(model_file, tmp_path):
 
 
 def test_a_network_that_differs_is_not_exported(model_file, tmp_path, monkeypatch):
-    from wsss.cli import export
+    from wsss.segmentation import onnx
 
-    monkeypatch.setattr(export, "compare", lambda *_: {"difference": 0.5, "agreement": 0.9})
+    monkeypatch.setattr(onnx, "compare", lambda *_: {"difference": 0.5, "agreement": 0.9})
     with pytest.raises(ValueError, match=r"differs from PyTorch by 0\.5 in logits, 90\.00 % of labels agree"):
-        export.export_onnx(model_file, tmp_path / "model.onnx")
+        onnx.export_onnx(model_file, tmp_path / "model.onnx")
     assert not (tmp_path / "model.onnx").exists()
 
 
@@ -189,7 +190,7 @@ def test_a_network_that_differs_is_not_exported(model_file, tmp_path, monkeypatc
 )
 def test_a_decoder_on_a_frozen_network_predicts_and_exports(tmp_path, photos, monkeypatch, backbone):
     from wsss.backbones import packages
-    from wsss.cli.export import SIZES, export_onnx
+    from wsss.segmentation.onnx import SIZES, export_onnx
 
     monkeypatch.setattr(packages, "find_spec", lambda _: None)  # a trained model asks for no package
     section = {

@@ -23,7 +23,7 @@ from pydantic import BaseModel
 from rich.console import Console
 
 from small_data import picture
-from wsss.cli.predict import load_run as predictor
+from wsss.cli.prediction import load_run as predictor
 from wsss.cli.show import show
 from wsss.cli.status import render
 from wsss.config.common import LARGEST

@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from small_data import picture
+from wsss.cli.inputs import check_out, find_images
 from wsss.cli.main import main
-from wsss.cli.predict import check_out, find_images
 from wsss.config import run as schema
 from wsss.runtime.files import write_atomically
 from wsss.runtime.targets import refuse_sources, unique_places

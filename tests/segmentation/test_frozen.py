@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from wsss.cli.export import export_onnx
 from wsss.config.stages import TrainSegmentation
 from wsss.methods.decode import load_segmenter
 from wsss.segmentation.load import build_segmentation
+from wsss.segmentation.onnx import export_onnx
 from wsss.store.models import save_model
 
 SETTINGS = {

@@ -1,4 +1,4 @@
-"""Compares runs on one page: `python -m wsss.cli.compare results/a results/b --out results/compare.html`."""
+"""Compares runs on one page: `wsss compare results/a results/b --out results/compare.html`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Lists every setting with its type, default and meaning: `python -m wsss.cli.describe [section]`."""
+"""Lists every setting with its type, default and meaning: `wsss describe [section]`."""
 
 from __future__ import annotations
 

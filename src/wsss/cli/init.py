@@ -1,6 +1,6 @@
 """Checks images and labels, reports problems and remarks, and writes a configuration that is ready to run.
 
-python -m wsss.cli.init path/to/images --labels labels.csv
+wsss init path/to/images --labels labels.csv
 """
 
 from __future__ import annotations

@@ -5,10 +5,13 @@ from __future__ import annotations
 import fnmatch
 import glob
 import os
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from wsss.config.common import DEVICE
 from wsss.config.hints import making
+from wsss.config.messages import nearest
 from wsss.data.files import SUFFIXES
 from wsss.data.sources.folder.index import list_images
 from wsss.data.text import read_text
@@ -16,6 +19,30 @@ from wsss.runtime.targets import refuse_inside, refuse_sources, require_folder, 
 
 TABLES = {"classes.csv": ("id", "name", "red", "green", "blue"), "failed.csv": ("image", "reason")}
 """Headers of the CSV files beside the masks."""
+MARGIN = 96
+"""Pixels of context around the used part of a tile."""
+
+
+def require_device(name: str) -> None:
+    """Checks a device's name without torch, which takes seconds to import.
+
+    Raises:
+        ValueError: it is no name of a device.
+    """
+    if not re.fullmatch(DEVICE, name):
+        raise ValueError(f"--device '{name}'; accepted: auto, cpu, cuda or cuda:N")
+
+
+def class_ids(class_names: Sequence[str], chosen: Sequence[str]) -> frozenset[int] | None:
+    """The ids of the chosen classes; None: all. class_names: background first.
+
+    Raises:
+        ValueError: unknown class.
+    """
+    known = class_names[1:]
+    if unknown := next((name for name in chosen if name not in known), None):
+        raise ValueError(f"--classes: no class '{unknown}'{nearest(unknown, known)}; known: {', '.join(known)}")
+    return frozenset(map(class_names.index, chosen)) or None
 
 
 def network_of(run: Path) -> tuple[Path, Path]:

@@ -12,6 +12,7 @@ import argparse
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from wsss.cli.inputs import require_device
 from wsss.data.dataset import Dataset
 from wsss.data.sources.folder.index import image_ids, list_images
 from wsss.refine.proposals.masks import Masks
@@ -46,13 +47,14 @@ def _check_target(out: Path, sources: Iterable[Path]) -> None:
 
 def propose(folder: Path, out: Path, sam: str, points: int, device: str) -> tuple[int, int]:
     """Writes a SAM's proposals for the images of a folder; returns the numbers of images and masks."""
-    from wsss.refine.proposals.generate import generate
-    from wsss.runtime.devices import resolve_device
-
     if not 1 <= points <= 256:
         raise ValueError(f"--points {points}; accepted are 1 to 256")
+    require_device(device)
     images = photographs(folder)
     _check_target(out, images.values())
+    from wsss.refine.proposals.generate import generate  # imports torch, which takes seconds
+    from wsss.runtime.devices import resolve_device
+
     progress, count = Progress(len(images), "images"), 0
 
     def masks() -> Iterator[tuple[str, Masks]]:

@@ -1,4 +1,4 @@
-"""Prints a run's table: `python -m wsss.cli.show results/shapes`."""
+"""Prints a run's table: `wsss show results/shapes`."""
 
 from __future__ import annotations
 

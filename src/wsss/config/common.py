@@ -17,6 +17,8 @@ Scale = Annotated[float, Field(gt=0, le=64)]
 Scales = Annotated[list[Scale], Field(min_length=1)]
 Count = Annotated[int, Field(ge=1, le=100_000)]
 """Number of iterations, processes, images or pixels."""
+DEVICE = r"^(auto|cpu|cuda(:\d+)?)$"
+"""Pattern of a device's name."""
 LARGEST, LARGEST_SEED = 10**8, 2**63 - 1
 """Largest number in any section; a larger one is a typing error that would show after hours, or never."""
 

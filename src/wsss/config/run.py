@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import Field, PositiveFloat, model_validator
 
-from wsss.config.common import Decodes, Section, UsesFeatures
+from wsss.config.common import DEVICE, Decodes, Section, UsesFeatures
 from wsss.config.registry import REFINEMENTS
 from wsss.config.stages import (
     ChooseThreshold,
@@ -30,7 +30,7 @@ SEEDED = ("prepare_data", "train_classifier", "train_affinity", "train_segmentat
 class Execution(Section):
     """How to compute: nothing here is in any key, and a change recomputes nothing."""
 
-    device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto, cpu, cuda or cuda:N")
+    device: str = Field("auto", pattern=DEVICE, description="auto, cpu, cuda or cuda:N")
     shards: int = Field(4, ge=1, le=10_000, description="jobs that an inference or CRF stage is cut into")
     workers: int | None = Field(None, ge=0, le=1024, description="loader processes in training; null: by the CPUs")
     processes: int = Field(

@@ -11,7 +11,7 @@ from wsss.methods.base import DecodesMasks
 from wsss.methods.load import load_classifier
 from wsss.segmentation.load import load_segmentation
 from wsss.segmentation.network import Segmenter
-from wsss.store.models import read_about
+from wsss.store.about import read_about
 
 
 class EndToEnd(nn.Module):

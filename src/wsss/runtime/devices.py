@@ -28,7 +28,10 @@ def resolve_device(name: str) -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if name.startswith("cuda") and not torch.cuda.is_available():
         raise ValueError(f"device '{name}' was asked for, but torch sees no GPU; use auto or cpu")
-    return torch.device(name)
+    device = torch.device(name)
+    if device.index is not None and device.index >= torch.cuda.device_count():
+        raise ValueError(f"device '{name}' was asked for, but torch sees {torch.cuda.device_count()} GPU(s)")
+    return device
 
 
 def resolve_amp(amp: str, device: torch.device) -> str:

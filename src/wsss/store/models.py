@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from torch import nn
 
 from wsss.runtime.files import write_atomically
 from wsss.runtime.tensors import require_finite, tensors_digest
+from wsss.store.about import about_digest, read_about
 
 
 def save_model(model: nn.Module, path: Path, kind: str, settings: Mapping[str, Any], classes: list[str]) -> None:
@@ -34,39 +34,8 @@ def save_model(model: nn.Module, path: Path, kind: str, settings: Mapping[str, A
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
     require_finite(tensors, str(path), "the network cannot be used")
     about = {"kind": kind, "settings": settings, "classes": classes, "weights": tensors_digest(tensors)}
-    text = json.dumps(about | {"digest": _about_digest(about)}, ensure_ascii=False)
+    text = json.dumps(about | {"digest": about_digest(about)}, ensure_ascii=False)
     write_atomically(path, lambda temporary: save_file(tensors, temporary, {"wsss": text}))
-
-
-def _about_digest(about: Mapping[str, Any]) -> str:
-    return blake2b(json.dumps(about, sort_keys=True).encode(), digest_size=16).hexdigest()
-
-
-def read_about(path: Path) -> dict[str, Any]:
-    """The kind, settings and classes of a model file.
-
-    Raises:
-        ValueError: not a model file written by wsss, or damaged.
-        FileNotFoundError: the file does not exist.
-    """
-    try:
-        with safe_open(path, "pt") as file:
-            about = json.loads((file.metadata() or {})["wsss"])
-    except FileNotFoundError:
-        raise FileNotFoundError(f"{path}: no such file") from None
-    except KeyError:
-        raise ValueError(f"{path}: a safetensors file, but not a model written by wsss") from None
-    except Exception as error:
-        raise ValueError(f"{path}: not a readable safetensors file ({str(error).splitlines()[0]})") from error
-    types = {"kind": str, "settings": dict, "classes": list}
-    if not isinstance(about, dict) or not all(isinstance(about.get(name), kind) for name, kind in types.items()):
-        raise ValueError(f"{path}: damaged (it does not say what network it holds)")
-    if not all(isinstance(name, str) for name in about["classes"]):
-        raise ValueError(f"{path}: damaged (its classes are no names)")
-    digest = about.pop("digest", None)
-    if digest is not None and digest != _about_digest(about):
-        raise ValueError(f"{path}: damaged (what it says of its network is not what was written)")
-    return about
 
 
 def read_model(path: Path, kind: str) -> tuple[dict[str, torch.Tensor], dict[str, Any], list[str]]:

@@ -1,0 +1,43 @@
+"""What a model file says of its network, read without torch and without the weights."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+from safetensors import safe_open
+
+
+def about_digest(about: Mapping[str, Any]) -> str:
+    """Digest of a description, except of the digest itself."""
+    return blake2b(json.dumps(about, sort_keys=True).encode(), digest_size=16).hexdigest()
+
+
+def read_about(path: Path) -> dict[str, Any]:
+    """The kind, settings and classes of a model file.
+
+    Raises:
+        ValueError: not a model file written by wsss, or damaged.
+        FileNotFoundError: the file does not exist.
+    """
+    try:
+        with safe_open(path, "numpy") as file:
+            about = json.loads((file.metadata() or {})["wsss"])
+    except FileNotFoundError:
+        raise FileNotFoundError(f"{path}: no such file") from None
+    except KeyError:
+        raise ValueError(f"{path}: a safetensors file, but not a model written by wsss") from None
+    except Exception as error:
+        raise ValueError(f"{path}: not a readable safetensors file ({str(error).splitlines()[0]})") from error
+    types = {"kind": str, "settings": dict, "classes": list}
+    if not isinstance(about, dict) or not all(isinstance(about.get(name), kind) for name, kind in types.items()):
+        raise ValueError(f"{path}: damaged (it does not say what network it holds)")
+    if not all(isinstance(name, str) for name in about["classes"]):
+        raise ValueError(f"{path}: damaged (its classes are no names)")
+    digest = about.pop("digest", None)
+    if digest is not None and digest != about_digest(about):
+        raise ValueError(f"{path}: damaged (what it says of its network is not what was written)")
+    return about
