@@ -18,7 +18,8 @@ from benchmarks.shards import Part, in_shards
 from wsss.backbones.timm import TimmBackbone
 from wsss.config.views import CamViews
 from wsss.data.dataset import Record
-from wsss.localise.inference import WriteBehind, cam_group, for_inference, read_groups, size_groups
+from wsss.data.groups import WriteBehind, read_groups, size_groups
+from wsss.localise.inference import cam_group, for_inference
 from wsss.methods.cam.network import CAM
 from wsss.methods.cam.settings import Settings
 from wsss.store.writers import ScoreWriter

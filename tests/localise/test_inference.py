@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
-import pytest
 import torch
 
 from names import class_names
 from wsss.backbones.timm import TimmBackbone
 from wsss.config.views import CamViews
-from wsss.data.dataset import Record
-from wsss.localise.inference import WriteBehind, cam_group, for_inference, pending
+from wsss.localise.inference import cam_group, for_inference
 from wsss.methods.cam.network import CAM
 from wsss.methods.cam.settings import Settings
 
@@ -29,18 +25,3 @@ def test_a_group_gives_the_maps_of_each_image_alone():
         assert maps.shape == (labels[i].sum(), 50, 61)
         torch.testing.assert_close(maps, alone, rtol=0, atol=1e-4)
         assert strided.shape == (labels[i].sum(), 13, 16)
-
-
-def test_only_groups_that_are_not_whole_everywhere_are_left():
-    groups = [[Record(i, Path(), None, np.zeros(1), "train", True, (1, 1)) for i in ids] for ids in ("ab", "cd", "ef")]
-    assert pending(groups, {"a", "b", "c"}, {"a", "b", "c", "d"}) == groups[1:]
-
-
-def test_writes_keep_their_order_and_errors_come_back():
-    written = []
-    with WriteBehind() as behind:
-        for i in range(50):
-            behind(written.append, i)
-    assert written == list(range(50))
-    with pytest.raises(ZeroDivisionError), WriteBehind() as behind:
-        behind(lambda: 1 / 0)

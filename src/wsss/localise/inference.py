@@ -1,16 +1,9 @@
-"""Multi-scale, flipped inference over many images: grouping, reading ahead, views.
-
-Images of equal size form groups that depend on the list of images alone, and a shard takes whole groups. Each image is
-thus in the same batch for any number of shards, and results are bit-identical.
-"""
+"""Multi-scale, flipped inference over groups of images of equal size."""
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Container, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from itertools import groupby
-from typing import Any, NamedTuple, Self
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -18,59 +11,14 @@ from torch import Tensor
 
 from wsss.backbones.folding import fastest
 from wsss.config.views import CamViews, Views
-from wsss.data.dataset import Record, read_image
+from wsss.data.dataset import Record
+from wsss.data.groups import read_groups, size_groups
 from wsss.localise.base import Localises, LocalisesStored
 from wsss.localise.fusion import fuse, fuse_strided
 from wsss.localise.gradients import localise
 from wsss.localise.views import base_size, in_parts, scaled_views
 from wsss.runtime.tensors import AMP_TYPES
 from wsss.store.features import FeatureStore
-
-GROUP_PIXELS = 2**19
-"""Largest number of pixels of a group at scale 1, which bounds the memory."""
-READ_AHEAD = 2
-"""Groups decoded before they are needed."""
-WRITE_BEHIND = 4
-"""Length of the writing thread's queue."""
-
-
-def size_groups(records: Sequence[Record]) -> list[list[Record]]:
-    """Groups of images of equal size, in order of size and id."""
-    groups = []
-    ordered = sorted(records, key=lambda r: (r.size, r.image_id))
-    for (height, width), members in groupby(ordered, key=lambda r: r.size):
-        same = list(members)
-        count = max(1, GROUP_PIXELS // (height * width))
-        groups += [same[i : i + count] for i in range(0, len(same), count)]
-    return groups
-
-
-def pending(groups: Sequence[list[Record]], *stores: Container[str]) -> list[list[Record]]:
-    """The groups of which some image is missing in one of `stores`: the remaining work of an interrupted job."""
-    return [group for group in groups if not all(r.image_id in store for r in group for store in stores)]
-
-
-def read_groups(groups: Sequence[list[Record]]) -> Iterator[tuple[list[Record], np.ndarray]]:
-    """Each group with its images (B, H, W, 3) uint8; the next groups are decoded in the background.
-
-    Raises:
-        ValueError: an image is broken, or its size has changed since prepare_data.
-    """
-    with ThreadPoolExecutor(2) as pool:
-        reads = [pool.submit(_read_group, group) for group in groups[:READ_AHEAD]]
-        for i, group in enumerate(groups):
-            images = reads.pop(0).result()
-            if i + READ_AHEAD < len(groups):
-                reads.append(pool.submit(_read_group, groups[i + READ_AHEAD]))
-            yield group, images
-
-
-def _read_group(group: list[Record]) -> np.ndarray:
-    images = [read_image(record.image) for record in group]
-    for record, image in zip(group, images, strict=True):
-        if image.shape[:2] != record.size:
-            raise ValueError(f"{record.image}: size {image.shape[:2]}, but it was {record.size} when prepared")
-    return np.stack(images)
 
 
 def class_scores(model: Localises, records: Sequence[Record], device: torch.device) -> tuple[np.ndarray, np.ndarray]:
@@ -173,24 +121,3 @@ def _fused(pairs: list[Tensor], present: Tensor, size: tuple[int, int], settings
 def _pair(maps: Tensor, i: int, count: int, flip: bool) -> Tensor:
     """Map and mirror (2, K, h, w) of image i; without flip the map is its own mirror."""
     return maps[[i, i + count]] if flip else torch.stack([maps[i], maps[i].flip(-1)])
-
-
-class WriteBehind:
-    """Runs calls in order in one thread while the caller continues; errors are raised at a later call or the end."""
-
-    def __enter__(self) -> Self:
-        self._pool = ThreadPoolExecutor(1)
-        self._waiting: deque[Future] = deque()
-        return self
-
-    def __call__(self, function: Callable[..., Any], *arguments: Any) -> None:
-        self._waiting.append(self._pool.submit(function, *arguments))
-        while len(self._waiting) > WRITE_BEHIND:
-            self._waiting.popleft().result()
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        try:
-            while kind is None and self._waiting:
-                self._waiting.popleft().result()
-        finally:
-            self._pool.shutdown(cancel_futures=True)

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
 from wsss.config.sections import PAR
 from wsss.config.stages import MakePseudoLabels
-from wsss.localise.seeds import confidence_labels
 from wsss.measure.scoremaps import balanced, winner, with_background
 from wsss.refine.crf.dense import crf_score_group, refine_scores_with_crf
-from wsss.refine.par import par
 from wsss.store.maps import ScoreMap
+
+if TYPE_CHECKING:
+    import torch
 
 
 def completed(maps: ScoreMap, threshold: float | None, settings: MakePseudoLabels) -> ScoreMap:
@@ -24,7 +25,7 @@ def completed(maps: ScoreMap, threshold: float | None, settings: MakePseudoLabel
 
 
 def pseudo_labels(
-    images: Sequence[np.ndarray], maps: Sequence[ScoreMap], settings: MakePseudoLabels, device: torch.device
+    images: Sequence[np.ndarray], maps: Sequence[ScoreMap], settings: MakePseudoLabels, device: str | torch.device
 ) -> list[np.ndarray]:
     """Labels (H, W) uint8 of maps that include the background; ties go to the lowest class.
 
@@ -42,8 +43,12 @@ def pseudo_labels(
     return [label.astype(np.uint8) for label in labels]
 
 
-def confident(image: np.ndarray, maps: ScoreMap, settings: MakePseudoLabels, device: torch.device) -> np.ndarray:
+def confident(image: np.ndarray, maps: ScoreMap, settings: MakePseudoLabels, device: str | torch.device) -> np.ndarray:
     """Labels (H, W) uint8 by the highest share, after the CRF if any; 255 where it is below `settings.confidence`."""
+    import torch
+
+    from wsss.localise.seeds import confidence_labels
+
     shares = _shares(maps)
     if settings.crf is not None:
         crf = settings.crf
@@ -54,6 +59,10 @@ def confident(image: np.ndarray, maps: ScoreMap, settings: MakePseudoLabels, dev
 
 def refine_by_par(image: np.ndarray, shares: np.ndarray, settings: PAR) -> np.ndarray:
     """Class shares (L, H, W) refined by PAR to the image (H, W, 3) uint8."""
+    import torch
+
+    from wsss.refine.par import par
+
     pixels = torch.from_numpy(image).permute(2, 0, 1)[None]
     return par(pixels, torch.from_numpy(shares)[None], settings.dilations, settings.iterations)[0].numpy()
 

@@ -11,8 +11,8 @@ from wsss.backbones.base import Backbone
 from wsss.backbones.build import build_backbone
 from wsss.config.stages import ComputeFeatures
 from wsss.data.dataset import Dataset
+from wsss.data.groups import WriteBehind
 from wsss.localise.features import feature_maps, frozen, image_digest, per_image, reuse
-from wsss.localise.inference import WriteBehind
 from wsss.plan.earlier import earlier_folders
 from wsss.runtime.devices import claim_device, resolve_amp
 from wsss.runtime.progress import log, tell

@@ -9,8 +9,9 @@ import torch
 
 from wsss.config.stages import InferCam
 from wsss.data.dataset import Dataset
+from wsss.data.groups import WriteBehind
 from wsss.localise.base import Localises
-from wsss.localise.inference import WriteBehind, cam_maker
+from wsss.localise.inference import cam_maker
 from wsss.methods.load import load_classifier
 from wsss.runtime.devices import claim_device
 from wsss.stages.common import stage_parser, stage_session

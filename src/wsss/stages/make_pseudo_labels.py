@@ -4,21 +4,22 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
-
-import torch
+from typing import TYPE_CHECKING, Any
 
 from wsss.config.stages import MakePseudoLabels
 from wsss.data.dataset import Dataset
 from wsss.refine.proposals.merge import merged
 from wsss.refine.proposals.store import MaskStore
 from wsss.refine.pseudo_labels import completed, pseudo_labels
-from wsss.runtime.devices import claim_device
+from wsss.runtime.gpus import gpu_possible
 from wsss.runtime.progress import log
 from wsss.stages.common import read_threshold, stage_parser, stage_session
 from wsss.stages.shards import Shard, shard_arguments, shard_of
 from wsss.store.maps import open_scores
 from wsss.store.writers import LabelWriter
+
+if TYPE_CHECKING:
+    import torch
 
 
 def make_pseudo_labels(
@@ -29,7 +30,7 @@ def make_pseudo_labels(
     file: Path,
     *,
     shard: Shard,
-    device: torch.device,
+    device: str | torch.device,
 ) -> None:
     """Writes the labels of `shard` to `file`, with the threshold as an attribute; None: the maps' own background."""
     about = {"class_names": dataset.class_names, "palette": dataset.palette}
@@ -51,6 +52,16 @@ def make_pseudo_labels(
         log.warning("%s: no masks of %d image(s), which keep their labels", settings.masks.file, without)
 
 
+def device_of(settings: MakePseudoLabels, name: str) -> str | torch.device:
+    """The CPU if no CRF can run on a GPU here, without the import of torch; else the device claimed."""
+    fixed = settings.crf is None or settings.crf.backend == "pydensecrf"
+    if fixed or name == "cpu" or (name == "auto" and not gpu_possible()):
+        return "cpu"
+    from wsss.runtime.devices import claim_device
+
+    return claim_device(name)
+
+
 def main() -> None:
     """Command line."""
     parser = stage_parser(__doc__)
@@ -61,8 +72,7 @@ def main() -> None:
     inputs = {"data": args.data, "scores": args.scores, "threshold": args.threshold}
     with stage_session("make_pseudo_labels", args, MakePseudoLabels, **inputs) as settings:
         threshold = read_threshold(args.threshold) if args.threshold else None
-        on_cpu = settings.crf is None or settings.crf.backend == "pydensecrf"
-        chosen = {"shard": shard_of(args), "device": claim_device("cpu" if on_cpu else args.device)}
+        chosen = {"shard": shard_of(args), "device": device_of(settings, args.device)}
         make_pseudo_labels(settings, threshold, Dataset(args.data), args.scores, args.file, **chosen)
 
 

@@ -9,7 +9,7 @@ import torch
 
 from wsss.config.stages import RefineCam
 from wsss.data.dataset import Dataset
-from wsss.localise.inference import WriteBehind
+from wsss.data.groups import WriteBehind
 from wsss.refine.base import Models, Refines
 from wsss.runtime.devices import claim_device
 from wsss.stages.common import stage_parser, stage_session

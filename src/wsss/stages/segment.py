@@ -11,7 +11,7 @@ from torch import nn
 
 from wsss.config.stages import Segment
 from wsss.data.dataset import Dataset
-from wsss.localise.inference import WriteBehind
+from wsss.data.groups import WriteBehind
 from wsss.methods.decode import load_segmenter
 from wsss.refine.base import crf_device
 from wsss.runtime.devices import claim_device

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from wsss.data.dataset import Dataset, Record
-from wsss.localise.inference import pending, read_groups, size_groups
+from wsss.data.groups import pending, read_groups, size_groups
 from wsss.runtime.progress import Progress
 from wsss.store.features import FeatureFiles, FeatureStore
 
