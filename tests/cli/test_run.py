@@ -22,9 +22,10 @@ from rich.console import Console
 from servers import serving
 from wsss.backbones.reach import answers
 from wsss.cli.init import Request
-from wsss.cli.run import parts_to_do, reason, set_corrections, settle_config
+from wsss.cli.run import WORDS, parts_to_do, reason, set_corrections, settle_config
 from wsss.cli.watch import REPORT, Part, Watch, rounded
 from wsss.config.loading import PRESETS, WORKFLOW
+from wsss.config.stages import SECTIONS
 from wsss.data.sources.shapes.images import CLASS_NAMES, render
 from wsss.plan.run import plan_runs
 from wsss.runtime.labels import IGNORE
@@ -96,6 +97,10 @@ def test_every_step_is_to_do_at_first_and_has_a_time(own):
     assert [part.step for part in parts] == list(plan.steps)
     assert all(part.seconds > 0 for part in parts)
     assert {part.step.stage: part.jobs for part in parts}["infer_cam"] == 4
+
+
+def test_every_stage_has_words_in_the_bar():
+    assert set(WORDS) == set(SECTIONS)
 
 
 def test_the_bar_counts_what_the_progress_files_tell(tmp_path):

@@ -48,12 +48,16 @@ WORDS = {
     "compute_features": "looking at every image",
     "train_classifier": "learning the labels",
     "infer_cam": "finding where they are",
+    "choose_threshold": "telling objects from background",
+    "make_affinity_labels": "marking what is certain",
     "train_affinity": "learning what belongs together",
     "refine_cam": "spreading the maps",
     "make_pseudo_labels": "drawing pseudo-labels",
     "corrections": "taking your corrections",
     "train_segmentation": "training the model",
     "segment": "trying the model",
+    "quality": "looking for doubtful labels",
+    "evaluate": "measuring",
 }
 """Stage → description in the progress bar."""
 PATIENCE = 60

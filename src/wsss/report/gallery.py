@@ -234,8 +234,11 @@ def uncertainty(scores: np.ndarray) -> float:
     """Mean over pixels of the ratio of second-highest to highest score (k, H, W): 0 certain, 1 undecided."""
     if len(scores) < 2:
         return 0.0
-    top = np.partition(scores, -2, axis=0)[-2:]
-    return float((top[0] / np.maximum(top[1], 1e-6)).mean())
+    highest, second = scores[0], np.zeros_like(scores[0])
+    for found in scores[1:]:
+        second = np.maximum(second, np.minimum(highest, found))
+        highest = np.maximum(highest, found)
+    return float((second / np.maximum(highest, 1e-6)).mean())
 
 
 def image_iou(truth: np.ndarray, label: np.ndarray, size: int) -> float:
@@ -262,14 +265,14 @@ def _webp(image: np.ndarray, edge: int) -> str:
     if small.size != (width, height):
         small = small.resize((width, height))
     file = io.BytesIO()
-    small.save(file, "WEBP", quality=QUALITY, method=3)
+    small.save(file, "WEBP", quality=QUALITY, method=2)
     return _text(file.getvalue())
 
 
 def _pack_labels(label: np.ndarray, edge: int) -> str:
     height, width = _fit(label.shape, edge)
     small = label[np.ix_(_nearest(label.shape[0], height), _nearest(label.shape[1], width))]
-    return _text(zlib.compress(np.ascontiguousarray(small), 9))
+    return _text(zlib.compress(np.ascontiguousarray(small), 6))
 
 
 def _pack_scores(maps: ScoreMap) -> dict[str, Any]:
@@ -278,7 +281,7 @@ def _pack_scores(maps: ScoreMap) -> dict[str, Any]:
     height, width = _fit(maps.scores.shape[1:], SCORE_EDGE)
     rows, columns = _nearest(maps.scores.shape[1], height), _nearest(maps.scores.shape[2], width)
     small = np.rint(maps.scores[keep][:, rows][:, :, columns] * LEVELS).astype(np.uint8)
-    data = _text(zlib.compress(np.ascontiguousarray(small), 9))
+    data = _text(zlib.compress(np.ascontiguousarray(small), 6))
     return {"classes": maps.classes[keep].tolist(), "height": height, "width": width, "data": data}
 
 
