@@ -23,7 +23,7 @@ import numpy as np
 import pandas as pd
 
 from wsss.data.dataset import Dataset, Record
-from wsss.measure.scoremaps import winner, with_background
+from wsss.measure.scoremaps import two_highest, winner, with_background
 from wsss.runtime.files import write_csv
 from wsss.runtime.progress import Progress, log
 from wsss.store.maps import ScoreMap, open_labels, open_scores
@@ -69,8 +69,10 @@ def measure(
         both, either = int((in_seed & in_label).sum()), int((in_seed | in_label).sum())
         area = float(in_label.mean())
         present.append({"class": c, "both": both, "either": either, "area": area, "found": bool(area)})
-    top = np.sort(complete.scores, axis=0)[-2:]
-    unsure = float((top[-1] - top[0] < CLOSE).mean()) if len(top) > 1 else 0.0
+    unsure = 0.0
+    if len(complete.scores) > 1:
+        highest, second = two_highest(complete.scores)
+        unsure = float((highest - second < CLOSE).mean())
     row = {
         "image_id": record.image_id,
         "image": str(record.image),

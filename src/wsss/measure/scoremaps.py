@@ -46,6 +46,15 @@ def balanced(scores: ScoreMap, threshold: float) -> ScoreMap:
     return ScoreMap(scores.classes, weighted)
 
 
+def two_highest(scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The highest and the second-highest value (H, W) of at least two maps (k, H, W) at every pixel."""
+    highest, second = np.maximum(*scores[:2]), np.minimum(*scores[:2])
+    for found in scores[2:]:
+        second = np.maximum(second, np.minimum(highest, found))
+        highest = np.maximum(highest, found)
+    return highest, second
+
+
 def winner(scores: ScoreMap) -> np.ndarray:
     """(H, W) uint8: the class id of the highest map; ties go to the first, the background."""
     return scores.classes[scores.scores.argmax(0)].astype(np.uint8)

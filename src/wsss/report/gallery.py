@@ -23,7 +23,7 @@ from wsss.data.dataset import Dataset, Record, read_image, read_mask
 from wsss.measure.evaluation import open_store
 from wsss.measure.iou import confusion
 from wsss.measure.quality import agreement
-from wsss.measure.scoremaps import winner, with_background
+from wsss.measure.scoremaps import two_highest, winner, with_background
 from wsss.report.palette import bright_palette
 from wsss.runtime.progress import Progress
 from wsss.store.maps import LabelStore, ScoreMap, ScoreStore
@@ -234,10 +234,7 @@ def uncertainty(scores: np.ndarray) -> float:
     """Mean over pixels of the ratio of second-highest to highest score (k, H, W): 0 certain, 1 undecided."""
     if len(scores) < 2:
         return 0.0
-    highest, second = scores[0], np.zeros_like(scores[0])
-    for found in scores[1:]:
-        second = np.maximum(second, np.minimum(highest, found))
-        highest = np.maximum(highest, found)
+    highest, second = two_highest(scores)
     return float((second / np.maximum(highest, 1e-6)).mean())
 
 
