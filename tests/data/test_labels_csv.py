@@ -7,6 +7,7 @@ import pytest
 from wsss.data.labels_csv import read_labels
 
 CAT_DOG = [("a.jpg", {"cat", "dog"}), ("b.jpg", {"cat"})]
+DOG_CAT = [("a.jpg", {"dog"}), ("b.jpg", {"cat"})]
 TABLE = [("a.jpg", {"dining table", "cat"}), ("b.jpg", {"cat"})]
 
 
@@ -126,6 +127,47 @@ FORMS = {
     "Excel: quoted header": ('"image";"labels"\n"a.jpg";"cat, dog"\n"b.jpg";"cat"\n', CAT_DOG, ""),
     "blanks before quotes": ('image, labels\na.jpg, "cat, dog"\nb.jpg, "cat"\n', CAT_DOG, ""),
     "upper case": ("IMAGE,LABELS\na.jpg,cat dog\nb.jpg,cat\n", CAT_DOG, ""),
+    "Open Images": (
+        "ImageID,Source,LabelName,Confidence\na.jpg,v,cat,1\na.jpg,v,dog,1\nb.jpg,v,cat,1\n",
+        CAT_DOG,
+        "Source",
+    ),
+    "names of columns in words": (
+        "Width,Image Name,Class-Label\n3,a.jpg,cat dog\n4,b.jpg,cat\n",
+        CAT_DOG,
+        "'Width' are not",
+    ),
+    "two columns of images": (
+        "image_id,file_name,labels\n10,a.jpg,cat dog\n11,b.jpg,cat\n",
+        CAT_DOG,
+        "'image_id' number",
+    ),
+    "numbers and names of classes": (
+        "image,label,label_name\na.jpg,0,dog\nb.jpg,1,cat\n",
+        DOG_CAT,
+        "'label' are not used",
+    ),
+    "numbers of classes and text": (
+        "image,label,notes\na.jpg,0,nice\nb.jpg,1,poor\n",
+        [("a.jpg", {"0"}), ("b.jpg", {"1"})],
+        "are numbers",
+    ),
+    "bars": ("image|labels\na.jpg|cat,dog\nb.jpg|cat\n", CAT_DOG, ""),
+    "a name of several words": (
+        "image,label\na.jpg,dining table\nb.jpg,cat\n",
+        [("a.jpg", {"dining", "table"}), ("b.jpg", {"cat"})],
+        "'dining table' is 2 classes; where a name has spaces, end it with a semicolon: 'dining table;'",
+    ),
+    "a name of several words, ended": (
+        "image,label\na.jpg,dining table;\nb.jpg,cat;\n",
+        [("a.jpg", {"dining table"}), ("b.jpg", {"cat"})],
+        "",
+    ),
+    "floats as classes": (
+        "image,label\na.jpg,0.0\nb.jpg,2.0\n",
+        [("a.jpg", {"0.0"}), ("b.jpg", {"2.0"})],
+        "are numbers",
+    ),
     "numbers as classes": (
         "image,label\na.jpg,0\nb.jpg,2\n",
         [("a.jpg", {"0"}), ("b.jpg", {"2"})],
@@ -157,8 +199,43 @@ def test_the_plain_csv_of_excel_is_remarked(tmp_path):
         ("image,animal,plant\na,cat,oak\n", "line 2: 'cat' in column 'animal'; accepted: 0 or 1"),
         ("image,,labels\na,x,cat\n", "the header names a column with nothing"),
         ("image,labels\na,nan\n", "class 'nan'; where an image shows no class, leave the cell empty"),
+        ("image,labels\na,cat\nb,-\n", "class name '-'; a name has a letter or a digit; where an image shows no class"),
+        ("image,labels\na,cat & dog\nb,cat\n", "class name '&'; a name has a letter"),
+        ("image,labels\na,cat/dog\nb,cat\nc,dog\n", "line 2: 'cat/dog' may be one class or 2; separate the names by"),
+        ("image,labels\na,cat+dog\nb,cat\nc,dog\n", "line 2: 'cat.dog' may be one class or 2"),
+        (
+            'image,labels\na,"[1, 0]"\nb,"[0, 1]"\n',
+            "its cells hold 2 times 0 or 1, for classes without names; accepted",
+        ),
+        ("image,labels\na,[1. 0. 0.]\nb,[0. 1. 1.]\n", "its cells hold 3 times 0 or 1, for classes without"),
+        ("image,labels\na,1 0\nb,0 1\n", "its cells hold 2 times 0 or 1"),
+        ("ImageID,LabelName,Confidence\na,cat,1\na,dog,0\n", "line 3: confidence 0, so that the image lacks the class"),
     ],
 )
 def test_other_forms_get_one_line(tmp_path, text, message):
     with pytest.raises(ValueError, match=message):
         read(tmp_path, text)
+
+
+SPLIT = {
+    "split": ("split", "train", "Val", ""),
+    "words": ("split", "training", "validation", ""),
+    "fastai's name": ("Split", "train", "valid", ""),
+    "another name": ("subset", "train", "val", "column 'subset' divides the images"),
+    "fastai's flags": ("is_valid", "False", "True", "column 'is_valid' divides the images"),
+    "flags": ("is_val", "0", "1", "column 'is_val' divides the images"),
+}
+
+
+@pytest.mark.parametrize("table", ["image,labels,{}\na,cat,{}\nb,dog,{}\n", "image,{},cat,dog\na,{},1,0\nb,{},0,1\n"])
+@pytest.mark.parametrize("form", SPLIT)
+def test_a_column_divides_the_images(tmp_path, form, table):
+    *cells, remark = SPLIT[form]
+    found = read(tmp_path, table.format(*cells))
+    assert [(row.split, *row.names) for row in found.rows] == [("train", "cat"), ("val", "dog")]
+    assert remark in " ".join(found.remarks) and bool(remark) == bool(found.remarks)
+
+
+def test_a_class_called_train_is_no_split(tmp_path):
+    table = read(tmp_path, "image,labels\na,train\nb,val\n")
+    assert table.classes == ["train", "val"] and [row.split for row in table.rows] == ["", ""]

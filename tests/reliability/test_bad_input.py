@@ -150,6 +150,11 @@ PREPARE = {
         lambda r: (r / "labels.csv").write_bytes(b"PK\x03\x04" + bytes(99)),
         r"labels\.csv: is an Excel workbook or a ZIP archive, no text; save it as",
     ),
+    "no header": (
+        "folder",
+        lambda r: table(r, "a,cat\nb,dog\nc,cat\n"),
+        r"labels\.csv: its first row names an image, 'a', where column names are needed; accepted",
+    ),
     "no CSV": ("folder", lambda r: (r / "labels.csv").unlink(), r"labels\.csv: no such file"),
     "reserved class": (
         "folder",

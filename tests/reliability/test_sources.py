@@ -110,6 +110,8 @@ STRANGE_NAMES = {
     "another case": (["cat", "Cat"], "classes 'cat' and 'Cat' differ in case only"),
     "another width": (["cat", "ｃat"], "classes 'cat' and 'ｃat' look alike"),
     "an invisible letter": (["cat", "c\u200bat"], "classes 'cat' and 'c.at' look alike"),
+    "another joiner": (["traffic_light", "traffic light"], "classes 'traffic.light' and 'traffic.light' look alike"),
+    "signs alone": (["cat", "-?-"], "class name '-.-'; a name has a letter or a digit"),
     "too many": ([f"class {i}" for i in range(255)], r"255 classes, e\.g\. class 0, .*accepted: 1 to 254"),
     "semicolon": (["cat", "a;b"], "class name 'a;b'; accepted are different names without ';'"),
     "control character": (["cat", "a\x07b"], r"class name 'a\\x07b'; accepted are"),

@@ -6,8 +6,9 @@ Two forms are recognised by the header and the values:
   otherwise they separate names. If no row has more than one name, an image may have several rows.
 - flags: one column per class, with 0/1 (or no/yes, false/true, empty/x).
 
-The first column (or one named image, file, filename, path …) names the image; an optional column `split` contains
-train or val. Columns of other text are ignored, with a remark.
+The first column (or one named image, file, filename, path …) names the image; an optional column `split`, or another
+one that contains nothing but train and val, or fastai's flags `is_valid`, divides the images. Columns of other text are
+ignored, with a remark.
 """
 
 from __future__ import annotations
@@ -17,9 +18,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from wsss.data.names import checked_classes, clean_name
-from wsss.data.sheet import ACCEPTED, FLAGS, NAME_COLUMNS, Sheet, read_sheet
+from wsss.data.sheet import ACCEPTED, FLAGS, IMAGE_COLUMNS, NAME_COLUMNS, Sheet, plain_header, read_sheet
 
-SPLITS = ("train", "val")
+SPLITS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val"}
+"""Cell of a column of splits → split."""
+VALIDATION = ("is_valid", "is_val")
+"""Names of a column of flags that are set for validation images."""
+SIGNS = r"[,;|]"
+"""Separators of names; where a table has none of them, spaces separate."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +42,8 @@ class Row:
 class LabelTable:
     """classes: in the order of the columns, or alphabetical; shape: `names` or `flags`.
 
-    remarks: for the user, on how the file was read.
+    remarks: for the user, on how the file was read. unsure: the header of the images' column, where that may be a
+    name of an image.
     """
 
     path: Path
@@ -44,6 +51,7 @@ class LabelTable:
     classes: list[str]
     rows: list[Row]
     remarks: list[str] = field(default_factory=list)
+    unsure: str | None = None
 
 
 def read_labels(path: Path) -> LabelTable:
@@ -53,18 +61,47 @@ def read_labels(path: Path) -> LabelTable:
         ValueError: not such a table; names the file, the line, and the values found and accepted.
     """
     sheet = read_sheet(path)
-    split = sheet.column(("split",))
+    split = _split_column(sheet)
     others = [i for i in range(len(sheet.header)) if i not in (sheet.image, split)]
     if not others:
         raise ValueError(f"{path}: the header has no column of labels; found {', '.join(sheet.header)}; {ACCEPTED}")
-    named = sheet.column(NAME_COLUMNS)
-    if named is not None and len(others) > 1 and all(map(_is_flag, sheet.cells(named))):
-        named = None  # a class that is called so
-    if named is None and len(others) == 1 and not all(map(_is_flag, sheet.cells(others[0]))):
-        named = others[0]
-    if named is not None:
-        return _names_table(sheet, named, split)
-    return _flags_table(sheet, others, split)
+    named = _named_column(sheet, others)
+    table = _names_table(sheet, named, split) if named is not None else _flags_table(sheet, others, split)
+    header = sheet.header[sheet.image]
+    sure = plain_header(header) in map(plain_header, IMAGE_COLUMNS)
+    return table if sure else replace(table, unsure=header)
+
+
+def _split_column(sheet: Sheet) -> int | None:
+    """The column of splits: the one called so, or one of flags for validation, or one that holds train and val only."""
+    if called := sheet.columns(("split",)):
+        return called[0]
+    columns = [i for i in range(len(sheet.header)) if i != sheet.image]
+    flags = next((i for i in sheet.columns(VALIDATION) if i in columns and _all_flags(sheet, i)), None)
+    if flags is not None:
+        for _, cells in sheet.lines:
+            cells[flags : flags + 1] = ["val" if FLAGS[cells[flags].lower()] else "train"] * (flags < len(cells))
+    names = sheet.columns(NAME_COLUMNS)
+    values = {i: {SPLITS.get(cell.lower()) for cell in sheet.cells(i)} for i in columns if i not in names}
+    found = next((i for i, splits in values.items() if splits == {"train", "val"}), None)
+    if found is not None:
+        sheet.remarks.append(f"{sheet.path}: column '{sheet.header[found]}' divides the images into train and val")
+    return found
+
+
+def _named_column(sheet: Sheet, others: list[int]) -> int | None:
+    """The column of class names, of several by header one with words; None if the table has flags."""
+    called = [i for i in sheet.columns(NAME_COLUMNS) if i in others]
+    words = (i for i in called if any(re.search(r"[^\W\d_]", cell) for cell in sheet.cells(i)))
+    named = next((i for i in words if not _all_flags(sheet, i)), called[0] if called else None)
+    if named is None:
+        return others[0] if len(others) == 1 and not _all_flags(sheet, others[0]) else None
+    flags = [i for i in others if _all_flags(sheet, i)]
+    return None if named in flags and len(flags) > 1 else named  # a class that is called so
+
+
+def _all_flags(sheet: Sheet, column: int) -> bool:
+    return all(map(_is_flag, sheet.cells(column)))
 
 
 def _is_flag(cell: str) -> bool:
@@ -77,7 +114,7 @@ def _row(sheet: Sheet, line: int, cells: list[str], names: frozenset[str], split
     value = cells[split].lower() if split is not None and split < len(cells) else ""
     if value and value not in SPLITS:
         raise ValueError(f"{sheet.path} line {line}: split '{value}'; accepted: train, val, or nothing")
-    return Row(line, cells[sheet.image], names, value)
+    return Row(line, cells[sheet.image], names, SPLITS.get(value, ""))
 
 
 def _unused(sheet: Sheet, columns: list[int]) -> list[str]:
@@ -94,6 +131,8 @@ def _names_table(sheet: Sheet, named: int, split: int | None) -> LabelTable:
         if len(cells) > width and any(cells[width:]) and not last:
             raise ValueError(f"{path} line {line}: {len(cells)} cells for {width} columns; quote the class names")
         texts.append(",".join(filter(None, cells[named:] if last else cells[named : named + 1])))
+    _refuse_vectors(path, texts)
+    _refuse_denied(sheet)
     rows = [
         _row(sheet, line, cells, names, split)
         for (line, cells), names in zip(sheet.lines, _name_sets(texts), strict=True)
@@ -103,7 +142,8 @@ def _names_table(sheet: Sheet, named: int, split: int | None) -> LabelTable:
     classes = checked_classes(path, sorted({name for row in rows for name in row.names}))
     _check_separators(path, rows, classes)
     remarks = [*sheet.remarks, *_unused(sheet, [i for i in range(width) if i not in (sheet.image, split, named)])]
-    if all(name.isdecimal() for name in classes):
+    remarks += _parted(path, texts)
+    if all(re.fullmatch(r"\d+(\.0)?", name) for name in classes):
         remarks.append(f"{path}: its classes are numbers ({', '.join(classes[:3])} …), which are taken for their names")
     rows, several = _joined(rows)
     if several:
@@ -113,11 +153,47 @@ def _names_table(sheet: Sheet, named: int, split: int | None) -> LabelTable:
 
 def _name_sets(texts: list[str]) -> list[frozenset[str]]:
     """The class names in each cell of a column."""
-    filled = [text for text in texts if text]
-    if filled and all(re.fullmatch(r"\[.*\]|\(.*\)|\{.*\}", text, re.DOTALL) for text in filled):
+    if _are_lists(texts):
         return [_listed(text[1:-1]) for text in texts]
-    pattern = r"[,;|]" if any(re.search(r"[,;|]", text) for text in texts) else r"\s+"
+    pattern = SIGNS if any(re.search(SIGNS, text) for text in texts) else r"\s+"
     return [frozenset(clean_name(name) for name in re.split(pattern, text) if name.strip()) for text in texts]
+
+
+def _are_lists(texts: list[str]) -> bool:
+    """Whether the cells hold lists as Python, numpy or JSON write them."""
+    filled = [text for text in texts if text]
+    return bool(filled) and all(re.fullmatch(r"\[.*\]|\(.*\)|\{.*\}", text, re.DOTALL) for text in filled)
+
+
+def _refuse_vectors(path: Path, texts: list[str]) -> None:
+    """Raises ValueError for cells such as `[0, 1, 0]`, which flag classes without naming them."""
+    cells = [re.findall(r"[^\s,;|()\[\]{}]+", text) for text in texts if text]
+    count = len(cells[0]) if cells else 0
+    if count > 1 and all(len(cell) == count and all(re.fullmatch(r"[01](\.0?)?", v) for v in cell) for cell in cells):
+        raise ValueError(f"{path}: its cells hold {count} times 0 or 1, for classes without names; {ACCEPTED}")
+
+
+def _refuse_denied(sheet: Sheet) -> None:
+    """Raises ValueError for a row of Open Images that says that its image lacks the class."""
+    for column in sheet.columns(("confidence",)):
+        for (line, _), cell in zip(sheet.lines, sheet.cells(column), strict=True):
+            if re.fullmatch(r"0(\.0*)?", cell):
+                found = f"{sheet.path} line {line}: confidence {cell}, so that the image lacks the class"
+                raise ValueError(f"{found}; leave such rows out")
+
+
+def _parted(path: Path, texts: list[str]) -> list[str]:
+    """A remark on cells that may be one name with spaces: those of several words, none of which is alone in a cell."""
+    if _are_lists(texts) or any(re.search(SIGNS, text) for text in texts):
+        return []
+    alone = set(texts)
+    doubtful = [text for text in dict.fromkeys(texts) if len(text.split()) > 1 and not alone & set(text.split())]
+    if not doubtful:
+        return []
+    return [
+        f"{path}: spaces separate its names, so that '{doubtful[0]}' is {len(doubtful[0].split())} classes; where "
+        f"a name has spaces, end it with a semicolon: '{doubtful[0]};'"
+    ]
 
 
 def _listed(text: str) -> frozenset[str]:
@@ -152,11 +228,11 @@ def _check_separators(path: Path, rows: list[Row], classes: list[str]) -> None:
     known = set(classes)
     for row in rows:
         for name in sorted(row.names):
-            words = name.split(" ")
+            words = re.split(r"\s*[/\\+&]\s*|\s+", name)
             if len(words) > 1 and set(words) <= known:
                 raise ValueError(
                     f"{path} line {row.line}: '{name}' may be one class or {len(words)}; "
-                    "separate the names by the same sign in every row"
+                    "separate the names by the same sign in every row, a comma, semicolon or bar"
                 )
 
 

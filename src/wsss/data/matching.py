@@ -14,6 +14,7 @@ from wsss.data.checks import Problem
 from wsss.data.dataset import Dataset, Record
 from wsss.data.labels_csv import LabelTable, Row
 from wsss.data.names import fold
+from wsss.data.sheet import ACCEPTED
 
 
 class Matcher:
@@ -87,7 +88,7 @@ def _without(name: str, prefixes: Sequence[str]) -> Iterator[str]:
 def matched(table: LabelTable, match: Matcher) -> tuple[dict[Path, Row], list[Problem], list[Row]]:
     """(image → its row, problems of contradictory rows, rows without an image)."""
     rows: dict[Path, Row] = {}
-    problems, strangers = [], []
+    problems, strangers = _lost_header(table, match), []
     for row in table.rows:
         try:
             path = match(row.image)
@@ -102,6 +103,16 @@ def matched(table: LabelTable, match: Matcher) -> tuple[dict[Path, Row], list[Pr
         else:
             rows.setdefault(path, row)
     return rows, problems, strangers
+
+
+def _lost_header(table: LabelTable, match: Matcher) -> list[Problem]:
+    """A problem if the first row, which is taken for the header, names an image."""
+    try:
+        lost = table.unsure is not None and match(table.unsure) is not None
+    except ValueError:
+        lost = True
+    found = f"its first row names an image, '{table.unsure}', where column names are needed"
+    return [Problem(str(table.path), found, ACCEPTED)] if lost else []
 
 
 class ByName:

@@ -14,6 +14,8 @@ MAX_LENGTH = 200
 VOID = frozenset({"void", "ignore", "unlabeled", "unlabelled"})
 NOTHING = frozenset({"nan", "none", "null", "na", "n/a", "#n/a", "<na>"})
 """Texts that spreadsheets and pandas write for missing values."""
+SIGNS = ("Sm", "Sc", "Sk")
+"""Unicode categories of signs of which a name cannot consist alone, beside punctuation and spaces."""
 CONTROL = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 
 
@@ -58,6 +60,9 @@ def _check_word(where: Path | str, name: str) -> None:
     if not name or ";" in name or CONTROL.search(name):
         kinds = "different names without ';' and control characters"
         raise ValueError(f"{where}: class name {name!r}; accepted are {kinds}")
+    if all(unicodedata.category(c) in SIGNS or unicodedata.category(c)[0] in "PZ" for c in name):
+        what = "a name has a letter or a digit; where an image shows no class, leave the cell empty"
+        raise ValueError(f"{where}: class name {name!r}; {what}")
     if len(name) > MAX_LENGTH:
         raise ValueError(f"{where}: class name '{name[:40]}…' of {len(name)} characters; accepted: {MAX_LENGTH}")
     word = name.casefold().strip("_")
@@ -70,9 +75,10 @@ def _check_word(where: Path | str, name: str) -> None:
 
 
 def _look(name: str) -> str:
-    """A key that is equal for names that look alike: without case, form, width and invisible characters."""
+    """A key that is equal for names that look alike: without case, form, width, invisible characters and joiners."""
     folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
-    return " ".join("".join(c for c in folded if unicodedata.category(c) != "Cf").split())
+    joined = re.sub(r"(?<=[^\W_])[-_\s]+(?=[^\W_])", " ", folded)  # `traffic_light`, `traffic-light`
+    return " ".join("".join(c for c in joined if unicodedata.category(c) != "Cf").split())
 
 
 def id_problem(image_id: str) -> str | None:

@@ -14,12 +14,13 @@ from wsss.data.text import read_text
 from wsss.runtime.cells import unescaped
 
 ACCEPTED = "accepted: columns image,labels with class names, or image and one 0/1 column a class"
-IMAGE_COLUMNS = ("image", "file", "filename", "path", "image_id", "image_name", "file_name", "image_path", "filepath")
-NAME_COLUMNS = ("labels", "label", "classes", "class", "tags", "class_name", "category", "categories")
+IMAGE_COLUMNS = ("image", "file", "filename", "path", "image_id", "image_name", "image_path", "filepath", "fname")
+NAME_COLUMNS = ("labels", "label", "classes", "class", "tags", "class_name", "category", "categories", "label_name")
+NAME_COLUMNS += ("class_label", "image_label")
 FLAGS = {"0": False, "1": True, "0.0": False, "1.0": True, "": False, "x": True}
 FLAGS |= {"no": False, "yes": True, "false": False, "true": True, "n": False, "y": True}
 _INDEX = ("", "unnamed: 0", "index")
-_COUNTERS = (*_INDEX, "id", "nr", "no", "#")
+_COUNTERS = (*_INDEX, "id", "nr", "no", "#", "image_id")
 
 
 @dataclass
@@ -36,10 +37,10 @@ class Sheet:
     image: int = 0
     remarks: list[str] = field(default_factory=list)
 
-    def column(self, names: Sequence[str]) -> int | None:
-        """Index of the first column with one of these names, ignoring case; None if there is none."""
-        lower = [name.lower() for name in self.header]
-        return next((lower.index(name) for name in names if name in lower), None)
+    def columns(self, names: Sequence[str]) -> list[int]:
+        """Indices of the columns with one of these names, in the names' order; compared as by `plain_header`."""
+        plain = [plain_header(name) for name in self.header]
+        return [i for name in map(plain_header, names) for i, found in enumerate(plain) if found == name]
 
     def cells(self, column: int) -> list[str]:
         """A column's stripped cells, empty in rows that end before it."""
@@ -52,10 +53,15 @@ class Sheet:
                 del cells[column : column + 1]
 
 
+def plain_header(name: str) -> str:
+    """A column's name for comparison: `File Name`, `file_name` and `FileName` are equal."""
+    return re.sub(r"[\s_-]", "", name.casefold())
+
+
 def read_sheet(path: Path) -> Sheet:
     """The cells of a CSV file, without empty columns and row numbers.
 
-    The separator is the header's: comma, semicolon or tab.
+    The separator is the header's: comma, semicolon, tab or bar.
 
     Raises:
         ValueError: not such a table; names the file and the line.
@@ -76,7 +82,7 @@ def read_sheet(path: Path) -> Sheet:
     _drop_counters(sheet)
     if header and not header[0]:  # pandas' index holds the images
         header[0] = IMAGE_COLUMNS[0]
-    sheet.image = sheet.column(IMAGE_COLUMNS) or 0
+    sheet.image = _image_column(sheet) or 0
     for _, cells in sheet.lines:
         cells[:] = [cell if i == sheet.image else cell.strip() for i, cell in enumerate(cells)]
     doubled = sorted({name for name in header if header.count(name) > 1})
@@ -91,7 +97,7 @@ def _rows(path: Path, text: str) -> list[tuple[int, list[str]]]:
     if hint:  # Excel's own first line
         separator, text = hint[1], text[hint.end() :]
     first = text.lstrip("\r\n").partition("\n")[0]
-    separator = separator or max(",;\t", key=_outside_quotes(first).count)
+    separator = separator or max(",;\t|", key=_outside_quotes(first).count)
     spaced = re.search(rf'{re.escape(separator)} +"', text) is not None  # before a quote, blanks are no part of a cell
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True, skipinitialspace=spaced)
     shift = 1 if hint else 0
@@ -106,10 +112,18 @@ def _outside_quotes(line: str) -> str:
     return re.sub(r'"[^"]*"', "", line)
 
 
+def _image_column(sheet: Sheet) -> int | None:
+    """The column that names the images, by its header; of several, the first with file names, else the first."""
+    named = sheet.columns(IMAGE_COLUMNS)
+    files = (i for i in named if any(cell.lower().endswith(SUFFIXES) for cell in sheet.cells(i)))
+    return next(files, named[0] if named else None)
+
+
 def _drop_counters(sheet: Sheet) -> None:
     """Removes columns of row numbers, such as pandas' index, if another column names the images."""
+    named = _image_column(sheet)
     counters = [i for i, name in enumerate(sheet.header) if name.lower() in _COUNTERS and _counts(sheet.cells(i))]
-    named = sheet.column(IMAGE_COLUMNS)
+    counters = [i for i in counters if i != named]
     if named is None and counters[:1] == [0] and sheet.header[0].lower() in _INDEX and _may_name(sheet, 1):
         named, counters = 1, [0]
     if counters and named is not None:
