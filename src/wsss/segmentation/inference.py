@@ -11,7 +11,7 @@ from wsss.config.sections import CRF
 from wsss.refine.crf.dense import crf_score_group
 
 NEGLIGIBLE = 0.05
-"""The CRF omits classes that win nowhere and are nowhere more probable than this (at 0.01, 1 of 10,000 pixels changes)."""
+"""The CRF omits classes that win nowhere and exceed this probability nowhere (at 0.01, 1 of 10,000 pixels changes)."""
 
 
 def crf_labels(
