@@ -171,10 +171,10 @@ OUTLINES = {
     "text": ("polygon", "its segmentation is str, accepted are polygons or run lengths"),
     "run lengths of another size": ({"size": [24, 20], "counts": [0, 480]}, r"for the size \[24, 20\], but its image"),
     "run lengths without a size": ({"counts": [0, 480]}, "for the size None, but its image has"),
-    "run lengths of other pixels": ({"size": [20, 24], "counts": [0, 479]}, "of another number of pixels"),
+    "run lengths of other pixels": ({"size": [20, 24], "counts": [0, 479]}, "cover 479 pixels, an image of"),
     "negative run lengths": ({"size": [20, 24], "counts": [-1, 481]}, "its run lengths cannot be read"),
-    "text that is no run length": ({"size": [20, 24], "counts": "zzz"}, "of another number of pixels|cannot be read"),
-    "half a run length": ({"size": [20, 24], "counts": "PPYo"}, "of another number of pixels|cannot be read"),
+    "text that is no run length": ({"size": [20, 24], "counts": "zzz"}, "cannot be read"),
+    "half a run length": ({"size": [20, 24], "counts": "PPYo"}, "cannot be read"),
 }
 
 

@@ -44,8 +44,7 @@ def build_backbone(settings: sections.Backbone, *, weights: bool = True) -> Back
         if checkpoint is not None:
             state = strip_prefix(unwrap(read_state_dict(checkpoint)))
             require_finite(state, str(checkpoint))
-            readable = ((),) if kind in ("vit", "clip") else ((), "vit")
-            own = detect_layout(state) in readable and not is_whole_method(state)
+            own = kind not in ("vit", "clip") and detect_layout(state) in ((), "vit") and not is_whole_method(state)
         path, checkpoint = (str(checkpoint), None) if own else ("", checkpoint)
         pretrained = weights and settings.pretrained and settings.checkpoint is None and settings.weights is None
         backbone = _from_timm(settings, kind, pretrained=pretrained, checkpoint_path=path)

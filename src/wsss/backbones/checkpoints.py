@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from wsss.backbones.anatomy import anatomy
 from wsss.backbones.base import Backbone
 from wsss.backbones.clip_checkpoints import clip_state_dict
 from wsss.backbones.dino_checkpoints import dinov2_state_dict, dinov3_state_dict
@@ -81,7 +82,7 @@ def read_state_dict(path: Path | str) -> dict[str, Tensor]:
     path = Path(path)
     if not path.is_file():
         raise ValueError(f"checkpoint '{path}' does not exist")
-    _require_no_page(path)
+    _require_weights(path)
     if path.suffix == ".safetensors":
         try:
             return load_file(path)
@@ -99,10 +100,14 @@ def read_state_dict(path: Path | str) -> dict[str, Tensor]:
         ) from error
 
 
-def _require_no_page(path: Path) -> None:
-    """Raises ValueError for a web page, which some servers send instead of a file."""
+def _require_weights(path: Path) -> None:
+    """Raises ValueError for an empty file, and for a web page or a pointer, which some servers send instead of one."""
     with path.open("rb") as file:
         start = file.read(512).removeprefix(b"\xef\xbb\xbf").lstrip().lower()
+    if not start:
+        raise ValueError(f"'{path}' is empty: the download was interrupted, or the disk was full")
+    if start.startswith(b"version https://git-lfs"):
+        raise ValueError(f"'{path}' is a pointer of Git LFS instead of weights: fetch the file with `git lfs pull`")
     if start.startswith((b"<!doctype", b"<html", b"<head", b"<?xml", b"<!--")):
         raise ValueError(f"'{path}' is a web page instead of weights: open its address in a browser and download anew")
 
@@ -170,9 +175,15 @@ def load_strictly(
     problems = {"missing": missing, "unexpected": unexpected, "of another shape": reshaped}
     if any(problems.values()):
         lines = [f"  {len(names)} {kind}: {_shortened(names)}" for kind, names in problems.items() if names]
-        raise ValueError("\n".join([f"{what} does not fit {type(model).__name__}:", *lines]))
+        raise ValueError("\n".join([f"{what} does not fit {type(model).__name__}:{_other(state, own)}", *lines]))
     require_finite(state, what)
     model.load_state_dict({name: state[name] for name in own.keys() & state.keys()}, strict=False)
+
+
+def _other(state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> str:
+    """The file's kind of transformer and the network's, where they differ."""
+    found, needed = anatomy(state), anatomy(own)
+    return f" it holds {found}, and needed is {needed}" if found != needed else ""
 
 
 def _unmatched(names: Iterable[str], patterns: Sequence[str]) -> list[str]:

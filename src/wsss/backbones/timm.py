@@ -33,7 +33,8 @@ def create_network(name: str, arguments: dict[str, Any], *, pretrained: bool, ch
     except (RuntimeError, TypeError) as error:
         given = textwrap.shorten(str(arguments), 400, placeholder=" …")  # a stem among them is a whole network
         reason = textwrap.shorten(str(error), 400, placeholder=" …")
-        raise ValueError(f"timm cannot build backbone '{name}' with {given}: {reason}") from error
+        file = f" from {checkpoint_path}" if checkpoint_path else ""
+        raise ValueError(f"timm cannot build backbone '{name}' with {given}{file}: {reason}") from error
 
 
 def licence_of(name: str) -> str:

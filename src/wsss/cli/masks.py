@@ -9,6 +9,7 @@ file in a run.
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -22,22 +23,37 @@ from wsss.runtime.ending import plain_ending
 from wsss.runtime.progress import Progress
 from wsss.runtime.targets import refuse_foreign, refuse_inside, refuse_sources
 
+SHOWN = 5
+"""Number of images that a message names."""
+
 
 def collect(folder: Path, out: Path) -> tuple[int, int]:
-    """Writes the proposals of a folder; returns the numbers of images and masks."""
+    """Writes the proposals of a folder; returns the numbers of images and masks.
+
+    Images whose list is empty are left out, with a line on stderr.
+    """
     found = find_proposals(folder)
     _check_target(out, found.values())
     refuse_inside(out, folder)
-    count = 0
+    count, empty = 0, []
 
     def masks() -> Iterator[tuple[str, Masks]]:
         nonlocal count
         for image_id, path in found.items():
             own = read_proposals(path)
+            if own is None:
+                empty.append(image_id)
+                continue
             count += own.count
             yield image_id, own
+        if len(empty) == len(found):
+            raise ValueError(f"{folder}: no masks in its {len(found)} file(s)")
 
-    return write_masks(out, masks()), count
+    images = write_masks(out, masks())
+    if empty:
+        names = ", ".join(empty[:SHOWN]) + (" …" if len(empty) > SHOWN else "")
+        print(f"[masks] {len(empty)} image(s) without masks keep their labels: {names}", file=sys.stderr)
+    return images, count
 
 
 def _check_target(out: Path, sources: Iterable[Path]) -> None:

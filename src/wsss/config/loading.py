@@ -240,18 +240,26 @@ def _walk(model: Any, loc: tuple[int | str, ...]) -> tuple[list[str], list[str]]
     keys: list[str] = []
     fields: list[str] = []
     candidates = models_in(model)
+    free = 0  # levels of a mapping whose keys are the user's
     for part in loc:
         tagged = [m for m in candidates if _tag(m) == part]
         if tagged and all(part not in m.model_fields for m in candidates):
             candidates = tagged
             continue
-        if isinstance(part, str) and not candidates:
+        if isinstance(part, str) and not candidates and not free:
             continue  # pydantic's name for a member of a union of plain values
         keys.append(str(part))
         fields = [name for m in candidates for name in m.model_fields]
         annotations = [m.model_fields[part].annotation for m in candidates if part in m.model_fields]
+        free = max(map(_levels, annotations)) if annotations else max(free - 1, 0)
         candidates = [m for a in annotations for m in models_in(a)]
     return keys, list(dict.fromkeys(fields))
+
+
+def _levels(annotation: Any) -> int:
+    """Nested mappings of an annotation, e.g. 1 of dict[str, list[str]] | None."""
+    inner = max((_levels(a) for a in get_args(annotation)), default=0)
+    return inner + (get_origin(annotation) is dict)
 
 
 def _tag(model: type[BaseModel]) -> Any:

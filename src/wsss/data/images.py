@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from PIL import ExifTags, Image, PngImagePlugin
+from PIL import ExifTags, Image, PngImagePlugin, UnidentifiedImageError
 
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)  # up to MAX_PIXELS nothing is wrong
 warnings.filterwarnings("ignore", "Truncated File Read|Corrupt EXIF data", UserWarning)
@@ -64,7 +64,9 @@ def readable(path: Path, what: str = "image") -> Iterator[None]:
     except Unfit as unfit:
         raise ValueError(f"{path}: {unfit}") from unfit
     except Exception as error:  # a broken file may lead Pillow's readers anywhere
-        raise ValueError(f"{path}: not a readable {what} ({str(error) or type(error).__name__})") from error
+        unknown = isinstance(error, UnidentifiedImageError)  # its text has the address of a buffer, and no file
+        reason = "unknown format, or damaged at its start" if unknown else str(error) or type(error).__name__
+        raise ValueError(f"{path}: not a readable {what} ({reason})") from error
 
 
 def _held(path: Path, formats: tuple[str, ...]) -> Image.Image:

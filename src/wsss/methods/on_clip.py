@@ -14,7 +14,7 @@ from wsss.backbones.clip import CLIPBackbone
 from wsss.config.words import Words
 from wsss.methods.base import Method
 from wsss.methods.softmax_cam import image_logits, text_of
-from wsss.methods.words import class_features, encode_phrases, tower_of
+from wsss.methods.words import text_features, tower_of
 
 
 class OnCLIP(Method):
@@ -44,11 +44,7 @@ class OnCLIP(Method):
         quick_gelu = "quickgelu" in self.backbone.net.pretrained_cfg["architecture"]
         own = self.settings.text_checkpoint
         tower = tower_of(own.path if own else checkpoint, quick_gelu=quick_gelu)
-        classes = class_features(tower, class_names, self.settings.prompts, self.settings.template)
-        backgrounds = encode_phrases(
-            tower, [self.settings.template.format(phrase) for phrase in self.settings.backgrounds]
-        )
-        found = text_of(classes, backgrounds)
+        found = text_of(*text_features(tower, self.settings, class_names))
         if found.shape != self.text.shape:
             raise ValueError(
                 f"the text tower's features have {found.shape[1]} numbers, the image tower's {self.text.shape[1]}; "

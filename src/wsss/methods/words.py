@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -11,7 +12,8 @@ from torch import Tensor, nn
 
 from wsss.backbones.checkpoints import load_strictly, read_state_dict, strip_prefix, unwrap
 from wsss.backbones.clip_checkpoints import openai_names
-from wsss.config.words import SYNONYMS
+from wsss.config.words import Words
+from wsss.runtime.progress import log
 
 _PARTS = ("positional_embedding", "text_projection", "token_embedding.", "transformer.", "ln_final.")
 _HEAD_WIDTH = 64
@@ -64,24 +66,36 @@ def tokenise(sentences: Sequence[str], length: int) -> Tensor:
     tokenizer = SimpleTokenizer(context_length=length)
     for sentence in sentences:
         if (count := len(tokenizer.encode(sentence)) + 2) > length:
-            raise ValueError(f"a phrase has {count} tokens, {length} are accepted: '{sentence[:60]}…'")
+            raise ValueError(
+                f"a phrase has {count} tokens with the template, {length} are accepted: '{sentence[:60]}…'"
+            )
     return tokenizer(list(sentences))
 
 
-def class_features(
-    tower: nn.Module, class_names: Sequence[str], prompts: Mapping[str, Sequence[str]], template: str
-) -> list[Tensor]:
-    """Each class's phrases as unit vectors (n, E), in the order of the classes.
+def text_features(tower: nn.Module, words: Words, classes: Sequence[str]) -> tuple[list[Tensor], Tensor]:
+    """Each class's phrases as unit vectors (n, E), in the order of the classes, and the background phrases (G, E).
 
     Raises:
-        ValueError: prompts for a class that does not exist, or an empty phrase.
+        ValueError: words that do not fit the classes or the tower; names the setting.
     """
-    if unknown := sorted(set(prompts) - set(class_names)):
-        raise ValueError(f"method.prompts names {unknown}, which are no classes; there are {', '.join(class_names)}")
-    phrases = [prompts.get(name) or SYNONYMS.get(name) or [name] for name in class_names]
-    if empty := [name for name, own in zip(class_names, phrases, strict=True) if not all(p.strip() for p in own)]:
-        raise ValueError(f"method.prompts: classes {empty} have an empty phrase")
-    return [encode_phrases(tower, [template.format(p) for p in own]) for own in phrases]
+    phrases = words.phrases_of(classes)
+    foreign = [name for name, own in zip(classes, phrases, strict=True) if not any(map(_has_latin, own))]
+    if foreign:
+        log.warning(
+            "method.prompts: OpenAI's CLIP reads English; no phrase of %s has a letter of it", ", ".join(foreign)
+        )
+    named = [(f"method.prompts.{name:.40}", own) for name, own in zip(classes, phrases, strict=True)]
+    found = []
+    for where, own in [*named, ("method.backgrounds", words.backgrounds)]:
+        try:
+            found.append(encode_phrases(tower, words.sentences(own)))
+        except ValueError as error:
+            raise ValueError(f"{where}: {error}") from None
+    return found[:-1], found[-1]
+
+
+def _has_latin(phrase: str) -> bool:
+    return bool(re.search("[A-Za-z]", phrase))
 
 
 def tower_of(path: Path | None, *, quick_gelu: bool) -> nn.Module:

@@ -42,4 +42,4 @@ def plain_ending(command: str = "") -> Iterator[None]:
 def one_line(message: object) -> str:
     """A message without line ends and terminal control characters; spaces within names stay."""
     text = re.sub(r"\s*[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]\s*|\t", " ", str(message).strip())
-    return re.sub(r"[\x00-\x1f\x7f\x80-\x9f]", lambda found: f"\\x{ord(found[0]):02x}", text)
+    return re.sub(r"[\x00-\x1f\x7f\x80-\x9f\ud800-\udfff]", lambda found: f"\\x{ord(found[0]):02x}", text)

@@ -9,6 +9,7 @@ import torch
 
 from tiny import Project
 from tiny_clip import BACKBONE, save_clip
+from wsss.config.loading import ConfigError, load_run
 from wsss.config.stages import TrainClassifier
 from wsss.config.views import CamViews
 from wsss.data.sources.shapes.images import image_id, render
@@ -62,16 +63,56 @@ def test_maps_of_an_image_of_any_size_have_its_size(checkpoint):
 @pytest.mark.parametrize(
     ("method", "message"),
     [
-        ({"prompts": {"cow": ["cow"]}}, "are no classes"),
-        ({"prompts": {"cat": [" "]}}, "empty phrase"),
-        ({"prompts": {"cat": ["very " * 500 + "long"]}}, "77 are accepted"),
-        ({"backgrounds": ["sky " * 500]}, "77 are accepted"),
+        ({"prompts": {"sitting dg": ["dog"]}}, r"method\.prompts: no class 'sitting dg'; did you mean 'sitting dog'"),
+        ({"prompts": {"cat": ["an animal"], "sitting dog": ["An  Animal"]}}, "'cat' and 'sitting dog' have the same"),
+        ({"prompts": {"cat": ["very " * 500 + "long"]}}, r"method\.prompts\.cat: a phrase has 507 .* 77 are accepted"),
+        ({"backgrounds": ["sky " * 500]}, r"method\.backgrounds: a phrase has .* 77 are accepted"),
+        ({"backgrounds": ["sky", "Cat"]}, r"method\.backgrounds: 'Cat' is a phrase of class 'cat'"),
     ],
 )
 def test_bad_words_are_one_message(checkpoint, method, message):
     _, model = built(checkpoint, **method)
     with pytest.raises(ValueError, match=message):
         model.name_classes(NAMES, checkpoint)
+
+
+@pytest.mark.parametrize(
+    ("method", "message"),
+    [
+        ({"prompts": {"cat": []}}, r"\.prompts\.cat: list should have at least 1 item"),
+        ({"prompts": {"cat": "kitten"}}, r"\.prompts\.cat: input should be a valid list; found 'kitten'"),
+        ({"prompts": {"cat": ["cat", 1]}}, r"\.prompts\.cat\.1: input should be a valid string; found 1"),
+        ({"prompts": {"cat": [""]}}, r"\.prompts\.cat\.0: phrase ''; accepted is visible text"),
+        ({"prompts": {"cat": [" \u200b"]}}, r"\.prompts\.cat\.0: phrase ' \\u200b'; accepted is visible text"),
+        ({"prompts": {"cat": ["a\0b"]}}, "accepted is visible text on one line"),
+        ({"prompts": {"cat": ["cat", "cat"]}}, r"\.prompts\.cat: phrase 'cat' is there twice"),
+        ({"backgrounds": []}, r"\.backgrounds: list should have at least 1 item"),
+        ({"backgrounds": ["sky", "\n"]}, r"\.backgrounds\.1: phrase"),
+        ({"backgrounds": ["sky", "sky"]}, r"\.backgrounds: phrase 'sky' is there twice"),
+        ({"template": "a cat"}, r"\.template: 'a cat' has 0 places"),
+        ({"template": "{} and {}"}, r"\.template: '{} and {}' has 2 places"),
+        ({"template": "{} {name}"}, r"\.template: '{} {name}' has other braces"),
+        ({"template": "{} {"}, "has other braces"),
+        ({"temperature": 1e-30}, r"\.temperature: input should be greater than or equal to 0\.0001"),
+    ],
+)
+def test_words_that_settings_refuse(method, message):
+    run = {"preset": "clip-es", "prepare_data": {"dataset": "shapes"}, "train_classifier": {"method": method}}
+    with pytest.raises(ConfigError, match=rf"runs\.x\.train_classifier\.method.*{message}") as error:
+        load_run("x", {"x": run})
+    assert "\n" not in str(error.value)
+
+
+def test_more_blocks_than_the_tower_has_are_refused(checkpoint):
+    with pytest.raises(ValueError, match=r"method\.affinity_blocks is 4; accepted are 0 to 3"):
+        built(checkpoint, affinity_blocks=4)
+
+
+def test_words_that_clip_has_not_learnt_are_told(checkpoint, caplog):
+    _, model = built(checkpoint, prompts={"cat": ["кошка", "猫"]})
+    with caplog.at_level("WARNING", "wsss"):
+        model.name_classes(NAMES, checkpoint)
+    assert "no phrase of cat has a letter" in caplog.text
 
 
 def test_a_file_without_a_text_tower_says_what_to_name(tmp_path):
@@ -83,11 +124,9 @@ def test_a_file_without_a_text_tower_says_what_to_name(tmp_path):
         model.name_classes(NAMES, None)
 
 
-def test_settings_refuse_a_training_and_a_template_without_a_place(checkpoint):
+def test_settings_refuse_a_training():
     with pytest.raises(ValueError, match="does not train its network"):
         TrainClassifier.model_validate({"method": {"name": "clip"}})
-    with pytest.raises(ValueError, match="0 places"):
-        TrainClassifier.model_validate({"method": {"name": "clip", "template": "a cat"}, "training": None})
 
 
 def write_proposals(path, count):

@@ -36,7 +36,7 @@ def test_what_is_no_file_of_masks_is_one_message(tmp_path):
     (tmp_path / "a.json").write_text('{"masks": 3}')
     (tmp_path / "b.json").write_text('[{"bbox": [1, 2, 3, 4]}]')
     (tmp_path / "c").mkdir()
-    for name, message in (("a.json", "neither a list"), ("b.json", "mask 0"), ("c", "no PNG")):
+    for name, message in (("a.json", "neither a list"), ("b.json", "mask 0: its segmentation"), ("c", "no PNG")):
         with pytest.raises(ValueError, match=message):
             read_proposals(tmp_path / name, (9, 14))
     with pytest.raises(FileNotFoundError, match=r"d\.json"):

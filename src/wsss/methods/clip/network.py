@@ -2,17 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
+from wsss.backbones.base import Backbone
 from wsss.data.batch import Batch
+from wsss.methods.clip.settings import Settings
 from wsss.methods.on_clip import OnCLIP
 from wsss.methods.softmax_cam import encode, softmax_cam, stretch
 from wsss.refine.attention import refine, transition_matrix
 
 
 class CLIPES(OnCLIP):
-    """A frozen CLIP, whose maps are refined by its own attention."""
+    """A frozen CLIP, whose maps are refined by its own attention.
+
+    Raises:
+        ValueError: another backbone, or more blocks than it has.
+    """
+
+    def __init__(self, backbone: Backbone, class_names: Sequence[str], settings: Settings) -> None:
+        super().__init__(backbone, class_names, settings)
+        if settings.affinity_blocks > self.backbone.depth:
+            raise ValueError(
+                f"method.affinity_blocks is {settings.affinity_blocks}; accepted are 0 to {self.backbone.depth}, the "
+                "blocks of this CLIP"
+            )
 
     def forward(self, batch: Batch, step: int) -> dict[str, Tensor]:
         raise ValueError("method clip trains nothing: set train_classifier.training to null")

@@ -15,7 +15,8 @@ Filters are HDF5's own, deflate and Fletcher32. Equal masks in equal order give 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from hashlib import blake2b
 from pathlib import Path
 from types import TracebackType
@@ -129,6 +130,24 @@ class MaskStore:
     def __len__(self) -> int:
         return len(self._rows)
 
+    def require(self, sizes: Mapping[str, tuple[int, int]]) -> None:
+        """Checks that the masks are of these images. sizes: image id → (H, W).
+
+        Raises:
+            ValueError: there are masks of none of the images, or masks of another size.
+        """
+        known = [image_id for image_id in sizes if image_id in self._rows]
+        if not known:
+            held, asked = next(iter(self._rows), "none"), next(iter(sizes), "none")
+            raise ValueError(
+                f"{self.path}: masks of {len(self)} images, none of which is an image of the run: its ids are such "
+                f"as '{held}', of the run such as '{asked}'"
+            )
+        with self._whole("sizes"):
+            found = self._file["sizes"][:]
+        for image_id in known:
+            self._require_size(image_id, tuple(found[self._rows[image_id]].tolist()), sizes[image_id])
+
     def get(self, image_id: str, size: tuple[int, int]) -> Masks | None:
         """An image's masks; None if the file has none for it.
 
@@ -138,16 +157,25 @@ class MaskStore:
         row = self._rows.get(image_id)
         if row is None:
             return None
-        try:
+        with self._whole(f"image '{image_id}'"):
             found = self._read(row)
+        self._require_size(image_id, found.size, size)
+        return found
+
+    @contextmanager
+    def _whole(self, what: str) -> Iterator[None]:
+        """Context of reading a part of the file, whose damage is one line."""
+        try:
+            yield
         except (KeyError, OSError, RuntimeError, ValueError) as error:
-            raise ValueError(f"{self.path}: image '{image_id}' is damaged ({str(error).splitlines()[0]})") from None
-        if found.size != tuple(size):
+            raise ValueError(f"{self.path}: {what} is damaged ({str(error).splitlines()[0]})") from None
+
+    def _require_size(self, image_id: str, found: tuple[int, int], size: tuple[int, int]) -> None:
+        if found != tuple(size):
             raise ValueError(
-                f"{self.path}: masks of image '{image_id}' are {found.size[0]} × {found.size[1]}; the image is "
+                f"{self.path}: masks of image '{image_id}' are {found[0]} × {found[1]}; the image is "
                 f"{size[0]} × {size[1]} (height × width)"
             )
-        return found
 
     def _read(self, row: int) -> Masks:
         file = self._file

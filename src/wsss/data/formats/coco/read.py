@@ -13,6 +13,7 @@ import numpy as np
 from wsss.data.files import SUFFIXES
 from wsss.data.formats.coco.settings import Settings
 from wsss.data.formats.regions import SizeOf, annotation_file, canvas, class_id, filled
+from wsss.data.rle import filled_runs, run_lengths
 from wsss.runtime.records import in_file
 
 
@@ -48,12 +49,10 @@ def _mask(segmentation: Any, size: tuple[int, int], where: str) -> np.ndarray:
     if isinstance(segmentation, list):
         parts = [filled(np.reshape(part, (-1, 2)).tolist(), size) for part in segmentation if len(part) >= 6]
         return np.any([np.zeros(size, bool), *parts], axis=0)
-    from pycocotools import mask as rle
-
-    if tuple(segmentation["size"]) != size:
-        raise ValueError(f"{where}: a region of size {segmentation['size']}, but the image is {list(size)}")
-    if isinstance(counts := segmentation["counts"], list):
-        if sum(counts) != size[0] * size[1] or min(counts, default=0) < 0:
-            raise ValueError(f"{where}: the runs of a region do not fill the image")
-        return np.repeat(np.arange(len(counts)) % 2 == 1, counts).reshape(size, order="F")
-    return rle.decode({"size": list(size), "counts": counts.encode()}).astype(bool)
+    try:
+        found, lengths = run_lengths(segmentation)
+    except ValueError as error:
+        raise ValueError(f"{where}: a region: {error}") from None
+    if found != size:
+        raise ValueError(f"{where}: a region of size {list(found)}, but the image is {list(size)}")
+    return filled_runs(size, lengths)

@@ -11,6 +11,7 @@ from typing import Any
 
 from wsss.data.checks import Preflight
 from wsss.data.names import clean_name
+from wsss.data.rle import run_lengths
 
 WANTED: dict[str, dict[str, type | tuple[type, ...]]] = {
     "images": {"id": (int, str), "file_name": str, "height": int, "width": int},
@@ -145,33 +146,10 @@ def _is_number(value: Any) -> bool:
 
 
 def _runs_problem(runs: dict[str, Any], size: tuple[int, int]) -> str | None:
-    counts, height_width = runs.get("counts"), runs.get("size")
-    if not isinstance(height_width, list) or tuple(height_width) != size:
-        return f"its run lengths are for the size {height_width}, but its image has {list(size)} (height, width)"
+    if runs.get("size") != list(size):
+        return f"its run lengths are for the size {runs.get('size')}, but its image has {list(size)} (height, width)"
     try:
-        lengths = _run_lengths(counts) if isinstance(counts, str) else counts
-    except IndexError:
-        lengths = None
-    if not isinstance(lengths, list) or not all(isinstance(length, int) and length >= 0 for length in lengths):
-        return "its run lengths cannot be read"
-    return None if sum(lengths) == size[0] * size[1] else "its run lengths are of another number of pixels"
-
-
-def _run_lengths(text: str) -> list[int]:
-    """The compressed run lengths' numbers: five bits per character from `0` on, as differences from the last but one.
-
-    Raises:
-        IndexError: the text ends within a number.
-    """
-    lengths: list[int] = []
-    at = 0
-    while at < len(text):
-        value = shift = 0
-        more = True
-        while more:
-            bits = ord(text[at]) - 48
-            value |= (bits & 0x1F) << shift
-            at, shift, more = at + 1, shift + 5, bool(bits & 0x20)
-        value -= (bits & 0x10) << shift - 4
-        lengths.append(value + (lengths[-2] if len(lengths) > 2 else 0))
-    return lengths
+        run_lengths(runs)
+    except ValueError as error:
+        return str(error)
+    return None
