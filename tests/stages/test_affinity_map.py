@@ -6,7 +6,6 @@ import sys
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 from small_data import SIZE, picture
@@ -30,7 +29,6 @@ def command(tmp_path, monkeypatch):
         section = {"method": method, "backbone": {"name": "test_resnet", "output_stride": 8, "pretrained": False}}
         settings = schema.TrainClassifier.model_validate(section)
         about = settings.model_dump(mode="json")
-        torch.manual_seed(0)
         save_model(build_method(settings, CLASSES), tmp_path / "m.safetensors", "classifier", about, CLASSES)
         files = ["--data", tmp_path, "--classifier", tmp_path / "m.safetensors", "--picture", tmp_path / "out.png"]
         monkeypatch.setattr(sys, "argv", ["affinity_map", *map(str, files), *arguments, "--device", "cpu"])
