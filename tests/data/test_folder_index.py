@@ -161,3 +161,11 @@ def test_photographs_of_formats_that_are_not_read_are_named(own):
     (own / "only" / "a.nef").touch()
     with pytest.raises(ValueError, match=r"no image in it.*1 \.nef .* save them as JPEG"):
         survey(own / "only", own / "labels.csv")
+
+
+def test_a_stripe_keeps_the_smallest_edge(own):
+    Image.new("RGB", (2000, 20)).save(own / "photos" / "stripe.png")
+    with (own / "labels.csv").open("a") as file:
+        file.write("stripe,cat\n")
+    by_id = {r.image_id: r.size for r in index(own, max_edge=64).records}
+    assert by_id["stripe"] == (16, 1600)

@@ -113,6 +113,10 @@ def test_what_passes_the_preflight_is_read(tmp_path, name):
     assert image.dtype == np.uint8 and image.ndim == 3 and image.shape[:2] == image_size(path)
 
 
+def several(kind):
+    return saved(kind, save_all=True, append_images=[picture(1)])
+
+
 REFUSED = {
     "PostScript": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "not an image but PostScript"),
     "PDF": (b"%PDF-1.4\n", "not an image but a PDF"),
@@ -121,6 +125,17 @@ REFUSED = {
     "JPEG 2000": (saved("JPEG2000"), "not an image but something else"),
     "icon": (saved("ICO"), "not an image but something else"),
     "12 bits in a 16-bit RGB PNG": (rgb16(range(4096)), "a 16-bit file that uses 14 bits or fewer; save it"),
+    "HEIC named JPEG": (b"\0\0\0\x18ftypheic" + bytes(99), "not an image but HEIC or AVIF; accepted are JPEG"),
+    "AVIF": (b"\0\0\0\x20ftypavif" + bytes(99), "not an image but HEIC or AVIF"),
+    "Photoshop": (b"8BPS\0\1" + bytes(99), "not an image but a Photoshop document"),
+    "SVG": (b'<svg xmlns="http://www.w3.org/2000/svg"/>', "not an image but a web page or XML"),
+    "a pointer of Git LFS": (b"version https://git-lfs.github.com/spec/v1\n", "a pointer of Git LFS, whose file is"),
+    "ZIP": (b"PK\x03\x04" + bytes(99), "not an image but a ZIP archive"),
+    "several GIF frames": (several("GIF"), "2 frames or pages; save the one that is meant"),
+    "several WebP frames": (several("WEBP"), "2 frames or pages"),
+    "several PNG frames": (several("PNG"), "2 frames or pages"),
+    "several TIFF pages": (several("TIFF"), "2 frames or pages"),
+    "progressive JPEG, cut short": (saved(progressive=True, quality=95)[:900], "cut short or damaged"),
     "cut short": (saved("PNG")[:900], "cut short or damaged"),
     "EXIF bomb": (saved("WEBP")[:60], "damaged|not an image"),
 }
@@ -133,8 +148,9 @@ def test_what_the_preflight_refuses_is_not_read(tmp_path, name):
     path.write_bytes(data)
     found = str(problem_of(path))
     assert message.split("|")[0] in found or message.split("|")[-1] in found
-    with pytest.raises(ValueError, match=r"a\.png"):
+    with pytest.raises(ValueError, match=r"a\.png") as raised:
         read_image(path)
+    assert found.partition(": ")[2] in str(raised.value) and "object at" not in str(raised.value)
 
 
 @pytest.mark.parametrize("kind", ["PNG", "TIFF"])

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import ExifTags, Image
 
-from small_data import SIZE, make_coco, make_folder, make_voc, write_coco
+from small_data import SIZE, make_coco, make_folder, make_voc, picture, write_coco
 from wsss.cli import init
 from wsss.data.dataset import Dataset
 from wsss.plan.run import missing_inputs, plan_runs
@@ -69,6 +70,90 @@ def run_init(monkeypatch, capfd, settings, config):
     with pytest.raises(SystemExit) as end:
         init.main()
     return end.value.code, capfd.readouterr()
+
+
+def copy_image(root, source):
+    """The first training image again, as a validation image under its own name."""
+    pairs = {"folder": ("photos/a.jpg", "photos/e.jpg"), "voc": ("JPEGImages/a.jpg", "JPEGImages/c.jpg")}
+    first, second = pairs.get(source, ("train2014/1.jpg", "val2014/3.jpg"))
+    shutil.copy(root / first, root / second)
+
+
+SOURCES_OF_MASKS = MAKE | {"coco": (make_coco, "", "")}
+
+
+@pytest.mark.parametrize("source", SOURCES_OF_MASKS)
+def test_a_photograph_in_both_splits_is_remarked(stage, tmp_path, source):
+    settings = SOURCES_OF_MASKS[source][0](tmp_path / "data")
+    assert "under different names" not in stage("prepare_data", tmp_path / "out", config=settings).text
+    copy_image(tmp_path / "data", source)
+    done = stage("prepare_data", tmp_path / "out2", config=settings)
+    assert done.code == 0 and "1 file(s) are in train and in val under different names, e.g. " in done.text
+
+
+def test_a_photograph_with_two_labels_is_remarked(tmp_path, monkeypatch, capfd):
+    settings = make_folder(tmp_path / "data")
+    shutil.copy(tmp_path / "data/photos/b.png", tmp_path / "data/photos/c.png")
+    (tmp_path / "data/photos/c.jpg").unlink()
+    _, found = run_init(monkeypatch, capfd, settings, tmp_path / "photos.yaml")
+    assert "note: 1 file(s) have several names with different labels, e.g. b and c" in found.out
+
+
+@pytest.mark.parametrize("source", SOURCES_OF_MASKS)
+@pytest.mark.parametrize("turn", [2, 3, 4])
+def test_a_turn_that_the_size_does_not_show_is_remarked(stage, tmp_path, source, turn):
+    settings = SOURCES_OF_MASKS[source][0](tmp_path / "data")
+    path = next(path for path in (tmp_path / "data").rglob("*") if path.name in ("a.jpg", "1.jpg"))
+    tags = Image.Exif()
+    tags[ExifTags.Base.Orientation] = turn
+    picture(1).save(path, exif=tags)
+    done = stage("prepare_data", tmp_path / "out", config=settings)
+    assert done.code == 0 and "1 image(s) with masks are turned by EXIF in a way that does not show" in done.text
+
+
+@pytest.mark.parametrize("source", MAKE)
+def test_masks_of_other_formats_are_remarked(stage, tmp_path, source):
+    make, folder, _ = MAKE[source]
+    settings = make(tmp_path / "data")
+    mask = tmp_path / "data" / folder / "a.png"
+    mask.rename(mask.with_suffix(".npy"))
+    picture(1).save(mask.with_name("b.jpg"))
+    done = stage("prepare_data", tmp_path / "out", config=settings)
+    assert done.code == 0 and "2 file(s) in '" in done.text and "are not read as masks, e.g. a.npy; save" in done.text
+
+
+@pytest.mark.parametrize(
+    ("source", "split"), [("folder", "train"), ("folder", "val"), ("voc", "train"), ("voc", "val")]
+)
+def test_a_split_that_is_not_measured_is_remarked(stage, tmp_path, source, split):
+    make, folder, _ = MAKE[source]
+    settings = make(tmp_path / "data")
+    names = {"folder": {"train": "abcd", "val": "ef"}, "voc": {"train": "ab", "val": "c"}}[source][split]
+    for name in names:
+        (tmp_path / "data" / folder / f"{name}.png").unlink()
+    done = stage("prepare_data", tmp_path / "out", config=settings)
+    assert done.code == 0 and f"no image of {split} has a mask to measure with: nothing is measured" in done.text
+
+
+@pytest.mark.parametrize("source", SOURCES_OF_MASKS)
+def test_a_class_of_every_image_is_remarked(stage, tmp_path, source):
+    settings = SOURCES_OF_MASKS[source][0](tmp_path / "data")
+    if source == "folder":
+        table = tmp_path / "data" / "labels.csv"
+        table.write_text(table.read_text().replace("dog", "cat dog"))
+    done = stage("prepare_data", tmp_path / "out", config=settings)
+    assert done.code == 0 and "class 'cat' is in every image: without images that lack it" in done.text
+
+
+def test_an_unlabelled_image_whose_mask_shows_a_class_is_remarked(stage, tmp_path):
+    settings = make_folder(tmp_path / "data")
+    table = tmp_path / "data" / "labels.csv"
+    table.write_text(table.read_text().replace("a,cat", "a,"))
+    done = stage("prepare_data", tmp_path / "out", config=settings)
+    assert (
+        done.code == 0
+        and "1 of 6 masks show a class that their image is not labelled with, e.g. that of a" in done.text
+    )
 
 
 MASKS = {

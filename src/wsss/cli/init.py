@@ -24,6 +24,7 @@ from wsss.config.run import Run
 from wsss.config.words import Words, words_of
 from wsss.data.checks import Preflight, Problem
 from wsss.data.dataset import image_size
+from wsss.data.remarks import everywhere, of_twins
 from wsss.data.sources.folder.index import Survey, entries_of, survey
 from wsss.data.sources.folder.settings import Settings as FolderSettings
 from wsss.runtime.ending import plain_ending
@@ -84,7 +85,7 @@ def remarks(seen: Survey) -> Iterator[str]:
         if column.sum() < FEW:
             yield f"class '{name}' has {column.sum()} images; {FEW} or more are needed to learn it"
         if column.all():
-            yield f"class '{name}' is in every image: without images that lack it, it cannot be located"
+            yield everywhere(name)
     for a, b, both in _pairs(classes, labels):
         columns = labels[:, [classes.index(a), classes.index(b)]]
         if both >= TOGETHER * columns.sum(0).max():
@@ -94,8 +95,16 @@ def remarks(seen: Survey) -> Iterator[str]:
 def _odd(seen: Survey, preflight: Preflight) -> Iterator[str]:
     """prepare_data's remarks on the files."""
     classes = seen.table.classes
-    rows = [{"image_id": f.image_id, "labels": ";".join(n for n in classes if n in f.row.names)} for f in seen.found]
+    rows = [
+        {
+            "image_id": f.image_id,
+            "labels": ";".join(n for n in classes if n in f.row.names),
+            "split": f.row.split,
+        }
+        for f in seen.found
+    ]
     yield from preflight.remarks(["background", *classes], rows)
+    yield from of_twins(rows, preflight.digests)
 
 
 def _pairs(classes: list[str], labels: np.ndarray) -> list[tuple[str, str, int]]:

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from PIL import Image, UnidentifiedImageError
-
-from wsss.data.images import EXACT, FORMATS, MAX_PIXELS, Seen, Unfit, inspect, read_mask, values_of
+from wsss.data.images import MIN_EDGE, Seen, inspect, read_mask, values_of
 from wsss.data.names import checked_classes, id_problem
+from wsss.data.reasons import AGAIN, Unfit, reason
+from wsss.data.remarks import of_labels, of_masks, of_measuring
 from wsss.data.text import Text, read_text
 from wsss.runtime.cells import csv_text
 from wsss.runtime.files import write_atomically
@@ -26,9 +26,6 @@ from wsss.runtime.progress import log
 SHOWN = 20
 """Number of problems printed; the file lists all."""
 COLUMNS = ("file", "problem", "what to do")
-_AGAIN = "copy, download or export it again"
-MIN_EDGE = 16
-"""Smallest edge in pixels; below it the deepest features are a single cell."""
 
 
 class Problem(NamedTuple):
@@ -44,10 +41,10 @@ class Problem(NamedTuple):
 
 
 class Look(NamedTuple):
-    """Result of opening an entry. depth: bits used of a 16-bit image; shown: values of its mask."""
+    """Result of opening an entry. seen: its image; shown: values of its mask."""
 
     problem: Problem | None = None
-    depth: int | None = None
+    seen: Seen | None = None
     shown: frozenset[int] | None = None
 
 
@@ -82,6 +79,10 @@ class Preflight:
         """Image id → values of its mask, of the masks opened so far."""
         self.shallow: list[str] = []
         """Ids of 16-bit images that use fewer than 16 bits."""
+        self.turned: list[str] = []
+        """Ids of images that EXIF turns without changing their size, and that have masks."""
+        self.digests: dict[str, bytes] = {}
+        """Image id → digest of its file."""
         self.notes: list[str] = []
         """Remarks for the user on how the data set was read."""
 
@@ -152,8 +153,13 @@ class Preflight:
         self.problems += [look.problem] if look.problem else []
         if look.shown is not None:
             self.shown[entry.image_id] = look.shown
-        if look.depth is not None and look.depth < 16:
+        if look.seen is None:
+            return
+        self.digests[entry.image_id] = look.seen.digest
+        if look.seen.depth is not None and look.seen.depth < 16:
             self.shallow.append(entry.image_id)
+        if look.seen.turned_unseen and (entry.mask or entry.annotated):
+            self.turned.append(entry.image_id)
 
     def check_meaning(self, entries: Sequence[Entry]) -> None:
         """Adds a problem if all masks are black and white: 255 is void, so that every object would be ignored."""
@@ -166,20 +172,11 @@ class Preflight:
     def remarks(self, class_names: Sequence[str], rows: Sequence[dict[str, str]]) -> Iterator[str]:
         """Remarks for the user on suspicious but valid files. class_names: background first."""
         yield from dict.fromkeys(self.notes)
-        number = {name: i for i, name in enumerate(class_names)}
-        labelled = [row for row in rows if row["image_id"] in self.shown and row["labels"]]
-        strange = [r for r in labelled if not self.shown[r["image_id"]] & {number[n] for n in r["labels"].split(";")}]
-        if strange:
+        yield from of_masks(class_names, rows, self.shown)
+        if self.turned:
             yield (
-                f"{len(strange)} of {len(labelled)} masks show none of their image's classes, e.g. that of "
-                f"{strange[0]['image_id']}; do their class ids follow the order {', '.join(class_names[:4])} …?"
-            )
-        own = {row["image_id"]: {number[name] for name in row["labels"].split(";")} for row in labelled}
-        more = [image_id for image_id, classes in own.items() if self.shown[image_id] - classes - {0, 255}]
-        if more and not strange:
-            yield (
-                f"{len(more)} of {len(labelled)} masks show a class that their image is not labelled with, "
-                f"e.g. that of {more[0]}"
+                f"{len(self.turned)} image(s) with masks are turned by EXIF in a way that does not show in their size, "
+                f"e.g. {self.turned[0]}; the masks are taken to be of the upright image"
             )
         if self.shallow:
             yield (
@@ -237,7 +234,7 @@ def _look(entry: Entry, num_classes: int, min_edge: int) -> Look:
     look = Look()
     try:
         seen = _open_image(path, min_edge)
-        look = Look(depth=seen.depth)
+        look = Look(seen=seen)
         if entry.annotated and entry.annotated != seen.size:
             raise Unfit(
                 f"size {seen.size[::-1]}, but its annotations are for {entry.annotated[::-1]}",
@@ -245,7 +242,7 @@ def _look(entry: Entry, num_classes: int, min_edge: int) -> Look:
             )
         if entry.mask:
             path = entry.mask
-            look = Look(depth=seen.depth, shown=_open_mask(path, seen, num_classes))
+            look = Look(seen=seen, shown=_open_mask(path, seen, num_classes))
     except Unfit as bad:
         return look._replace(problem=Problem(str(path), *bad.args, entry.image_id))
     return look
@@ -256,7 +253,7 @@ def _open_image(path: Path, min_edge: int) -> Seen:
     try:
         return inspect(path, min_edge)
     except Exception as error:
-        raise _reason(error, path, "image") from None
+        raise reason(error, path, "image") from None
 
 
 def _open_mask(path: Path, seen: Seen, num_classes: int) -> frozenset[int]:
@@ -265,7 +262,7 @@ def _open_mask(path: Path, seen: Seen, num_classes: int) -> frozenset[int]:
     try:
         ids = read_mask(path)
     except Exception as error:
-        raise _reason(error.__cause__ or error, path, "mask") from None
+        raise reason(error.__cause__ or error, path, "mask") from None
     shown = values_of(ids)
     top = max(shown - {255}, default=0)
     if top > num_classes:
@@ -283,42 +280,13 @@ def _check_file(path: Path, what: str) -> None:
             found = "a folder, not a file" if path.is_dir() else f"no such {what}"
             raise Unfit(found, "put it there, or take it out of the lists")
         if path.stat().st_size == 0:
-            raise Unfit("empty file (0 bytes)", _AGAIN)
+            raise Unfit("empty file (0 bytes)", AGAIN)
     except (OSError, ValueError) as error:  # a name that no file can have
         raise Unfit(f"cannot be opened ({error})", "rename it, or mend its permissions") from None
 
 
-def _reason(error: Exception, path: Path, what: str) -> Unfit:
-    """Pillow's error as a problem and a remedy."""
-    if isinstance(error, Unfit):
-        return error
-    if isinstance(error, Image.DecompressionBombError):
-        return Unfit(f"more than {MAX_PIXELS:,} pixels", "cut it into tiles or shrink it")
-    if isinstance(error, UnidentifiedImageError):
-        formats = FORMATS if what == "image" else EXACT
-        found = f"not an image but {_kind(path)}" if what == "image" else f"no mask but {_kind(path)}"
-        return Unfit(found, f"accepted are {', '.join(formats)}; {_AGAIN}")
-    if isinstance(error, PermissionError):
-        return Unfit("cannot be opened (permission denied)", "mend its permissions")
-    text = str(error).partition(f"{path}: ")[2] or str(error) or type(error).__name__
-    return Unfit(f"cut short or damaged ({text.splitlines()[0]})", _AGAIN)
-
-
-def _kind(path: Path) -> str:
-    """Guess of the kind of a file that is no image of an accepted format."""
-    with path.open("rb") as file:
-        head = file.read(512)
-    known = ((b"\xff\xd8\xff", "a JPEG"), (b"RIFF", "a WebP"), (b"%!PS", "PostScript"), (b"%PDF", "a PDF"))
-    if name := next((name for magic, name in known if head.startswith(magic)), None):
-        return name
-    if head.lstrip()[:1] == b"<":
-        return "a web page or XML"
-    printable = all(byte >= 32 or byte in b"\t\r\n\f" for byte in head)
-    return "a text file" if printable else "something else, or an image of a format that is not accepted"
-
-
 def check_rows(class_names: Sequence[str], rows: Sequence[dict[str, str]], where: str = "data set") -> list[str]:
-    """Checks a table of images; remarks on images without a label and classes without a training image.
+    """Checks a table of images; remarks on labels and on splits without masks.
 
     class_names: background first. where: the data set's folder, for messages.
 
@@ -332,14 +300,6 @@ def check_rows(class_names: Sequence[str], rows: Sequence[dict[str, str]], where
     for split in ("train", "val"):
         if not any(row["split"] == split for row in rows):
             raise ValueError(f"{where}: split '{split}' is empty; both train and val need images")
-    training = Counter(name for row in rows if row["split"] == "train" for name in row["labels"].split(";") if name)
-    if not training:
+    if not any(row["labels"] for row in rows if row["split"] == "train"):
         raise ValueError(f"{where}: no training image bears a label; image-level labels are what is learned from")
-    remarks = []
-    bare = [row["image_id"] for row in rows if not row["labels"]]
-    if bare:
-        remarks.append(f"{len(bare)} image(s) bear no label and count as background only, e.g. {bare[0]}")
-    missing = [name for name in class_names[1:] if not training[name]]
-    if missing:
-        remarks.append(f"{len(missing)} class(es) have no training image and cannot be learned: {', '.join(missing)}")
-    return remarks
+    return [*of_labels(class_names, rows), *of_measuring(rows)]

@@ -16,6 +16,10 @@ SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".tif", ".tiff", ".bmp", "
 MASK_SUFFIXES = (".png", ".tif", ".tiff", ".bmp", ".gif")
 """Suffixes of masks: lossless formats, which keep class ids."""
 
+MASK_ADVICE = f"save masks as {', '.join(MASK_SUFFIXES)} of class ids"
+NO_MASKS = (*sorted(set(SUFFIXES) - set(MASK_SUFFIXES)), ".npy", ".npz", ".mat")
+"""Suffixes of masks in formats that change class ids, or that are not read."""
+
 UNREAD = (".heic", ".heif", ".avif", ".jxl", ".jp2", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".raf", ".rw2")
 """Suffixes of photographs in formats that are not supported."""
 
@@ -42,6 +46,14 @@ def unread(folder: Path) -> str | None:
     kinds = Counter(path.suffix.lower() for path in found).most_common()
     counts = ", ".join(f"{count} {kind}" for kind, count in kinds)
     return f"{counts} under {folder} are left out, e.g. {found[0].name}: save them as JPEG or PNG"
+
+
+def unread_masks(folder: Path) -> str | None:
+    """One line on the files below a folder of masks in formats that are not read; None if there are none."""
+    found = [path for _, path in files_below(folder, suffixes=NO_MASKS)]
+    if not found:
+        return None
+    return f"{len(found)} file(s) in '{folder}' are not read as masks, e.g. {found[0].name}; {MASK_ADVICE}"
 
 
 def _leads_back(root: Path, top: str, name: str) -> bool:

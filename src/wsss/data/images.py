@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import warnings
 from collections.abc import Iterator
@@ -10,17 +11,17 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from PIL import ExifTags, Image, PngImagePlugin, UnidentifiedImageError
+from PIL import ExifTags, Image, PngImagePlugin
+
+from wsss.data.reasons import EXACT, FORMATS, MAX_PIXELS, Unfit, reason
+
+__all__ = ["MAX_PIXELS", "MIN_EDGE", "as_rgb", "image_size", "inspect", "read_image", "read_mask"]
 
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)  # up to MAX_PIXELS nothing is wrong
 warnings.filterwarnings("ignore", "Truncated File Read|Corrupt EXIF data", UserWarning)
 PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY  # ICC and XMP blocks of more than 1 MiB are common
-MAX_PIXELS = 2 * Image.MAX_IMAGE_PIXELS
-"""Pillow refuses larger images as decompression bombs (178,956,970 pixels)."""
-FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "WEBP", "GIF")
-"""Image formats; MPO of cameras is opened as JPEG. Some of Pillow's other readers start programs or fetch files."""
-EXACT = ("PNG", "TIFF", "BMP", "GIF")
-"""Mask formats: lossless ones."""
+MIN_EDGE = 16
+"""Smallest edge in pixels; below it the deepest features are a single cell."""
 MODES = ("1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr", "HSV")
 """Pillow modes that are converted to RGB, beside 16-bit grey."""
 DEPTHS = (8, 10, 12, 14, 16)
@@ -39,19 +40,27 @@ _TURNS = {
 """EXIF orientation → transposition that makes the image upright; other values are ignored."""
 
 
-class Unfit(Exception):
-    """An image that can be decoded but not used. args: problem and remedy."""
-
-    def __str__(self) -> str:
-        return "; ".join(self.args)
-
-
 class Seen(NamedTuple):
-    """Properties of an image: height and width as read, rotation by a quarter by EXIF, bits used of 16 (or None)."""
+    """Properties of an image.
+
+    size: height and width as read. turn: its EXIF orientation, 1..8. depth: bits used of 16, or None.
+    digest: of the file's bytes.
+    """
 
     size: tuple[int, int]
-    turned: bool
+    turn: int
     depth: int | None
+    digest: bytes
+
+    @property
+    def turned(self) -> bool:
+        """Whether EXIF rotates it by a quarter."""
+        return self.turn >= 5
+
+    @property
+    def turned_unseen(self) -> bool:
+        """Whether EXIF turns or flips it in a way that leaves its size as it is."""
+        return self.turn > 1 and (not self.turned or self.size[0] == self.size[1])
 
 
 @contextmanager
@@ -59,19 +68,17 @@ def readable(path: Path, what: str = "image") -> Iterator[None]:
     """Context that converts Pillow's errors on a bad file into a ValueError of one line."""
     try:
         yield
-    except Image.DecompressionBombError:
-        raise ValueError(f"{path}: more than {MAX_PIXELS:,} pixels; cut it into tiles or shrink it") from None
-    except Unfit as unfit:
-        raise ValueError(f"{path}: {unfit}") from unfit
+    except FileNotFoundError as error:
+        raise ValueError(f"{path}: not a readable {what} (no such file)") from error
+    except (Unfit, Image.DecompressionBombError) as error:
+        raise ValueError(f"{path}: {reason(error, path, what)}") from error
     except Exception as error:  # a broken file may lead Pillow's readers anywhere
-        unknown = isinstance(error, UnidentifiedImageError)  # its text has the address of a buffer, and no file
-        reason = "unknown format, or damaged at its start" if unknown else str(error) or type(error).__name__
-        raise ValueError(f"{path}: not a readable {what} ({reason})") from error
+        raise ValueError(f"{path}: not a readable {what} ({reason(error, path, what)})") from error
 
 
-def _held(path: Path, formats: tuple[str, ...]) -> Image.Image:
-    """The image in a file, opened from its bytes, so that a damaged length cannot make Pillow allocate gigabytes."""
-    return Image.open(io.BytesIO(path.read_bytes()), formats=formats)
+def _opened(data: bytes, formats: tuple[str, ...]) -> Image.Image:
+    """An image opened from its file's bytes, so that a damaged length cannot make Pillow allocate gigabytes."""
+    return Image.open(io.BytesIO(data), formats=formats)
 
 
 def image_size(path: Path) -> tuple[int, int]:
@@ -90,7 +97,7 @@ def read_image(path: Path) -> np.ndarray:
     Raises:
         ValueError: the file is not a whole image.
     """
-    with readable(path), _held(path, FORMATS) as image:
+    with readable(path), _opened(path.read_bytes(), FORMATS) as image:
         return _decoded(image, _is_deep(image))[0]
 
 
@@ -124,15 +131,15 @@ def inspect(path: Path, min_edge: int = 1) -> Seen:
         Unfit: several frames, too small, or pixels without a fixed range.
         Exception: whatever Pillow raises for a broken file.
     """
-    with _held(path, FORMATS) as image:
+    data = path.read_bytes()
+    with _opened(data, FORMATS) as image:
         deep = _is_deep(image)  # before the search for EXIF loads a PNG
-        size, turned = _size(image), _turned(image)
-        _refuse_frames(image)
+        size, turn = _size(image), _turn(image)
         if min(size) < min_edge:
             raise Unfit(f"{size[1]}×{size[0]} px", f"both edges must have {min_edge} px or more")
         # a JPEG is checked by reading all of its bytes, at reduced size
         image.draft("RGB", (max(1, image.width // 8), max(1, image.height // 8)))
-        return Seen(size, turned, _decoded(image, deep)[1])
+        return Seen(size, turn, _decoded(image, deep)[1], hashlib.blake2b(data, digest_size=16).digest())
 
 
 def read_mask(path: Path) -> np.ndarray:
@@ -141,7 +148,7 @@ def read_mask(path: Path) -> np.ndarray:
     Raises:
         ValueError: the file is not a complete image, or has colours instead of class ids.
     """
-    with readable(path, "mask"), _held(path, EXACT) as image:
+    with readable(path, "mask"), _opened(path.read_bytes(), EXACT) as image:
         if image.mode not in ("P", "L"):
             raise Unfit(f"mode {image.mode}", "a mask is a palette (P) or grey (L) image of class ids")
         _refuse_frames(image)
@@ -170,10 +177,12 @@ def orientation(image: Image.Image) -> int:
     return value if isinstance(value, int) and value in _TURNS else 1
 
 
-def _turned(image: Image.Image) -> bool:
-    if image.format == "TIFF":
-        return image.tag_v2.get(ExifTags.Base.Orientation) in (5, 6, 7, 8)
-    return orientation(image) >= 5
+def _turn(image: Image.Image) -> int:
+    """EXIF orientation 1..8 of any format."""
+    if image.format != "TIFF":
+        return orientation(image)
+    value = image.tag_v2.get(ExifTags.Base.Orientation)
+    return value if value in _TURNS else 1
 
 
 def _size(image: Image.Image) -> tuple[int, int]:
@@ -183,6 +192,7 @@ def _size(image: Image.Image) -> tuple[int, int]:
 
 def _decoded(image: Image.Image, deep: bool) -> tuple[np.ndarray, int | None]:
     """RGB (H, W, 3) uint8 of an opened image, and the bits used of a 16-bit grey file. deep: a 16-bit colour file."""
+    _refuse_frames(image)
     if image.mode not in MODES and not image.mode.startswith("I;16"):
         raise Unfit(f"pixels of mode {image.mode} have no fixed range", "save it with 8 or 16 bits a channel")
     turn = orientation(image)

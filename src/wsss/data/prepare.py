@@ -7,6 +7,7 @@ from pathlib import Path
 from wsss.data.cards import write_data_card
 from wsss.data.checks import Preflight, check_rows
 from wsss.data.dataset import write_index
+from wsss.data.remarks import of_twins
 from wsss.data.sources.base import Source
 from wsss.runtime.progress import counter, log
 
@@ -19,7 +20,8 @@ def prepare_data(source: Source, out: Path, workers: int) -> None:
     """
     preflight = Preflight(out, getattr(source, "on_bad_image", "stop"), workers, counter("files checked"))
     names, palette, rows = source.load()(source, out, workers, preflight)
-    for remark in [*check_rows(names, rows, source.where), *preflight.remarks(names, rows)]:
+    remarks = [*check_rows(names, rows, source.where), *preflight.remarks(names, rows)]
+    for remark in [*remarks, *of_twins(rows, preflight.digests)]:
         log.warning("%s", remark)
     write_data_card(out, source.about, names, rows)
     write_index(out, source.dataset, names, palette, rows)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image
 
+from wsss.data.images import MIN_EDGE
+
 
 def shrunk_size(size: tuple[int, int], max_edge: int) -> tuple[int, int]:
-    """Height and width of an image larger than `max_edge` after shrinking."""
-    factor = max_edge / max(size)
+    """Height and width of an image larger than `max_edge` after shrinking; its shorter edge keeps MIN_EDGE pixels."""
+    factor = max(max_edge / max(size), min(1.0, MIN_EDGE / min(size)))
     return max(1, round(size[0] * factor)), max(1, round(size[1] * factor))
 
 

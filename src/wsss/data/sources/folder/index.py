@@ -12,7 +12,7 @@ from PIL import Image
 
 from wsss.data.checks import Entry, Preflight, Problem
 from wsss.data.dataset import image_size, read_image, read_mask
-from wsss.data.files import MASK_SUFFIXES, SUFFIXES, UNREAD, Finder, files_below, unread
+from wsss.data.files import MASK_SUFFIXES, SUFFIXES, UNREAD, Finder, files_below, unread, unread_masks
 from wsss.data.labels_csv import LabelTable, Row, read_labels
 from wsss.data.matching import Matcher, matched
 from wsss.data.names import checked_classes
@@ -189,6 +189,7 @@ def _masks(images: Path, masks: Path, found: list[Found], preflight: Preflight) 
     if not masks.is_dir():
         raise ValueError(f"prepare_data.masks: no such folder '{masks}'")
     find = Finder(masks, MASK_SUFFIXES)
+    other = None if masks.samefile(images) else unread_masks(masks)
     relative = {f.path: f.path.relative_to(images) for f in found}
     shared = Counter(r.with_suffix("") for r in relative.values())
     pairs = {}
@@ -199,7 +200,9 @@ def _masks(images: Path, masks: Path, found: list[Found], preflight: Preflight) 
     if not pairs:
         example = found[0].path.relative_to(images).with_suffix(".png")
         wanted = f"e.g. {example}; accepted are {', '.join(MASK_SUFFIXES)}"
-        raise ValueError(f"prepare_data.masks: no mask in '{masks}' is named like an image, {wanted}")
+        found_none = f"prepare_data.masks: no mask in '{masks}' is named like an image, {wanted}"
+        raise ValueError("; ".join(filter(None, [found_none, other])))
+    preflight.notes += [other] if other else []
     used = set(pairs.values())
     spare = [path for path in find.files if path not in used]
     if spare:

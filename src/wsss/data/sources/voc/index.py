@@ -12,6 +12,7 @@ import numpy as np
 
 from wsss.config.messages import nearest
 from wsss.data.checks import Entry, Preflight
+from wsss.data.files import unread_masks
 from wsss.data.images import read_mask, values_of
 from wsss.data.labels_csv import Row, read_labels
 from wsss.data.matching import Matcher, matched
@@ -100,6 +101,7 @@ def voc_index(
     classes = _class_names(root, preflight)
     members = [Member.of(layout, listed) for split in splits.values() for listed in split]
     names = _labels(layout, members, labels, classes, preflight)
+    preflight.notes += [line for name in MASKS if (line := unread_masks(root / name))]
     measured = _measured(layout, measure_list, splits, preflight)
     in_train = len(splits["train"])
     rows = [

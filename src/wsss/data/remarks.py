@@ -1,0 +1,79 @@
+"""Remarks for the user on suspicious but valid data: masks that contradict labels, images that are there twice."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+
+Rows = Sequence[Mapping[str, str]]
+"""Rows of index.csv: with image_id and labels, and if known split, mask and measured."""
+
+
+def of_labels(class_names: Sequence[str], rows: Rows) -> Iterator[str]:
+    """Images without a label, and classes of no or of every training image. class_names: background first."""
+    bare = [row["image_id"] for row in rows if not row["labels"]]
+    if bare:
+        yield f"{len(bare)} image(s) bear no label and count as background only, e.g. {bare[0]}"
+    training = [row["labels"].split(";") for row in rows if row["split"] == "train"]
+    missing = [name for name in class_names[1:] if not any(name in labels for labels in training)]
+    if missing:
+        yield f"{len(missing)} class(es) have no training image and cannot be learned: {', '.join(missing)}"
+    yield from (everywhere(name) for name in class_names[1:] if all(name in labels for labels in training))
+
+
+def everywhere(name: str) -> str:
+    """A remark on a class of every training image."""
+    return f"class '{name}' is in every image: without images that lack it, it cannot be located"
+
+
+def of_masks(class_names: Sequence[str], rows: Rows, shown: Mapping[str, frozenset[int]]) -> Iterator[str]:
+    """Masks that contradict their images' labels. shown: image id → values of its mask."""
+    number = {name: i for i, name in enumerate(class_names)}
+    own = {
+        row["image_id"]: {number[name] for name in row["labels"].split(";") if name}
+        for row in rows
+        if row["image_id"] in shown
+    }
+    labelled = [image_id for image_id, classes in own.items() if classes]
+    strange = [image_id for image_id in labelled if not shown[image_id] & own[image_id]]
+    more = [image_id for image_id, classes in own.items() if shown[image_id] - classes - {0, 255}]
+    if strange:
+        yield (
+            f"{len(strange)} of {len(labelled)} masks show none of their image's classes, e.g. that of {strange[0]}; "
+            f"do their class ids follow the order {', '.join(class_names[:4])} …?"
+        )
+    elif more:
+        found = f"{len(more)} of {len(own)} masks show a class that their image is not labelled with"
+        yield f"{found}, e.g. that of {more[0]}"
+
+
+def of_measuring(rows: Rows) -> Iterator[str]:
+    """A split without a measured mask, in a data set with masks."""
+    if any(row["mask"] for row in rows):
+        for split in ("train", "val"):
+            if not any(row["split"] == split and row["measured"] == "1" for row in rows):
+                yield f"no image of {split} has a mask to measure with: nothing is measured on {split}"
+
+
+def of_twins(rows: Rows, digests: Mapping[str, bytes]) -> Iterator[str]:
+    """Images whose files are the same. digests: image id → digest of its file."""
+    groups: dict[bytes, list[Mapping[str, str]]] = defaultdict(list)
+    for row in rows:
+        if row["image_id"] in digests:
+            groups[digests[row["image_id"]]].append(row)
+    twins = [members for members in groups.values() if len(members) > 1]
+    across = [members for members in twins if len({row.get("split") for row in members}) > 1]
+    apart = [members for members in twins if len({row["labels"] for row in members}) > 1]
+    if across:
+        yield (
+            f"{len(across)} file(s) are in train and in val under different names, {_named(across)}: what is measured "
+            "on them was learned; leave them in one split"
+        )
+    if apart:
+        yield f"{len(apart)} file(s) have several names with different labels, {_named(apart)}"
+    elif twins and not across:
+        yield f"{len(twins)} file(s) are there several times, {_named(twins)}"
+
+
+def _named(twins: Sequence[Sequence[Mapping[str, str]]]) -> str:
+    return "e.g. " + " and ".join(row["image_id"] for row in twins[0][:2])
