@@ -369,7 +369,6 @@ def _readers() -> dict[str, Reader]:
             lambda f: _saved(f / "x.yaml", "dataset: shapes\ntrain: 8\nval: 4\n"),
             lambda path: load_section(SECTIONS["prepare_data"], str(path)),
             text=True,
-            named=False,
         ),
     }
     for suffix in (".pth", ".safetensors"):

@@ -47,7 +47,7 @@ def test_weights_are_said_to_be_there_or_where_they_come_from(tmp_path, capsys):
     said = capsys.readouterr().out
     assert "irn_resnet50.tv_in1k: timm downloads it" in said and "for train_classifier.backbone, train_affinity" in said
     (tmp_path / "net.pth").write_bytes(b"weights")
-    reproduce.reproduce("seam", ["train_classifier.backbone.checkpoint=net.pth"], "all", PRESETS)
+    reproduce.reproduce("seam", ["train_classifier.backbone.checkpoint=net.pth"], "all", PRESETS, force=True)
     assert "  net.pth: there, net.pth\n    for train_classifier.backbone.checkpoint\n" in capsys.readouterr().out
 
 
@@ -75,6 +75,20 @@ def test_settings_are_laid_on_top(capsys):
         reproduce.reproduce("toco", ["infer_cam.scale=1"], "all", PRESETS)
 
 
+def test_a_configuration_that_was_edited_is_kept(capsys):
+    reproduce.reproduce("seam", [], "all", PRESETS)
+    config = reproduce.CONFIGS / "seam.yaml"
+    config.write_text(f"# mine\n{config.read_text()}")
+    reproduce.reproduce("seam", [], "all", PRESETS)
+    assert config.read_text().startswith("# mine")
+    capsys.readouterr()
+    with pytest.raises(ValueError, match=r"seam\.yaml: is there with other settings; --force writes it anew"):
+        reproduce.reproduce("seam", ["prepare_data.root=/far"], "all", PRESETS)
+    assert config.read_text().startswith("# mine") and not capsys.readouterr().out
+    reproduce.reproduce("seam", ["prepare_data.root=/far"], "all", PRESETS, force=True)
+    assert "root: /far" in config.read_text()
+
+
 @pytest.mark.parametrize("go", [True, False])
 def test_only_go_runs_the_command(go, monkeypatch, capsys):
     ran = []
@@ -83,7 +97,7 @@ def test_only_go_runs_the_command(go, monkeypatch, capsys):
         ran.append(command)
         return type("Done", (), {"returncode": 3})
 
-    monkeypatch.setattr(reproduce, "reproduce", lambda *_: ["snakemake", "results/a b/miou.csv"])
+    monkeypatch.setattr(reproduce, "reproduce", lambda *_, **__: ["snakemake", "results/a b/miou.csv"])
     monkeypatch.setattr(reproduce.subprocess, "run", run)
     monkeypatch.setattr(sys, "argv", ["wsss reproduce", "seam", *(["--go"] if go else [])])
     if go:

@@ -231,7 +231,7 @@ def test_checkpoints_that_cannot_be_used(case, stage, data, tmp_path):
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        ('{"dataset": "folder", ', "--config is not YAML"),
+        ('{"dataset": "folder", ', "--config: not YAML"),
         ('{"dataset": !!python/object/apply:os.system ["touch pwned"]}', "not YAML: line 1: could not determine"),
         ('{"dataset": "foldr"}', "--config: input tag 'foldr'"),
         ('{"dataset": "shapes", "trian": 3}', "--config.trian: unknown key; did you mean 'train'"),

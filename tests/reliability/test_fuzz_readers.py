@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import socket
 import tracemalloc
 import warnings
+from contextlib import chdir
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -80,3 +83,32 @@ def test_a_damaged_file_is_read_as_it_was_or_refused_in_one_line(name, tmp_path,
 @pytest.mark.parametrize("name", READERS)
 def test_many_damages_to_each_file(name, tmp_path, monkeypatch, capsys):
     attack(name, tmp_path, SLOW, 1, monkeypatch)
+
+
+def other(kind: str, path: Path) -> None:
+    """Something else in the place of a file."""
+    path.unlink()
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "device":
+        path.symlink_to("/dev/zero")
+    elif kind == "socket":
+        with socket.socket(socket.AF_UNIX) as made, chdir(path.parent):
+            made.bind(path.name)
+    else:
+        path.symlink_to(path.name)
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("kind", ["pipe", "device", "socket", "loop"])
+@pytest.mark.parametrize("name", READERS)
+def test_what_is_no_file_is_told_and_not_waited_for(name, kind, tmp_path, monkeypatch, capsys):
+    reader = READERS[name]
+    monkeypatch.chdir(tmp_path)
+    path = reader.write(tmp_path)
+    if path.name == "run.json":  # by which its run is found
+        pytest.skip("no run")
+    other(kind, path)
+    problem, _, memory = outcome(reader.read, path)
+    assert memory <= reader.slack + (1 << 23)
+    assert problem is None or ("\n" not in problem and (path.name in problem or not reader.named))

@@ -248,8 +248,8 @@ def test_records_are_mappings_of_the_right_types(tmp_path):
         with pytest.raises(ValueError, match=r"x\.json: damaged \(.*\); delete") as raised:
             read_record(tmp_path / "x.json", a=int)
         assert "\n" not in str(raised.value)
-    (tmp_path / "x.csv").write_text(csv_text([["a", "b"], [1, "=2"]]))
-    assert read_table(tmp_path / "x.csv", "a").b[0] == "=2"
+    (tmp_path / "x.csv").write_text(csv_text([["a", "hint"], [1, "=2"]]))
+    assert read_table(tmp_path / "x.csv", "a").hint[0] == "=2"
 
 
 def test_presets_that_name_each_other_are_one_line(tmp_path):

@@ -10,7 +10,7 @@ import yaml
 
 from wsss.config.registry import SOURCES
 from wsss.data.cards import data_card
-from wsss.report.card import write_model_folder
+from wsss.report.card import model_card, write_model_folder
 
 ROWS = [
     {"split": "train", "mask": "", "labels": "cat;dog"},
@@ -33,13 +33,19 @@ def run(tmp_path):
     (stages / "prepare_data" / "data_card.md").write_text(
         data_card(SOURCES["voc"].Settings.about, ["background", "cat", "dog"], ROWS)
     )
-    (stages / "prepare_data" / "dataset.json").write_text(json.dumps({"class_names": ["background", "cat", "dog"]}))
+    (stages / "prepare_data" / "dataset.json").write_text(
+        json.dumps({"name": "x", "class_names": ["background", "cat", "dog"], "palette": [[0, 0, 0]] * 3})
+    )
     pd.DataFrame(columns=["stage", "split", "images", "miou"]).to_csv(folder / "miou.csv", index=False)
     return folder
 
 
+def make(run):
+    write_model_folder(run, model_card(run, run / "miou.csv"))
+
+
 def test_a_card_without_masks_says_so(run):
-    write_model_folder(run)
+    make(run)
     card = (run / "model" / "model_card.md").read_text()
     for text in (
         "FPN on resnet18",
@@ -56,23 +62,24 @@ def test_a_card_without_masks_says_so(run):
 def test_a_card_with_masks_has_the_numbers(run):
     row = {"stage": "segmentation", "split": "val", "images": 5, "miou": 51.25, "iou_background": 80.0, "iou_cat": 22.5}
     pd.DataFrame([row]).to_csv(run / "miou.csv", index=False)
-    write_model_folder(run)
+    make(run)
     card = (run / "model" / "model_card.md").read_text()
     assert "| segmentation | val | 5 | 51.25 |" in card and "cat 22.5" in card
 
 
 def test_new_weights_take_the_place_of_old_ones(run):
-    write_model_folder(run)
+    make(run)
     (run / "train_segmentation" / "model.safetensors").unlink()
     (run / "train_segmentation" / "model.safetensors").write_bytes(b"new")
-    write_model_folder(run)
+    make(run)
     assert (run / "model" / "model.safetensors").read_bytes() == b"new"
 
 
-def test_a_run_without_a_network_has_no_folder(run):
+def test_a_run_without_a_network_has_no_card_and_keeps_no_earlier_one(run):
+    make(run)
     (run / "train_segmentation" / "model.safetensors").unlink()
-    write_model_folder(run)
-    assert not (run / "model").exists()
+    make(run)
+    assert list((run / "model").iterdir()) == []
 
 
 @pytest.mark.parametrize("name", SOURCES.modules)

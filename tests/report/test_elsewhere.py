@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from synthetic import make_run
 
+from synthetic import make_run
 from wsss.cli import compare
 from wsss.data.dataset import Dataset, read_image, write_index
 

@@ -12,8 +12,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from pydantic import TypeAdapter
-from synthetic import CLASSES, HOSTILE_RUN, make_run
 
+from synthetic import CLASSES, HOSTILE_RUN, make_run
 from tiny import ROOT
 from wsss.cli.compare import setting_differences
 from wsss.config.stages import SECTIONS

@@ -19,6 +19,7 @@ from wsss.backbones.layouts import LAYOUTS, detect_layout
 from wsss.backbones.mit_checkpoints import afa_state_dict, mit_state_dict
 from wsss.backbones.mxnet import read_mxnet_params
 from wsss.backbones.rules import Rules, rename
+from wsss.runtime.files import regular
 from wsss.runtime.tensors import require_finite
 
 _WRAPPERS = ("state_dict", "model", "model_state_dict", "net")
@@ -102,7 +103,7 @@ def read_state_dict(path: Path | str) -> dict[str, Tensor]:
 
 def _require_weights(path: Path) -> None:
     """Raises ValueError for an empty file, and for a web page or a pointer, which some servers send instead of one."""
-    with path.open("rb") as file:
+    with regular(path).open("rb") as file:
         start = file.read(512).removeprefix(b"\xef\xbb\xbf").lstrip().lower()
     if not start:
         raise ValueError(f"'{path}' is empty: the download was interrupted, or the disk was full")

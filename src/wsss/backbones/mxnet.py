@@ -11,6 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from wsss.runtime.files import regular
+
 _LIST_MAGIC = 0x112
 _ARRAY_V1, _ARRAY_V2, _ARRAY_V3 = 0xF993FAC8, 0xF993FAC9, 0xF993FACA
 _MAX_DIMENSIONS = 32
@@ -27,7 +29,7 @@ def read_mxnet_params(path: Path | str) -> dict[str, Tensor]:
         ValueError: not such a file, truncated, or an array is sparse or of an unknown type.
     """
     path = Path(path)
-    with path.open("rb") as file:
+    with regular(path).open("rb") as file:
         reader = _Reader(file, path)
         magic, _ = reader.unpack("<QQ")
         if magic != _LIST_MAGIC:

@@ -15,6 +15,7 @@ from wsss.config.messages import nearest
 from wsss.data.files import SUFFIXES
 from wsss.data.sources.folder.index import list_images
 from wsss.data.text import read_text
+from wsss.runtime.files import regular
 from wsss.runtime.targets import refuse_inside, refuse_sources, require_folder, unique_places
 
 TABLES = {"classes.csv": ("id", "name", "red", "green", "blue"), "failed.csv": ("image", "reason")}
@@ -46,15 +47,18 @@ def class_ids(class_names: Sequence[str], chosen: Sequence[str]) -> frozenset[in
 
 
 def network_of(run: Path) -> tuple[Path, Path]:
-    """The model of a run that decodes masks, and the settings of the stage that applies it.
+    """The model of a run that decodes masks, and the folder of the step that applied it.
 
     Raises:
-        ValueError: the run has none, or none yet.
+        ValueError: the run has none, or none yet, or it is gone.
     """
     for network, segment in (("train_segmentation", "segment"), ("train_classifier", "segment-end_to_end")):
-        found = run / network / "model.safetensors", run / segment / "config.yaml"
-        if all(file.is_file() for file in found):
-            return found
+        folders = run / network, run / segment
+        if all(os.path.lexists(folder) for folder in folders):
+            found = folders[0] / "model.safetensors"
+            if gone := next((path for path in (found, folders[1]) if not path.exists()), None):
+                raise ValueError(f"{gone}: is not there any more; make it again with: {making(run)}")
+            return found, folders[1]
     if (run / "miou.csv").is_file():
         raise ValueError(
             f"{run}: is finished, and trains no network that decodes masks; set train_segmentation, or a method "
@@ -155,7 +159,7 @@ def check_out(out: Path, images: dict[Path, Path], sources: Sequence[str], *, ov
 
 
 def _is_ours(path: Path, header: Sequence[str]) -> bool:
-    with path.open("rb") as file:
+    with regular(path).open("rb") as file:
         return file.readline().strip() == ",".join(header).encode()
 
 

@@ -7,6 +7,7 @@ wsss labels import DIR --format labelme --run results/photos --out masks
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -38,7 +39,7 @@ def label_file(run: Path) -> Path:
     """
     if not run.is_dir():
         return run
-    found = next((file for label in LABELS if (file := run / label / "train.h5").is_file()), None)
+    found = next((file for label in LABELS if os.path.lexists(file := run / label / "train.h5")), None)
     if found is None:
         raise ValueError(f"{run}: no label maps there; make them with: {making(run)}")
     return found

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from importlib import import_module
 
 from wsss import __version__
 from wsss.config.messages import nearest
+from wsss.runtime.ending import plain_ending
+from wsss.runtime.process import raise_on
 
 COMMANDS = {
     "run": "your images and labels to masks, a model and a report, in one command",
@@ -25,7 +28,13 @@ COMMANDS = {
 
 
 def main() -> None:
-    """Runs `wsss.cli.{command}` with the other arguments."""
+    """Runs `wsss.cli.{command}` with the other arguments; a signal that ends it leaves no unfinished file."""
+    raise_on((signal.SIGTERM, signal.SIGHUP))
+    with plain_ending("wsss"):
+        _main()
+
+
+def _main() -> None:
     command = sys.argv[1] if len(sys.argv) > 1 else ""
     if command == "--version":
         print(f"wsss {__version__}")

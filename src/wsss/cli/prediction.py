@@ -7,25 +7,27 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
+from pydantic import ValidationError
 from torch import nn
 
 from wsss.cli.inputs import MARGIN, TABLES, class_ids, network_of, products
-from wsss.config.loading import load_section
 from wsss.config.sections import CRF
 from wsss.config.stages import Segment
 from wsss.data.dataset import read_image
 from wsss.data.palette import voc_palette
 from wsss.data.shrink import shrunk
 from wsss.methods.decode import load_segmenter
+from wsss.plan.manifest import settings_of
 from wsss.runtime.cells import csv_text
 from wsss.runtime.files import write_atomically
 from wsss.runtime.progress import Progress, log
-from wsss.runtime.records import read_record
+from wsss.runtime.records import AGAIN, require_keys
 from wsss.segmentation.fusion import probabilities, view_scores
 from wsss.segmentation.inference import crf_labels
 from wsss.segmentation.tiling import enlarged, enlarged_labels, tiled_probabilities
@@ -104,9 +106,13 @@ def load_run(run: Path, device: torch.device, tile: int) -> Predictor:
         ValueError: the run has no network that decodes masks.
     """
     model, applied = network_of(run)
-    settings = load_section(Segment, str(applied))
-    data = read_record(run / "prepare_data" / "config.yaml", dataset=str)
-    return load_model(model, settings, data.get("max_edge"), device, tile)
+    settings, data = settings_of(applied), settings_of(run / "prepare_data")
+    try:
+        section = Segment.model_validate(settings)
+    except ValidationError as error:
+        raise ValueError(f"{applied}: settings of another version ({error.errors()[0]['msg']}); {AGAIN}") from None
+    edge = require_keys(run / "prepare_data", {"max_edge": None} | data, max_edge=(int, NoneType))["max_edge"]
+    return load_model(model, section, edge, device, tile)
 
 
 def load_model(file: Path, settings: Segment, max_edge: int | None, device: torch.device, tile: int) -> Predictor:

@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 
 from wsss.config.common import settings_below
-from wsss.config.loading import PRESETS, load_run, merge
+from wsss.config.loading import PRESETS, load_run, merge, read_config
 from wsss.config.outside import BY_HAND, OutsideFile
 from wsss.config.sections import Backbone
 from wsss.config.weights import KnownWeights, known_weights
@@ -24,6 +24,7 @@ from wsss.plan.run import Plan, missing_inputs, plan_run
 from wsss.runtime.ending import plain_ending
 from wsss.runtime.files import write_atomically
 from wsss.runtime.plain_yaml import read_yaml
+from wsss.runtime.targets import require_folder
 
 CONFIGS = Path("results/reproduce")
 """Folder of the configurations written by this command."""
@@ -143,22 +144,35 @@ def _differences(plan: Plan, entry: System) -> Iterator[str]:
     yield f"  {sum(difference.equal for difference in found)} of {len(found)} values are as published"
 
 
-def reproduce(name: str, given: Sequence[str], cores: str, presets: Path = PRESETS) -> list[str]:
+def reproduce(
+    name: str, given: Sequence[str], cores: str, presets: Path = PRESETS, *, force: bool = False
+) -> list[str]:
     """Prints the outlook on a run, writes its configuration, and returns the command that makes its table.
 
+    force: write the configuration anew if it is there with other settings.
+
     Raises:
-        ValueError: unknown system, or invalid settings.
+        ValueError: unknown system, invalid settings, or a configuration with other settings is there.
     """
     entry = system(name)
     settings = changed(entry.settings, given)
     plan = plan_run(name, load_run(name, {name: settings}, presets))
+    config, content = CONFIGS / f"{name}.yaml", {"runs": {name: settings}}
+    _require_place(config, content, force=force)
     print("\n".join(outlook(entry, plan)))
-    config = CONFIGS / f"{name}.yaml"
-    write_atomically(config, yaml.safe_dump({"runs": {name: settings}}, sort_keys=False))
+    if not config.exists() or force:
+        write_atomically(config, yaml.safe_dump(content, sort_keys=False))
     if problem := missing_inputs(plan):
         print(f"\nIt cannot start yet: {problem}")
     targets = [f"results/{name}/miou.csv", f"results/{name}/report.html"]
     return ["snakemake", "--cores", cores, "--configfile", str(config), "--", *targets]
+
+
+def _require_place(config: Path, content: dict[str, Any], *, force: bool) -> None:
+    """Raises ValueError unless the configuration can be written, or is there with the same content."""
+    require_folder(config.parent)
+    if config.exists() and not force and read_config(config) != content:
+        raise ValueError(f"{config}: is there with other settings; --force writes it anew, or start snakemake with it")
 
 
 def main() -> None:
@@ -167,6 +181,7 @@ def main() -> None:
     parser.add_argument("name", nargs="?", help=f"one of {', '.join(systems())}")
     parser.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="other settings of the run, on top")
     parser.add_argument("--cores", default="all", help="of snakemake")
+    parser.add_argument("--force", action="store_true", help="replace a configuration that has other settings")
     parser.add_argument("--go", action="store_true", help="run the command after it is printed")
     parser.add_argument("--tables", type=Path, metavar="PAGE", help="write every system's table into a Markdown page")
     args = parser.parse_args()
@@ -176,7 +191,7 @@ def main() -> None:
         if args.tables is not None:
             write_atomically(args.tables, with_tables(args.tables.read_text()))
             return
-        command = reproduce(args.name, args.set, args.cores)
+        command = reproduce(args.name, args.set, args.cores, force=args.force)
         print(f"\n{shlex.join(command)}", flush=True)
         if args.go:
             sys.exit(subprocess.run(command, check=False).returncode)

@@ -39,9 +39,10 @@ from wsss.plan.notes import note, noted
 from wsss.plan.run import Plan, missing_inputs, plan_runs
 from wsss.report.precision import mean_average_precision
 from wsss.runtime.ending import plain_ending
-from wsss.runtime.files import write_atomically
+from wsss.runtime.files import regular, write_atomically
 from wsss.runtime.process import Terminated, raise_on
 from wsss.runtime.progress import duration
+from wsss.runtime.records import read_table
 
 WORDS = {
     "prepare_data": "opening every image",
@@ -114,7 +115,7 @@ def set_corrections(target: Path, name: str, folder: Path) -> None:
     Raises:
         ValueError: the file's layout does not allow this by one line.
     """
-    text = target.read_text(encoding="utf-8")
+    text = regular(target).read_text(encoding="utf-8")
     wanted = read_config(target)
     wanted["runs"][name]["corrections"] = str(folder)
     line = f"corrections: {json.dumps(str(folder), ensure_ascii=False)}"
@@ -209,7 +210,7 @@ def ending(plan: Plan, console: Console) -> None:
     run = Path("results") / plan.run
     key = next(step.key for step in reversed(plan.steps) if step.label in LABELS)
     labels = export_labels(run, key)
-    table = pd.read_csv(run / "miou.csv")
+    table = read_table(run / "miou.csv", "stage", "split", "images", "miou", "miou_low", "miou_high")
     told = [
         f"mIoU {row.miou:.1f} %{_likely(row)}: {row.stage} on {row.images} {row.split} images"
         for row in table[table["stage"].isin(["pseudo_label", "segmentation"])].itertuples()

@@ -9,11 +9,12 @@ import pandas as pd
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from wsss.config.hints import making
 from wsss.report.precision import mean_average_precision
 from wsss.runtime.ending import plain_ending
-from wsss.runtime.records import read_record, read_table
+from wsss.runtime.records import read_record, read_table, require_keys
 
 _COLUMNS = {
     "stage": "stage",
@@ -36,15 +37,19 @@ def show(run: Path, console: Console) -> None:
     if not (run / "miou.csv").is_file():
         raise ValueError(f"{run}: no miou.csv there; make it with: {making(run)}")
     frame = read_table(run / "miou.csv", *_COLUMNS, "threshold_source")
-    table = Table(title=f"{run}/miou.csv", title_justify="left", box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    share, precision = _share(run), mean_average_precision(run)  # before anything is printed
+    table = Table(
+        title=Text(f"{run}/miou.csv"), title_justify="left", box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0)
+    )
     for name in _COLUMNS.values():
         table.add_column(name, justify="left" if name in ("stage", "split") else "right", overflow="fold")
     for _, row in frame.iterrows():
-        table.add_row(*(_text(row, name) for name in _COLUMNS))
+        table.add_row(*(Text(_text(row, name)) for name in _COLUMNS))
     console.print(table)
-    precision = mean_average_precision(run)
     if precision is not None:
-        console.print(f"The classifier's mean average precision on val: {precision:.1f} %", highlight=False)
+        console.print(
+            f"The classifier's mean average precision on val: {precision:.1f} %", highlight=False, markup=False
+        )
     for label, content in (
         ("make_pseudo_labels", "pseudo-labels (train.h5)"),
         ("corrections", "the same with your corrections (train.h5)"),
@@ -53,15 +58,24 @@ def show(run: Path, console: Console) -> None:
         ("evaluate", "threshold curves, per-class confusion"),
     ):
         if (run / label).exists():
-            console.print(f"{run / label}: {content}", highlight=False)
+            console.print(f"{run / label}: {content}", highlight=False, markup=False)
     if (run / "report.html").is_file():
         console.print(
-            f"{run / 'report.html'}: open it in a browser: tables, curves and every stage's masks", highlight=False
+            f"{run / 'report.html'}: open it in a browser: tables, curves and every stage's masks",
+            highlight=False,
+            markup=False,
         )
-    summary = read_record(run / "evaluate" / "summary.json")
-    if "share_of_upper_bound" in summary:
-        share = summary["share_of_upper_bound"]
+    if share is not None:
         console.print(f"Image labels alone reach {share:.1f} % of the mIoU that full masks give the same network.")
+
+
+def _share(run: Path) -> float | None:
+    """The share of the upper bound in percent, if it was measured."""
+    path = run / "evaluate" / "summary.json"
+    summary = read_record(path)
+    if "share_of_upper_bound" not in summary:
+        return None
+    return require_keys(path, summary, share_of_upper_bound=(int, float))["share_of_upper_bound"]
 
 
 def _text(row: pd.Series, name: str) -> str:

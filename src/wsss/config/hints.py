@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from wsss.runtime.files import regular
 from wsss.runtime.plain_yaml import read_yaml
 
 DEFAULT = "config.yaml"
@@ -23,7 +24,7 @@ def configurations(project: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
     """(path, content) of each YAML file in a project's folder that defines runs; `config.yaml` first."""
     for path in yaml_files(project):
         try:
-            content = read_yaml(path.read_text(encoding="utf-8"))
+            content = read_yaml(regular(path).read_text(encoding="utf-8"))
         except (OSError, ValueError):
             continue
         if isinstance(content, dict) and isinstance(content.get("runs"), dict):

@@ -18,6 +18,7 @@ from wsss.config.run import Execution, Run
 from wsss.config.sections import network_family
 from wsss.config.stages import policy_of
 from wsss.runtime.ending import one_line
+from wsss.runtime.files import regular
 from wsss.runtime.plain_yaml import read_yaml
 
 WORKFLOW = (Path(__file__).parents[1] / "workflow").resolve()
@@ -49,7 +50,7 @@ def read_config(path: Path) -> dict[str, Any]:
         OSError: the file cannot be opened.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = regular(path).read_text(encoding="utf-8")
         content = json.loads(text) if path.suffix == ".json" else read_yaml(text)
     except (ValueError, RecursionError) as error:
         raise ConfigError(f"{path}: not YAML that is accepted ({error})") from None
@@ -149,14 +150,15 @@ def load_section(section: Any, text: str) -> Any:
     Raises:
         ConfigError: not YAML, or not such a section.
     """
+    is_text = text.lstrip().startswith("{") or not Path(text).exists()
+    where = "--config" if is_text else text
     try:
-        path = Path(text)
-        content = path.read_text() if not text.lstrip().startswith("{") and path.is_file() else text
+        content = text if is_text else regular(Path(text)).read_text(encoding="utf-8")
         return TypeAdapter(section).validate_python(read_yaml(content))
     except ValidationError as error:
-        raise ConfigError("\n".join(_explain(error, "--config", section))) from None
+        raise ConfigError("\n".join(_explain(error, where if is_text else f"{where}:", section))) from None
     except ValueError as error:
-        raise ConfigError(f"--config is not YAML: {error}") from None
+        raise ConfigError(f"{where}: not YAML: {str(error).removeprefix(f'{where}: ')}") from None
 
 
 def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
@@ -217,7 +219,8 @@ def _explain(error: ValidationError, prefix: str, model: Any = Run) -> Iterator[
     """One line per error: the key's path, the value found, the values accepted."""
     for item in error.errors():
         keys, fields = _walk(model, item["loc"])
-        path = ".".join([prefix, *keys])
+        path = f"{prefix} {'.'.join(keys)}".rstrip() if prefix.endswith(":") else ".".join([prefix, *keys])
+        path = path.removesuffix(":")
         if moved := _MOVED.get(".".join(keys)):
             yield f"{path}: {moved}"
         elif item["type"] == "extra_forbidden":

@@ -4,9 +4,10 @@
 names joined by `;`; `mask` is empty if there is none; `measured` is 1 if the mask is used for evaluation; height and
 width are pixels.
 
-`dataset.json` has the name, the class names (background first), the palette and, if images are outside the folder, the
-relative path from it to the working directory in which it was made. A relative path of the table is resolved against
-the first of these in which it exists: the table's folder, that working directory, the current one.
+`dataset.json` has the name, the class names (background first), the palette, the number of images and, if images are
+outside the folder, the relative path from it to the working directory in which it was made. A relative path of the
+table is resolved against the first of these in which it exists: the table's folder, that working directory, the
+current one.
 """
 
 from __future__ import annotations
@@ -24,12 +25,13 @@ import numpy as np
 
 from wsss.data.images import image_size, read_image, read_mask
 from wsss.runtime.cells import csv_text, unescaped
-from wsss.runtime.files import write_atomically
+from wsss.runtime.files import regular, write_atomically
 from wsss.runtime.records import AGAIN, read_record
 
 __all__ = ["COLUMNS", "Dataset", "Record", "image_size", "read_image", "read_mask", "write_index"]
 COLUMNS = ("image_id", "image", "mask", "labels", "split", "measured", "height", "width")
 
+SPLITS = ("train", "val")
 LINKS = 40
 """Largest number of links followed in a chain, as in the kernel."""
 
@@ -86,14 +88,22 @@ class Dataset:
         """Every image, in the table's order."""
         position = {name: i for i, name in enumerate(self.class_names[1:])}
         path = self.folder / "index.csv"
-        with path.open(newline="", encoding="utf-8") as file:
-            reader = csv.DictReader(file)
+        found: dict[str, Record] = {}
+        with regular(path).open(newline="", encoding="utf-8") as file:
+            reader = csv.reader(file, strict=True)
             try:
-                rows = ({name: unescaped(cell) for name, cell in row.items()} for row in reader)
-                return [self._record(row, position) for row in rows]
-            except (KeyError, TypeError, AttributeError, ValueError) as error:
-                line = f"{path} line {reader.line_num}"
-                raise ValueError(f"{line}: damaged ({error!r}); delete its folder to make it again") from None
+                if next(reader, None) != list(COLUMNS):
+                    raise ValueError(f"its columns are not {', '.join(COLUMNS)}")
+                for cells in reader:
+                    row = dict(zip(COLUMNS, map(unescaped, cells), strict=True))
+                    record = self._record(row, position)
+                    if found.setdefault(record.image_id, record) is not record:
+                        raise ValueError(f"image {record.image_id!r} stands there twice")
+            except (KeyError, ValueError, csv.Error) as error:
+                raise ValueError(f"{path} line {reader.line_num}: damaged ({error!r}); {AGAIN}") from None
+        if len(found) != self._info.get("images", len(found)) or not found:
+            raise ValueError(f"{path}: damaged (it has {len(found)} images, not those that were written); {AGAIN}")
+        return list(found.values())
 
     def split(self, name: str) -> list[Record]:
         """The images of `train` or `val`."""
@@ -110,6 +120,8 @@ class Dataset:
         labels = np.zeros(len(position), np.float32)
         labels[[position[name] for name in row["labels"].split(";") if name]] = 1
         mask = self._path(row["mask"]) if row["mask"] else None
+        if not row["image_id"] or not row["image"] or row["split"] not in SPLITS or row["measured"] not in ("0", "1"):
+            raise ValueError("an id, an image, a split and 0 or 1 are needed")
         return Record(
             image_id=row["image_id"],
             image=self._path(row["image"]),
@@ -168,6 +180,7 @@ def write_index(
         sizes = list(pool.map(lambda row: image_size(place(row["image"])), rows))
     rows = [row | {"height": h, "width": w} for row, (h, w) in zip(rows, sizes, strict=True)]
     info = {"name": name, "class_names": class_names, "palette": palette[: len(class_names)].tolist()}
+    info["images"] = len(rows)
     paths = (Path(row[key]) for row in rows for key in ("image", "mask") if row[key])
     if any(not path.is_absolute() and not (folder / path).exists() for path in paths):
         info["root"] = os.path.relpath(Path(), folder)

@@ -14,6 +14,7 @@ import numpy as np
 from PIL import ExifTags, Image, PngImagePlugin
 
 from wsss.data.reasons import EXACT, FORMATS, MAX_PIXELS, Unfit, reason
+from wsss.runtime.files import regular
 
 __all__ = ["MAX_PIXELS", "MIN_EDGE", "as_rgb", "image_size", "inspect", "read_image", "read_mask"]
 
@@ -87,7 +88,7 @@ def image_size(path: Path) -> tuple[int, int]:
     Raises:
         ValueError: not an image, or one of more than MAX_PIXELS.
     """
-    with readable(path), Image.open(path, formats=FORMATS) as image:
+    with readable(path), Image.open(regular(path), formats=FORMATS) as image:
         return _size(image)
 
 
@@ -97,7 +98,7 @@ def read_image(path: Path) -> np.ndarray:
     Raises:
         ValueError: the file is not a whole image.
     """
-    with readable(path), _opened(path.read_bytes(), FORMATS) as image:
+    with readable(path), _opened(regular(path).read_bytes(), FORMATS) as image:
         return _decoded(image, _is_deep(image))[0]
 
 
@@ -131,7 +132,7 @@ def inspect(path: Path, min_edge: int = 1) -> Seen:
         Unfit: several frames, too small, or pixels without a fixed range.
         Exception: whatever Pillow raises for a broken file.
     """
-    data = path.read_bytes()
+    data = regular(path).read_bytes()
     with _opened(data, FORMATS) as image:
         deep = _is_deep(image)  # before the search for EXIF loads a PNG
         size, turn = _size(image), _turn(image)
@@ -148,7 +149,7 @@ def read_mask(path: Path) -> np.ndarray:
     Raises:
         ValueError: the file is not a complete image, or has colours instead of class ids.
     """
-    with readable(path, "mask"), _opened(path.read_bytes(), EXACT) as image:
+    with readable(path, "mask"), _opened(regular(path).read_bytes(), EXACT) as image:
         if image.mode not in ("P", "L"):
             raise Unfit(f"mode {image.mode}", "a mask is a palette (P) or grey (L) image of class ids")
         _refuse_frames(image)

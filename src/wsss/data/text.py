@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from wsss.runtime.files import regular
+
 _MARKS = {
     codecs.BOM_UTF8: "utf-8",
     codecs.BOM_UTF32_LE: "utf-32-le",  # before UTF-16, whose mark it begins with
@@ -46,7 +48,7 @@ def read_text(path: Path) -> Text:
         ValueError: no such encoding, or no text; names the file and the line.
         OSError: the file cannot be read.
     """
-    data = path.read_bytes()
+    data = regular(path).read_bytes()
     if kind := next((kind for magic, kind in _NO_TEXT.items() if data.startswith(magic)), None):
         raise ValueError(f"{path}: is {kind}, no text; {_SAVE}")
     mark = next((mark for mark in _MARKS if data.startswith(mark)), b"")

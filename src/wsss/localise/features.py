@@ -16,6 +16,7 @@ from wsss.backbones.folding import fastest
 from wsss.backbones.stages import wanted_stages
 from wsss.config.stages import ComputeFeatures
 from wsss.localise.views import in_parts, scaled_views
+from wsss.runtime.files import regular
 from wsss.runtime.tensors import AMP_TYPES
 from wsss.store.features import DIGEST, FeatureStore, FeatureWriter
 from wsss.store.hdf5 import Record
@@ -52,7 +53,7 @@ def per_image(maps: Sequence[Tensor], count: int) -> list[list[np.ndarray]]:
 
 def image_digest(path: Path) -> bytes:
     """Digest of an image file's bytes."""
-    with path.open("rb") as file:
+    with regular(path).open("rb") as file:
         content = file.read()
     return blake2b(content, digest_size=DIGEST).digest()
 

@@ -9,7 +9,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
-from wsss.runtime.files import write_atomically
+from wsss.runtime.files import regular, write_atomically
+from wsss.runtime.records import read_record
 
 NAME = "manifest.json"
 
@@ -69,6 +70,19 @@ class Manifest:
             raise ValueError(f"{path}: results of another step, {found} instead of {self.key}; remove the folder")
 
 
+def settings_of(folder: Path) -> dict[str, Any]:
+    """A finished step's settings: those of its manifest, which a digest seals, or of `config.yaml` if it has none.
+
+    Paths of outside files may be missing.
+
+    Raises:
+        ValueError: the manifest or the settings are damaged.
+    """
+    if (folder / NAME).exists():
+        return dict(read_manifest(folder).settings)
+    return read_record(folder / "config.yaml")
+
+
 def read_manifest(folder: Path) -> Manifest:
     """The manifest in a step's folder.
 
@@ -77,7 +91,7 @@ def read_manifest(folder: Path) -> Manifest:
     """
     path = folder / NAME
     try:
-        return Manifest.parse(path.read_text(), str(path))
+        return Manifest.parse(regular(path).read_text(), str(path))
     except OSError:
         raise ValueError(f"{path}: no such file; the folder was not made by this workflow") from None
     except UnicodeDecodeError:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from wsss.runtime.files import write_atomically
+from wsss.runtime.files import regular, write_atomically
 
 
 def note(product: Path, digest: str) -> None:
@@ -16,8 +16,8 @@ def note(product: Path, digest: str) -> None:
 def noted(product: Path) -> str:
     """The stored digest of a product, or an empty string."""
     try:
-        return _beside(product).read_text()
-    except (OSError, UnicodeDecodeError):
+        return regular(_beside(product)).read_text()
+    except (OSError, ValueError):
         return ""
 
 

@@ -14,10 +14,11 @@ import yaml
 from wsss.config.common import settings_below
 from wsss.config.loading import load_section
 from wsss.config.sections import Backbone
-from wsss.config.stages import SECTIONS
+from wsss.config.stages import SECTIONS, TrainSegmentation
+from wsss.data.dataset import Dataset
 from wsss.report.precision import mean_average_precision
-from wsss.runtime.files import write_atomically
-from wsss.runtime.records import read_record, read_table
+from wsss.runtime.files import regular, write_atomically
+from wsss.runtime.records import AGAIN, read_record, read_table
 
 _USE = """```python
 from wsss import load_segmentation
@@ -26,32 +27,38 @@ mask = model.predict(photograph)  # PIL image or (H, W, 3) uint8 → (H, W) uint
 ```"""
 
 
-def write_model_folder(run: Path) -> None:
-    """`model/` in the run's folder: the weights and `model_card.md`; nothing if the run trains no network."""
-    weights = run / "train_segmentation" / "model.safetensors"
-    if not weights.is_file():
+def write_model_folder(run: Path, card: str | None) -> None:
+    """`model/` in the run's folder: the weights and `model_card.md`; without a card, those of an earlier run go."""
+    weights, folder = run / "train_segmentation" / "model.safetensors", run / "model"
+    if card is None:
+        for name in ("model.safetensors", "model_card.md"):
+            (folder / name).unlink(missing_ok=True)
         return
-    folder = run / "model"
     folder.mkdir(exist_ok=True)
     write_atomically(folder / "model.safetensors", lambda path: _link(weights.resolve(), path))
-    write_atomically(folder / "model_card.md", model_card(run))
+    write_atomically(folder / "model_card.md", card)
 
 
-def model_card(run: Path) -> str:
-    """Markdown on the network of a run whose stages are linked in its folder."""
-    classes = read_record(run / "prepare_data" / "dataset.json", class_names=list)["class_names"]
-    settings = read_record(run / "train_segmentation" / "config.yaml", labels=str, architecture=str, backbone=dict)
+def model_card(run: Path, measured: Path) -> str | None:
+    """Markdown on the network of a run whose stages are linked in its folder; None if it trains none.
+
+    measured: its table.
+    """
+    if not (run / "train_segmentation" / "model.safetensors").is_file():
+        return None
+    classes = Dataset(run / "prepare_data").class_names
+    settings = load_section(TrainSegmentation, str(run / "train_segmentation" / "config.yaml"))
     versions = read_record(run / "train_segmentation" / "versions.json")
-    table = read_table(run / "miou.csv", "stage", "split", "miou")
-    weak = settings["labels"] == "pseudo_labels"
+    table = read_table(measured, "stage", "split", "images", "miou")
+    weak = settings.labels == "pseudo_labels"
     sections = [
-        f"# {settings['architecture']} on {settings['backbone']['name']}: run `{run.name}`",
+        f"# {settings.architecture} on {settings.backbone.name}: run `{run.name}`",
         "Semantic segmentation, trained on "
         + ("pseudo-labels made from image-level labels alone." if weak else "pixel masks."),
         "## Use\n" + _USE,
         f"## Classes\n{len(classes)}, ids from 0: {', '.join(classes)}. 255 is never predicted.",
         "## Quality\n" + _quality(table) + _labels_alone(run),
-        (run / "prepare_data" / "data_card.md").read_text().replace("# Data", "## Data", 1).strip(),
+        _data(run),
         "## Weights that it started from\n" + _weights(run),
         "## Recipe\n" + _recipe(run),
         "## Versions\n" + "\n".join(f"- {name}: {version}" for name, version in versions.items()),
@@ -72,6 +79,15 @@ def _quality(table: pd.DataFrame) -> str:
         ious = own.filter(like="iou_").iloc[0]
         lines += ["", "IoU % of this network: " + ", ".join(f"{n[4:]} {v:.1f}" for n, v in ious.items())]
     return "\n".join(lines)
+
+
+def _data(run: Path) -> str:
+    file = run / "prepare_data" / "data_card.md"
+    try:
+        text = regular(file).read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{file}: damaged ({error}); {AGAIN}") from None
+    return text.replace("# Data", "## Data", 1).strip()
 
 
 def _labels_alone(run: Path) -> str:

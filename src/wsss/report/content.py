@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from wsss.report.charts import LineChart, heatmap, line_chart
 from wsss.report.gallery import View, build_gallery
 from wsss.report.page import render
 from wsss.report.palette import bright_palette
+from wsss.report.precision import average_precisions
 from wsss.report.run import RunResults, Step, is_bound, title
 from wsss.runtime.progress import duration, rough_duration
 from wsss.runtime.records import read_record, read_table
@@ -64,19 +66,14 @@ def report_page(run: RunResults, threads: int = 1) -> str:
 
 def class_checks(run: RunResults) -> list[dict[str, Any]]:
     """Hints on each class without masks, from the quality table and the classifier's average precision."""
-    sheet, precision = run.folder / "quality" / "quality.csv", run.folder / "train_classifier" / "average_precision.csv"
-    if not sheet.is_file():
+    sheet = run.folder / "quality" / "quality.csv"
+    if not os.path.lexists(sheet):
         return []
-    scores = (
-        pd.read_csv(precision, keep_default_na=False, na_values=[""]).set_index("class")["average_precision"]
-        if precision.is_file()
-        else pd.Series()
-    )
+    scores, _ = average_precisions(run.folder)
     found = []
-    for row in pd.read_csv(sheet, keep_default_na=False, na_values=[""]).to_dict("records"):
-        score = scores.get(row["class"])
+    for row in read_table(sheet, "class", "images", "hint").to_dict("records"):
         known = {key: None if pd.isna(value) else value for key, value in row.items()}
-        found.append(known | {"precision": None if score is None or pd.isna(score) else float(score)})
+        found.append(known | {"precision": scores.get(row["class"])})
     return found
 
 

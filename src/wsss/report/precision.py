@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
-
-import pandas as pd
 
 from wsss.runtime.records import read_table
 
 
+def average_precisions(run: Path) -> tuple[dict[str, float], float | None]:
+    """Class → average precision of the run's classifier on val, and their mean, in percent; without those not measured.
+
+    Raises:
+        ValueError: the table is damaged.
+    """
+    file = run / "train_classifier" / "average_precision.csv"
+    if not os.path.lexists(file):
+        return {}, None
+    rows = list(read_table(file, "class", "average_precision")[["class", "average_precision"]].itertuples(index=False))
+    mean = rows.pop()[1] if rows and rows[-1][0] == "mean" else None  # a class before may have this name, too
+    return {name: value for name, value in rows if value == value}, mean if mean == mean else None
+
+
 def mean_average_precision(run: Path) -> float | None:
     """Mean average precision of the run's classifier on val, in percent; None if it was not measured."""
-    file = run / "train_classifier" / "average_precision.csv"
-    if not file.is_file():
-        return None
-    mean = read_table(file, "class", "average_precision").set_index("class")["average_precision"].get("mean")
-    return None if mean is None or pd.isna(mean) else float(mean)
+    return average_precisions(run)[1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,6 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 from wsss.config.hints import making
 from wsss.config.stages import SECTIONS
 from wsss.data.dataset import Dataset
+from wsss.runtime.files import regular
 from wsss.runtime.records import AGAIN, read_record, read_table, require_keys
 
 
@@ -30,7 +32,7 @@ class Step:
     def config(self) -> dict[str, Any]:
         """The step's settings."""
         path = self.folder / "config.yaml"
-        return read_record(path) if path.is_file() else {}
+        return read_record(path) if os.path.lexists(path) else {}
 
     @property
     def words(self) -> str:
@@ -55,7 +57,7 @@ class Step:
     def history(self) -> pd.DataFrame | None:
         """Losses and learning rates of a training run, one row per step."""
         path = self.folder / "history.csv"
-        return read_table(path, "lr") if path.is_file() else None
+        return read_table(path, "lr") if os.path.lexists(path) else None
 
 
 @dataclass(frozen=True)
@@ -125,7 +127,7 @@ class RunResults:
         """`{stage}-{split}` → (C, C + 1) pixel counts."""
         path = self.evaluation.folder / "confusion.npz"
         try:
-            with np.load(path, allow_pickle=False) as archive:
+            with np.load(regular(path), allow_pickle=False) as archive:
                 return {name: archive[name] for name in archive.files}
         except FileNotFoundError:
             raise

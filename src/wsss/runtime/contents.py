@@ -13,7 +13,7 @@ from contextlib import suppress
 from itertools import chain
 from pathlib import Path
 
-from wsss.runtime.files import write_atomically
+from wsss.runtime.files import regular, write_atomically
 
 CACHE = Path("results/stages/.content.json")
 RACY_SECONDS = 2.0
@@ -62,7 +62,7 @@ class Contents:
         if self._known is None:
             self._known = {}
             with suppress(OSError, ValueError):
-                content = json.loads(self._cache.read_text())
+                content = json.loads(regular(self._cache).read_text())
                 known = content.items() if isinstance(content, dict) else ()
                 self._known = {k: v for k, v in known if isinstance(v, list) and len(v) == 4 and len(str(v[3])) == _HEX}
         return self._known
@@ -116,7 +116,9 @@ def _file_digests(paths: Sequence[str]) -> list[str]:
 def _file_digest(path: str) -> str:
     """SHA-256 of a file's bytes in hex; for a file that cannot be read, the reason, padded to the same length."""
     try:
-        with open(path, "rb") as file:  # noqa: PTH123
+        with regular(Path(path)).open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         return f"unreadable: {error.strerror}".ljust(_HEX)
+    except ValueError:
+        return "unreadable: no file".ljust(_HEX)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import re
 import signal
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import yaml
 
@@ -21,22 +22,51 @@ def plain_ending(command: str = "") -> Iterator[None]:
 
     command: prefix of the message, unless the log already names the program.
     """
+    open_streams()
     try:
-        yield
-        sys.stdout.flush()
+        try:
+            yield
+        finally:
+            _flush()
     except BrokenPipeError:  # of `wsss describe | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(128 + signal.SIGPIPE)
     except KeyboardInterrupt:
         sys.exit(128 + signal.SIGINT)
     except (ValueError, OSError, yaml.YAMLError) as error:
         text = f"error: {one_line(error)}"
         if command or not log.handlers:
-            print(f"[{command}] {text}" if command else text, file=sys.stderr)
+            with suppress(OSError):
+                print(f"[{command}] {text}" if command else text, file=sys.stderr)
         else:
             log.debug("details", exc_info=True)
             log.error("%s", text)
         sys.exit(2)
+
+
+def open_streams() -> None:
+    """Makes standard output and error take any text, in any locale, and gives closed ones a place to go.
+
+    Of a closed stream the next file that is opened would take the number, and what a library prints.
+    """
+    for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: PTH123, SIM115
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and stream.errors in ("strict", "surrogateescape"):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _flush() -> None:
+    try:
+        sys.stdout.flush()
+    except OSError:
+        with suppress(OSError):  # else Python tries once more at its end, and adds its own words
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise
 
 
 def one_line(message: object) -> str:

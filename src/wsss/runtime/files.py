@@ -7,6 +7,7 @@ import hashlib
 import os
 import platform
 import re
+import stat
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from wsss.runtime.cells import frame_text
 
 _ROOM = 120
 """Bytes of a file's name in the name of its temporary file; file systems allow 255, and host names are long."""
+_KINDS = {stat.S_IFIFO: "pipe", stat.S_IFSOCK: "socket"}
 
 
 def write_atomically(path: Path, content: str | bytes | Callable[[Path], None]) -> None:
@@ -40,6 +42,21 @@ def write_atomically(path: Path, content: str | bytes | Callable[[Path], None]) 
         raise write_error(path, error) from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def regular(path: Path) -> Path:
+    """The path, which opening may follow: of a pipe, a socket or a device it might never end.
+
+    Raises:
+        ValueError: there is something else than a file or a folder.
+    """
+    try:
+        mode = path.stat().st_mode
+    except (OSError, ValueError):  # whoever opens it says why it cannot be
+        return path
+    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+        raise ValueError(f"{path}: is a {_KINDS.get(stat.S_IFMT(mode), 'device')}; accepted is a file")
+    return path
 
 
 def _short(name: str) -> str:

@@ -28,9 +28,10 @@ class Terminated(SystemExit):
 
 
 def raise_on(signals: Iterable[signal.Signals]) -> None:
-    """Makes each of the signals raise `Terminated`."""
+    """Makes each of the signals raise `Terminated`; a hangup only if it is not ignored, as below `nohup`."""
     for number in signals:
-        signal.signal(number, _raise_terminated)
+        if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, _raise_terminated)
 
 
 def _raise_terminated(number: int, _frame: object) -> None:

@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 from rich.progress import Progress as Bars
 
-from wsss.runtime.files import write_atomically
+from wsss.runtime.files import regular, write_atomically
 from wsss.runtime.process import Terminated
 
 log = logging.getLogger("wsss")
@@ -52,7 +52,7 @@ class JobFile:
 def _spent(path: Path) -> float:
     """Seconds that interrupted processes have spent on a job; 0 if it is done."""
     try:
-        last = json.loads(path.read_text(encoding="utf-8"))
+        last = json.loads(regular(path).read_text(encoding="utf-8"))
         unfinished = last["state"] != "done"
         return max(0.0, last["before"] + last["updated"] - last["started"]) if unfinished else 0.0
     except (OSError, ValueError, TypeError, KeyError):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,11 +13,16 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from wsss.runtime.cells import unescaped_frame
+from wsss.runtime.files import regular
 
 if TYPE_CHECKING:
     import pandas as pd
 
 AGAIN = "delete its folder to make it again"
+TEXTS = frozenset({"stage", "split", "threshold_source", "class", "hint"})
+"""Columns of the tables of results that hold text."""
+LARGEST = 1e18
+"""Largest amount of a number in a result."""
 _NOT_READ = (ValueError, RecursionError, yaml.YAMLError)
 
 
@@ -27,23 +34,32 @@ def read_record(path: Path, **keys: type | tuple[type, ...]) -> dict[str, Any]:
         OSError: the file cannot be opened.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = regular(path).read_text(encoding="utf-8")
         content = yaml.safe_load(text) if path.suffix in (".yaml", ".yml") else json.loads(text)
     except _NOT_READ as error:
         reason = str(error).partition("\n")[0] or type(error).__name__
         raise ValueError(f"{path}: damaged ({reason}); {AGAIN}") from None
-    return require_keys(path, {} if content is None else content, **keys)
+    return require_keys(path, content, **keys)
 
 
 def require_keys(where: Path | str, content: Any, **keys: type | tuple[type, ...]) -> dict[str, Any]:
-    """The content, if it is a mapping with these keys of these types; else raises ValueError naming `where`."""
+    """The content, if it is a mapping with these keys of these types; else raises ValueError naming `where`.
+
+    A number is finite, and neither true nor false.
+    """
     if not isinstance(content, dict):
         raise ValueError(f"{where}: damaged (holds no mapping); {AGAIN}")
     for name, kind in keys.items():
-        if name not in content or not isinstance(content[name], kind):
+        if name not in content or not _is_of(content[name], kind):
             found = f"'{name}' is {content[name]!r:.40}" if name in content else f"there is no '{name}'"
             raise ValueError(f"{where}: damaged ({found}); {AGAIN}")
     return content
+
+
+def _is_of(value: Any, kind: type | tuple[type, ...]) -> bool:
+    if isinstance(value, int | float) and not (-LARGEST <= value <= LARGEST and not isinstance(value, bool)):
+        return False
+    return isinstance(value, kind)
 
 
 @contextmanager
@@ -67,7 +83,9 @@ def in_file(path: Path, what: str) -> Iterator[None]:
 
 
 def read_table(path: Path, *columns: str) -> pd.DataFrame:
-    """The CSV as a table. columns: those required.
+    """The CSV that a stage wrote as a table. columns: those required.
+
+    Columns named in `TEXTS` hold text; every other one finite numbers, or nothing.
 
     Raises:
         ValueError: the file is damaged, or lacks a column.
@@ -76,9 +94,37 @@ def read_table(path: Path, *columns: str) -> pd.DataFrame:
     import pandas as pd
 
     try:
-        table = pd.read_csv(path)
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path}: damaged ({str(error).partition(chr(10))[0]}); {AGAIN}") from None
-    if missing := next((name for name in columns if name not in table), None):
-        raise ValueError(f"{path}: damaged (there is no column '{missing}'); {AGAIN}")
+        text = regular(path).read_text(encoding="utf-8")
+        _require_whole(text)
+        # a class may have the name of what pandas takes for nothing
+        table = pd.read_csv(io.StringIO(text), keep_default_na=False, na_values=[""])
+        if missing := next((name for name in columns if name not in table), None):
+            raise ValueError(f"there is no column '{missing}'")
+        table = table.assign(**{name: _numbers(table[name]) for name in table.columns if name not in TEXTS})
+    except (ValueError, RecursionError, csv.Error) as error:
+        reason = str(error).partition("\n")[0].removeprefix(f"{path}: ")
+        raise ValueError(f"{path}: damaged ({reason}); {AGAIN}") from None
     return unescaped_frame(table)
+
+
+def _require_whole(text: str) -> None:
+    """Raises ValueError unless every line of a CSV has an end, and as many cells as the first."""
+    if not text.endswith("\n"):
+        raise ValueError("it ends within a line" if text else "it is empty")
+    reader = csv.reader(io.StringIO(text), strict=True)
+    width = len(next(reader))
+    for row in reader:
+        if len(row) != width:
+            raise ValueError(f"line {reader.line_num} has {len(row)} cells, the first line {width}")
+
+
+def _numbers(column: pd.Series) -> pd.Series:
+    """A column as numbers; NaN where it holds nothing."""
+    import pandas as pd
+
+    found = pd.to_numeric(column, errors="coerce")
+    wrong = column.notna() & ~found.abs().le(LARGEST)
+    if wrong.any() or column.dtype.kind == "b":
+        bad = column[wrong].iloc[0] if wrong.any() else column.iloc[0]
+        raise ValueError(f"column '{column.name}' holds {bad!r:.40}, no number")
+    return found

@@ -10,22 +10,29 @@ from pathlib import Path
 from typing import Any
 
 from wsss.plan.notes import note
-from wsss.report.card import write_model_folder
+from wsss.report.card import model_card, write_model_folder
 from wsss.runtime.files import write_atomically
+from wsss.runtime.records import read_table
 from wsss.stages.common import plain_errors
 
 
 def collect(run: Path, outline: dict[str, Any], table: Path) -> None:
-    """Replaces the links of `run` by those of the outline's steps; writes `run.json`, the table and `model/`."""
+    """Replaces the links of `run` by those of the outline's steps; writes `run.json`, the table and `model/`.
+
+    Raises:
+        ValueError: the table or another result is damaged; only the links are made then.
+    """
+    read_table(table, "stage", "split", "images", "miou")
     run.mkdir(parents=True, exist_ok=True)
     for old in run.iterdir():
         if old.is_symlink():
             old.unlink()
     for step in outline["steps"]:
         (run / step["label"]).symlink_to(os.path.relpath(step["folder"], run), target_is_directory=True)
+    card = model_card(run, table)  # refuses damaged results, before anything is replaced
     write_atomically(run / "run.json", json.dumps(outline, indent=1, ensure_ascii=False))
     write_atomically(run / "miou.csv", lambda path: shutil.copyfile(table, path))
-    write_model_folder(run)
+    write_model_folder(run, card)
 
 
 def main() -> None:

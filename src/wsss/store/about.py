@@ -10,6 +10,8 @@ from typing import Any
 
 from safetensors import safe_open
 
+from wsss.runtime.files import regular
+
 
 def about_digest(about: Mapping[str, Any]) -> str:
     """Digest of a description, except of the digest itself."""
@@ -24,7 +26,7 @@ def read_about(path: Path) -> dict[str, Any]:
         FileNotFoundError: the file does not exist.
     """
     try:
-        with safe_open(path, "numpy") as file:
+        with safe_open(regular(path), "numpy") as file:
             about = json.loads((file.metadata() or {})["wsss"])
     except FileNotFoundError:
         raise FileNotFoundError(f"{path}: no such file") from None

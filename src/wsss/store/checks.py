@@ -10,6 +10,7 @@ from typing import BinaryIO
 import h5py
 import numpy as np
 
+from wsss.runtime.files import regular
 from wsss.store.hdf5 import CHUNK
 
 _TEXTS = b"GCOL\1\0\0\0"
@@ -30,7 +31,7 @@ def open_whole(path: Path) -> h5py.File:
     if not path.exists():
         raise FileNotFoundError(f"{path}: no such file")
     try:
-        file = h5py.File(path, "r", locking=False)
+        file = h5py.File(regular(path), "r", locking=False)
         try:
             require_texts(file, path)
         except (KeyError, OSError, RuntimeError, ValueError) as e:

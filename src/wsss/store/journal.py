@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
-from wsss.runtime.files import write_error
+from wsss.runtime.files import regular, write_error
 from wsss.runtime.locks import lock
 
 _PREFIX = struct.Struct("<IIIIQI")  # bytes of the id; k, H, W; bytes of the record; CRC-32 of id and record
@@ -101,7 +101,7 @@ def read_journal(path: Path) -> tuple[dict[str, Any], list[tuple[str, Shape, byt
         FileNotFoundError: there is no such file.
         ValueError: the file is no journal, or its head is damaged.
     """
-    with path.open("rb") as file:
+    with regular(path).open("rb") as file:
         line = file.readline()
         text = line.partition(b" ")[2].rstrip(b"\n")
         if line != b"%08x %s\n" % (zlib.crc32(text), text):
@@ -131,7 +131,7 @@ def _replay(file: BinaryIO, start: int) -> tuple[dict[str, Entry], int]:
 def _locked(path: Path) -> BinaryIO:
     """The file, opened for appending and locked; waits while another process holds the lock."""
     while True:
-        file = path.open("a+b", buffering=0)
+        file = regular(path).open("a+b", buffering=0)
         lock(file, f"waits for another process that writes {path}")
         if path.exists() and os.path.samestat(os.fstat(file.fileno()), path.stat()):
             return file

@@ -18,6 +18,7 @@ from wsss.data.names import id_problem
 from wsss.data.rle import run_lengths
 from wsss.data.text import read_text
 from wsss.refine.proposals.masks import Masks
+from wsss.runtime.files import regular
 from wsss.runtime.records import in_file
 
 LEVELS = (0, 1, 2)
@@ -71,7 +72,10 @@ def _from_pngs(folder: Path, size: tuple[int, int] | None) -> Masks:
     for _, file in files_below(folder, suffixes=(".png",)):
         if file.parent != folder:
             continue
-        with readable(file, "mask in PNG"), Image.open(io.BytesIO(file.read_bytes()), formats=("PNG",)) as image:
+        with (
+            readable(file, "mask in PNG"),
+            Image.open(io.BytesIO(regular(file).read_bytes()), formats=("PNG",)) as image,
+        ):
             pixels = np.asarray(image if image.mode in ("1", "L", "P", "I", "I;16") else image.convert("RGB"))
         inside = pixels if pixels.ndim == 2 else pixels.max(-1)
         if len(values := np.unique(inside[inside != 0])) > 1:

@@ -26,7 +26,7 @@ import h5py
 import numpy as np
 
 from wsss.refine.proposals.masks import Masks
-from wsss.runtime.files import write_atomically
+from wsss.runtime.files import regular, write_atomically
 from wsss.store.checks import require_texts
 
 FORMAT, VERSION = "wsss-masks", 1
@@ -51,7 +51,7 @@ def write_masks(path: Path, images: Iterable[tuple[str, Masks]]) -> int:
 def is_masks(path: Path) -> bool:
     """Whether a file is one of masks, of any version."""
     try:
-        with h5py.File(path, "r", locking=False) as file:
+        with h5py.File(regular(path), "r", locking=False) as file:
             return file.attrs.get("format") == FORMAT
     except (KeyError, OSError, RuntimeError, ValueError):
         return False
@@ -102,7 +102,7 @@ class MaskStore:
 
     def __enter__(self) -> Self:
         try:
-            self._file = h5py.File(self.path, "r", locking="best-effort")
+            self._file = h5py.File(regular(self.path), "r", locking="best-effort")
         except OSError as error:
             raise ValueError(f"{self.path}: no file of masks ({str(error).splitlines()[0]})") from None
         try:

@@ -11,6 +11,7 @@ import numpy as np
 from wsss.data.files import SUFFIXES
 from wsss.data.formats.cvat.settings import Settings
 from wsss.data.formats.regions import SizeOf, annotation_file, canvas, class_id, filled
+from wsss.runtime.files import regular
 from wsss.runtime.records import in_file
 
 SHAPES = ("mask", "polygon", "box")
@@ -25,7 +26,7 @@ def read(
         ValueError: not such a file, an unknown class, or a shape without area.
     """
     path = annotation_file(source, "annotations.xml")
-    data = path.read_bytes()
+    data = regular(path).read_bytes()
     if b"<!DOCTYPE" in data or b"<!ENTITY" in data:
         raise ValueError(f"{path}: declares entities, which CVAT does not")
     with in_file(path, "XML"):

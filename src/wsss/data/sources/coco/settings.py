@@ -13,6 +13,7 @@ from pydantic import Field, PositiveInt
 
 from wsss.data.files import files_below
 from wsss.data.sources.base import About, FileSource
+from wsss.runtime.files import regular
 
 _OUTLINE = re.compile(rb'"segmentation"\s*:\s*(\[\s*\[\s*[-\d]|\{)')
 
@@ -80,5 +81,5 @@ def _state(file: Path) -> tuple[int, int]:
 @lru_cache
 def _has_outlines(file: Path, _size: int, _time: int) -> bool:
     """Whether any annotation has an outline; reads the file only up to the first one."""
-    with file.open("rb") as opened, mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as content:
+    with regular(file).open("rb") as opened, mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as content:
         return b"\0" in content[:4] or _OUTLINE.search(content) is not None  # UTF-16 is looked into later

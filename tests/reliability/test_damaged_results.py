@@ -1,0 +1,122 @@
+"""A finished run with a damaged file: every command refuses it in one line that names the file, and writes nothing."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from synthetic import make_run
+
+COMMANDS = {
+    "show": "wsss.cli.show results/run0",
+    "compare": "wsss.cli.compare results/run0 --out out/x.html",
+    "labels export": "wsss.cli.labels export results/run0 --format coco --out out --images",
+    "labels import": "wsss.cli.labels import masks --run results/run0 --out out",
+    "report": "wsss.stages.report --run results/run0",
+    "collect": "wsss.stages.collect --run results/run0 --table results/run0/evaluate/miou.csv --outline",
+}
+READ_BY = {
+    "miou.csv": ("show", "compare", "report"),
+    "run.json": ("compare", "report"),
+    "evaluate/miou.csv": ("collect",),
+    "evaluate/curve.csv": ("compare", "report"),
+    "evaluate/summary.json": ("show",),
+    "evaluate/config.yaml": ("compare", "report"),
+    "evaluate/confusion.npz": ("report",),
+    "choose_threshold/threshold.json": ("compare", "report"),
+    "train_classifier/history.csv": ("compare", "report"),
+    "train_classifier/average_precision.csv": ("show", "collect"),
+    "train_segmentation/config.yaml": ("collect",),
+    "train_segmentation/versions.json": ("collect",),
+    "segment/timing/log.json": ("compare", "report"),
+    "segment/val.h5": ("compare", "report"),
+    "make_pseudo_labels/train.h5": ("labels export", "report"),
+    "prepare_data/dataset.json": ("compare", "labels export", "labels import", "collect"),
+    "prepare_data/index.csv": ("compare", "labels export", "labels import"),
+    "prepare_data/data_card.md": ("collect",),
+}
+"""File of a run → the commands that read it."""
+
+
+def other_value(path: Path) -> None:
+    """A text in the place of the first number of a table, or of the first value of a record."""
+    if path.suffix == ".csv":
+        head, line, *rest = path.read_text().splitlines()
+        at = next(i for i, cell in enumerate(line.split(",")) if cell.replace(".", "").isdigit())
+        cells = line.split(",")
+        path.write_text("\n".join([head, ",".join([*cells[:at], "many", *cells[at + 1 :]]), *rest]) + "\n")
+    elif path.suffix == ".json":
+        content = json.loads(path.read_text())
+        path.write_text(json.dumps({key: {"x": []} for key in content} or [1]))
+
+
+DAMAGES: dict[str, Callable[[Path], object]] = {
+    "empty": lambda path: path.write_bytes(b""),
+    "cut short": lambda path: path.write_bytes(path.read_bytes()[: len(path.read_bytes()) // 2 - 1]),
+    "a web page": lambda path: path.write_text("<!DOCTYPE html><html>404, not found</html>"),
+    "bytes": lambda path: path.write_bytes(b"\xff\xfe\x00\x80" * 99),
+    "a folder": lambda path: (path.unlink(), path.mkdir()),
+    "a link to nothing": lambda path: (path.unlink(), path.symlink_to("nowhere")),
+    "another value": other_value,
+}
+LEGAL = {
+    ("cut short", "prepare_data/data_card.md"),  # text for people
+    ("a web page", "prepare_data/data_card.md"),
+    ("empty", "prepare_data/data_card.md"),
+    ("another value", "train_segmentation/versions.json"),
+}
+BINARY = (".h5", ".npz", ".md", ".yaml")
+CASES = [
+    (command, file, damage)
+    for file, commands in READ_BY.items()
+    for number, command in enumerate(commands)
+    for damage in (DAMAGES if number == 0 else ["cut short"])
+    if (damage, file) not in LEGAL and not (damage == "another value" and file.endswith(BINARY))
+]
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    """A project with a finished run."""
+    home = tmp_path_factory.mktemp("home")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(home)
+        run = make_run(Path("results"), "tiny", train=3, val=2)
+        (run / "train_segmentation" / "model.safetensors").write_bytes(b"weights")
+        (run / "train_segmentation" / "versions.json").write_text('{"torch": "9.9"}')
+        (run / "prepare_data" / "data_card.md").write_text("# Data\n")
+        precision = "class,images,average_precision\nx,1,50.00\nmean,2,50.00\n"
+        (run / "train_classifier" / "average_precision.csv").write_text(precision)
+        Path("masks").mkdir()
+    return home
+
+
+def written(home: Path) -> dict[str, int]:
+    return {str(path): path.stat().st_mtime_ns for path in home.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize(("command", "file", "damage"), CASES, ids=lambda value: value.replace(" ", "-"))
+def test_a_damaged_file_is_named_and_nothing_written(command, file, damage, home, monkeypatch, capfd, caplog):
+    monkeypatch.chdir(home)
+    path = (home / "results/run0" / file).resolve()
+    honest, outline = path.read_bytes(), (home / "results/run0/run.json").read_text()
+    DAMAGES[damage](path)
+    before = written(home)
+    module, *arguments = COMMANDS[command].split()
+    monkeypatch.setattr(sys, "argv", [module, *arguments, *([outline] if command == "collect" else [])])
+    try:
+        with pytest.raises(SystemExit) as end:
+            importlib.import_module(module).main()
+        told = f"{capfd.readouterr().err}{caplog.text}"
+        lines = [line for line in told.splitlines() if "error: " in line]
+        assert end.value.code == 2 and len(set(lines)) == 1 and "Traceback" not in told, told
+        assert path.name in lines[0] or (path.parent.name in lines[0] and damage[:2] == "a "), lines
+        assert written(home) == before and not (home / "out").exists()
+    finally:
+        path.rmdir() if path.is_dir() else path.unlink()
+        path.write_bytes(honest)
