@@ -229,13 +229,23 @@ def test_a_file_that_lacks_something_gets_one_line(root, case):
         index(root)
 
 
-@pytest.mark.parametrize("name", ["{part}/{file}", "./{file}", "x\\{file}", "x/{file}"])
+def test_an_empty_outline_is_a_box_alone(root):
+    edit(root, "train2014", annotations=[box(11, 1, 3, 0, 0, 9, 9, segmentation=[[]])])
+    assert [(row["labels"], bool(row["mask"])) for row in index(root)[2][:1]] == [("car", False)]
+
+
+@pytest.mark.parametrize("name", ["{part}/{file}", "./{file}", "x\\{file}", "x/{file}", "000000000004", "{upper}"])
 def test_file_names_as_programs_write_them(root, name):
     file = "000000000004.jpg"
     if "x" in name:
         (root / "val2014" / "x").mkdir()
         (root / "val2014" / file).rename(root / "val2014" / "x" / file)
-    image = {"id": 4, "file_name": name.format(part="val2014", file=file), "height": 20, "width": 24}
+    image = {
+        "id": 4,
+        "file_name": name.format(part="val2014", file=file, upper=file.upper()),
+        "height": 20,
+        "width": 24,
+    }
     edit(root, "val2014", images=[image])
     row = index(root)[2][-1]
     assert row["labels"] == "person;car" and row["image_id"].endswith("000000000004")

@@ -240,3 +240,16 @@ def test_a_run_s_photographs_and_marked_ids(labels, tmp_path, capsys):
         export(run, "png", tmp_path / "none", images=True)
     with pytest.raises(ValueError, match="no folder of a run"):
         export(file, "png", tmp_path / "none", images=True)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("name", READABLE)
+def test_files_of_tools_are_decoded_alike(labels, tmp_path, name, encoding):
+    file, maps = labels
+    export(file, name, tmp_path / "out")
+    for path in (tmp_path / "out").rglob("*"):
+        if path.suffix in (".json", ".xml", ".txt", ".yaml"):
+            path.write_bytes(path.read_text(encoding="utf-8").encode(encoding))
+    sizes = {image_id: label.shape for image_id, label in maps.items()}
+    assert recognised(tmp_path / "out") == name
+    assert bring(tmp_path / "out", name, CLASSES, tmp_path / "masks", sizes.get) == 3

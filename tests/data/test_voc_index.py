@@ -194,3 +194,30 @@ def test_the_digest_is_of_the_files_that_are_read(voc):
     for name in ("a.png", "b.png", "c.bmp"):
         (voc / "SegmentationClass" / name).unlink()
     assert not settings.has_masks
+
+
+XML = "<annotation><object><name>bird</name></object><!-- \u732b\u00e4 --></annotation>"
+XMLS = {
+    "UTF-8": ("utf-8", XML),
+    "another encoding, declared": ("gb2312", '<?xml version="1.0" encoding="GB2312"?>' + XML.replace("\u00e4", "")),
+    "Latin-1, declared": ("latin-1", "<?xml version='1.0' encoding='iso-8859-1'?>" + XML.replace("\u732b", "")),
+    "UTF-16, declared as UTF-8": ("utf-16", '<?xml version="1.0" encoding="utf-8"?>' + XML),
+    "UTF-8, declared as UTF-16": ("utf-8", '<?xml version="1.0" encoding="utf-16"?>' + XML),
+    "an unknown encoding": ("utf-8", '<?xml version="1.0" encoding="ansi"?>' + XML),
+}
+
+
+@pytest.mark.parametrize("form", XMLS)
+def test_annotations_in_every_encoding(voc, form):
+    encoding, text = XMLS[form]
+    (voc / "Annotations" / "a.xml").write_bytes(text.encode(encoding))
+    preflight = Preflight()
+    assert index(voc, preflight=preflight)[2][0]["labels"] == "bird" and not preflight.notes
+
+
+def test_a_column_of_splits_beside_lists_is_remarked(voc):
+    (voc / "labels.csv").write_text("image,labels,split\na,bird,val\nb,person,train\nc,bird,train\n")
+    preflight = Preflight()
+    rows = index(voc, labels=str(voc / "labels.csv"), preflight=preflight)[2]
+    assert [row["split"] for row in rows] == ["train", "train", "val"]
+    assert "its column of splits is not used; the image lists divide the images" in " ".join(preflight.notes)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from small_data import make_folder
+from small_data import make_folder, make_voc
 from wsss.config.loading import ConfigError, load_run
 from wsss.data.prepare import prepare_data
 from wsss.plan.checks import Check, check_data
@@ -111,6 +111,17 @@ def test_what_the_masks_cannot_answer(keep, changes, message, tmp_path):
     run = run_of(base | changes, "photos")
     prepare_data(run.prepare_data, tmp_path / "out", 1)
     with pytest.raises(ValueError, match=message) if message else nullcontext():
+        check_data(run, tmp_path / "out", "x")
+
+
+def test_masks_beside_the_measured_list_give_no_threshold(tmp_path):
+    data = make_voc(tmp_path / "source") | {"measure_list": "other"}
+    (tmp_path / "source" / "ImageSets" / "Segmentation" / "other.txt").write_text("x\n")
+    run = run_of({"prepare_data": data, "choose_threshold": "oracle", "upper_bound": False})
+    prepare_data(run.prepare_data, tmp_path / "out", 1)
+    with pytest.raises(
+        ValueError, match=r"oracle needs masks .* 2 of the 2 training images have one, of which none is"
+    ):
         check_data(run, tmp_path / "out", "x")
 
 

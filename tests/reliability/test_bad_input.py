@@ -184,6 +184,18 @@ PREPARE = {
         lambda r: (r / "Annotations/a.xml").write_text("<html><body/></html>"),
         r"a\.xml: not an XML annotation \(its root is <html>\); copy",
     ),
+    "XML with entities": (
+        "voc",
+        lambda r: (r / "Annotations/a.xml").write_text(
+            '<!DOCTYPE a [<!ENTITY b "cat">]><annotation><object><name>&b;</name></object></annotation>'
+        ),
+        r"a\.xml: not an XML annotation \(it declares entities, which annotations do not need\)",
+    ),
+    "an object without a name": (
+        "voc",
+        lambda r: (r / "Annotations/a.xml").write_text("<annotation><object><bndbox/></object></annotation>"),
+        r"a\.xml: not an XML annotation \(an object without a name\)",
+    ),
     "unknown class": (
         "voc",
         lambda r: (r / "Annotations/a.xml").write_text("<a><object><name>yeti</name></object></a>"),
@@ -226,6 +238,11 @@ PREPARE = {
         "coco",
         lambda r: coco(r, images=coco_image(), annotations=box(segmentation=[[1e300, 1, 9, 1, 9, 9]])),
         "annotation 1 of .*its outline leads further than 100,000 px; mend it",
+    ),
+    "outlines in fractions": (
+        "coco",
+        lambda r: coco(r, images=coco_image(), annotations=box(segmentation=[[0.1, 0.1, 0.5, 0.1, 0.5, 0.5]])),
+        r"train2014\.json: its outlines are fractions of the images' sizes \(0 to 1\); accepted are pixels",
     ),
     "crowd as text": (
         "coco",

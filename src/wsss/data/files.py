@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 
 from wsss.data.names import fold
-from wsss.runtime.files import regular
+from wsss.data.text import read_text
 
 SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".tif", ".tiff", ".bmp", ".webp", ".gif")
 """Suffixes of images, in lower or upper case."""
@@ -69,7 +69,7 @@ def _leads_back(root: Path, top: str, name: str) -> bool:
 def keys_of(file: Path) -> frozenset[str]:
     """The keys of the object in a JSON file; none if it has another content."""
     try:
-        content = json.loads(regular(file).read_text(encoding="utf-8"))
+        content = json.loads(read_text(file).text)
     except (OSError, ValueError, RecursionError):
         return frozenset()
     return frozenset(content) if isinstance(content, dict) else frozenset()

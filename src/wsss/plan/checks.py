@@ -58,7 +58,9 @@ def check_data(run: Run, folder: Path, where: str) -> None:
     records = dataset.split("train")
     masks = sum(record.mask is not None for record in records)
     found = f"{masks} of the {len(records)} training images have one"
-    if run.choose_threshold.policy == "oracle" and not masks:
+    if run.choose_threshold.policy == "oracle" and not any(record.measured for record in records):
+        if masks:
+            found += ", of which none is measured (measure_list, measured)"
         raise ValueError(f"{where}.choose_threshold: oracle needs masks of training images, and {found}; set auto")
     supervised = run.train_segmentation and run.train_segmentation.labels == "ground_truth"
     if (run.upper_bound or supervised) and masks < len(records):

@@ -11,6 +11,7 @@ from PIL import Image, ImageDraw
 from wsss.config.messages import nearest
 from wsss.data.files import files_below
 from wsss.data.images import MAX_PIXELS
+from wsss.data.names import clean_name
 from wsss.runtime.targets import fitting, refuse_sources, unique_places
 
 SizeOf = Callable[[str], tuple[int, int] | None]
@@ -101,6 +102,7 @@ def class_id(name: str, class_names: Sequence[str], where: str) -> int:
     Raises:
         ValueError: the run has no such class.
     """
+    name = clean_name(name)
     if name not in class_names[1:]:
         known = ", ".join(class_names[1:])
         raise ValueError(f"{where}: no class '{name}'{nearest(name, class_names[1:])}; classes: {known}")

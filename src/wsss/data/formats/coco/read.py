@@ -14,7 +14,7 @@ from wsss.data.files import SUFFIXES
 from wsss.data.formats.coco.settings import Settings
 from wsss.data.formats.regions import SizeOf, annotation_file, canvas, class_id, filled
 from wsss.data.rle import filled_runs, run_lengths
-from wsss.runtime.files import regular
+from wsss.data.text import read_text
 from wsss.runtime.records import in_file
 
 
@@ -30,7 +30,7 @@ def read(
     """
     path = annotation_file(source, "instances.json")
     with in_file(path, "a file of COCO's instances"):
-        content = json.loads(regular(path).read_text(encoding="utf-8"))
+        content = json.loads(read_text(path).text)
         names = {category["id"]: category["name"] for category in content["categories"]}
         regions = defaultdict(list)
         for annotation in content["annotations"]:

@@ -11,7 +11,7 @@ import numpy as np
 from wsss.data.files import SUFFIXES
 from wsss.data.formats.cvat.settings import Settings
 from wsss.data.formats.regions import SizeOf, annotation_file, canvas, class_id, filled
-from wsss.runtime.files import regular
+from wsss.data.xml import read_xml
 from wsss.runtime.records import in_file
 
 SHAPES = ("mask", "polygon", "box")
@@ -26,11 +26,8 @@ def read(
         ValueError: not such a file, an unknown class, or a shape without area.
     """
     path = annotation_file(source, "annotations.xml")
-    data = regular(path).read_bytes()
-    if b"<!DOCTYPE" in data or b"<!ENTITY" in data:
-        raise ValueError(f"{path}: declares entities, which CVAT does not")
     with in_file(path, "XML"):
-        root = ElementTree.fromstring(data)
+        root, _ = read_xml(path)
     for image in root.iter("image"):
         name = image.get("name", "")
         where = f"{path}, image '{name}'"

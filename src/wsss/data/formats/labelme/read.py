@@ -15,7 +15,7 @@ from PIL import Image
 from wsss.data.files import files_below
 from wsss.data.formats.labelme.settings import Settings
 from wsss.data.formats.regions import SizeOf, canvas, class_id, filled
-from wsss.runtime.files import regular
+from wsss.data.text import read_text
 from wsss.runtime.records import in_file
 
 
@@ -29,7 +29,7 @@ def read(
     """
     for name, path in files_below(source, suffixes=(".json",)):
         with in_file(path, "a file of labelme"):
-            content = json.loads(regular(path).read_text(encoding="utf-8"))
+            content = json.loads(read_text(path).text)
             label = canvas((int(content["imageHeight"]), int(content["imageWidth"])), str(path))
             for shape in content["shapes"]:
                 _paint(label, shape, class_id(shape["label"], class_names, str(path)), str(path))

@@ -11,7 +11,7 @@ import yaml
 from wsss.data.files import files_below
 from wsss.data.formats.regions import SizeOf, canvas, centres_inside, class_id
 from wsss.data.formats.yolo.settings import Settings, label_folder
-from wsss.runtime.files import regular
+from wsss.data.text import read_text
 from wsss.runtime.records import in_file
 
 
@@ -30,7 +30,7 @@ def read(
             raise ValueError(f"{path}: no image '{image_id}' whose size is known; YOLO's files hold none (give --run)")
         label = canvas(size, str(path))
         with in_file(path, "a file of YOLO's labels"):
-            regions = [_region(line, ids, size) for line in regular(path).read_text().splitlines() if line.strip()]
+            regions = [_region(line, ids, size) for _, line in read_text(path).lines()]
         for c, polygon in sorted(regions, key=lambda region: -_area(region[1])):
             label[centres_inside(polygon, size)] = c
         yield image_id, label
@@ -42,7 +42,7 @@ def _class_ids(source: Path, class_names: Sequence[str]) -> dict[int, int]:
     if not path.is_file():
         return {c - 1: c for c in range(1, len(class_names))}
     with in_file(path, "YOLO's description of a data set"):
-        names = yaml.safe_load(regular(path).read_text(encoding="utf-8"))["names"]
+        names = yaml.safe_load(read_text(path).text)["names"]
         pairs = names.items() if isinstance(names, dict) else enumerate(names)
         return {int(number): class_id(str(name), class_names, str(path)) for number, name in pairs}
 

@@ -17,6 +17,7 @@ import numpy as np
 from PIL import Image
 
 from wsss.data.checks import Entry, Preflight
+from wsss.data.files import SUFFIXES, Finder
 from wsss.data.images import read_mask, values_of
 from wsss.data.matching import Matcher
 from wsss.data.names import checked_classes
@@ -135,7 +136,8 @@ def _entries(folder: Path, part: str, instances: Instances, preflight: Preflight
     """Image id → entry of the images below their part's folder; invalid outlines become problems of these images."""
     names = {i: _below(image["file_name"], part) for i, image in instances.images.items()}
     safe = set(preflight.safe_ids(instances.path, names.values()))
-    names = {i: PurePath(name) for i, name in names.items() if name in safe}
+    find = Finder(folder, SUFFIXES)
+    names = {i: _there(folder, PurePath(name), find) for i, name in names.items() if name in safe}
     options = {n: [(p := PurePath(part, n)).with_suffix(".png"), p.with_name(f"{p.name}.png")] for n in names.values()}
     ids = {name: place.as_posix().removesuffix(".png") for name, place in unique_places(options).items()}
     entries = {}
@@ -147,6 +149,15 @@ def _entries(folder: Path, part: str, instances: Instances, preflight: Preflight
                 where = f"{instances.path}: {named(annotation)} of {entries[i].image}"
                 preflight.add(where, problem, "mend it, or take it out", entries[i].image_id)
     return entries
+
+
+def _there(folder: Path, name: PurePath, find: Finder) -> PurePath:
+    """The name, or that of the only file that differs from it in case, Unicode form or a missing suffix."""
+    if (folder / name).is_file():
+        return name
+    stem = name.with_suffix("") if name.suffix.lower() in SUFFIXES else name
+    found = find(stem.as_posix())
+    return PurePath(found.relative_to(folder)) if found else name
 
 
 def _below(file_name: str, part: str) -> str:

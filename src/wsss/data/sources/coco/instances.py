@@ -34,6 +34,13 @@ class Instances:
     annotations: dict[Any, list[dict[str, Any]]] = field(default_factory=lambda: defaultdict(list))
 
     @property
+    def in_fractions(self) -> bool:
+        """Whether most outlines are polygons within the first pixel, i.e. in fractions of the image's size."""
+        found = (outline(annotation) for members in self.annotations.values() for annotation in members)
+        drawn = [value for value in found if value]
+        return sum(map(_within_a_pixel, drawn)) > len(drawn) / 2
+
+    @property
     def has_outlines(self) -> bool:
         """Whether any annotation has more than a box."""
         return any(outline(annotation) for members in self.annotations.values() for annotation in members)
@@ -77,6 +84,8 @@ def read_instances(path: Path, preflight: Preflight) -> Instances:
         if annotation.get("iscrowd") not in (None, 0, 1):
             raise ValueError(f"{path}: {named(annotation)} has iscrowd {annotation['iscrowd']!r:.40}; accepted: 0 or 1")
         found.annotations[annotation["image_id"]].append(annotation)
+    if found.in_fractions:
+        raise ValueError(f"{path}: its outlines are fractions of the images' sizes (0 to 1); accepted are pixels")
     return found
 
 
@@ -103,7 +112,8 @@ def named(annotation: dict[str, Any]) -> str:
 
 def outline(annotation: dict[str, Any]) -> Any:
     """An annotation's polygons or run lengths; empty if it has only a box."""
-    return annotation.get("segmentation") or None
+    found = annotation.get("segmentation") or None
+    return found if not isinstance(found, list) or any(part != [] for part in found) else None
 
 
 def paints(annotation: dict[str, Any]) -> bool:
@@ -139,6 +149,11 @@ def outline_problem(annotation: dict[str, Any], size: tuple[int, int]) -> str | 
 def polygons(annotation: dict[str, Any]) -> list[list[float]]:
     """An annotation's polygons of at least three points."""
     return [polygon for polygon in outline(annotation) if len(polygon) >= 6]
+
+
+def _within_a_pixel(found: Any) -> bool:
+    values = [v for polygon in found if isinstance(polygon, list) for v in polygon] if isinstance(found, list) else []
+    return bool(values) and all(_is_number(value) and 0 <= value <= 1 for value in values)
 
 
 def _is_number(value: Any) -> bool:

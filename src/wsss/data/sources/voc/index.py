@@ -5,8 +5,6 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path, PurePath
-from xml.etree import ElementTree
-from xml.parsers.expat import errors
 
 import numpy as np
 
@@ -22,12 +20,11 @@ from wsss.data.sources.base import Index
 from wsss.data.sources.voc.download import COUNTS, check_counts, get_voc
 from wsss.data.sources.voc.layout import IMAGES, MASKS, Layout, Listed
 from wsss.data.sources.voc.settings import DOWNLOAD_NOTE, Settings
-from wsss.data.text import read_text
+from wsss.data.xml import read_xml
 from wsss.runtime.contents import Contents
 from wsss.runtime.files import write_atomically
 from wsss.runtime.progress import log
 
-INVALID_TOKEN = errors.codes[errors.XML_ERROR_INVALID_TOKEN]
 VOC_CLASSES = [
     "aeroplane",
     "bicycle",
@@ -197,27 +194,18 @@ def _from_annotation(path: Path, image_id: str, preflight: Preflight) -> set[str
         preflight.add(path, "no such annotation", advice, image_id)
         return set()
     try:
-        root = _parsed(path, preflight)
+        root, remark = read_xml(path)
+        if remark:
+            preflight.notes.append(f"{path.parent}: annotations that are not UTF-8 are read as Windows-1252")
         objects = root.findall(".//{*}object")  # with or without a namespace
         if not objects and root.tag.rpartition("}")[2].lower() != "annotation":
             raise ValueError(f"its root is <{root.tag[:40]}>")
-        return {clean_name(obj.findtext("{*}name", "")) for obj in objects}
-    except (ElementTree.ParseError, ValueError, LookupError) as error:
+        if not all(names := [clean_name(obj.findtext("{*}name") or "") for obj in objects]):
+            raise ValueError("an object without a name")
+        return set(names)
+    except ValueError as error:
         preflight.add(path, f"not an XML annotation ({error})", "copy or download it again", image_id)
         return set()
-
-
-def _parsed(path: Path, preflight: Preflight) -> ElementTree.Element:
-    """The root of an XML file, in its declared encoding, else in the encoding detected by `read_text`."""
-    try:
-        return ElementTree.parse(path).getroot()
-    except ElementTree.ParseError as error:
-        if error.code != INVALID_TOKEN:
-            raise
-        text, remark = read_text(path)
-        if remark:
-            preflight.notes.append(f"{path.parent}: annotations that are not UTF-8 are read as Windows-1252")
-        return ElementTree.fromstring(text)
 
 
 def _from_masks(members: list[Member], classes: list[str], preflight: Preflight) -> list[set[str]]:
@@ -247,6 +235,8 @@ def _from_csv(path: Path, layout: Layout, members: list[Member], preflight: Pref
     relative = {m.image: PurePath(m.image_id + m.image.suffix) for m in members}
     table = read_labels(path)
     preflight.notes += table.remarks
+    if any(row.split for row in table.rows):
+        preflight.notes.append(f"{path}: its column of splits is not used; the image lists divide the images")
     rows, problems, _ = matched(table, Matcher(folder, relative, path.parent))
     preflight.problems += problems
     missing = [m.image_id for m in members if m.image not in rows]
