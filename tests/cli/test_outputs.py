@@ -81,3 +81,31 @@ def test_a_place_that_takes_no_file_is_told_before_any_work(command, place, proj
 def test_only_what_a_command_itself_writes_is_ever_replaced(case, project, monkeypatch, capsys):
     line, name = THERE[case]
     assert_refused(line.format(name), name, project, monkeypatch, capsys)
+
+
+EMPTY = {
+    "predict": ["predict", "--model", "m.safetensors", "a.png", "--out", ""],
+    "predict nothing": ["predict", "--model", "m.safetensors", "", "--out", "masks"],
+    "export": ["export", "--model", "m.safetensors", "--onnx", ""],
+    "compare": ["compare", "", "--out", "c.html"],
+    "masks": ["masks", "proposals", "--out", " "],
+    "labels export": ["labels", "export", "m.h5", "--out", ""],
+    "labels import": ["labels", "import", "", "--classes", "cat", "--out", "new"],
+    "init": ["init", "", "--labels", "labels.csv"],
+    "run": ["run", "photos", "--labels", "labels.csv", "--out", ""],
+    "show": ["show", ""],
+    "status": ["status", ""],
+    "clean": ["clean", ""],
+    "reproduce": ["reproduce", "--tables", ""],
+}
+
+
+@pytest.mark.parametrize("case", EMPTY)
+def test_an_empty_path_is_not_the_current_folder(case, project, monkeypatch, capsys):
+    before = state(project)
+    monkeypatch.setattr(sys, "argv", ["wsss", *EMPTY[case]])
+    with pytest.raises(SystemExit) as end:
+        main()
+    error = capsys.readouterr().err
+    assert end.value.code == 2 and ("is empty; accepted is a path" in error or "an empty name" in error), error
+    assert state(project) == before

@@ -98,6 +98,18 @@ def test_a_silent_job_of_another_machine_is_taken_for_dead(tmp_path):
     assert read_status(tmp_path)[0].state == "died"
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), 10**400, True, "x", []])
+@pytest.mark.parametrize("key", ["done", "eta_seconds", "per_second", "updated", "started", "gpu_mib"])
+def test_a_job_whose_numbers_are_none_is_left_out(tmp_path, key, value):
+    folder = tmp_path / "stages" / "segment" / ("ab" * 8)
+    run_job(folder, 10, 4)
+    path = folder / "progress" / "log.json"
+    path.write_text(json.dumps(progress_of(folder) | {"state": "running", key: value}))
+    assert "No stage has begun" in text(tmp_path)
+    path.write_text(json.dumps(progress_of(folder) | {key: 1, "losses": {"cls": float("nan")}}))
+    assert "segment" in text(tmp_path)
+
+
 def test_nothing_yet_says_what_to_do(tmp_path):
     results = tmp_path / "results"
     assert "start one with: wsss run" in text(results)

@@ -218,7 +218,7 @@ def test_names_that_are_no_text_are_masked_or_listed(tmp_path, monkeypatch):
     with pytest.raises(SystemExit) as end:
         predict.main()
     assert end.value.code not in (0, 2) and Path(os.fsdecode(b"m/a\xff.png")).is_file()
-    assert b"p/b\\udcff.png,p/b\\udcff.png: not a readable image" in Path("m/failed.csv").read_bytes()
+    assert b'p/b\\udcff.png,"p/b\\udcff.png: not a readable image ' in Path("m/failed.csv").read_bytes()
 
 
 def test_lists_of_masks_stay_in_their_folder(tmp_path):

@@ -19,6 +19,7 @@ from wsss.config.loading import read_config
 from wsss.plan.run import STAGES, Plan, plan_runs
 from wsss.plan.tables import plan_tables
 from wsss.runtime.ending import plain_ending
+from wsss.runtime.targets import a_path
 
 
 def planned(project: Path, files: Sequence[Path]) -> tuple[set[Path], set[str]]:
@@ -65,9 +66,12 @@ def size(folder: Path) -> int:
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(prog="wsss clean", description=__doc__)
-    parser.add_argument("results", type=Path, nargs="?", default=Path("results"), help="folder of results")
+    parser.add_argument("results", type=a_path, nargs="?", default=Path("results"), help="folder of results")
     parser.add_argument(
-        "--configfile", type=Path, nargs="+", help="whose runs to keep (default: every configuration of the project)"
+        "--configfile",
+        type=a_path,
+        nargs="+",
+        help="whose runs to keep (default: every configuration of the project)",
     )
     choice = parser.add_mutually_exclusive_group()
     choice.add_argument("--dry-run", action="store_true", help="list, remove nothing (the default)")

@@ -16,7 +16,7 @@ from wsss.report.run import RunResults, is_bound, title
 from wsss.runtime.ending import plain_ending
 from wsss.runtime.files import write_atomically
 from wsss.runtime.progress import log, rough_duration
-from wsss.runtime.targets import refuse_foreign, refuse_sources
+from wsss.runtime.targets import a_path, refuse_foreign, refuse_sources
 
 _SECTIONS = {
     "stages": "Stages",
@@ -196,8 +196,8 @@ def _is_ours(page: Path) -> bool:
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("runs", type=Path, nargs="+", help="folders of runs, e.g. results/shapes")
-    parser.add_argument("--out", type=Path, required=True, help="HTML file to write")
+    parser.add_argument("runs", type=a_path, nargs="+", help="folders of runs, e.g. results/shapes")
+    parser.add_argument("--out", type=a_path, required=True, help="HTML file to write")
     parser.add_argument("--threads", type=int, default=1, help="images packed at once")
     parser.add_argument("--made-of", default="", help="digest of what it is made of, noted beside it")
     args = parser.parse_args()

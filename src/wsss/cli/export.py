@@ -15,7 +15,7 @@ from pathlib import Path
 from wsss.cli.inputs import network_of
 from wsss.runtime.ending import plain_ending
 from wsss.runtime.progress import log
-from wsss.runtime.targets import refuse_sources
+from wsss.runtime.targets import a_path, refuse_sources
 from wsss.store.about import read_about
 
 
@@ -34,9 +34,9 @@ def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     source = parser.add_mutually_exclusive_group(required=True)
-    source.add_argument("--run", type=Path, help="results/{run}")
-    source.add_argument("--model", type=Path, help="model.safetensors of train_segmentation")
-    parser.add_argument("--onnx", type=Path, required=True, help="file to write")
+    source.add_argument("--run", type=a_path, help="results/{run}")
+    source.add_argument("--model", type=a_path, help="model.safetensors of train_segmentation")
+    parser.add_argument("--onnx", type=a_path, required=True, help="file to write")
     args = parser.parse_args()
     logging.basicConfig(format="[export] %(message)s")
     log.setLevel(logging.INFO)

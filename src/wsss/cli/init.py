@@ -30,7 +30,7 @@ from wsss.data.sources.folder.settings import Settings as FolderSettings
 from wsss.runtime.ending import plain_ending
 from wsss.runtime.files import write_atomically
 from wsss.runtime.plain_yaml import read_yaml
-from wsss.runtime.targets import refuse_sources
+from wsss.runtime.targets import a_path, refuse_sources
 
 FEW = 20
 """Number of images of a class below which a remark says that they are too few to learn it."""
@@ -294,13 +294,13 @@ def write_config(target: Path, name: str, config: dict[str, Any]) -> None:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments shared by `wsss init` and `wsss run`."""
-    parser.add_argument("images", type=Path, help="folder of images, with its subfolders")
-    parser.add_argument("--labels", type=Path, required=True, help="CSV: image,labels or a 0/1 column per class")
-    parser.add_argument("--masks", type=Path, help="folder of masks of some images; used only to measure")
+    parser.add_argument("images", type=a_path, help="folder of images, with its subfolders")
+    parser.add_argument("--labels", type=a_path, required=True, help="CSV: image,labels or a 0/1 column per class")
+    parser.add_argument("--masks", type=a_path, help="folder of masks of some images; used only to measure")
     parser.add_argument(
         "--preset", nargs="+", default=[FITTED[0]], help=f"recipes of workflow/presets (default: {FITTED[0]})"
     )
-    parser.add_argument("--weights", type=Path, help="local ImageNet weights of the preset's network: no download")
+    parser.add_argument("--weights", type=a_path, help="local ImageNet weights of the preset's network: no download")
     parser.add_argument(
         "--network-options", nargs="+", default=[], metavar="KEY=VALUE", help="how the weights want the network built"
     )
@@ -311,7 +311,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_arguments(parser)
     parser.add_argument("--name", default="photos", help="name of the run (default: photos)")
-    parser.add_argument("--config", type=Path, help="file to write (default: NAME.yaml)")
+    parser.add_argument("--config", type=a_path, help="file to write (default: NAME.yaml)")
     parser.add_argument("--force", action="store_true", help="replace the file")
     args = parser.parse_args()
     with plain_ending("init"):

@@ -84,6 +84,8 @@ def find_images(sources: Sequence[str]) -> dict[Path, Path]:
 
 def _images_of(source: str) -> Iterator[tuple[Path, Path]]:
     """(image, path below the output folder) of one source."""
+    if not source.strip():
+        raise ValueError(f"'{source}': an empty name; accepted are folders, images, patterns and .txt lists")
     path = Path(source)
     if path.is_dir():
         yield from ((image, image.relative_to(path)) for image in list_images(path))

@@ -24,7 +24,7 @@ from wsss.data.palette import voc_palette
 from wsss.data.sheet import read_ids
 from wsss.runtime.ending import plain_ending
 from wsss.runtime.files import write_atomically
-from wsss.runtime.targets import require_folder
+from wsss.runtime.targets import a_path, require_folder
 from wsss.store.maps import LabelStore, open_labels
 
 LABELS = ("corrections", "make_pseudo_labels")
@@ -131,20 +131,20 @@ def main() -> None:
     )
     commands = parser.add_subparsers(required=True, metavar="command")
     command = commands.add_parser("export", help="write label maps in another format")
-    command.add_argument("file", type=Path, help="folder of a run, e.g. results/voc, or an HDF5 file of labels")
+    command.add_argument("file", type=a_path, help="folder of a run, e.g. results/voc, or an HDF5 file of labels")
     formats = "; ".join(f"{name}: {m.Settings.__doc__.splitlines()[0]}" for name, m in FORMATS.modules.items())
     command.add_argument("--format", default="png", help=formats)
-    command.add_argument("--out", type=Path, required=True, help="folder to write to")
-    command.add_argument("--ids", type=Path, help="CSV with a column image_id, as the gallery exports it: these alone")
+    command.add_argument("--out", type=a_path, required=True, help="folder to write to")
+    command.add_argument("--ids", type=a_path, help="CSV with a column image_id, as the gallery exports it: only these")
     command.add_argument("--images", action="store_true", help="copy the photographs as the run sees them, too")
     command.set_defaults(work=lambda args: export(args.file, args.format, args.out, args.ids, images=args.images))
     command = commands.add_parser("import", help="masks from another tool's annotations, as palette PNGs")
-    command.add_argument("source", type=Path, help="folder or file of annotations")
+    command.add_argument("source", type=a_path, help="folder or file of annotations")
     command.add_argument("--format", default="auto", help="png, coco, labelme, cvat or yolo; auto: by the files")
     classes = command.add_mutually_exclusive_group(required=True)
-    classes.add_argument("--run", type=Path, help="results/{run}, whose classes are meant")
+    classes.add_argument("--run", type=a_path, help="results/{run}, whose classes are meant")
     classes.add_argument("--classes", nargs="+", metavar="CLASS", help="the classes in the order of their ids from 1")
-    command.add_argument("--out", type=Path, required=True, help="folder to write to")
+    command.add_argument("--out", type=a_path, required=True, help="folder to write to")
     command.set_defaults(work=_bring)
     args = parser.parse_args()
     with plain_ending("labels"):

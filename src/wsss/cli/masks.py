@@ -21,7 +21,7 @@ from wsss.refine.proposals.readers import find_proposals, read_proposals
 from wsss.refine.proposals.store import is_masks, write_masks
 from wsss.runtime.ending import plain_ending
 from wsss.runtime.progress import Progress
-from wsss.runtime.targets import refuse_foreign, refuse_inside, refuse_sources
+from wsss.runtime.targets import a_path, refuse_foreign, refuse_inside, refuse_sources
 
 SHOWN = 5
 """Number of images that a message names."""
@@ -96,9 +96,9 @@ def main() -> None:
         prog="wsss masks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "folder", type=Path, help="JSON files or folders of PNGs, one per image; with --sam: photographs"
+        "folder", type=a_path, help="JSON files or folders of PNGs, one per image; with --sam: photographs"
     )
-    parser.add_argument("--out", type=Path, required=True, help="HDF5 file to write")
+    parser.add_argument("--out", type=a_path, required=True, help="HDF5 file to write")
     parser.add_argument("--sam", metavar="MODEL", help="folder of a SAM for transformers, or its name on the hub")
     parser.add_argument("--points", type=int, default=32, help="along each side of SAM's grid (default: 32)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N, for SAM")

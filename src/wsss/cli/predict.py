@@ -19,6 +19,7 @@ from wsss.cli.inputs import MARGIN, check_out, class_ids, find_images, network_o
 from wsss.data.files import unread
 from wsss.runtime.ending import plain_ending
 from wsss.runtime.progress import log
+from wsss.runtime.targets import a_path
 from wsss.store.about import read_about
 
 
@@ -42,9 +43,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("images", nargs="+", help="folders, files, patterns, or .txt lists of paths")
     source = parser.add_mutually_exclusive_group(required=True)
-    source.add_argument("--run", type=Path, help="results/{run}")
-    source.add_argument("--model", type=Path, help="model.safetensors, applied at one scale with its mirror")
-    parser.add_argument("--out", type=Path, required=True, help="folder for the masks")
+    source.add_argument("--run", type=a_path, help="results/{run}")
+    source.add_argument("--model", type=a_path, help="model.safetensors, applied at one scale with its mirror")
+    parser.add_argument("--out", type=a_path, required=True, help="folder for the masks")
     parser.add_argument("--overlay", action="store_true", help="also write NAME.overlay.jpg")
     parser.add_argument("--softmax", action="store_true", help="also write NAME.npz: softmax (C, H, W) float16")
     parser.add_argument("--fast", action="store_true", help="one scale and no mirror: several times faster")

@@ -24,7 +24,7 @@ from wsss.plan.run import Plan, missing_inputs, plan_run
 from wsss.runtime.ending import plain_ending
 from wsss.runtime.files import write_atomically
 from wsss.runtime.plain_yaml import read_yaml
-from wsss.runtime.targets import require_folder
+from wsss.runtime.targets import a_path, require_folder
 
 CONFIGS = Path("results/reproduce")
 """Folder of the configurations written by this command."""
@@ -183,7 +183,7 @@ def main() -> None:
     parser.add_argument("--cores", default="all", help="of snakemake")
     parser.add_argument("--force", action="store_true", help="replace a configuration that has other settings")
     parser.add_argument("--go", action="store_true", help="run the command after it is printed")
-    parser.add_argument("--tables", type=Path, metavar="PAGE", help="write every system's table into a Markdown page")
+    parser.add_argument("--tables", type=a_path, metavar="PAGE", help="write every system's table into a Markdown page")
     args = parser.parse_args()
     if (args.name is None) == (args.tables is None):
         parser.error(f"give a system, one of {', '.join(systems())}, or --tables PAGE")

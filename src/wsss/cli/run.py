@@ -43,6 +43,7 @@ from wsss.runtime.files import regular, write_atomically
 from wsss.runtime.process import Terminated, raise_on
 from wsss.runtime.progress import duration
 from wsss.runtime.records import read_table
+from wsss.runtime.targets import a_path
 
 WORDS = {
     "prepare_data": "opening every image",
@@ -231,10 +232,10 @@ def main() -> None:
     )
     add_arguments(parser)
     parser.add_argument(
-        "--corrections", type=Path, help="folder of corrected masks of some images; stored in NAME.yaml"
+        "--corrections", type=a_path, help="folder of corrected masks of some images; stored in NAME.yaml"
     )
     parser.add_argument("--name", help="name of the run (default: that of the images' folder)")
-    parser.add_argument("--out", type=Path, default=Path(), help="folder of NAME.yaml and results/ (default: here)")
+    parser.add_argument("--out", type=a_path, default=Path(), help="folder of NAME.yaml and results/ (default: here)")
     parser.add_argument("--cores", type=int, default=len(os.sched_getaffinity(0)), help="CPU cores (default: all)")
     parser.add_argument("--force", action="store_true", help="write NAME.yaml anew")
     parser.add_argument("--unlock", action="store_true", help="first remove the lock that a killed command left")

@@ -15,6 +15,7 @@ from wsss.config.hints import making
 from wsss.report.precision import mean_average_precision
 from wsss.runtime.ending import plain_ending
 from wsss.runtime.records import read_record, read_table, require_keys
+from wsss.runtime.targets import a_path
 
 _COLUMNS = {
     "stage": "stage",
@@ -90,7 +91,7 @@ def _text(row: pd.Series, name: str) -> str:
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("run", type=Path, help="folder of the run, e.g. results/shapes")
+    parser.add_argument("run", type=a_path, help="folder of the run, e.g. results/shapes")
     run = parser.parse_args().run
     with plain_ending("show"):
         show(run, Console())

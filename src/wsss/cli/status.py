@@ -23,7 +23,8 @@ from wsss.config.hints import configurations, making, project_of, yaml_files
 from wsss.plan.run import STAGES, plan_runs
 from wsss.runtime.ending import plain_ending
 from wsss.runtime.progress import duration
-from wsss.runtime.records import read_record
+from wsss.runtime.records import is_of, read_record
+from wsss.runtime.targets import a_path
 
 SILENT_SECONDS = 300
 """Seconds without an update after which a job on another machine is considered dead."""
@@ -125,8 +126,9 @@ def _is_sound(content: dict[str, Any]) -> bool:
     given = [content[name] for name in _NUMBERS if content.get(name) is not None]
     losses = content.get("losses") or {}
     texts = [content.get(name) or "" for name in ("unit", "rate_unit", "log", "stage")]
-    numbers = [*given, *losses.values()] if isinstance(losses, dict) else [None]
-    return all(isinstance(n, _NUMBER) for n in numbers) and all(isinstance(text, str) for text in texts)
+    if not isinstance(losses, dict) or not all(isinstance(loss, float) or is_of(loss, int) for loss in losses.values()):
+        return False  # a loss may be NaN: a training run that diverged
+    return all(is_of(n, _NUMBER) for n in given) and all(isinstance(text, str) for text in texts)
 
 
 def _state(content: dict[str, Any]) -> str:
@@ -254,7 +256,7 @@ def _start(results: Path) -> str:
 def main(arguments: list[str] | None = None) -> None:
     """Command line."""
     parser = argparse.ArgumentParser(prog="wsss status", description=__doc__)
-    parser.add_argument("results", type=Path, nargs="?", default=Path("results"), help="folder of results")
+    parser.add_argument("results", type=a_path, nargs="?", default=Path("results"), help="folder of results")
     parser.add_argument("--once", action="store_true", help="print the table once")
     parser.add_argument("--every", type=float, default=1.0, help="seconds between refreshes")
     args = parser.parse_args(arguments)

@@ -50,13 +50,14 @@ def require_keys(where: Path | str, content: Any, **keys: type | tuple[type, ...
     if not isinstance(content, dict):
         raise ValueError(f"{where}: damaged (holds no mapping); {AGAIN}")
     for name, kind in keys.items():
-        if name not in content or not _is_of(content[name], kind):
+        if name not in content or not is_of(content[name], kind):
             found = f"'{name}' is {content[name]!r:.40}" if name in content else f"there is no '{name}'"
             raise ValueError(f"{where}: damaged ({found}); {AGAIN}")
     return content
 
 
-def _is_of(value: Any, kind: type | tuple[type, ...]) -> bool:
+def is_of(value: Any, kind: type | tuple[type, ...]) -> bool:
+    """Whether a value is of a type, and a finite number if it is one."""
     if isinstance(value, int | float) and not (-LARGEST <= value <= LARGEST and not isinstance(value, bool)):
         return False
     return isinstance(value, kind)

@@ -6,6 +6,7 @@ import hashlib
 import os
 import re
 import unicodedata
+from argparse import ArgumentTypeError
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from pathlib import Path, PurePath
@@ -15,6 +16,17 @@ NAME_BYTES = 255
 """Longest file name of common file systems."""
 K = TypeVar("K", bound=Hashable)
 P = TypeVar("P", bound=PurePath)
+
+
+def a_path(text: str) -> Path:
+    """A path of a command line; an empty text, as of a variable that is not set, does not mean the current folder.
+
+    Raises:
+        ArgumentTypeError: the text is empty.
+    """
+    if not text.strip():
+        raise ArgumentTypeError("is empty; accepted is a path, and . for the current folder")
+    return Path(text)
 
 
 def unique_places(candidates: Mapping[K, Sequence[PurePath]]) -> dict[K, PurePath]:

@@ -1,0 +1,43 @@
+"""Standard streams that are closed, full, or of an encoding that has not every letter."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+SAY = (
+    "from wsss.runtime.ending import plain_ending\n"
+    "import sys\n"
+    "with plain_ending('x'):\n"
+    "    print('mäß 猫 \\udcff')\n"
+    "    file = open('made.txt', 'w')\n"
+    "    print(file.fileno() > 2, file=file)\n"
+    "    if 'fail' in sys.argv: raise ValueError('猫')\n"
+)
+ENDS = {
+    "ASCII": ("PYTHONIOENCODING=ascii {}", 0, b"m\\xe4\\xdf \\u732b \\udcff\n", b""),
+    "Latin 1": ("PYTHONIOENCODING=latin-1 {}", 0, b"m\xe4\xdf \\u732b \\udcff\n", b""),
+    "no locale": ("LC_ALL=C {}", 0, "mäß 猫 \\udcff\n".encode(), b""),
+    "closed": ("{} >&-", 0, b"", b""),
+    "all closed": ("{} <&- >&- 2>&-", 0, b"", b""),
+    "full": ("{} >/dev/full", 2, b"", b"[x] error: [Errno 28] No space left on device\n"),
+    "a pipe that ended": ("{} | true; exit ${{PIPESTATUS[0]}}", None, b"", b""),
+    "an error, in ASCII": ("PYTHONIOENCODING=ascii {} fail >&-", 2, b"", b"[x] error: \\u732b\n"),
+    "an error without a place to go": ("{} fail >&- 2>&-", 2, b"", b""),
+}
+
+
+@pytest.mark.parametrize("case", ENDS)
+def test_every_stream_is_written_to_or_told(case, tmp_path):
+    line, code, out, err = ENDS[case]
+    (tmp_path / "say.py").write_text(SAY, encoding="utf-8")
+    command = line.format(f"{sys.executable} say.py")
+    ended = subprocess.run(["bash", "-c", command], cwd=tmp_path, capture_output=True, env=os.environ, check=False)
+    assert ended.returncode in ((0, 128 + signal.SIGPIPE) if code is None else (code,)), ended.stderr
+    assert (ended.stdout, ended.stderr) == (out, err)
+    if code == 0:
+        assert (tmp_path / "made.txt").read_text() == "True\n"
