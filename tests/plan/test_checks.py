@@ -60,6 +60,26 @@ REFUSED = {
         {"train_affinity": {"channels": [64] * 9}},
         r"x\.train_affinity: AffinityNet reads 9 backbone stages",
     ),
+    "a stride that VGG does not have": (
+        classifier(backbone={"name": "vgg16"}),
+        r"x\.train_classifier: timm cannot build backbone 'vgg16' .*AssertionError; it may keep its own stride: output",
+    ),
+    "a misspelt layer": (
+        classifier(backbone={"options": {"act_layer": "rleu"}}),
+        r"x\.train_classifier: timm cannot build backbone .* KeyError 'rleu'",
+    ),
+    "grey images": (
+        classifier(backbone={"options": {"in_chans": 1}}),
+        r"x\.train_classifier: timm cannot build backbone .*'in_chans': 1.*Invalid channel dimensions",
+    ),
+    "too few stages to freeze": (
+        classifier(training={"freeze_stages": 9}),
+        r"x\.train_classifier: ResNet has 4 stages; cannot freeze 9",
+    ),
+    "too few quarters of a transformer to freeze": (
+        classifier(backbone=VIT, training={"freeze_stages": 9}),
+        r"x\.train_classifier: this transformer has 4 stages; cannot freeze 9",
+    ),
     "a stride that is not the network's to choose": (
         classifier(backbone={"name": "resnet38"}),
         r"x\.train_classifier: output_stride 8 given; 'resnet38' keeps its own",

@@ -34,3 +34,9 @@ class Backbone(nn.Module, ABC):
     @abstractmethod
     def freeze(self, stages: int) -> None:
         """Stop training the stem and the first `stages` stages (0: the stem alone)."""
+
+
+def require_stages(given: int, there: int, network: str) -> None:
+    """Raises ValueError for a number of stages to freeze that the network does not have."""
+    if not 0 <= given <= there:
+        raise ValueError(f"{network} has {there} stages; cannot freeze {given}")

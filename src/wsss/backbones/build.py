@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import textwrap
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +50,8 @@ def build_backbone(settings: sections.Backbone, *, weights: bool = True) -> Back
             own = kind not in ("vit", "clip") and detect_layout(state) in ((), "vit") and not is_whole_method(state)
         path, checkpoint = (str(checkpoint), None) if own else ("", checkpoint)
         pretrained = weights and settings.pretrained and settings.checkpoint is None and settings.weights is None
-        backbone = _from_timm(settings, kind, pretrained=pretrained, checkpoint_path=path)
+        with _named(settings):
+            backbone = _from_timm(settings, kind, pretrained=pretrained, checkpoint_path=path)
     if settings.weights == "package":
         _from_package(backbone, settings.name, weights=weights)
     if checkpoint is not None:
@@ -90,6 +94,20 @@ def _mit(settings: sections.Backbone) -> Backbone:
 
     own = {name: settings.options[name] for name in ("strides", "drop_path_rate", "stem") if name in settings.options}
     return MiT(settings.name, **own, options={k: v for k, v in settings.options.items() if k not in own})
+
+
+@contextmanager
+def _named(settings: sections.Backbone) -> Iterator[None]:
+    """Context that converts the errors by which networks refuse options into a ValueError of one line."""
+    try:
+        yield
+    except (ValueError, OSError):
+        raise
+    except Exception as error:  # options may lead a library's constructor anywhere
+        given = dict(settings.options) | ({"output_stride": settings.output_stride} if settings.output_stride else {})
+        reason = textwrap.shorten(f"{type(error).__name__} {error}", 300, placeholder=" …")
+        hint = "; it may keep its own stride: output_stride: null" if settings.output_stride else ""
+        raise ValueError(f"timm cannot build backbone '{settings.name}' with {given!r:.300}: {reason}{hint}") from error
 
 
 def _from_timm(settings: sections.Backbone, kind: str, **weights: Any) -> Backbone:

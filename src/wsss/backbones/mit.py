@@ -10,7 +10,7 @@ from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from wsss.backbones.base import Backbone
+from wsss.backbones.base import Backbone, require_stages
 from wsss.backbones.timm import build_stem
 
 ARCHITECTURES: dict[str, dict[str, Sequence[int]]] = {
@@ -105,6 +105,7 @@ class MiT(Backbone):
 
     def freeze(self, stages: int) -> None:
         """Freeze the stem (up to the first patch embedding, inclusive) and the first `stages` stages."""
+        require_stages(stages, len(self.net.stages), "MiT")
         if self.stem is not None:
             self.stem.requires_grad_(False)
         self.net.stages[0].patch_embeddings.requires_grad_(False)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from wsss.backbones.base import Backbone
+from wsss.backbones.base import Backbone, require_stages
 
 STAGES: tuple[tuple[str, ...], ...] = (
     ("conv1a",),
@@ -98,8 +98,7 @@ class ResNet38(Backbone):
         Raises:
             ValueError: the network does not have that many stages.
         """
-        if not 0 <= stages < len(STAGES):
-            raise ValueError(f"ResNet-38 has {len(STAGES) - 1} stages; cannot freeze {stages}")
+        require_stages(stages, len(STAGES) - 1, "ResNet-38")
         for name in (name for stage in STAGES[: stages + 1] for name in stage):
             getattr(self, name).requires_grad_(False)
 

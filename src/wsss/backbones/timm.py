@@ -11,7 +11,7 @@ import timm
 import torch
 from torch import Tensor, nn
 
-from wsss.backbones.base import Backbone
+from wsss.backbones.base import Backbone, require_stages
 from wsss.backbones.checkpoints import read_state_dict, strip_prefix, unwrap
 from wsss.backbones.reach import unreachable
 from wsss.config.messages import nearest
@@ -141,6 +141,7 @@ class TimmBackbone(Backbone):
         groups = self.net.group_matcher(coarse=True)
         found = {name: _group(groups, name) for name, _ in self.net.named_parameters()}
         numbers = sorted({n for n in found.values() if n is not None})
+        require_stages(stages, len(numbers) - 1, type(self.net).__name__)
         for name, parameter in self.net.named_parameters():
             number = found[name]
             if number is not None and numbers.index(number) <= stages:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from wsss.backbones.attention import block_with_attention, queries_keys_values
-from wsss.backbones.base import Backbone
+from wsss.backbones.base import Backbone, require_stages
 
 
 @dataclass(frozen=True)
@@ -160,6 +160,7 @@ class TransformerBackbone(Backbone):
 
     def freeze(self, stages: int) -> None:
         """Freeze the embedding (patches, positions, prefix) and the first `stages` quarters of the depth."""
+        require_stages(stages, len(self._pyramid), "this transformer")
         end = self._pyramid[stages - 1] + 1 if stages > 0 else 0
         for name, parameter in self.net.named_parameters():
             part = name.split(".")
