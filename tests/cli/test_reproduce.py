@@ -93,12 +93,12 @@ def test_a_configuration_that_was_edited_is_kept(capsys):
 def test_only_go_runs_the_command(go, monkeypatch, capsys):
     ran = []
 
-    def run(command, check):
+    def run(program, command):
         ran.append(command)
-        return type("Done", (), {"returncode": 3})
+        raise SystemExit(3)
 
     monkeypatch.setattr(reproduce, "reproduce", lambda *_, **__: ["snakemake", "results/a b/miou.csv"])
-    monkeypatch.setattr(reproduce.subprocess, "run", run)
+    monkeypatch.setattr(reproduce.os, "execv", run)
     monkeypatch.setattr(sys, "argv", ["wsss reproduce", "seam", *(["--go"] if go else [])])
     if go:
         with pytest.raises(SystemExit, match="3"):

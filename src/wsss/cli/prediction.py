@@ -25,6 +25,7 @@ from wsss.data.shrink import shrunk
 from wsss.methods.decode import load_segmenter
 from wsss.plan.manifest import settings_of
 from wsss.runtime.cells import csv_text
+from wsss.runtime.ending import one_line
 from wsss.runtime.files import write_atomically
 from wsss.runtime.progress import Progress, log
 from wsss.runtime.records import AGAIN, require_keys
@@ -178,7 +179,7 @@ def _batches(
             try:
                 pixels = reads.pop(i).result()
             except ValueError as error:
-                log.warning("passed over: %s", error)
+                log.warning("passed over: %s", one_line(error))
                 failed.append((path, str(error)))
                 progress.update()
                 continue

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import shlex
-import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -194,7 +194,7 @@ def main() -> None:
         command = reproduce(args.name, args.set, args.cores, force=args.force)
         print(f"\n{shlex.join(command)}", flush=True)
         if args.go:
-            sys.exit(subprocess.run(command, check=False).returncode)
+            os.execv(sys.executable, [sys.executable, "-m", *command])  # signals are for snakemake, which ends its jobs
 
 
 if __name__ == "__main__":

@@ -55,6 +55,8 @@ def _kind(path: Path) -> str:
         head = file.read(512)
     if name := next((name for magic, name in _HEADS.items() if head.startswith(magic)), None):
         return name
+    if not head:
+        return "an empty file"
     if head[4:8] == b"ftyp" and head[8:12] in _HEIF:
         return "HEIC or AVIF"
     if head.lstrip()[:1] == b"<":
