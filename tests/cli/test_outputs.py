@@ -109,3 +109,26 @@ def test_an_empty_path_is_not_the_current_folder(case, project, monkeypatch, cap
     error = capsys.readouterr().err
     assert end.value.code == 2 and ("is empty; accepted is a path" in error or "an empty name" in error), error
     assert state(project) == before
+
+
+IMPORTED = {
+    "within what is read": (["--classes", "cat", "--out", "photos/out"], "lies in photos, which is read"),
+    "what is read": (["--classes", "cat", "--out", "photos"], "exists and is not empty"),
+    "a class twice": (["--classes", "cat", "cat", "--out", "new"], "--classes: class name 'cat' is there twice"),
+    "classes alike": (["--classes", "cat", "Cat", "--out", "new"], "--classes: classes 'cat' and 'Cat' differ in case"),
+    "the background": (["--classes", "background", "cat", "--out", "new"], "the background is implied"),
+    "no name": (["--classes", "", "--out", "new"], "--classes: class name ''"),
+    "too many": (["--classes", *map(str, range(255)), "--out", "new"], "255 classes, e.g. 0, 1, 2; accepted: 1 to 254"),
+}
+
+
+@pytest.mark.parametrize("case", IMPORTED)
+def test_imports_check_their_classes_and_their_place(case, project, monkeypatch, capsys):
+    arguments, told = IMPORTED[case]
+    before = state(project)
+    monkeypatch.setattr(sys, "argv", ["wsss", "labels", "import", "photos", *arguments])
+    with pytest.raises(SystemExit) as end:
+        main()
+    error = capsys.readouterr().err
+    assert end.value.code == 2 and error.count("\n") == 1 and told in error, error
+    assert state(project) == before

@@ -20,11 +20,12 @@ from wsss.data.formats.png.write import write_masks
 from wsss.data.formats.reading import read_annotations
 from wsss.data.formats.regions import SizeOf, places
 from wsss.data.matching import ByName
+from wsss.data.names import checked_classes
 from wsss.data.palette import voc_palette
 from wsss.data.sheet import read_ids
 from wsss.runtime.ending import plain_ending
 from wsss.runtime.files import write_atomically
-from wsss.runtime.targets import a_path, require_folder
+from wsss.runtime.targets import a_path, refuse_inside, require_folder
 from wsss.store.maps import LabelStore, open_labels
 
 LABELS = ("corrections", "make_pseudo_labels")
@@ -105,8 +106,10 @@ def bring(source: Path, name: str, class_names: Sequence[str], out: Path, size_o
     Raises:
         ValueError: a format that cannot be read, a folder that is not empty, or files that cannot be used.
     """
-    found = read_annotations(source, name, class_names, size_of)
     _require_new(out)
+    if source.is_dir():
+        refuse_inside(out, source)
+    found = read_annotations(source, name, class_names, size_of)
     return write_masks(found, voc_palette(), out)
 
 
@@ -119,7 +122,7 @@ def _require_new(out: Path) -> None:
 def _bring(args: argparse.Namespace) -> int:
     """`bring` with the classes and, if a run is given, the image sizes of the command line."""
     if args.classes:
-        return bring(args.source, args.format, ["background", *args.classes], args.out)
+        return bring(args.source, args.format, ["background", *checked_classes("--classes", args.classes)], args.out)
     dataset = Dataset(args.run / "prepare_data")
     return bring(args.source, args.format, dataset.class_names, args.out, ByName(dataset).size)
 
