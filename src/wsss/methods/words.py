@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 
 import torch
@@ -61,15 +62,21 @@ def tokenise(sentences: Sequence[str], length: int) -> Tensor:
     Raises:
         ValueError: a sentence has more tokens; none is truncated.
     """
-    from open_clip.tokenizer import SimpleTokenizer
-
-    tokenizer = SimpleTokenizer(context_length=length)
+    tokenizer = _tokenizer(length)
     for sentence in sentences:
         if (count := len(tokenizer.encode(sentence)) + 2) > length:
             raise ValueError(
                 f"a phrase has {count} tokens with the template, {length} are accepted: '{sentence[:60]}…'"
             )
     return tokenizer(list(sentences))
+
+
+@lru_cache
+def _tokenizer(length: int) -> Callable[[list[str]], Tensor]:
+    """CLIP's tokenizer, whose vocabulary takes a tenth of a second to read."""
+    from open_clip.tokenizer import SimpleTokenizer
+
+    return SimpleTokenizer(context_length=length)
 
 
 def text_features(tower: nn.Module, words: Words, classes: Sequence[str]) -> tuple[list[Tensor], Tensor]:

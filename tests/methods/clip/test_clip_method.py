@@ -1,22 +1,17 @@
-"""The method `clip`: words, maps of whole images, and a run from images to miou.csv."""
+"""The method `clip`: words, and maps of whole images."""
 
 from __future__ import annotations
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 
-from tiny import Project
 from tiny_clip import BACKBONE, save_clip
 from wsss.config.loading import ConfigError, load_run
 from wsss.config.stages import TrainClassifier
 from wsss.config.views import CamViews
-from wsss.data.sources.shapes.images import image_id, render
 from wsss.localise.inference import cam_group, for_inference
 from wsss.methods.load import build_method, load_classifier
-from wsss.refine.proposals.masks import Masks
-from wsss.refine.proposals.store import write_masks
 from wsss.store.models import save_model
 
 NAMES = ["cat", "sitting dog"]
@@ -127,40 +122,3 @@ def test_a_file_without_a_text_tower_says_what_to_name(tmp_path):
 def test_settings_refuse_a_training():
     with pytest.raises(ValueError, match="does not train its network"):
         TrainClassifier.model_validate({"method": {"name": "clip"}})
-
-
-def write_proposals(path, count):
-    """The outlines of what the synthetic images show, as masks."""
-    truth = [render(0, index)[1] for index in range(count)]
-    masks = (Masks.from_dense(np.stack([t == kind for kind in np.unique(t)])) for t in truth)
-    write_masks(path, ((image_id(index), found) for index, found in enumerate(masks)))
-
-
-@pytest.mark.timeout(600)
-@pytest.mark.parametrize(
-    ("presets", "labels"),
-    [
-        pytest.param(["clip-es"], {"confidence": 0.6}, marks=pytest.mark.slow),
-        pytest.param(["clip-es", "sam-fma"], {"masks": {"file": "masks.h5"}}, marks=pytest.mark.slow),
-    ],
-)
-def test_from_images_to_the_table(tmp_path, checkpoint, presets, labels):
-    run = {
-        "preset": ["shapes", *presets],
-        "prepare_data": {"dataset": "shapes", "train": 6, "val": 3},
-        "train_classifier": {
-            "backbone": BACKBONE | {"checkpoint": str(checkpoint)},
-            "method": {"affinity_blocks": 2, "prompts": {}},
-        },
-        "train_segmentation": {"training": {"epochs": 1, "batch_size": 3}},
-        "make_pseudo_labels": labels,
-        "upper_bound": False,
-    }
-    project = Project(tmp_path, run)
-    write_proposals(tmp_path / "masks.h5", 6)
-    finished = project.snakemake()
-    assert finished.returncode == 0, finished.stderr[-3000:]
-    rows = pd.read_csv(project.table)["stage"].tolist()
-    assert {"cam", "pseudo_label", "segmentation"} <= set(rows)
-    history = pd.read_csv(tmp_path / "results/tiny/train_classifier/average_precision.csv")
-    assert history["average_precision"].notna().any()
