@@ -64,9 +64,9 @@ def require_texts(f: h5py.File, path: Path) -> None:
 def _collections(f: h5py.File, name: str, file: BinaryIO) -> Iterator[int]:
     """Where the collections lie that a dataset of texts refers to, read past HDF5."""
     try:
-        if not isinstance(f.get(name, getlink=True), h5py.HardLink) or not isinstance(f[name], h5py.Dataset):
+        if not isinstance(f.get(name, getlink=True), h5py.HardLink) or not isinstance(dataset := f[name], h5py.Dataset):
             return
-        kind, start, count = h5py.check_string_dtype(f[name].dtype), f[name].id.get_offset(), f[name].size
+        kind, start, count = h5py.check_string_dtype(dataset.dtype), dataset.id.get_offset(), dataset.size
     except (KeyError, OSError, RuntimeError, TypeError, ValueError):
         return  # whoever reads it says what is wrong
     if kind is None or kind.length is not None or start is None:
@@ -79,9 +79,9 @@ def _collections(f: h5py.File, name: str, file: BinaryIO) -> Iterator[int]:
 
 def require_own(f: h5py.File, name: str) -> None:
     """Raises ValueError unless the name is a dataset stored in this file: no link, virtual or external dataset."""
-    if not isinstance(f.get(name, getlink=True), h5py.HardLink) or not isinstance(f[name], h5py.Dataset):
+    if not isinstance(f.get(name, getlink=True), h5py.HardLink) or not isinstance(dataset := f[name], h5py.Dataset):
         raise ValueError(f"'{name}' is no dataset of this file but a link or a group")
-    if f[name].is_virtual or f[name].external:
+    if dataset.is_virtual or dataset.external:
         raise ValueError(f"'{name}' takes its values from other files")
 
 
