@@ -175,6 +175,27 @@ def test_init_refuses_masks_that_prepare_data_refuses(stage, tmp_path, monkeypat
     assert refused.code == 2 and message in refused.text
 
 
+SPLITS = {
+    "one image": ("image,labels\na,cat\n", r"labels.csv: 1 image(s); train and val need one each"),
+    "all for training": ("image,labels,split\na,cat,train\nb,dog,train\n", "every image is in split 'train'; both"),
+    "one without a split": ("image,labels,split\na,cat,train\nb,dog,val\nc,cat,\n", "line 4: no split; give every row"),
+    "labels for validation alone": ("image,cat,split\na,0,train\nb,1,val\n", "no training image bears a label"),
+}
+
+
+@pytest.mark.parametrize("case", SPLITS)
+def test_init_refuses_splits_that_prepare_data_refuses(stage, tmp_path, monkeypatch, capfd, case):
+    text, message = SPLITS[case]
+    settings = make_folder(tmp_path / "data")
+    for mask in (tmp_path / "data" / "masks").iterdir():
+        Image.new("L", SIZE[::-1]).save(mask)
+    (tmp_path / "data" / "labels.csv").write_text(text)
+    code, found = run_init(monkeypatch, capfd, settings, tmp_path / "photos.yaml")
+    assert code == 2 and message in found.err and not (tmp_path / "photos.yaml").exists()
+    refused = stage("prepare_data", tmp_path / "out", config=settings)
+    assert refused.code == 2 and message in refused.text
+
+
 def test_init_remarks_what_prepare_data_remarks(tmp_path, monkeypatch, capfd):
     settings = make_folder(tmp_path / "data")
     paint(tmp_path / "data" / "masks", "ab", 0)

@@ -22,10 +22,10 @@ from wsss.backbones.packages import installed
 from wsss.config.loading import PRESETS, load_run, merge, name_problem
 from wsss.config.run import Run
 from wsss.config.words import Words, words_of
-from wsss.data.checks import Preflight, Problem
+from wsss.data.checks import Preflight, Problem, check_rows
 from wsss.data.dataset import image_size
 from wsss.data.remarks import everywhere, of_twins
-from wsss.data.sources.folder.index import Survey, entries_of, survey
+from wsss.data.sources.folder.index import Survey, entries_of, split, survey
 from wsss.data.sources.folder.settings import Settings as FolderSettings
 from wsss.runtime.ending import plain_ending
 from wsss.runtime.files import write_atomically
@@ -217,6 +217,22 @@ def look(images: Path, labels: Path, masks: Path | None) -> tuple[Survey, np.nda
     return seen, sizes, preflight
 
 
+def _check_splits(seen: Survey, val_fraction: float | None, where: Path) -> None:
+    """prepare_data's checks of both splits. val_fraction: None: the default.
+
+    Raises:
+        ValueError: a split is empty or not given for every image, or no training image bears a label.
+    """
+    defaults = {name: FolderSettings.model_fields[name].default for name in ("val_fraction", "split_seed")}
+    classes = seen.table.classes
+    in_val = split(seen, classes, val_fraction or defaults["val_fraction"], defaults["split_seed"])
+    rows = [
+        {"image_id": f.image_id, "labels": ";".join(f.row.names), "split": "val" if val else "train", "mask": ""}
+        for f, val in zip(seen.found, in_val, strict=True)
+    ]
+    check_rows(["background", *classes], rows, str(where))
+
+
 @dataclass(frozen=True)
 class Request:
     """The command's arguments. options: KEY=VALUE, options of the weights' network."""
@@ -274,6 +290,7 @@ def prepare(request: Request) -> Prepared:
     classes = seen.table.classes
     config = make_config(name, request.images, request.labels, request.masks, classes, preset)
     if not preflight.problems:
+        _check_splits(seen, VAL_WITHOUT_MASKS if request.masks is None else None, request.images)
         runs = config["runs"]
         if recipe:
             runs[name] = merge(runs[name], fitted(recipe, sizes))

@@ -132,7 +132,7 @@ def folder_index(
     masks_of = {entry.image: entry.mask for entry in entries}
     bad = preflight.check(entries, len(names))
     seen = replace(seen, found=[f for f in seen.found if f.image_id not in bad])
-    in_val = _split(seen, names, val_fraction, split_seed)
+    in_val = split(seen, names, val_fraction, split_seed)
     with ThreadPoolExecutor() as pool:
         jobs = [pool.submit(_shrink, f, masks_of.get(f.path), max_edge, out) for f in seen.found]
     rows = []
@@ -163,9 +163,15 @@ def _ordered_classes(table: LabelTable, wanted: list[str] | None) -> list[str]:
     return wanted
 
 
-def _split(seen: Survey, classes: list[str], val_fraction: float, rng_seed: int) -> np.ndarray:
-    """(N,) bool, True for val: from the CSV's column `split` if it has one, else by stratification."""
+def split(seen: Survey, classes: list[str], val_fraction: float, rng_seed: int) -> np.ndarray:
+    """(N,) bool, True for val: from the CSV's column `split` if it has one, else by stratification.
+
+    Raises:
+        ValueError: an image without a split beside ones with it, or an empty split.
+    """
     given = [f.row.split for f in seen.found]
+    if len(given) < 2:
+        raise ValueError(f"{seen.table.path}: {len(given)} image(s); train and val need one each")
     if not any(given):
         in_val = stratified_split(seen.labels(classes), val_fraction, rng_seed)
     elif missing := next((f for f, split in zip(seen.found, given, strict=True) if not split), None):
