@@ -12,7 +12,7 @@ from PIL import ExifTags, Image, PngImagePlugin
 
 from small_data import make_coco, make_folder, make_voc, picture, problem_of
 from wsss.data.dataset import Dataset
-from wsss.data.images import image_size, read_image, read_mask
+from wsss.data.images import as_rgb, image_size, read_image, read_mask
 
 PIXELS = np.asarray(picture(0))
 HEIGHT, WIDTH = PIXELS.shape[:2]
@@ -194,3 +194,23 @@ def test_masks_turn_as_their_images_do(tmp_path):
         tags[ExifTags.Base.Orientation] = number
         Image.fromarray(mask).save(tmp_path / "a.png", exif=tags)
         assert (read_mask(tmp_path / "a.png") == read_image(tmp_path / "a.png")[..., 0]).all()
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        (np.zeros((0, 0, 3), np.uint8), "given is one of 0 × 0"),
+        (np.zeros((0, 5), np.uint8), "given is one of 0 × 5"),
+        (Image.new("RGB", (3, 0)), "given is one of 0 × 3"),
+        (np.zeros((3, 8, 8), np.uint8), r"given is uint8 of shape \(3, 8, 8\)"),
+        (np.zeros((8, 8, 3)), "given is float64"),
+        (Image.new("F", (8, 8)), "pixels of mode F"),
+        ("", "is a folder; accepted is a file"),
+        ("/dev/zero", "is a device; accepted is a file"),
+        ("a\0b", "embedded null"),
+        (b"x", "given is a bytes"),
+    ],
+)
+def test_what_is_no_image_to_predict_is_a_value_error(given, told):
+    with pytest.raises(ValueError, match=told):
+        as_rgb(given)

@@ -122,6 +122,8 @@ def as_rgb(image: Path | str | Image.Image | np.ndarray) -> np.ndarray:
         raise ValueError(f"an image is a path, a PIL image or an array; given is a {type(image).__name__}")
     if image.mode not in MODES and not image.mode.startswith("I;16"):
         raise ValueError(f"pixels of mode {image.mode} have no fixed range; convert the image to RGB")
+    if not min(image.size):
+        raise ValueError(f"an image has pixels; given is one of {image.size[1]} × {image.size[0]}")
     return _flat(image, deep=False)[0]
 
 

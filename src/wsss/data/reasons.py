@@ -6,6 +6,8 @@ from pathlib import Path
 
 from PIL import Image, UnidentifiedImageError
 
+from wsss.runtime.files import NoFile
+
 MAX_PIXELS = 2 * Image.MAX_IMAGE_PIXELS
 """Pillow refuses larger images as decompression bombs (178,956,970 pixels)."""
 FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "WEBP", "GIF")
@@ -43,6 +45,9 @@ def reason(error: Exception, path: Path, what: str) -> Unfit:
         formats = FORMATS if what == "image" else EXACT
         found = f"not an image but {_kind(path)}" if what == "image" else f"no mask but {_kind(path)}"
         return Unfit(found, f"accepted are {', '.join(formats)}; {AGAIN}")
+    if isinstance(error, NoFile | IsADirectoryError):
+        found = "is a folder" if isinstance(error, OSError) else str(error).removeprefix(f"{path}: ").partition(";")[0]
+        return Unfit(found, "accepted is a file")
     if isinstance(error, PermissionError):
         return Unfit("cannot be opened (permission denied)", "mend its permissions")
     text = str(error).partition(f"{path}: ")[2] or str(error) or type(error).__name__

@@ -64,6 +64,9 @@ def report_page(run: RunResults, threads: int = 1) -> str:
     )
 
 
+_CHECKED = ("class", "images", "found", "agreement", "area_median", "hint")
+
+
 def class_checks(run: RunResults) -> list[dict[str, Any]]:
     """Hints on each class without masks, from the quality table and the classifier's average precision."""
     sheet = run.folder / "quality" / "quality.csv"
@@ -71,7 +74,7 @@ def class_checks(run: RunResults) -> list[dict[str, Any]]:
         return []
     scores, _ = average_precisions(run.folder)
     found = []
-    for row in read_table(sheet, "class", "images", "hint").to_dict("records"):
+    for row in read_table(sheet, *_CHECKED).to_dict("records"):
         known = {key: None if pd.isna(value) else value for key, value in row.items()}
         found.append(known | {"precision": scores.get(row["class"])})
     return found

@@ -44,18 +44,22 @@ def write_atomically(path: Path, content: str | bytes | Callable[[Path], None]) 
         temporary.unlink(missing_ok=True)
 
 
+class NoFile(ValueError):
+    """Something else than a file: its text is the path and what is there."""
+
+
 def regular(path: Path) -> Path:
     """The path, which opening may follow: of a pipe, a socket or a device it might never end.
 
     Raises:
-        ValueError: there is something else than a file or a folder.
+        NoFile: there is something else than a file or a folder.
     """
     try:
         mode = path.stat().st_mode
     except (OSError, ValueError):  # whoever opens it says why it cannot be
         return path
     if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
-        raise ValueError(f"{path}: is a {_KINDS.get(stat.S_IFMT(mode), 'device')}; accepted is a file")
+        raise NoFile(f"{path}: is a {_KINDS.get(stat.S_IFMT(mode), 'device')}; accepted is a file")
     return path
 
 
