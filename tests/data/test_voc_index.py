@@ -151,6 +151,10 @@ def test_the_listed_mask_is_taken(voc):
     rows = index(voc, labels="masks")[2]
     assert [row["labels"] for row in rows] == ["bottle", "aeroplane;person", "tvmonitor"]
     assert rows[0]["mask"] == str(voc / "Other" / "a.png")
+    (voc / "Other" / "a.png").unlink()
+    preflight = Preflight()
+    assert index(voc, labels="masks", preflight=preflight)[2][0]["labels"] == "bird"
+    assert "1 listed mask(s) are not there, e.g. /Other/a.png; those of the image's name" in preflight.notes[0]
 
 
 @pytest.mark.parametrize("suffix", [".png", ".jpeg", ".JPG", ".bmp", ".tif", ".webp", ".gif"])

@@ -146,6 +146,9 @@ def _read_list(layout: Layout, name: str, preflight: Preflight) -> list[Listed]:
     listed = layout.listed(preflight.read_text(path))
     if not listed:
         raise ValueError(f"{path}: the image list is empty")
+    if lost := [mask for mask in map(layout.lost_mask, listed) if mask]:
+        found = f"{len(lost)} listed mask(s) are not there, e.g. {lost[0]}"
+        preflight.notes.append(f"{path}: {found}; those of the image's name in {' or '.join(MASKS)} are used")
     if any(member.numbers for member in listed):
         preflight.notes.append(f"{path}: the numbers beside the image ids are not used; labels are from elsewhere")
     return listed

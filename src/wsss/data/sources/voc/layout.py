@@ -56,11 +56,13 @@ class Layout:
 
     def mask(self, listed: Listed) -> Path | None:
         """The path of an image's mask: the listed one, else VOC's, else SBD's."""
-        if listed.mask is not None:
-            path = PurePosixPath(listed.mask.lstrip("/"))
-            if ".." not in path.parts and (self.root / path).is_file():
-                return self.root / path
-        return next(filter(None, (find(listed.image_id) for find in self._masks)), None)
+        return self._listed_mask(listed) or next(filter(None, (find(listed.image_id) for find in self._masks)), None)
+
+    def lost_mask(self, listed: Listed) -> str | None:
+        """The path of a listed mask in whose place another folder's mask, or none, is used."""
+        found = self.mask(listed)
+        same = found is not None and found.parts[-2:] == PurePosixPath(listed.mask or "").parts[-2:]
+        return None if same else listed.mask
 
     def annotation(self, image_id: str) -> Path:
         """The path of an image's XML annotation."""
@@ -70,6 +72,11 @@ class Layout:
     def has_masks(self) -> bool:
         """Whether there is a folder of masks that is not empty."""
         return any(find.files for find in self._masks)
+
+    def _listed_mask(self, listed: Listed) -> Path | None:
+        path = PurePosixPath((listed.mask or "").lstrip("/"))
+        there = listed.mask is not None and ".." not in path.parts and (self.root / path).is_file()
+        return self.root / path if there else None
 
     def _listed(self, line: str) -> Listed:
         if self._images(line) is not None:
