@@ -168,6 +168,17 @@ FORMS = {
         [("a.jpg", {"0.0"}), ("b.jpg", {"2.0"})],
         "are numbers",
     ),
+    "numpy: repr": (
+        "image,labels\na.jpg,\"array(['cat', 'dog'], dtype=object)\"\nb.jpg,array(['cat'])\n",
+        CAT_DOG,
+        "",
+    ),
+    "commas of other keyboards": ("image,labels\na.jpg,cat、dog\nb.jpg,cat\n", CAT_DOG, ""),
+    "flags as classes": (
+        "image,label\na.jpg,yes\nb.jpg,no\n",
+        [("a.jpg", {"yes"}), ("b.jpg", {"no"})],
+        "its classes are no, yes; to say whether an image shows a class, name the column like it",
+    ),
     "numbers as classes": (
         "image,label\na.jpg,0\nb.jpg,2\n",
         [("a.jpg", {"0"}), ("b.jpg", {"2"})],
@@ -208,6 +219,7 @@ def test_the_plain_csv_of_excel_is_remarked(tmp_path):
             "its cells hold 2 times 0 or 1, for classes without names; accepted",
         ),
         ("image,labels\na,[1. 0. 0.]\nb,[0. 1. 1.]\n", "its cells hold 3 times 0 or 1, for classes without"),
+        ('image,labels\na,"{""cat"": 1, ""dog"": 0}"\n', "its cells hold mappings; accepted: columns image,labels"),
         ("image,labels\na,1 0\nb,0 1\n", "its cells hold 2 times 0 or 1"),
         ("ImageID,LabelName,Confidence\na,cat,1\na,dog,0\n", "line 3: confidence 0, so that the image lacks the class"),
     ],

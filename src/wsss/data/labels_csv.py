@@ -24,8 +24,11 @@ SPLITS = {"train": "train", "training": "train", "val": "val", "valid": "val", "
 """Cell of a column of splits → split."""
 VALIDATION = ("is_valid", "is_val")
 """Names of a column of flags that are set for validation images."""
-SIGNS = r"[,;|]"
-"""Separators of names; where a table has none of them, spaces separate."""
+SIGNS = r"[,;|，、；]"
+"""Separators of names, with those of Chinese and Japanese keyboards; where a table has none, spaces separate."""
+
+_CALL = re.compile(r"^(?:(?:np|numpy)\.)?(?:array|list|tuple|set|frozenset)\((.*?)(?:,\s*dtype=\S*)?\)$", re.DOTALL)
+"""A list in a cell as Python's or numpy's `repr` writes it: `array(['cat'], dtype=object)`."""
 
 
 @dataclass(frozen=True)
@@ -130,7 +133,8 @@ def _names_table(sheet: Sheet, named: int, split: int | None) -> LabelTable:
     for line, cells in sheet.lines:
         if len(cells) > width and any(cells[width:]) and not last:
             raise ValueError(f"{path} line {line}: {len(cells)} cells for {width} columns; quote the class names")
-        texts.append(",".join(filter(None, cells[named:] if last else cells[named : named + 1])))
+        text = ",".join(filter(None, cells[named:] if last else cells[named : named + 1]))
+        texts.append(_CALL.sub(r"\1", text))
     _refuse_vectors(path, texts)
     _refuse_denied(sheet)
     rows = [
@@ -145,6 +149,11 @@ def _names_table(sheet: Sheet, named: int, split: int | None) -> LabelTable:
     remarks += _parted(path, texts)
     if all(re.fullmatch(r"\d+(\.0)?", name) for name in classes):
         remarks.append(f"{path}: its classes are numbers ({', '.join(classes[:3])} …), which are taken for their names")
+    elif all(map(_is_flag, classes)):
+        words = ", ".join(classes)
+        remarks.append(
+            f"{path}: its classes are {words}; to say whether an image shows a class, name the column like it"
+        )
     rows, several = _joined(rows)
     if several:
         remarks.append(f"{path}: {several} image(s) have several rows with one label each, which are taken together")
@@ -166,7 +175,9 @@ def _are_lists(texts: list[str]) -> bool:
 
 
 def _refuse_vectors(path: Path, texts: list[str]) -> None:
-    """Raises ValueError for cells such as `[0, 1, 0]`, which flag classes without naming them."""
+    """Raises ValueError for cells such as `[0, 1, 0]` or `{'cat': 0}`, which flag classes with or without names."""
+    if any(re.match(r"""\{\s*["'].*?["']\s*:""", text) for text in texts):
+        raise ValueError(f"{path}: its cells hold mappings; {ACCEPTED}")
     cells = [re.findall(r"[^\s,;|()\[\]{}]+", text) for text in texts if text]
     count = len(cells[0]) if cells else 0
     if count > 1 and all(len(cell) == count and all(re.fullmatch(r"[01](\.0?)?", v) for v in cell) for cell in cells):
