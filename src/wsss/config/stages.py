@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, PositiveFloat, model_validator
 
 from wsss.config.common import Count, Fraction, Section, Untrained, UsesFeatures, in_words
+from wsss.config.decoders import check_options
 from wsss.config.outside import OutsideFile, OutsideFolder
 from wsss.config.registry import FORMATS, METHODS, REFINEMENTS, SOURCES
 from wsss.config.sections import CRF, PAR, Backbone, Proposals, Training
@@ -240,6 +241,7 @@ class TrainSegmentation(Section, UsesFeatures):
     def _stages_of_a_decoder(self) -> TrainSegmentation:
         if self.uses_features != (self.stages is not None) or (self.uses_features and self.init == "classifier"):
             raise ValueError("stages and architecture FeatureDecoder belong together, with init: backbone")
+        check_options(self.architecture, self.options)
         return self
 
     @property

@@ -39,12 +39,8 @@ class FrozenTokens(OnFrozen, Segmenter):
         if not isinstance(backbone, TransformerBackbone):
             given = type(backbone).__name__
             raise ValueError(f"TokenDecoder reads a transformer's tokens (vit_*, deit_*, CLIP, DINO); got a {given}")
-        if not blocks and blocks is not None:
-            raise ValueError("blocks is empty; name at least one, or null for all but the last")
         self.blocks = list(range(max(backbone.depth - 1, 1))) if blocks is None else list(blocks)
         require_blocks(backbone, self.blocks, "blocks")
-        if width % heads:
-            raise ValueError(f"width {width} is no multiple of heads {heads}")
         self.encoder = backbone.requires_grad_(False).eval()
         self.head = TokenHead(len(self.blocks), backbone.channels, num_classes, width, layers, heads)
         self.mean, self.std = backbone.mean, backbone.std
@@ -52,10 +48,7 @@ class FrozenTokens(OnFrozen, Segmenter):
 
     @classmethod
     def build(cls, backbone: Backbone, num_classes: int, options: Mapping[str, Any]) -> Self:
-        """The network with the options of a settings section; ValueError for unknown ones."""
-        known = ("blocks", "width", "layers", "heads")
-        if unknown := sorted(set(options) - set(known)):
-            raise ValueError(f"TokenDecoder takes the options {', '.join(known)}; given are {', '.join(unknown)}")
+        """The network with the options of a settings section, which have been checked there."""
         return cls(backbone, num_classes, **options)
 
     def load_encoder(self, backbone: Backbone) -> None:
