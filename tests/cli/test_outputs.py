@@ -132,3 +132,34 @@ def test_imports_check_their_classes_and_their_place(case, project, monkeypatch,
     error = capsys.readouterr().err
     assert end.value.code == 2 and error.count("\n") == 1 and told in error, error
     assert state(project) == before
+
+
+NO_RUNS = {
+    "show": ["show", "{}"],
+    "compare": ["compare", "{}", "--out", "c.html"],
+    "predict": ["predict", "a.png", "--run", "{}", "--out", "masks"],
+    "export": ["export", "--run", "{}", "--onnx", "m.onnx"],
+    "labels export": ["labels", "export", "{}", "--out", "new"],
+    "labels import": ["labels", "import", "photos", "--run", "{}", "--out", "new"],
+}
+
+
+@pytest.mark.parametrize("run", ["results", "results/nowhere", "a.png"])
+@pytest.mark.parametrize("command", NO_RUNS)
+def test_what_is_no_run_is_told_with_what_may_be_meant(command, run, project, monkeypatch, capsys):
+    if (command, run) == ("labels export", "a.png"):
+        pytest.skip("a file of labels may be named")
+    Path("results/stages").mkdir(exist_ok=True)
+    Path("results/tiny/run.json").write_text("{}")
+    told = {
+        "results": "results: holds all results; name a run's folder there: tiny",
+        "results/nowhere": "there; make it with: snakemake --cores all -- results/nowhere/miou.csv",
+        "a.png": "a.png: is a file; accepted is the folder of a run",
+    }
+    before = state(project)
+    monkeypatch.setattr(sys, "argv", ["wsss", *(part.format(run) for part in NO_RUNS[command])])
+    with pytest.raises(SystemExit) as end:
+        main()
+    error = capsys.readouterr().err
+    assert end.value.code == 2 and error.count("\n") == 1 and told[run] in error, error
+    assert state(project) == before

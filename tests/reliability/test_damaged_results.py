@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from synthetic import make_run
+from wsss.report.run import RunResults
 
 COMMANDS = {
     "show": "wsss.cli.show results/run0",
@@ -120,3 +121,33 @@ def test_a_damaged_file_is_named_and_nothing_written(command, file, damage, home
     finally:
         path.rmdir() if path.is_dir() else path.unlink()
         path.write_bytes(honest)
+
+
+FOREIGN = {
+    "a row of no stage": (
+        "evaluate/curve.csv",
+        lambda text: text.replace("\ncam,", "\ncom,", 1),
+        "is no row of the run",
+    ),
+    "a point without threshold": ("evaluate/curve.csv", lambda text: text.replace("0.1000", ""), "is missing in a row"),
+    "a row of another run": (
+        "miou.csv",
+        lambda text: f"{text}{text.splitlines()[1].replace('cam', 'x')}\n",
+        "is no row",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", FOREIGN)
+def test_a_table_of_other_rows_is_refused(case, home, monkeypatch):
+    file, change, told = FOREIGN[case]
+    monkeypatch.chdir(home)
+    path = (home / "results/run0" / file).resolve()
+    honest = path.read_text()
+    path.write_text(change(honest))
+    try:
+        run = RunResults(Path("results/run0"))
+        with pytest.raises(ValueError, match=rf"{path.name}: damaged \(.*{told}"):
+            _ = run.table, run.curves
+    finally:
+        path.write_text(honest)

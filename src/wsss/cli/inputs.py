@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from wsss.config.common import DEVICE
-from wsss.config.hints import making
+from wsss.config.hints import lacking, making
 from wsss.config.messages import nearest
 from wsss.data.files import SUFFIXES
 from wsss.data.sources.folder.index import list_images
@@ -64,7 +64,7 @@ def network_of(run: Path) -> tuple[Path, Path]:
             f"{run}: is finished, and trains no network that decodes masks; set train_segmentation, or a method "
             "that decodes (e.g. toco)"
         )
-    raise ValueError(f"{run}: no trained model there; make it with: {making(run)}")
+    raise ValueError(lacking(run, "no trained model there"))
 
 
 def find_images(sources: Sequence[str]) -> dict[Path, Path]:

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from wsss.config.hints import making
+from wsss.config.hints import lacking
 from wsss.config.registry import FORMATS
 from wsss.data.dataset import Dataset
 from wsss.data.formats.labels import Labels
@@ -38,11 +38,11 @@ def label_file(run: Path) -> Path:
     Raises:
         ValueError: the run has none yet.
     """
-    if not run.is_dir():
+    if run.is_file() or (run.suffix and not run.is_dir()):
         return run
     found = next((file for label in LABELS if os.path.lexists(file := run / label / "train.h5")), None)
     if found is None:
-        raise ValueError(f"{run}: no label maps there; make them with: {making(run)}")
+        raise ValueError(lacking(run, "no label maps there"))
     return found
 
 
@@ -123,6 +123,8 @@ def _bring(args: argparse.Namespace) -> int:
     """`bring` with the classes and, if a run is given, the image sizes of the command line."""
     if args.classes:
         return bring(args.source, args.format, ["background", *checked_classes("--classes", args.classes)], args.out)
+    if not (args.run / "prepare_data").is_dir():
+        raise ValueError(lacking(args.run, "no prepare_data there"))
     dataset = Dataset(args.run / "prepare_data")
     return bring(args.source, args.format, dataset.class_names, args.out, ByName(dataset).size)
 

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from wsss.config.hints import making
+from wsss.config.hints import lacking
 from wsss.report.precision import mean_average_precision
 from wsss.runtime.ending import plain_ending
 from wsss.runtime.records import read_record, read_table, require_keys
@@ -36,7 +36,7 @@ def show(run: Path, console: Console) -> None:
         ValueError: the run has no table yet.
     """
     if not (run / "miou.csv").is_file():
-        raise ValueError(f"{run}: no miou.csv there; make it with: {making(run)}")
+        raise ValueError(lacking(run, "no miou.csv there"))
     frame = read_table(run / "miou.csv", *_COLUMNS, "threshold_source")
     share, precision = _share(run), mean_average_precision(run)  # before anything is printed
     table = Table(

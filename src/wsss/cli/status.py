@@ -262,6 +262,8 @@ def main(arguments: list[str] | None = None) -> None:
     args = parser.parse_args(arguments)
     console = Console()
     with plain_ending("status"):
+        if args.results.exists() and not args.results.is_dir():
+            raise ValueError(f"{args.results}: is a file; accepted is the folder of results")
         _show(args, console)
 
 

@@ -45,3 +45,16 @@ def making(run: Path, product: str = "miou.csv") -> str:
     option = f"--configfile {shlex.quote(known.name)} " if known and known.name != DEFAULT else ""
     target = shlex.quote(f"{run.parent.name}/{run.name}/{product}")
     return f"snakemake --cores all {option}-- {target}"
+
+
+def lacking(run: Path, what: str) -> str:
+    """A line on a run's folder that lacks something: the command that makes it, or which folder may be meant.
+
+    what: what is not there.
+    """
+    if run.exists() and not run.is_dir():
+        return f"{run}: is a file; accepted is the folder of a run, e.g. results/RUN"
+    if (run / "stages").is_dir():
+        runs = sorted(path.parent.name for path in run.glob("*/run.json"))
+        return f"{run}: holds all results; name a run's folder there: {', '.join(runs) or 'none is finished'}"
+    return f"{run}: {what}; make it with: {making(run)}"

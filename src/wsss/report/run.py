@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from pydantic import TypeAdapter, ValidationError
 
-from wsss.config.hints import making
+from wsss.config.hints import lacking
 from wsss.config.stages import SECTIONS
 from wsss.data.dataset import Dataset
 from wsss.runtime.files import regular
@@ -88,7 +88,7 @@ class RunResults:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         if not (folder / "run.json").is_file():
-            raise ValueError(f"{folder}: no run.json there; make it with: {making(folder)}")
+            raise ValueError(lacking(folder, "no run.json there"))
         outline = read_record(folder / "run.json", run=str, published=dict, steps=list)
         self.name: str = outline["run"]
         self.published: dict[str, dict[str, Any]] = outline["published"]
@@ -97,8 +97,8 @@ class RunResults:
         named = {step["label"] for step in outline["steps"]}
         if strange := {label for step in outline["steps"] for label in map(str, step["upstream"].values())} - named:
             raise ValueError(f"{folder / 'run.json'}: damaged (there is no step {min(strange)}); {AGAIN}")
-        if lacking := {"prepare_data", "evaluate"} - named:
-            raise ValueError(f"{folder / 'run.json'}: damaged (there is no step {sorted(lacking)[0]}); {AGAIN}")
+        if absent := {"prepare_data", "evaluate"} - named:
+            raise ValueError(f"{folder / 'run.json'}: damaged (there is no step {sorted(absent)[0]}); {AGAIN}")
         self.steps = {
             step["label"]: Step(step["label"], step["stage"], folder / step["label"], step["upstream"])
             for step in outline["steps"]
@@ -115,12 +115,24 @@ class RunResults:
     @cached_property
     def table(self) -> pd.DataFrame:
         """miou.csv; empty without masks."""
-        return read_table(self.folder / "miou.csv", "stage", "split", "miou")
+        return self._of_its_rows(self.folder / "miou.csv")
 
     @cached_property
     def curves(self) -> pd.DataFrame:
         """mIoU, m_FN and m_FP over thresholds."""
-        return read_table(self.evaluation.folder / "curve.csv", "stage", "split", "threshold", "miou")
+        return self._of_its_rows(self.evaluation.folder / "curve.csv", "threshold")
+
+    def _of_its_rows(self, path: Path, *numbers: str) -> pd.DataFrame:
+        """A table on the evaluated maps. numbers: columns without gaps."""
+        table = read_table(path, "stage", "split", "miou", *numbers)
+        known = {(layer.name, layer.split) for layer in self.layers}
+        strange = next(
+            (row for row in table[["stage", "split"]].itertuples(index=False, name=None) if row not in known), None
+        )
+        if strange is not None or table[list(numbers)].isna().any(axis=None):
+            what = f"{strange} is no row of the run" if strange else f"{' or '.join(numbers)} is missing in a row"
+            raise ValueError(f"{path}: damaged ({what}); {AGAIN}")
+        return table
 
     @cached_property
     def confusions(self) -> dict[str, np.ndarray]:
