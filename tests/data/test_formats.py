@@ -126,6 +126,19 @@ def test_polygons_and_boxes_drawn_by_hand(tmp_path):
             assert np.array_equal(np.array(mask), expected), name
 
 
+def region(**changes):
+    """A COCO file of one region."""
+    image = {"id": 7, "file_name": "a.jpg", "height": 4, "width": 4}
+    annotation = {"image_id": 7, "category_id": 90, "area": None} | changes
+    content = {"images": [image], "annotations": [annotation], "categories": [{"id": 90, "name": "cat"}]}
+    return json.dumps(content)
+
+
+def shape(points):
+    """A labelme file of one polygon."""
+    return json.dumps({"imageHeight": 4, "imageWidth": 4, "shapes": [{"label": "cat", "points": points}]})
+
+
 @pytest.mark.parametrize(
     ("name", "file", "text", "message"),
     [
@@ -148,6 +161,16 @@ def test_polygons_and_boxes_drawn_by_hand(tmp_path):
             "does not fit its box",
         ),
         ("coco", "instances.json", "[]", "not a file of COCO"),
+        ("coco", "instances.json", region(bbox=[1, 1, 2, 2]), "'a.jpg': a region without an outline, e.g. a box alone"),
+        ("coco", "instances.json", region(segmentation=[[]]), "'a.jpg': a region without an outline"),
+        (
+            "coco",
+            "instances.json",
+            region(segmentation=[[1, 1, 3, 3]]),
+            "an outline of 2 points; a polygon has 3 or more",
+        ),
+        ("labelme", "a.json", shape([[1, 1], [3, 3]]), "an outline of 2 points; a polygon has 3 or more"),
+        ("labelme", "a.json", shape([[1, 1], [3, 1], [3, float("nan")]]), "a polygon has 3 or more, of finite x and y"),
         ("png", "a.txt", "", "no annotated image"),
     ],
 )

@@ -74,10 +74,16 @@ def outlines(mask: np.ndarray) -> list[np.ndarray]:
 
 
 def filled(points: Sequence[Sequence[float]], size: tuple[int, int]) -> np.ndarray:
-    """(H, W) bool of a polygon drawn by hand; points: x and y in pixels."""
+    """(H, W) bool of a polygon drawn by hand; points: x and y in pixels. ValueError for what is no polygon."""
+    _require_polygon(points)
     image = Image.new("1", size[::-1])
     ImageDraw.Draw(image).polygon([(float(x), float(y)) for x, y in points], fill=1)
     return np.array(image)
+
+
+def _require_polygon(points: Sequence[Sequence[float]] | np.ndarray) -> None:
+    if len(points) < 3 or not np.isfinite(np.asarray(points, np.float64)).all():
+        raise ValueError(f"an outline of {len(points)} points; a polygon has 3 or more, of finite x and y")
 
 
 def centres_inside(polygon: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -87,6 +93,7 @@ def centres_inside(polygon: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """
     from matplotlib.path import Path as Outline
 
+    _require_polygon(polygon)
     inside = np.zeros(size, bool)
     low = np.clip(np.floor(polygon.min(0)), 0, size[::-1]).astype(int)
     high = np.clip(np.ceil(polygon.max(0)), 0, size[::-1]).astype(int)

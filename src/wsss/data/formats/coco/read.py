@@ -38,18 +38,21 @@ def read(
         for image in content["images"]:
             where = f"{path}, image '{image['file_name']}'"
             label = canvas((int(image["height"]), int(image["width"])), where)
-            for region in sorted(regions[image["id"]], key=lambda r: -float(r.get("area", 0))):
+            for region in sorted(regions[image["id"]], key=lambda r: -float(r.get("area") or 0)):
                 c = class_id(names[region["category_id"]], class_names, where)
-                label[_mask(region["segmentation"], label.shape, where)] = c
+                label[_mask(region.get("segmentation"), label.shape, where)] = c
             name = image["file_name"]
             yield name.removesuffix(next((s for s in SUFFIXES if name.lower().endswith(s)), "")), label
 
 
 def _mask(segmentation: Any, size: tuple[int, int], where: str) -> np.ndarray:
     """(H, W) bool from polygons or run lengths, uncompressed or compressed."""
+    if not segmentation or segmentation == [[]]:
+        raise ValueError(f"{where}: a region without an outline, e.g. a box alone, is no mask")
     if isinstance(segmentation, list):
-        parts = [filled(np.reshape(part, (-1, 2)).tolist(), size) for part in segmentation if len(part) >= 6]
-        return np.any([np.zeros(size, bool), *parts], axis=0)
+        polygons = [part for part in segmentation if len(part) >= 6] or segmentation
+        parts = [filled(np.reshape(part, (-1, 2)).tolist(), size) for part in polygons]
+        return np.any(parts, axis=0)
     try:
         found, lengths = run_lengths(segmentation)
     except ValueError as error:
