@@ -12,6 +12,7 @@ import pytest
 
 from synthetic import make_run
 from wsss.report.run import RunResults
+from wsss.stages.report import report
 
 COMMANDS = {
     "show": "wsss.cli.show results/run0",
@@ -151,3 +152,33 @@ def test_a_table_of_other_rows_is_refused(case, home, monkeypatch):
             _ = run.table, run.curves
     finally:
         path.write_text(honest)
+
+
+SHORT = {
+    "no rows": lambda lines: lines[:1],
+    "a row too few": lambda lines: lines[:-1],
+    "a row twice": lambda lines: [*lines, lines[-1]],
+    "no such column": lambda lines: [lines[0].replace("m_fn", "fn"), *lines[1:]],
+    "a class without column": lambda lines: [lines[0].replace("iou_background", "iou_ground"), *lines[1:]],
+}
+
+
+@pytest.mark.parametrize("case", SHORT)
+def test_a_table_that_lost_a_row_or_a_column_is_no_report(case, home, monkeypatch):
+    monkeypatch.chdir(home)
+    path = home / "results/run0/miou.csv"
+    honest = path.read_text()
+    path.write_text("\n".join(SHORT[case](honest.splitlines())) + "\n")
+    before = written(home)
+    try:
+        with pytest.raises(ValueError, match=r"miou\.csv: damaged \("):
+            report(Path("results/run0"), 1)
+        assert written(home) == before
+    finally:
+        path.write_text(honest)
+
+
+def test_an_honest_run_has_its_report(home, monkeypatch):
+    monkeypatch.chdir(home)
+    report(Path("results/run0"), 1)
+    assert (home / "results/run0/report.html").is_file()
