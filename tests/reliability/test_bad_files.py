@@ -180,6 +180,7 @@ def renamed(tensors):
 MODELS = {
     "truncated": (lambda p: cut(classifier(p)), "not a readable safetensors file"),
     "text": (text, "not a readable safetensors file"),
+    "folder": (lambda p: p.mkdir() or p, "is a folder; accepted is a model file"),
     "no wsss model": (lambda p: save_file({"a": torch.zeros(1)}, p) or p, "not a model written by wsss"),
     "another architecture": (lambda p: with_tensors(p, renamed), "does not fit CAM: .* missing: .* unexpected: other"),
     "NaN": (lambda p: with_tensors(p, nan), r"holds NaN or infinite values in 1 tensor\(s\)"),

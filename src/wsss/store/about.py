@@ -25,6 +25,8 @@ def read_about(path: Path) -> dict[str, Any]:
         ValueError: not a model file written by wsss, or damaged.
         FileNotFoundError: the file does not exist.
     """
+    if path.is_dir():
+        raise ValueError(f"{path}: is a folder; accepted is a model file, e.g. {path / 'model.safetensors'}")
     try:
         with safe_open(regular(path), "numpy") as file:
             about = json.loads((file.metadata() or {})["wsss"])
