@@ -6,7 +6,6 @@ import argparse
 import sys
 from collections.abc import Iterator
 from importlib import import_module
-from pathlib import Path
 
 import pytest
 
@@ -76,10 +75,14 @@ def test_a_useless_path_is_one_line(line, kind, tmp_path, monkeypatch, capsys):
 
 
 @pytest.mark.parametrize("kind", BAD)
-@pytest.mark.parametrize("command", ["status"])
-def test_what_lists_results_says_how_to_begin(command, kind, tmp_path, monkeypatch, capsys):
+def test_status_says_how_to_begin_or_that_a_file_has_no_results(kind, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     BAD[kind](tmp_path / "BAD")
-    monkeypatch.setattr(sys, "argv", ["wsss", command, str(Path("BAD"))])
-    main()
-    assert "No stage has begun under BAD" in capsys.readouterr().out
+    monkeypatch.setattr(sys, "argv", ["wsss", "status", "BAD"])
+    if (tmp_path / "BAD").is_file():
+        with pytest.raises(SystemExit, match="2"):
+            main()
+        assert "BAD: is a file; accepted is the folder of results" in capsys.readouterr().err
+    else:
+        main()
+        assert "No stage has begun under BAD" in capsys.readouterr().out

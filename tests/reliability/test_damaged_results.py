@@ -115,7 +115,7 @@ def test_a_damaged_file_is_named_and_nothing_written(command, file, damage, home
         with pytest.raises(SystemExit) as end:
             importlib.import_module(module).main()
         told = f"{capfd.readouterr().err}{caplog.text}"
-        lines = [line for line in told.splitlines() if "error: " in line]
+        lines = [line.partition("error: ")[2] for line in told.splitlines() if "error: " in line]
         assert end.value.code == 2 and len(set(lines)) == 1 and "Traceback" not in told, told
         assert path.name in lines[0] or (path.parent.name in lines[0] and damage[:2] == "a "), lines
         assert written(home) == before and not (home / "out").exists()

@@ -51,7 +51,8 @@ def test_enlarging_takes_the_highest_class():
 
 
 @pytest.mark.parametrize(
-    ("size", "edge", "expected"), [((30, 60), 20, (10, 20)), ((3, 900), 30, (1, 30)), ((9, 9), None, (9, 9))]
+    ("size", "edge", "expected"),
+    [((300, 600), 200, (100, 200)), ((30, 600), 100, (16, 320)), ((3, 900), 30, (3, 900)), ((9, 9), None, (9, 9))],
 )
-def test_shrinking_keeps_the_shape(size, edge, expected):
+def test_shrinking_keeps_the_shape_and_the_least_edge(size, edge, expected):
     assert shrunk(np.zeros((*size, 3), np.uint8), edge).shape == (*expected, 3)

@@ -22,7 +22,7 @@ CLASSES = ["background", "cat"]
 def command(tmp_path, monkeypatch):
     """Runs the stage on image `nested/a` with a classifier of a given method; returns the picture's path."""
     picture(0).save(tmp_path / "a.png")
-    row = {"image_id": "nested/a", "image": "a.png", "mask": "", "labels": "cat", "split": "train", "measured": ""}
+    row = {"image_id": "nested/a", "image": "a.png", "mask": "", "labels": "cat", "split": "train", "measured": "0"}
     write_index(tmp_path, "data", CLASSES, np.zeros((2, 3), np.uint8), [row])
 
     def run(method, *arguments):

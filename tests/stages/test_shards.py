@@ -40,7 +40,11 @@ def made(tmp_path_factory):
         {
             "prepare_data": data,
             "compute_features": {"backbone": backbone, "scales": [1.0, 2.0], "stages": ["final"]},
-            "train_classifier": {"method": {"name": "clip"}, "backbone": backbone, "training": None},
+            "train_classifier": {
+                "method": {"name": "clip", "affinity_blocks": 2},
+                "backbone": backbone,
+                "training": None,
+            },
             "infer_cam": {"scales": [1.0], "flip": False, "fusion": "clip_es"},
         }
     )

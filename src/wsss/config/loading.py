@@ -150,7 +150,7 @@ def load_section(section: Any, text: str) -> Any:
     Raises:
         ConfigError: not YAML, or not such a section.
     """
-    is_text = text.lstrip().startswith("{") or not Path(text).exists()
+    is_text = text.lstrip().startswith("{") or not os.path.lexists(text)
     where = "--config" if is_text else text
     try:
         content = text if is_text else regular(Path(text)).read_text(encoding="utf-8")

@@ -15,7 +15,7 @@ def shrunk_size(size: tuple[int, int], max_edge: int) -> tuple[int, int]:
 
 
 def shrunk(image: np.ndarray, max_edge: int | None) -> np.ndarray:
-    """The image (H, W, 3), shrunk to a longest edge of at most `max_edge` pixels as in prepare_data."""
+    """The image (H, W, 3), of `shrunk_size` if its longest edge exceeds `max_edge` pixels, as in prepare_data."""
     height, width = image.shape[:2]
     if max_edge is None or max(height, width) <= max_edge:
         return image

@@ -113,7 +113,7 @@ REFUSED_FOLDERS = {
     ),
     "text as PNG": (
         lambda d: write(d / "b" / "0.png", "x"),
-        r"0\.png: not a readable mask in PNG .unknown",
+        r"0\.png: not a readable mask in PNG .no mask but a text file",
     ),
     "a name that is no text": (
         lambda d: write(d / os.fsdecode(b"\xff.json"), masks(SOUND)),
