@@ -9,7 +9,7 @@ import argparse
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
@@ -94,17 +94,18 @@ def remarks(seen: Survey) -> Iterator[str]:
 
 def _odd(seen: Survey, preflight: Preflight) -> Iterator[str]:
     """prepare_data's remarks on the files."""
-    classes = seen.table.classes
-    rows = [
-        {
-            "image_id": f.image_id,
-            "labels": ";".join(n for n in classes if n in f.row.names),
-            "split": f.row.split,
-        }
-        for f in seen.found
-    ]
-    yield from preflight.remarks(["background", *classes], rows)
+    rows = _rows(seen, [f.row.split for f in seen.found])
+    yield from preflight.remarks(["background", *seen.table.classes], rows)
     yield from of_twins(rows, preflight.digests)
+
+
+def _rows(seen: Survey, splits: Sequence[str]) -> list[dict[str, str]]:
+    """The images as rows of index.csv, as far as remarks and checks read them. splits: of each image."""
+    classes = seen.table.classes
+    return [
+        {"image_id": f.image_id, "labels": ";".join(n for n in classes if n in f.row.names), "split": part, "mask": ""}
+        for f, part in zip(seen.found, splits, strict=True)
+    ]
 
 
 def _pairs(classes: list[str], labels: np.ndarray) -> list[tuple[str, str, int]]:
@@ -226,10 +227,7 @@ def _check_splits(seen: Survey, val_fraction: float | None, where: Path) -> None
     defaults = {name: FolderSettings.model_fields[name].default for name in ("val_fraction", "split_seed")}
     classes = seen.table.classes
     in_val = split(seen, classes, val_fraction or defaults["val_fraction"], defaults["split_seed"])
-    rows = [
-        {"image_id": f.image_id, "labels": ";".join(f.row.names), "split": "val" if val else "train", "mask": ""}
-        for f, val in zip(seen.found, in_val, strict=True)
-    ]
+    rows = _rows(seen, ["val" if val else "train" for val in in_val])
     check_rows(["background", *classes], rows, str(where))
 
 

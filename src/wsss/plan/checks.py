@@ -67,18 +67,18 @@ def check_data(run: Run, folder: Path, where: str) -> None:
         key = "upper_bound: true" if run.upper_bound else "train_segmentation.labels: ground_truth"
         raise ValueError(f"{where}.{key} needs a mask for every training image, and {found}")
     if (proposals := run.make_pseudo_labels.masks) is not None:
-        with _named(f"{where}.make_pseudo_labels.masks.file"), MaskStore(proposals.file.path) as store:
+        with named(f"{where}.make_pseudo_labels.masks.file"), MaskStore(proposals.file.path) as store:
             store.require({record.image_id: record.size for record in records})
     if isinstance(words := run.train_classifier.method, Words):
-        with _named(f"{where}.train_classifier"):
+        with named(f"{where}.train_classifier"):
             words.phrases_of(dataset.class_names[1:])
     if run.corrections is not None:
         read_corrections(run.corrections, dataset)
 
 
 @contextmanager
-def _named(where: str) -> Iterator[None]:
-    """Context that adds the setting to a ValueError."""
+def named(where: str) -> Iterator[None]:
+    """Context that adds the setting to a ValueError; other errors keep their traceback."""
     try:
         yield
     except ValueError as error:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -17,6 +16,7 @@ from wsss.config.run import Run
 from wsss.config.sections import Training
 from wsss.methods.base import Method
 from wsss.methods.load import build_method
+from wsss.plan.checks import named
 from wsss.segmentation.load import build_segmentation
 
 NAMES = ["background", "first", "second"]
@@ -32,13 +32,13 @@ def check_networks(run: Run, processes: int, where: str) -> None:
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        with _named(f"{where}.train_classifier"):
+        with named(f"{where}.train_classifier"):
             method = _classifier(run, processes)
         if run.train_affinity is not None and not isinstance(run.train_affinity, UsesFeatures):
-            with _named(f"{where}.train_affinity"):
+            with named(f"{where}.train_affinity"):
                 _affinity(run, method.backbone, processes)
         if run.train_segmentation is not None:
-            with _named(f"{where}.train_segmentation"):
+            with named(f"{where}.train_segmentation"):
                 _segmentation(run, method.backbone, processes)
 
 
@@ -104,12 +104,3 @@ def _one_image(training: Training, processes: int) -> str:
         f"BatchNorm cannot train on one value a channel: batch_size {training.batch_size} in {parts} part(s) leaves "
         f"{training.batch_size // parts} image(s) at a time; take fewer parts (training.accumulate) or a larger batch"
     )
-
-
-@contextmanager
-def _named(where: str) -> Iterator[None]:
-    """Context that adds the stage's name to a ValueError; other errors keep their traceback."""
-    try:
-        yield
-    except ValueError as error:
-        raise ValueError(f"{where}: {error}") from error
