@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path, PurePath, PurePosixPath
 
@@ -63,14 +64,39 @@ def boxed(mask: np.ndarray) -> tuple[int, int, np.ndarray]:
 
 
 def outlines(mask: np.ndarray) -> list[np.ndarray]:
-    """Outer polygons (n, 2) x and y in pixels from the image's corner, of the parts of a mask; holes are filled."""
+    """Polygons (n, 2) of x and y in pixels from the image's corner, one for each part of a mask (H, W) bool.
+
+    A hole is part of its polygon: a line leads from the outline to the hole, around it, and back along itself.
+    """
     from contourpy import FillType, contour_generator
 
     padded = np.pad(mask, 1).astype(np.float32)
-    points, offsets = contour_generator(z=padded, fill_type=FillType.OuterOffset).filled(0.5, np.inf)
-    outer = [part[: ends[1] - 1] for part, ends in zip(points, offsets, strict=True)]  # the last point is the first
+    parts, offsets = contour_generator(z=padded, fill_type=FillType.OuterOffset).filled(0.5, np.inf)
     limits = np.array(mask.shape[::-1], np.float64)
-    return [np.clip(part - 0.5, 0, limits) for part in outer if len(part) >= 3]
+    polygons = []
+    for points, ends in zip(parts, offsets, strict=True):
+        outer, *holes = (points[a : b - 1] for a, b in itertools.pairwise(ends))  # the last point is the first
+        polygons.append(np.clip(_joined(outer, holes) - 0.5, 0, limits))
+    return polygons
+
+
+def _joined(outer: np.ndarray, holes: Sequence[np.ndarray]) -> np.ndarray:
+    """A polygon that goes along an outline and, from the outline's point nearest to each hole, around the hole."""
+    from scipy.spatial import KDTree
+
+    if not holes:
+        return outer
+    tree = KDTree(outer)
+    ways = []
+    for hole in holes:
+        distances, nearest_points = tree.query(hole)
+        start = int(distances.argmin())
+        ways.append((int(nearest_points[start]), np.roll(hole, -start, axis=0)))
+    pieces, last = [], 0
+    for at, hole in sorted(ways, key=lambda way: way[0]):
+        pieces += [outer[last : at + 1], hole, hole[:1]]
+        last = at
+    return np.concatenate([*pieces, outer[last:]])
 
 
 def filled(points: Sequence[Sequence[float]], size: tuple[int, int]) -> np.ndarray:
@@ -89,7 +115,7 @@ def _require_polygon(points: Sequence[Sequence[float]] | np.ndarray) -> None:
 def centres_inside(polygon: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """(H, W) bool of the pixels whose centres lie in a polygon (n, 2) of x and y from the image's corner.
 
-    The inverse of `outlines`, for parts without holes.
+    The inverse of `outlines`.
     """
     from matplotlib.path import Path as Outline
 
@@ -98,7 +124,8 @@ def centres_inside(polygon: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     low = np.clip(np.floor(polygon.min(0)), 0, size[::-1]).astype(int)
     high = np.clip(np.ceil(polygon.max(0)), 0, size[::-1]).astype(int)
     rows, columns = np.mgrid[low[1] : high[1], low[0] : high[0]]
-    centres = np.stack([columns.ravel(), rows.ravel()], 1) + 0.5
+    # a hair off, as a centre on a line that is drawn there and back would count once
+    centres = np.stack([columns.ravel() + 0.5013, rows.ravel() + 0.5007], 1)
     inside[rows.ravel(), columns.ravel()] = Outline(polygon).contains_points(centres)
     return inside
 

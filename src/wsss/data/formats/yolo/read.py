@@ -31,8 +31,8 @@ def read(
         label = canvas(size, str(path))
         with in_file(path, "a file of YOLO's labels"):
             regions = [_region(line, ids, size) for _, line in read_text(path).lines()]
-        for c, polygon in sorted(regions, key=lambda region: -_area(region[1])):
-            label[centres_inside(polygon, size)] = c
+            for c, polygon in sorted(regions, key=lambda region: -_area(region[1])):
+                label[centres_inside(polygon, size)] = c
         yield image_id, label
 
 

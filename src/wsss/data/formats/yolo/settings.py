@@ -10,7 +10,7 @@ from wsss.data.files import files_below
 
 
 class Settings(Component):
-    """YOLO's segmentation labels: a polygon a line for every part of a class, holes filled; classes count from 0."""
+    """YOLO's segmentation labels: a polygon a line for every part of a class; classes count from 0."""
 
     implementation = "wsss.data.formats.yolo.write:write"
     reader: ClassVar[str] = "wsss.data.formats.yolo.read:read"
