@@ -5,9 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import matplotlib as mpl
-
-mpl.use("Agg")
-import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
 
@@ -35,7 +32,7 @@ _STYLE = {
 def save_figures(run: RunResults, folder: Path) -> None:
     """Writes the figures for which the run has results: `stages`, `threshold` and `qualitative`."""
     folder.mkdir(parents=True, exist_ok=True)
-    with plt.rc_context(_STYLE):
+    with mpl.rc_context(_STYLE):
         if len(run.table):
             _save(stage_bars(run), folder / "stages")
         if len(run.curves):
@@ -49,13 +46,13 @@ def _save(figure: Figure, path: Path) -> None:
             path.with_suffix(f".{kind}"),
             lambda file, kind=kind, options=options: figure.savefig(file, format=kind, bbox_inches="tight", **options),
         )
-    plt.close(figure)
 
 
 def stage_bars(run: RunResults) -> Figure:
     """mIoU of each row of the table, with published numbers as black ticks."""
     table = run.table
-    figure, axes = plt.subplots(figsize=(3.4, 0.4 + 0.26 * len(table)))
+    figure = Figure(figsize=(3.4, 0.4 + 0.26 * len(table)))
+    axes = figure.subplots()
     places = np.arange(len(table))[::-1]
     colours = [
         GREY if is_bound(stage) else BLUE if split == "train" else ORANGE
@@ -75,7 +72,8 @@ def stage_bars(run: RunResults) -> Figure:
 
 def threshold_curve(run: RunResults) -> Figure:
     """mIoU over the background score for each split; the chosen point is a circle."""
-    figure, axes = plt.subplots(figsize=(3.4, 2.2))
+    figure = Figure(figsize=(3.4, 2.2))
+    axes = figure.subplots()
     styles = {"train": (BLUE, "-"), "val": (ORANGE, "--")}
     for (stage, split), curve in run.curves.groupby(["stage", "split"], sort=False):
         colour, dash = styles.get(split, (GREEN, ":"))
@@ -97,7 +95,8 @@ def qualitative(run: RunResults) -> Figure:
     names = ["Image", *(layer.title for layer in layers)]
     masks = any(record.mask for record in records)
     columns = len(names) + masks
-    figure, axes = plt.subplots(len(records), columns, figsize=(1.15 * columns, 1.05 * len(records)), squeeze=False)
+    figure = Figure(figsize=(1.15 * columns, 1.05 * len(records)))
+    axes = figure.subplots(len(records), columns, squeeze=False)
     for line, record in zip(axes, records, strict=True):
         image = read_image(record.image)
         pictures = [image, *(_picture(image, store[record.image_id], run.dataset.palette) for store in stores)]
@@ -151,7 +150,8 @@ def _picture(image: np.ndarray, found: np.ndarray | ScoreMap, palette: np.ndarra
 def draw_affinity(image: np.ndarray, affinity: np.ndarray, row: int, column: int, path: Path) -> None:
     """Writes a PNG: the image (H, W, 3) uint8 with one pixel marked, and affinities (H, W) in [0, 1] over it."""
     height, width = image.shape[:2]
-    figure, axes = plt.subplots(1, 2, figsize=(6, 3 * height / width), layout="constrained")
+    figure = Figure(figsize=(6, 3 * height / width), layout="constrained")
+    axes = figure.subplots(1, 2)
     for axis in axes:
         axis.imshow(image)
         axis.plot(column, row, marker="+", color="white", markersize=12, markeredgewidth=3)
@@ -159,4 +159,3 @@ def draw_affinity(image: np.ndarray, affinity: np.ndarray, row: int, column: int
         axis.set_axis_off()
     axes[1].imshow(affinity, cmap="inferno", vmin=0, vmax=1, alpha=0.75)
     write_atomically(path, lambda file: figure.savefig(file, format="png", dpi=150))
-    plt.close(figure)

@@ -6,11 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
-
-mpl.use("Agg")
-import matplotlib.pyplot as plt
 import pandas as pd
+from matplotlib.figure import Figure
 
 from wsss.runtime.files import write_atomically
 from wsss.runtime.records import read_table
@@ -42,7 +39,8 @@ def make_table(entries: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
 
 def plot_scales(figure: pd.DataFrame, path: Path) -> None:
     """Draws m_FN and m_FP over the test scales, one line per method; entries are named `{method} {scale}`."""
-    canvas, axes = plt.subplots(1, 2, figsize=(8, 3), layout="constrained")
+    canvas = Figure(figsize=(8, 3), layout="constrained")
+    axes = canvas.subplots(1, 2)
     titles = {"m_fn": "under-activation m_FN", "m_fp": "over-activation m_FP"}
     names = figure["entry"].str.split(" ", n=1, expand=True)
     for axis, (column, title) in zip(axes, titles.items(), strict=True):
@@ -52,4 +50,3 @@ def plot_scales(figure: pd.DataFrame, path: Path) -> None:
         axis.set(title=title, xlabel="test scale")
         axis.legend()
     write_atomically(path, lambda temporary: canvas.savefig(temporary, dpi=150, format="png"))
-    plt.close(canvas)
