@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import get_args
 
+import numpy as np
 import pytest
 import torch
 
@@ -16,6 +17,7 @@ from wsss.config.common import Decodes, Untrained, UsesFeatures
 from wsss.config.registry import METHODS
 from wsss.data.batch import Batch
 from wsss.localise.gradients import localise
+from wsss.localise.inference import cam_group
 from wsss.methods.base import DecodesMasks, LearnsFromFeatures, NamesClasses
 from wsss.methods.decode import load_segmenter
 from wsss.methods.load import build_method, load_classifier
@@ -125,6 +127,24 @@ def test_maps_of_present_classes_are_the_same_when_others_are_left_out(built, ba
             rtol=1e-4,
             atol=1e-6,
         )
+
+
+@pytest.mark.parametrize("localiser", ["cam", "gradcam"])
+def test_maps_in_bf16_are_nearly_those_in_float32(built, localiser, monkeypatch):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True})
+    name, _, model = built
+    if localiser == "gradcam" and name not in ("cam", "seam"):
+        pytest.skip("gradients of CNNs")
+    images = np.random.default_rng(0).integers(0, 256, (2, SIZE, SIZE, 3)).astype(np.uint8)
+    labels, model = torch.tensor([[1.0, 0, 1], [0, 1, 0]]), model.eval()
+    found = []
+    for amp in ("off", "auto"):
+        settings = schema.InferCam(scales=[1.0], localiser=localiser, amp=amp)
+        with torch.inference_mode():
+            found.append([cams.full for cams in cam_group(model, images, labels, settings)])
+    for exact, mixed in zip(*found, strict=True):
+        assert mixed.dtype == torch.float32 and not mixed.equal(exact)
+        assert (mixed - exact).abs().mean() < 0.02
 
 
 def test_head_and_backbone_share_no_parameter(built):

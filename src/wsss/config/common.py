@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from importlib import import_module
 from types import NoneType
-from typing import Annotated, Any, ClassVar, Self, TypeVar, get_args, get_origin
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -17,6 +17,10 @@ Scale = Annotated[float, Field(gt=0, le=64)]
 Scales = Annotated[list[Scale], Field(min_length=1)]
 Count = Annotated[int, Field(ge=1, le=100_000)]
 """Number of iterations, processes, images or pixels."""
+Precision = Annotated[
+    Literal["off", "auto", "bf16", "fp16"],
+    Field(description="mixed precision; auto: bf16 if the GPU or CPU has instructions for it, else off"),
+]
 DEVICE = r"^(auto|cpu|cuda(:\d+)?)$"
 """Pattern of a device's name."""
 LARGEST, LARGEST_SEED = 10**8, 2**63 - 1

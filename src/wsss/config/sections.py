@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
-from wsss.config.common import Count, Fraction, Range, Section, in_words
+from wsss.config.common import Count, Fraction, Precision, Range, Section, in_words
 from wsss.config.outside import OutsideFile
 
 
@@ -171,9 +171,7 @@ class Training(Section):
     augment: Augmentation = Augmentation()
     freeze_stages: int | None = Field(None, ge=0, description="the stem and this many stages are not trained")
     freeze_batch_norm: bool = Field(False, description="BatchNorm of the pretrained network keeps its statistics")
-    amp: Literal["off", "auto", "bf16", "fp16"] = Field(
-        "off", description="mixed precision; auto: bf16 if the GPU or CPU has instructions for it, else off"
-    )
+    amp: Precision = "off"
     channels_last: bool = Field(True, description="memory format; faster for CNNs")
 
     def planned_steps(self, images: int) -> int:

@@ -32,9 +32,6 @@ class ComputeFeatures(Views):
         "of the network's own classifier",
     )
     flip: bool = Field(False, description="add the mirror image of each view")
-    amp: Literal["off", "auto", "bf16", "fp16"] = Field(
-        "off", description="mixed precision; auto: bf16 if the GPU or CPU has instructions for it, else off"
-    )
 
     def words(self) -> str:
         return f"{self.backbone.words()}, frozen; {super().words()}"

@@ -9,7 +9,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from wsss.config.common import Count, Scale, Section, in_words
+from wsss.config.common import Count, Precision, Scale, Section, in_words
 
 
 class Views(Section):
@@ -32,6 +32,7 @@ class Views(Section):
         description="rounding of side · scale to whole pixels: to the nearest, half to even; down; or down, with views "
         "sampled at steps of exactly 1/scale pixels (tensor-bilinear: F.interpolate's scale_factor, AFA's test)",
     )
+    amp: Precision = "off"
 
     @model_validator(mode="after")
     def _edge_belongs_to_geometry(self) -> Views:
@@ -68,9 +69,6 @@ class CamViews(Views):
         "CLIP-ES, one scale",
     )
     strided: bool = Field(False, description="also store the maps of every 4th pixel, the start of IRNet's walk")
-    amp: Literal["off", "bf16", "fp16"] = Field(
-        "off", description="mixed precision on a GPU; a CPU computes in float32"
-    )
 
     def words(self) -> str:
         return f"{super().words()}, fused by {self.fusion}"
@@ -86,7 +84,4 @@ class ScoreViews(Views):
         "mean",
         description="mean: of the views' probabilities; max, logits: probabilities of the largest or of the mean "
         "scores (logits: SEAM's DeepLab); afa, toco, toco_coco: as in these papers' tests (wsss.segmentation.fusion)",
-    )
-    amp: Literal["off", "bf16", "fp16"] = Field(
-        "off", description="mixed precision on a GPU; a CPU computes in float32"
     )

@@ -16,8 +16,8 @@ from wsss.backbones.folding import fastest
 from wsss.backbones.stages import wanted_stages
 from wsss.config.stages import ComputeFeatures
 from wsss.localise.views import in_parts, scaled_views
+from wsss.runtime.devices import autocast
 from wsss.runtime.files import regular
-from wsss.runtime.tensors import AMP_TYPES
 from wsss.store.features import DIGEST, FeatureStore, FeatureWriter
 from wsss.store.hdf5 import Record
 
@@ -32,7 +32,7 @@ def frozen(backbone: Backbone, device: torch.device) -> Backbone:
 
 @torch.inference_mode()
 def feature_maps(
-    backbone: Backbone, images: np.ndarray, settings: ComputeFeatures, device: torch.device, amp: str = "off"
+    backbone: Backbone, images: np.ndarray, settings: ComputeFeatures, device: torch.device
 ) -> list[Tensor]:
     """Float32 maps (n·B, D, h, w) of images (B, H, W, 3) uint8, ordered by scale, then stage.
 
@@ -40,7 +40,7 @@ def feature_maps(
     """
     found: list[Tensor] = []
     for view in scaled_views(images, settings, backbone.mean, backbone.std, device):
-        with torch.autocast(device.type, AMP_TYPES.get(amp), enabled=amp != "off"):
+        with autocast(settings.amp, device):
             found += in_parts(view, lambda part, _rows: wanted_stages(backbone, part, settings.stages))
     return found
 

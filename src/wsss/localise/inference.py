@@ -17,7 +17,7 @@ from wsss.localise.base import Localises, LocalisesStored
 from wsss.localise.fusion import fuse, fuse_strided
 from wsss.localise.gradients import localise
 from wsss.localise.views import base_size, in_parts, scaled_views
-from wsss.runtime.tensors import AMP_TYPES
+from wsss.runtime.devices import autocast
 from wsss.store.features import FeatureStore
 
 
@@ -41,10 +41,10 @@ def stored_class_scores(
 
 @torch.inference_mode()
 def view_maps(views: Iterator[Tensor], maps: Callable[[Tensor, slice], Tensor], amp: str = "off") -> list[Tensor]:
-    """`in_parts` of every view, on the views' device. amp: mixed precision, on a GPU only."""
+    """`in_parts` of every view, on the views' device, in mixed precision."""
     found = []
     for view in views:
-        with torch.autocast(view.device.type, AMP_TYPES.get(amp), enabled=amp != "off" and view.is_cuda):
+        with autocast(amp, view.device):
             found += in_parts(view, lambda images, rows: [maps(images, rows)])
     return found
 

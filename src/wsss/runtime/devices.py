@@ -15,6 +15,7 @@ from wsss.runtime import distributed
 from wsss.runtime.locks import try_lock
 
 log = logging.getLogger("wsss")
+_AMP_TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 _held: list[int] = []  # open lock files; the system closes them when the process ends, however it ends
 
 
@@ -43,6 +44,12 @@ def resolve_amp(amp: str, device: torch.device) -> str:
     else:
         native = getattr(torch.cpu, "get_capabilities", dict)().get("avx512_bf16", False)
     return "bf16" if native else "off"
+
+
+def autocast(amp: str, device: torch.device) -> torch.autocast:
+    """Context of mixed precision, by the name of a precision."""
+    amp = resolve_amp(amp, device)
+    return torch.autocast(device.type, _AMP_TYPES.get(amp), enabled=amp != "off")
 
 
 def claim_device(name: str) -> torch.device:

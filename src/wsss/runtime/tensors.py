@@ -9,7 +9,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-AMP_TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 EPS = 1e-5  # of all published map normalisations
 
 

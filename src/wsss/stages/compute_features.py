@@ -14,7 +14,7 @@ from wsss.data.dataset import Dataset
 from wsss.data.groups import WriteBehind
 from wsss.localise.features import feature_maps, frozen, image_digest, per_image, reuse
 from wsss.plan.earlier import earlier_folders
-from wsss.runtime.devices import claim_device, resolve_amp
+from wsss.runtime.devices import claim_device
 from wsss.runtime.progress import log, tell
 from wsss.stages.common import stage_parser, stage_session
 from wsss.stages.shards import Shard, shard_arguments, shard_of
@@ -32,7 +32,7 @@ def compute_features(
     earlier: Sequence[Path] = (),
 ) -> None:
     """Writes the features of `shard` to `file`; those of unchanged images are copied from `earlier` results."""
-    backbone, amp = frozen(backbone, device), resolve_amp(settings.amp, device)
+    backbone = frozen(backbone, device)
     writer = FeatureWriter(file, settings.scales, settings.stages, shard.resume)
     with writer as out, WriteBehind() as behind:
         records = shard.records(dataset)
@@ -41,7 +41,7 @@ def compute_features(
             log.info("%d of %d images are unchanged: their features are reused", len(known), len(records))
         tell(reused=len(known))
         for group, images in shard.images(dataset, out, without=known):
-            maps = per_image(feature_maps(backbone, images, settings, device, amp), len(group))
+            maps = per_image(feature_maps(backbone, images, settings, device), len(group))
             for record, found in zip(group, maps, strict=True):
                 behind(out.add, record.image_id, image_digest(record.image), found)
 

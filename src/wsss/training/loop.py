@@ -24,12 +24,13 @@ from torch import Tensor, nn
 
 from wsss.runtime import distributed
 from wsss.runtime.cells import csv_text
+from wsss.runtime.devices import autocast
 from wsss.runtime.files import write_atomically
 from wsss.runtime.locks import lock
 from wsss.runtime.process import Terminated
 from wsss.runtime.progress import Progress, log
 from wsss.runtime.seeds import derive_seed
-from wsss.runtime.tensors import AMP_TYPES, require_finite, tensors_digest
+from wsss.runtime.tensors import require_finite, tensors_digest
 
 Item = TypeVar("Item")
 _UNSTABLE = "lower the learning rate, clip gradients or turn mixed precision off"
@@ -130,7 +131,7 @@ class Trainer:
 
     def _backward(self, part: Any, parts: int) -> None:
         """Adds a part's share of the step's gradient."""
-        with torch.autocast(self.device.type, AMP_TYPES.get(self.amp), enabled=self.amp != "off"):
+        with autocast(self.amp, self.device):
             terms = self.losses(part, self.step)
         self._scaler.scale(sum(terms.values()) / parts).backward()
         self._pending.append({name: value.detach() for name, value in terms.items()})
