@@ -1,15 +1,10 @@
 """SEAM's affinity map of a pixel (Figure 5 of the paper); the target names image, row and column."""
 
 
-def only_step(run, stage):
-    """The run's step of a stage that occurs once."""
-    return next(step for step in plan_of(run).steps if step.stage == stage)
-
-
 rule affinity_map:
     input:
-        data=lambda wildcards: f"{only_step(wildcards.run, 'prepare_data').folder}/index.csv",
-        classifier=lambda wildcards: f"{only_step(wildcards.run, 'train_classifier').folder}/model.safetensors",
+        data=lambda wildcards: f"{plan_of(wildcards.run).step('prepare_data').folder}/index.csv",
+        classifier=lambda wildcards: f"{plan_of(wildcards.run).step('train_classifier').folder}/model.safetensors",
     output:
         "results/{run}/affinity_map/{image}-{row}-{column}.png",
         "results/{run}/affinity_map/{image}-{row}-{column}.npy",

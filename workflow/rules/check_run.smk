@@ -12,7 +12,7 @@ def check_of(wildcards):
 def passed(plan):
     """The files written when a run's checks have passed."""
     digest = Check.of(plan, EXECUTION.processes).digest
-    key = next(step.key for step in plan.steps if step.stage == "prepare_data")
+    key = plan.step("prepare_data").key
     return [
         ancient(f"{ROOT}/checked/{plan.run}-{digest}.networks.json"),
         ancient(f"{ROOT}/checked/{plan.run}-{digest}-{key}.data.json"),

@@ -7,6 +7,8 @@ import shlex
 import sys
 from pathlib import Path
 
+from wsss.runtime.gpus import gpu_possible
+
 # Jobs use Snakemake's Python, also if its environment is not activated.
 os.environ["PATH"] = os.pathsep.join(
     [str(Path(sys.executable).parent), os.environ["PATH"]]
@@ -20,9 +22,7 @@ os.environ.setdefault("MALLOC_MMAP_THRESHOLD_", str(2**32))
 os.environ.setdefault("MALLOC_TRIM_THRESHOLD_", str(2**32))
 
 ROOT = "results/stages"
-GPU_HERE = EXECUTION.device != "cpu" and any(
-    Path(device).exists() for device in ("/dev/nvidiactl", "/dev/kfd")
-)
+GPU_HERE = EXECUTION.device != "cpu" and gpu_possible()
 
 
 wildcard_constraints:
@@ -93,9 +93,20 @@ def option(flag, value):
     return f"{flag} {shlex.quote(str(value))}" if value else ""
 
 
-def folder_option(flag, file):
-    """A command-line option with the folder of a file; empty if there is no file."""
-    return option(flag, file and Path(file).parent)
+def given(*roles):
+    """Param: an option `--ROLE FILE` for each of these inputs that the step has."""
+
+    @by_key
+    def find(wildcards, input):
+        return " ".join(option(f"--{role}", input.get(role)) for role in roles)
+
+    return find
+
+
+def stored_features(wildcards, input):
+    """Param: the option with the folder of stored features; empty if the stage runs on the images."""
+    file = input.get("features")
+    return option("--features", file and Path(file).parent)
 
 
 def crf_gpu(stage):

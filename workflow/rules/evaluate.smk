@@ -50,14 +50,15 @@ rule evaluate:
             }
         ),
     shell:
-        "python -m wsss.stages.evaluate --config {params.config:q} --manifest {params.manifest:q} --data {params.data:q}"
-        " --threshold {input.threshold:q} --folders {params.folders:q} --out {params.out:q} --log {log:q} --threads {threads}"
+        "python -m wsss.stages.evaluate --config {params.config:q} --manifest {params.manifest:q}"
+        " --data {params.data:q} --threshold {input.threshold:q} --folders {params.folders:q}"
+        " --out {params.out:q} --log {log:q} --threads {threads}"
 
 
 rule collect:
     input:
         miou=lambda wildcards: ancient(
-            f"{plan_of(wildcards.run).steps[-1].folder}/miou.csv"
+            f"{plan_of(wildcards.run).step('evaluate').folder}/miou.csv"
         ),
         passed=lambda wildcards: passed(plan_of(wildcards.run)),
     output:
@@ -77,5 +78,5 @@ rule collect:
         made_of=lambda wildcards: table_digest(plan_of(wildcards.run)),
         run=subpath(output.table, parent=True),
     shell:
-        "python -m wsss.stages.collect --run {params.run:q} --outline {params.outline:q} --table {input.miou:q} --made-of {params.made_of:q}"
-        " 2>&1 | tee {log:q}"
+        "python -m wsss.stages.collect --run {params.run:q} --outline {params.outline:q} --table {input.miou:q}"
+        " --made-of {params.made_of:q} 2>&1 | tee {log:q}"

@@ -23,12 +23,11 @@ rule infer_cam_shard:
         data=subpath(input.data, parent=True),
         out=ROOT + "/infer_cam/{key}",
         device=EXECUTION.device,
-        features=lambda wildcards, input: folder_option(
-            "--features", input.get("features")
-        ),
+        features=stored_features,
     shell:
         "python -m wsss.stages.infer_cam --config {params.config:q} --manifest {params.manifest:q}"
-        " --data {params.data:q} {params.features} --classifier {input.classifier:q} --out {params.out:q} --log {log:q} --threads {threads} --device {params.device:q}"
+        " --data {params.data:q} {params.features} --classifier {input.classifier:q} --out {params.out:q} --log {log:q}"
+        " --threads {threads} --device {params.device:q}"
         " --split {wildcards.split:q} --shard {wildcards.shard:q} --of {wildcards.n:q} --file {output.full:q}"
         " --strided-file {output.strided:q}"
 

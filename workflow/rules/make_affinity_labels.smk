@@ -1,4 +1,4 @@
-"""Confident labels for AffinityNet, in shards."""
+"""Confident labels that supervise an affinity network, in shards."""
 
 
 rule make_affinity_labels_shard:
@@ -22,12 +22,11 @@ rule make_affinity_labels_shard:
         data=subpath(input.data, parent=True),
         out=ROOT + "/make_affinity_labels/{key}",
         device=EXECUTION.device,
-        features=lambda wildcards, input: folder_option(
-            "--features", input.get("features")
-        ),
+        features=stored_features,
     shell:
         "python -m wsss.stages.make_affinity_labels --config {params.config:q} --manifest {params.manifest:q}"
-        " --data {params.data:q} {params.features} --scores {input.scores:q} --out {params.out:q} --log {log:q} --threads {threads} --device {params.device:q}"
+        " --data {params.data:q} {params.features} --scores {input.scores:q} --out {params.out:q} --log {log:q}"
+        " --threads {threads} --device {params.device:q}"
         " --split {wildcards.split:q} --shard {wildcards.shard:q} --of {wildcards.n:q} --file {output:q}"
 
 

@@ -21,10 +21,11 @@ rule make_pseudo_labels_shard:
         data=subpath(input.data, parent=True),
         out=ROOT + "/make_pseudo_labels/{key}",
         device=EXECUTION.device,
-        threshold=lambda wildcards, input: option("--threshold", input.get("threshold")),
+        options=given("threshold"),
     shell:
         "python -m wsss.stages.make_pseudo_labels --config {params.config:q} --manifest {params.manifest:q}"
-        " --data {params.data:q} --scores {input.scores:q} {params.threshold} --out {params.out:q} --log {log:q} --threads {threads} --device {params.device:q}"
+        " --data {params.data:q} --scores {input.scores:q} {params.options} --out {params.out:q} --log {log:q}"
+        " --threads {threads} --device {params.device:q}"
         " --split {wildcards.split:q} --shard {wildcards.shard:q} --of {wildcards.n:q} --file {output:q}"
 
 

@@ -21,10 +21,8 @@ rule quality:
         manifest=manifest("quality"),
         data=subpath(input.data, parent=True),
         out=subpath(output.classes, parent=True),
-        options=lambda wildcards, input: option("--classifier", input.get("classifier")),
-        features=lambda wildcards, input: folder_option(
-            "--features", input.get("features")
-        ),
+        options=given("classifier"),
+        features=stored_features,
     shell:
         "python -m wsss.stages.quality --config {params.config:q} --manifest {params.manifest:q}"
         " --data {params.data:q} --scores {input.scores:q} --labels {input.labels:q} --threshold {input.threshold:q}"

@@ -1,4 +1,4 @@
-"""Random walk, in shards."""
+"""Refined maps, in shards."""
 
 
 rule refine_cam_shard:
@@ -24,13 +24,12 @@ rule refine_cam_shard:
         data=subpath(input.data, parent=True),
         out=ROOT + "/refine_cam/{key}",
         device=EXECUTION.device,
-        features=lambda wildcards, input: folder_option(
-            "--features", input.get("features")
-        ),
-        affinity=lambda wildcards, input: option("--affinity", input.get("affinity")),
+        features=stored_features,
+        options=given("affinity"),
     shell:
         "python -m wsss.stages.refine_cam --config {params.config:q} --manifest {params.manifest:q}"
-        " --data {params.data:q} {params.features} --classifier {input.classifier:q} {params.affinity} --scores {input.scores:q} --out {params.out:q} --log {log:q} --threads {threads} --device {params.device:q}"
+        " --data {params.data:q} {params.features} --classifier {input.classifier:q} {params.options}"
+        " --scores {input.scores:q} --out {params.out:q} --log {log:q} --threads {threads} --device {params.device:q}"
         " --split {wildcards.split:q} --shard {wildcards.shard:q} --of {wildcards.n:q} --file {output:q}"
 
 

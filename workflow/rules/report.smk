@@ -3,7 +3,7 @@
 
 def evaluated(run):
     """Inputs of a run's report beside its table: the evaluated maps, and the evaluation."""
-    step = plan_of(run).steps[-1]
+    step = plan_of(run).step("evaluate")
     sources = [
         (step.upstream[f"{row.stage}-{row.split}"].folder, row.file)
         for row in step.settings.rows
@@ -54,7 +54,8 @@ rule report:
         run=subpath(output.page, parent=True),
         made_of=lambda wildcards: report_digest(plan_of(wildcards.run)),
     shell:
-        "python -m wsss.stages.report --run {params.run:q} --threads {threads} --made-of {params.made_of:q} 2>&1 | tee {log:q}"
+        "python -m wsss.stages.report --run {params.run:q} --threads {threads} --made-of {params.made_of:q}"
+        " 2>&1 | tee {log:q}"
 
 
 rule compare:
@@ -77,4 +78,5 @@ rule compare:
         runs=lambda wildcards: [f"results/{run}" for run in compared()],
         made_of=lambda wildcards: comparison_digest(PLANS[run] for run in compared()),
     shell:
-        "python -m wsss.cli.compare {params.runs:q} --out {output:q} --threads {threads} --made-of {params.made_of:q} 2>&1 | tee {log:q}"
+        "python -m wsss.cli.compare {params.runs:q} --out {output:q} --threads {threads} --made-of {params.made_of:q}"
+        " 2>&1 | tee {log:q}"

@@ -22,13 +22,12 @@ rule segment_shard:
         data=subpath(input.data, parent=True),
         out=ROOT + "/segment/{key}",
         device=EXECUTION.device,
-        features=lambda wildcards, input: folder_option(
-            "--features", input.get("features")
-        ),
+        features=stored_features,
     shell:
         "python -m wsss.stages.segment --config {params.config:q} --manifest {params.manifest:q}"
-        " --data {params.data:q} {params.features} --model {input.model:q} --out {params.out:q} --log {log:q} --threads {threads}"
-        " --device {params.device:q} --split {wildcards.split:q} --shard {wildcards.shard:q} --of {wildcards.n:q}"
+        " --data {params.data:q} {params.features} --model {input.model:q} --out {params.out:q} --log {log:q}"
+        " --threads {threads} --device {params.device:q}"
+        " --split {wildcards.split:q} --shard {wildcards.shard:q} --of {wildcards.n:q}"
         " --file {output.plain:q} --crf-file {output.crf:q}"
 
 

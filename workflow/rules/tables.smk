@@ -17,7 +17,10 @@ def table_of(name):
 rule make_table:
     input:
         miou=lambda wildcards: sorted(
-            {f"{e.plan.steps[-1].folder}/miou.csv" for e in table_of(wildcards.table)}
+            {
+                f"{e.plan.step('evaluate').folder}/miou.csv"
+                for e in table_of(wildcards.table)
+            }
         ),
         passed=lambda wildcards: [
             file
@@ -43,7 +46,7 @@ rule make_table:
                     "entry": e.entry.name,
                     "stage": e.entry.stage,
                     "published": e.entry.published,
-                    "miou": f"{e.plan.steps[-1].folder}/miou.csv",
+                    "miou": f"{e.plan.step('evaluate').folder}/miou.csv",
                 }
                 for e in TABLES[wildcards.table]
             ]

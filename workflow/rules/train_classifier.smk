@@ -23,9 +23,7 @@ rule train_classifier:
         data=subpath(input.data, parent=True),
         out=subpath(output.model, parent=True),
         device=EXECUTION.device,
-        features=lambda wildcards, input: folder_option(
-            "--features", input.get("features")
-        ),
+        features=stored_features,
     shell:
         "{LAUNCHER} wsss.stages.train_classifier --config {params.config:q} --manifest {params.manifest:q}"
         " --data {params.data:q} {params.features} --out {params.out:q} --log {log:q} --threads {threads}"

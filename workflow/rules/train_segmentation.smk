@@ -23,13 +23,9 @@ rule train_segmentation:
         data=subpath(input.data, parent=True),
         out=subpath(output.model, parent=True),
         device=EXECUTION.device,
-        features=lambda wildcards, input: folder_option(
-            "--features", input.get("features")
-        ),
-        options=lambda wildcards, input: " ".join(
-            option(f"--{role}", input.get(role)) for role in ("classifier", "labels")
-        ),
+        features=stored_features,
+        options=given("classifier", "labels"),
     shell:
         "{LAUNCHER} wsss.stages.train_segmentation --config {params.config:q} --manifest {params.manifest:q}"
-        " --data {params.data:q} {params.features} {params.options} --out {params.out:q} --log {log:q} --threads {threads}"
-        " --device {params.device:q} {TRAINING_FLAGS}"
+        " --data {params.data:q} {params.options} {params.features} --out {params.out:q} --log {log:q}"
+        " --threads {threads} --device {params.device:q} {TRAINING_FLAGS}"

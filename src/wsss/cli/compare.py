@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from wsss.plan.notes import note
+from wsss.plan.notes import note, note_argument
 from wsss.report.charts import LineChart, line_chart
 from wsss.report.gallery import Gallery, View, build_gallery
 from wsss.report.page import render
@@ -199,7 +199,7 @@ def main() -> None:
     parser.add_argument("runs", type=a_path, nargs="+", help="folders of runs, e.g. results/shapes")
     parser.add_argument("--out", type=a_path, required=True, help="HTML file to write")
     parser.add_argument("--threads", type=int, default=1, help="images packed at once")
-    parser.add_argument("--made-of", default="", help="digest of what it is made of, noted beside it")
+    note_argument(parser)
     args = parser.parse_args()
     logging.basicConfig(format="[compare] %(message)s")
     log.setLevel(logging.INFO)

@@ -126,7 +126,7 @@ def _cores(hours: float) -> str:
 
 
 def _rows(plan: Plan, entry: System) -> Iterator[str]:
-    rows = [f"{row.stage}-{row.split}" for row in plan.steps[-1].settings.rows]
+    rows = [f"{row.stage}-{row.split}" for row in plan.step("evaluate").settings.rows]
     for row in rows:
         number, source = entry.results.get(row, (None, ""))
         yield f"  {row:28} {'–' if number is None else f'{number:g} ({cited(source)})'}"

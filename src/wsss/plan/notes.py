@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import argparse
 from pathlib import Path
 
 from wsss.runtime.files import regular, write_atomically
+
+
+def note_argument(parser: argparse.ArgumentParser) -> None:
+    """Adds the argument of a program whose result has a name instead of a key."""
+    parser.add_argument("--made-of", default="", help="digest of the result's inputs, stored in a file beside it")
 
 
 def note(product: Path, digest: str) -> None:

@@ -36,13 +36,15 @@ def comparison_digest(plans: Iterable[Plan]) -> str:
 
 def entries_digest(entries: Sequence[PlannedEntry]) -> str:
     """Digest of the inputs of a paper's tables."""
-    parts = [[e.entry.table, e.entry.name, e.entry.stage, e.entry.published, e.plan.steps[-1].key] for e in entries]
+    parts = [
+        [e.entry.table, e.entry.name, e.entry.stage, e.entry.published, e.plan.step("evaluate").key] for e in entries
+    ]
     return _digest(parts, code_digest("wsss.stages.make_table"))
 
 
 def affinity_map_digest(plan: Plan) -> str:
     """Digest of the inputs of a run's affinity maps."""
-    keys = [step.key for step in plan.steps if step.stage in ("prepare_data", "train_classifier")]
+    keys = [plan.step(label).key for label in ("prepare_data", "train_classifier")]
     return _digest(keys, code_digest("wsss.stages.affinity_map", *plan.method_code))
 
 

@@ -23,7 +23,7 @@ __all__ = ["STAGES", "Plan", "Plans", "Step", "missing_inputs", "plan_run", "pla
 
 @dataclass(frozen=True)
 class Plan:
-    """A run's steps in order; the last one is `evaluate`. section: of the configuration; None: runs.{run}."""
+    """A run's steps, upstream first. section: of the configuration; None: runs.{run}."""
 
     run: str
     steps: tuple[Step, ...]
@@ -34,6 +34,10 @@ class Plan:
     def where(self) -> str:
         """The run's section in the configuration, for messages."""
         return self.section or f"runs.{self.run}"
+
+    def step(self, label: str) -> Step:
+        """The step with a label, e.g. `evaluate`, or `segment-upper_bound`."""
+        return next(step for step in self.steps if step.label == label)
 
     @property
     def method_code(self) -> tuple[str, ...]:

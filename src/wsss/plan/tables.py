@@ -74,8 +74,7 @@ def checked_plans(entries: Sequence[PlannedEntry]) -> list[Plan]:
     """The first plan of each classifier; these are checked before a table is computed."""
     first: dict[str, Plan] = {}
     for entry in entries:
-        key = next(step.key for step in entry.plan.steps if step.stage == "train_classifier")
-        first.setdefault(key, entry.plan)
+        first.setdefault(entry.plan.step("train_classifier").key, entry.plan)
     return list(first.values())
 
 

@@ -17,7 +17,7 @@ from wsss.data.dataset import Dataset, read_image
 from wsss.methods.load import load_classifier
 from wsss.methods.seam.network import Seam
 from wsss.methods.seam.picture import affinity_to_pixel
-from wsss.plan.notes import note
+from wsss.plan.notes import note, note_argument
 from wsss.report.figures import draw_affinity
 from wsss.runtime.devices import claim_device
 from wsss.runtime.files import write_atomically
@@ -48,7 +48,7 @@ def main() -> None:
     parser.add_argument("--column", type=int, required=True, help="of the pixel, 0-based")
     parser.add_argument("--picture", type=Path, required=True, help="PNG to write; the .npy lies beside it")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
-    parser.add_argument("--made-of", default="", help="digest of what it is made of, noted beside it")
+    note_argument(parser)
     logging.basicConfig(format="[affinity_map] %(message)s")
     with plain_errors():
         affinity_map(parser.parse_args())

@@ -18,7 +18,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder of prepare_data")
     parser.add_argument("--scores", type=Path, required=True, help="train.h5 of infer_cam, or of refine_cam")
     args = parser.parse_args()
-    with stage_session("choose_threshold", args, ChooseThreshold, data=args.data, scores=args.scores) as settings:
+    with stage_session("choose_threshold", args, ChooseThreshold, "data", "scores") as settings:
         found = choose_threshold(settings, Dataset(args.data), args.scores, cores(args))
         chosen = {"threshold": found.threshold, "source": found.source, "masks": found.masks}
         if found.curve is not None:

@@ -9,7 +9,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from wsss.plan.notes import note
+from wsss.plan.notes import note, note_argument
 from wsss.report.card import model_card, write_model_folder
 from wsss.runtime.files import write_atomically
 from wsss.runtime.records import read_table
@@ -41,7 +41,7 @@ def main() -> None:
     parser.add_argument("--run", type=Path, required=True, help="results/{run}")
     parser.add_argument("--outline", required=True, help="JSON: the run's steps, as wsss.plan.outline describes them")
     parser.add_argument("--table", type=Path, required=True, help="miou.csv of evaluate")
-    parser.add_argument("--made-of", default="", help="digest of what it is made of, noted beside it")
+    note_argument(parser)
     args = parser.parse_args()
     with plain_errors():
         collect(args.run, json.loads(args.outline), args.table)

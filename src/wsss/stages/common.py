@@ -10,7 +10,7 @@ import platform
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
@@ -45,13 +45,17 @@ def stage_parser(description: str) -> argparse.ArgumentParser:
 
 
 @contextmanager
-def stage_session(stage: str, args: argparse.Namespace, section: Any, **inputs: Path | None) -> Iterator[Any]:
+def stage_session(
+    stage: str, args: argparse.Namespace, section: Any, *roles: str, folders: Mapping[str, Path] | None = None
+) -> Iterator[Any]:
     """Context of a stage's work with log, threads, signals and records; yields the stage's settings.
 
-    section: type of the settings. inputs: role → folder or file of the upstream step. First the manifest is written to
-    the folder, and its key set as `args.key`. A ValueError or OSError is a user's error: one line, exit status 2,
-    details only in the log file. Of several processes only the first one logs and writes.
+    section: type of the settings. roles: the arguments that name a folder or a file of an upstream step. folders:
+    further ones, by role. First the manifest is written to the folder, and its key set as `args.key`. A ValueError or
+    OSError is a user's error: one line, exit status 2, details only in the log file. Of several processes only the
+    first one logs and writes.
     """
+    inputs = {role: getattr(args, role) for role in roles} | dict(folders or {})
     if rank() > 0:
         with _helper_session(args):
             yield _settings(stage, args, section, inputs)[0]

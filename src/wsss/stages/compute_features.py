@@ -51,7 +51,7 @@ def main() -> None:
     parser = stage_parser(__doc__)
     shard_arguments(parser)
     args = parser.parse_args()
-    with stage_session("compute_features", args, ComputeFeatures, data=args.data) as settings:
+    with stage_session("compute_features", args, ComputeFeatures, "data") as settings:
         device, dataset, shard = claim_device(args.device), Dataset(args.data), shard_of(args)
         backbone = build_backbone(settings.backbone)
         earlier = earlier_folders(args.out, "upstream")

@@ -37,7 +37,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder of prepare_data")
     parser.add_argument("--labels", type=Path, required=True, help="train.h5 of make_pseudo_labels")
     args = parser.parse_args()
-    with stage_session("corrections", args, Corrections, data=args.data, labels=args.labels) as settings:
+    with stage_session("corrections", args, Corrections, "data", "labels") as settings:
         correct(settings, Dataset(args.data), args.labels, args.out)
 
 

@@ -19,7 +19,7 @@ def main() -> None:
     parser.add_argument("--folders", required=True, help="JSON: `stage-split` of each row to its folder")
     args = parser.parse_args()
     folders = {name: Path(folder) for name, folder in json.loads(args.folders).items()}
-    with stage_session("evaluate", args, Evaluate, data=args.data, threshold=args.threshold, **folders) as settings:
+    with stage_session("evaluate", args, Evaluate, "data", "threshold", folders=folders) as settings:
         threshold = read_threshold(args.threshold)
         evaluate(settings.rows, Dataset(args.data), folders, threshold, args.out, cores(args))
 

@@ -55,8 +55,7 @@ def main() -> None:
     parser.add_argument("--strided-file", type=Path, help="HDF5 file for the maps of every 4th pixel")
     features_argument(parser)
     args = parser.parse_args()
-    inputs = {role: getattr(args, role) for role in ("data", "classifier", "features")}
-    with stage_session("infer_cam", args, InferCam, **inputs) as settings:
+    with stage_session("infer_cam", args, InferCam, "data", "classifier", "features") as settings:
         model, device = load_classifier(args.classifier), claim_device(args.device)
         about = {"shard": shard_of(args), "device": device, "features": features_of(args)}
         infer_cam(settings, Dataset(args.data), model, args.file, args.strided_file, **about)

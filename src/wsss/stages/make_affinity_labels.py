@@ -50,8 +50,7 @@ def main() -> None:
     parser.add_argument("--scores", type=Path, required=True, help="CAMs of the split")
     features_argument(parser)
     args = parser.parse_args()
-    inputs = {role: getattr(args, role) for role in ("data", "scores", "features")}
-    with stage_session("make_affinity_labels", args, MakeAffinityLabels, **inputs) as settings:
+    with stage_session("make_affinity_labels", args, MakeAffinityLabels, "data", "scores", "features") as settings:
         make = settings.load()(settings, claim_device(args.device))
         about = {"shard": shard_of(args), "features": features_of(args)}
         make_affinity_labels(settings, make, Dataset(args.data), args.scores, args.file, **about)

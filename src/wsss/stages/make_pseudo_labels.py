@@ -69,8 +69,7 @@ def main() -> None:
     parser.add_argument("--scores", type=Path, required=True, help="maps of the split")
     parser.add_argument("--threshold", type=Path, help="threshold.json of choose_threshold, for these maps")
     args = parser.parse_args()
-    inputs = {"data": args.data, "scores": args.scores, "threshold": args.threshold}
-    with stage_session("make_pseudo_labels", args, MakePseudoLabels, **inputs) as settings:
+    with stage_session("make_pseudo_labels", args, MakePseudoLabels, "data", "scores", "threshold") as settings:
         threshold = read_threshold(args.threshold) if args.threshold else None
         chosen = {"shard": shard_of(args), "device": device_of(settings, args.device)}
         make_pseudo_labels(settings, threshold, Dataset(args.data), args.scores, args.file, **chosen)

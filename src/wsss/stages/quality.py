@@ -43,8 +43,7 @@ def main() -> None:
     parser.add_argument("--classifier", type=Path, help="model.safetensors, of a method that learns from features")
     parser.add_argument("--features", type=Path, help="folder of compute_features; with both, labels are doubted")
     args = parser.parse_args()
-    inputs = {role: getattr(args, role) for role in ("data", "scores", "labels", "threshold", "classifier", "features")}
-    with stage_session("quality", args, Quality, **inputs):
+    with stage_session("quality", args, Quality, "data", "scores", "labels", "threshold", "classifier", "features"):
         threshold = read_threshold(args.threshold)["threshold"]
         quality(Dataset(args.data), args.scores, args.labels, threshold, args.out)
         if args.features:

@@ -56,8 +56,9 @@ def main() -> None:
     parser.add_argument("--scores", type=Path, required=True, help="CAMs of the split")
     features_argument(parser)
     args = parser.parse_args()
-    inputs = {role: getattr(args, role) for role in ("data", "classifier", "affinity", "scores", "features")}
-    with stage_session("refine_cam", args, RefineCam, **inputs) as settings:
+    with stage_session(
+        "refine_cam", args, RefineCam, "data", "classifier", "affinity", "scores", "features"
+    ) as settings:
         device = claim_device(args.device)
         refine = settings.load()(settings, Models(args.classifier, args.affinity), device)
         about = {"shard": shard_of(args), "device": device, "features": features_of(args)}

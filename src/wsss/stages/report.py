@@ -7,7 +7,7 @@ import logging
 import time
 from pathlib import Path
 
-from wsss.plan.notes import note
+from wsss.plan.notes import note, note_argument
 from wsss.report.content import report_page
 from wsss.report.figures import save_figures
 from wsss.report.run import RunResults
@@ -49,7 +49,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--run", type=Path, required=True, help="results/{run}, with its run.json")
     parser.add_argument("--threads", type=int, default=1, help="images packed at once")
-    parser.add_argument("--made-of", default="", help="digest of what it is made of, noted beside it")
+    note_argument(parser)
     args = parser.parse_args()
     logging.basicConfig(format="[report] %(message)s")
     log.setLevel(logging.INFO)

@@ -61,8 +61,7 @@ def main() -> None:
     parser.add_argument("--crf-file", type=Path, help="HDF5 file for the labels after the CRF")
     features_argument(parser)
     args = parser.parse_args()
-    inputs = {role: getattr(args, role) for role in ("data", "model", "features")}
-    with stage_session("segment", args, Segment, **inputs) as settings:
+    with stage_session("segment", args, Segment, "data", "model", "features") as settings:
         files = [args.file, *([args.crf_file] if args.crf_file and settings.crf else [])]
         if args.crf_file and not settings.crf:
             args.crf_file.touch()  # an output that the rule always declares; nothing reads it

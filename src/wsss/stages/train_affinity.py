@@ -22,8 +22,7 @@ def main() -> None:
     parser.add_argument("--labels", type=Path, help="train.h5 of make_affinity_labels; not with a checkpoint")
     parser.add_argument("--features", type=Path, help="folder of compute_features, for networks that learn from them")
     args = parser.parse_args()
-    inputs = {role: getattr(args, role) for role in ("data", "classifier", "labels", "features")}
-    with stage_session("train_affinity", args, TrainAffinity, **inputs) as settings:
+    with stage_session("train_affinity", args, TrainAffinity, "data", "classifier", "labels", "features") as settings:
         place = place_from(args)
         with state_lock(place.state):
             features = args.features and FeatureFiles(args.features)

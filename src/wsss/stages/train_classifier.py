@@ -20,8 +20,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder of prepare_data")
     parser.add_argument("--features", type=Path, help="folder of compute_features, for methods that learn from them")
     args = parser.parse_args()
-    inputs = {role: getattr(args, role) for role in ("data", "features")}
-    with stage_session("train_classifier", args, TrainClassifier, **inputs) as settings:
+    with stage_session("train_classifier", args, TrainClassifier, "data", "features") as settings:
         place = place_from(args)
         with state_lock(place.state):
             train_classifier(settings, Dataset(args.data), place, args.features and FeatureFiles(args.features))

@@ -24,8 +24,9 @@ def main() -> None:
     parser.add_argument("--classifier", type=Path, help="model.safetensors whose backbone to start from")
     parser.add_argument("--features", type=Path, help="folder of compute_features, for FeatureDecoder")
     args = parser.parse_args()
-    inputs = {role: getattr(args, role) for role in ("data", "labels", "classifier", "features")}
-    with stage_session("train_segmentation", args, TrainSegmentation, **inputs) as settings:
+    with stage_session(
+        "train_segmentation", args, TrainSegmentation, "data", "labels", "classifier", "features"
+    ) as settings:
         place = place_from(args)
         with state_lock(place.state):
             if args.features:
