@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from compare import Arrays, Tolerance
 
-from wsss.localise.fusion import RULES, fuse, fuse_strided, multi_scale_cam, present_classes, seam_infer_norm, summed
+from wsss.localise.fusion import RULES, fuse, fuse_strided, multi_scale_cam, seam_infer_norm, summed
 from wsss.localise.seeds import band_labels, ignore_outside, present_scores, seed_labels
 from wsss.measure.iou import ThresholdCurve, confusion, score
 
@@ -62,7 +62,7 @@ def seam(inputs: Arrays, meta: dict[str, Any]) -> Arrays:
     total = summed(views, RULES["minmax"], tuple(t["size"].tolist()))
     total, norm = seam_infer_norm(present_scores(total, t["label"][None])[0])
     labels = seed_labels(norm, meta["params"]["out_cam_pred_alpha"])
-    keys = present_classes(t["label"])
+    keys = t["label"].nonzero()[:, 0]
     return {
         "sum_cam": total.numpy(),
         "norm_cam": norm.numpy(),
@@ -75,7 +75,7 @@ def irn(inputs: Arrays, _meta: dict[str, Any]) -> Arrays:
     t = tensors(inputs)
     added = [torch.stack([m, torch.zeros_like(m)]) for m in numbered(t, "out_")]  # map and mirror were added before
     maps = (added, t["label"] > 0, tuple(t["size"].tolist()), "max")
-    keys = present_classes(t["label"])
+    keys = t["label"].nonzero()[:, 0]
     return {"strided_cam": fuse_strided(*maps).numpy(), "highres_cam": fuse(*maps).numpy(), "keys": keys.numpy()}
 
 

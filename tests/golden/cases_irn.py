@@ -11,6 +11,7 @@ from cases_psa import inner_pairs
 from compare import Adapter, Arrays, Tolerance
 from formula import formula_state_dict, published_shapes
 
+from stencils import flat_indices
 from wsss.backbones.checkpoints import load_published
 from wsss.backbones.irn_resnet import IRNResNet
 from wsss.refine.affinitynet.network import affinity_costs, affinity_labels
@@ -23,7 +24,6 @@ from wsss.refine.irnet.network import (
 )
 from wsss.refine.irnet.paths import boundary_affinity, path_offsets, search_paths
 from wsss.refine.irnet.training import sample_labels
-from wsss.refine.walk import flat_indices
 
 
 def irn_paths(inputs: Arrays, meta: dict[str, Any]) -> Arrays:

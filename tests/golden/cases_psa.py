@@ -9,6 +9,7 @@ import torch
 from compare import Adapter, Arrays, Tolerance
 from torch import Tensor
 
+from stencils import dense_to_stencil, flat_indices
 from wsss.refine.affinitynet.network import (
     PairLabels,
     affinity_labels,
@@ -21,8 +22,6 @@ from wsss.refine.affinitynet.network import (
 from wsss.refine.affinitynet.settings import Settings
 from wsss.refine.affinitynet.walk import walk_cams
 from wsss.refine.walk import (
-    dense_to_stencil,
-    flat_indices,
     half_plane_offsets,
     inner_cells,
     pair_mask,

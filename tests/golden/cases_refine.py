@@ -12,6 +12,7 @@ from wsss.localise.seeds import seed_labels
 from wsss.refine.crf.dense import crf_probabilities
 from wsss.refine.crf.energy import bilateral_filter, dense_energy, dense_energy_loss, grey_levels
 from wsss.refine.irnet.labels import confident_label_group
+from wsss.refine.irnet.settings import Labels
 from wsss.refine.par import pamr, par
 from wsss.runtime.tensors import box_mask
 from wsss.store.maps import ScoreMap
@@ -62,7 +63,9 @@ def irn_conf_label(x: Arrays, meta: dict[str, Any]) -> Arrays:
     cams = torch.from_numpy(x["highres_cam"])
     high, low, crf = p["conf_fg_thres"], p["conf_bg_thres"], p["crf"]
     maps = ScoreMap(x["keys"] + 1, x["highres_cam"])
-    (labels,) = confident_label_group([x["image"]], [maps], high, low, crf_params(crf), crf["gt_prob"])
+    thresholds = {"foreground_threshold": high, "background_threshold": low}
+    settings = Labels(method="irnet", crf=crf_params(crf), gt_prob=crf["gt_prob"], **thresholds)
+    (labels,) = confident_label_group([x["image"]], [maps], settings)
     return {
         "fg_label": seed_labels(cams, high).numpy(),
         "bg_label": seed_labels(cams, low).numpy(),

@@ -16,7 +16,7 @@ from wsss.backbones.base import Backbone
 from wsss.backbones.checkpoints import load_published
 from wsss.backbones.irn_resnet import IRNResNet
 from wsss.backbones.resnet38 import ResNet38
-from wsss.localise.gradients import LOCALISERS, class_gradients, scaled
+from wsss.localise.gradients import LOCALISERS, class_gradients
 from wsss.methods.cam.network import CAM
 from wsss.methods.cam.settings import Settings as CAMSettings
 from wsss.methods.seam.affine import Warp
@@ -34,6 +34,7 @@ from wsss.methods.seam.network import Seam
 from wsss.methods.seam.settings import Settings as SeamSettings
 from wsss.refine.affinitynet.network import AffinityNet
 from wsss.refine.walk import pair_mask, stencil_to_dense
+from wsss.runtime.tensors import min_max_normalise, resize
 
 
 def _arrays(tensors: dict[str, Tensor]) -> Arrays:
@@ -161,6 +162,11 @@ def net_irn_cls(inputs: Arrays, meta: dict[str, Any]) -> Arrays:
     return _arrays({"logits": _irn_net("irn_resnet50_cam").logits(torch.from_numpy(inputs["x"]))})
 
 
+def _scaled(raw: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+    """(B, h, w) → (B, *size) in [0, 1], min-max normalised before and after resizing, as pytorch-grad-cam does."""
+    return min_max_normalise(resize(min_max_normalise(raw.relu(), 1e-7), size, align_corners=False), 1e-7)
+
+
 def grad_cam(inputs: Arrays, meta: dict[str, Any]) -> Arrays:
     x = _tensors(inputs)
     features = F.conv2d(x["x"], x["c1_weight"], x["c1_bias"], stride=2, padding=1).relu()
@@ -172,7 +178,7 @@ def grad_cam(inputs: Arrays, meta: dict[str, Any]) -> Arrays:
     for name, rule in LOCALISERS.items():
         name = name.replace("+", "p")
         out[f"{name}_raw"] = rule(features, gradients)
-        out[name] = scaled(out[f"{name}_raw"], tuple(x["x"].shape[-2:]))
+        out[name] = _scaled(out[f"{name}_raw"], tuple(x["x"].shape[-2:]))
     return _arrays(out)
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from compare import Adapter, Arrays, Tolerance
 from formula import formula_state_dict, meta_shapes
 
+from wsss.backbones.attention import block_with_attention
 from wsss.backbones.checkpoints import load_published
 from wsss.backbones.rules import rename
 from wsss.methods.attention_affinity import affinity_labels, pair_counts, radius_mask
@@ -24,18 +26,29 @@ from wsss.methods.weclip.settings import Settings
 from wsss.methods.weclip.towers import Decoded
 from wsss.refine.attention import box_masks, spread, transition_matrix
 from wsss.runtime.tensors import resize
-from wsss.segmentation.token_decoder import TOKEN_HEAD_NAMES, TokenHead, cell_affinity
+from wsss.segmentation.token_decoder import TOKEN_HEAD_NAMES, TokenDecoder, TokenHead, cell_affinity
 
 
 def _tensors(x: Arrays) -> dict[str, torch.Tensor]:
     return {name: torch.from_numpy(array) for name, array in x.items()}
 
 
-def _head(meta: dict[str, Any], **options: bool) -> TokenHead:
+def _head(meta: dict[str, Any]) -> TokenHead:
     p = meta["params"]
-    head = TokenHead(p["blocks"], p["in_channels"], p["classes"], p["width"], p["layers"], p["heads"], **options)
+    head = TokenHead(p["blocks"], p["in_channels"], p["classes"], p["width"], p["layers"], p["heads"])
     load_published(head, formula_state_dict(meta_shapes(meta)), TOKEN_HEAD_NAMES)
     return head.eval()
+
+
+def _half_attention(decoder: TokenDecoder, features: torch.Tensor) -> torch.Tensor:
+    """Attention (layers, B, N, N), mean over heads, with projections in float16, as in the published code."""
+    x, maps = features.flatten(2).transpose(1, 2), []
+    for block in decoder.blocks:
+        project = block.attn.proj
+        project.forward = lambda x, own=project: F.linear(x.half(), own.weight.half(), own.bias.half())
+        x, weights = block_with_attention(block, x)
+        maps.append(weights.mean(1))
+    return torch.stack(maps)
 
 
 def weclip_decoder(x: Arrays, meta: dict[str, Any]) -> Arrays:
@@ -50,10 +63,9 @@ def weclip_decoder(x: Arrays, meta: dict[str, Any]) -> Arrays:
         published = output.removeprefix("out_grad_").replace("__", ".")
         (own,) = rename({published: None}, TOKEN_HEAD_NAMES)
         grads[output.removeprefix("out_")] = parameters[own].grad.numpy()
-    half = _head(meta, half_projection=True)
     with torch.no_grad():
-        fts = half.fuse(tokens)
-        attention = half.decoder.with_attention(fts)[1]
+        fts = head.fuse(tokens)
+        attention = _half_attention(head.decoder, fts)
         found = {"fts": fts, "attn_pred": cell_affinity(fts), "attn": attention, "seg_f32": seg}
     found = {name: tensor.detach() for name, tensor in found.items()}
     return grads | {name: tensor.numpy() for name, tensor in found.items()}

@@ -7,7 +7,7 @@ import torch
 
 from names import class_names
 from wsss.backbones.timm import TimmBackbone
-from wsss.localise.gradients import LOCALISERS, localise, scaled
+from wsss.localise.gradients import LOCALISERS, localise
 from wsss.methods.cam.network import CAM
 from wsss.methods.cam.settings import Settings
 
@@ -48,13 +48,6 @@ def test_images_of_a_batch_do_not_mix(method, images):
     both = localise(method, images, "gradcam++")
     one = localise(method, images[1:], "gradcam++")
     torch.testing.assert_close(both[1:], one, atol=1e-7, rtol=1e-4)
-
-
-def test_scaled_reaches_zero_and_one():
-    maps = scaled(torch.randn(2, 5, 7), (40, 60))
-    assert maps.shape == (2, 40, 60)
-    torch.testing.assert_close(maps.amin((1, 2)), torch.zeros(2))
-    torch.testing.assert_close(maps.amax((1, 2)), torch.ones(2), atol=1e-5, rtol=0)
 
 
 def test_unknown_localiser_is_named(method, images):

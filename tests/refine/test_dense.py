@@ -10,7 +10,7 @@ import torch
 
 from wsss.config.sections import CRF
 from wsss.refine.crf.dense import (
-    crf_labels,
+    crf_label_group,
     crf_probabilities,
     crf_score_group,
     refine_scores_with_crf,
@@ -89,21 +89,19 @@ def test_batch_equals_one_image_at_a_time():
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_labels_smooth_out_noise_and_zero_may_mean_unsure(backend):
+def test_labels_smooth_out_noise(backend):
     image, _, disc = scene()
     rng = np.random.default_rng(1)
     noisy = np.where(rng.random(disc.shape) < 0.2, ~disc, disc).astype(np.uint8)
-    assert np.mean(crf_labels(image, noisy, 2, LABEL, backend=backend) == disc) > 0.98
-    unsure = np.where(rng.random(disc.shape) < 0.5, 0, disc + 1).astype(np.uint8)
-    refined = crf_labels(image, unsure, 2, LABEL, zero_unsure=True, backend=backend)
+    (refined,) = crf_label_group([image], [noisy], [2], LABEL, 0.7, backend)
     assert refined.dtype == np.uint8
-    assert np.mean(refined == disc + 1) > 0.98
+    assert np.mean(refined == disc) > 0.98
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_a_single_label_stays(backend):
     image, _, disc = scene()
-    assert not crf_labels(image, np.zeros(disc.shape, int), 1, LABEL, backend=backend).any()
+    assert not crf_label_group([image], [np.zeros(disc.shape, int)], [1], LABEL, 0.7, backend)[0].any()
 
 
 def test_wrong_arguments_are_named():
@@ -115,9 +113,9 @@ def test_wrong_arguments_are_named():
     with pytest.raises(ValueError, match=r"accepted for this image: \(L, 60, 81\)"):
         crf_probabilities(image, scores[:, 1:], CAM)
     with pytest.raises(ValueError, match=r"labels 0..1 given; accepted with 1 labels: 0..0"):
-        crf_labels(image, disc.astype(int), 1, CAM)
+        crf_label_group([image], [disc.astype(int)], [1], CAM, 0.7)
     with pytest.raises(ValueError, match="between 0 and 1"):
-        crf_labels(image, disc.astype(int), 2, CAM, gt_prob=1.0)
+        crf_label_group([image], [disc.astype(int)], [2], CAM, 1.0)
     with pytest.raises(ValueError, match="one class a map"):
         refine_scores_with_crf(image, [0, 1], scores, CAM)
     with pytest.raises(ValueError, match="pydensecrf' on 'cuda'"):

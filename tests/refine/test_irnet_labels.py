@@ -7,7 +7,9 @@ import importlib.util
 import pytest
 import torch
 
+from wsss.config.sections import CRF
 from wsss.refine.irnet.labels import confident_label_group
+from wsss.refine.irnet.settings import Labels
 from wsss.store.maps import ScoreMap
 
 
@@ -21,13 +23,15 @@ def scene():
     return image, cams, torch.tensor([5, 10])
 
 
-def labelled(image, cams, classes, **options):
-    (found,) = confident_label_group([image.numpy()], [ScoreMap(classes.numpy(), cams.numpy())], **options)
+def labelled(image, cams, classes, backend="torch", **thresholds):
+    crf = CRF(bilateral_sxy=50, bilateral_srgb=5, backend=backend)
+    settings = Labels(method="irnet", crf=crf, **thresholds)
+    (found,) = confident_label_group([image.numpy()], [ScoreMap(classes.numpy(), cams.numpy())], settings)
     return found
 
 
 def test_objects_keep_their_class_and_far_ground_is_background(scene):
-    labels = labelled(*scene, backend="torch").combined
+    labels = labelled(*scene).combined
     assert labels.dtype == torch.uint8
     assert (labels[15:25, 10:20] == 5).all()
     assert (labels[15:25, 40:50] == 10).all()
@@ -35,7 +39,7 @@ def test_objects_keep_their_class_and_far_ground_is_background(scene):
 
 
 def test_255_lies_exactly_between_the_two_thresholds(scene):
-    labels = labelled(*scene, foreground_threshold=0.9, background_threshold=0.01, backend="torch")
+    labels = labelled(*scene, foreground_threshold=0.9, background_threshold=0.01)
     between = (labels.foreground == 0) & (labels.background != 0)
     assert torch.equal(labels.combined == 255, between)
     assert torch.equal(labels.combined == 0, (labels.foreground == 0) & (labels.background == 0))
@@ -49,5 +53,5 @@ def test_an_image_without_classes_is_background():
 
 @pytest.mark.skipif(importlib.util.find_spec("pydensecrf") is None, reason="pydensecrf is not installed")
 def test_backends_agree(scene):
-    ours, theirs = (labelled(*scene, backend=b).combined for b in ("torch", "pydensecrf"))
+    ours, theirs = (labelled(*scene, b).combined for b in ("torch", "pydensecrf"))
     assert (ours == theirs).float().mean() > 0.999

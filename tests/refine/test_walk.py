@@ -1,9 +1,8 @@
 import pytest
 import torch
 
+from stencils import dense_to_stencil, flat_indices
 from wsss.refine.walk import (
-    dense_to_stencil,
-    flat_indices,
     half_plane_offsets,
     inner_cells,
     pair_mask,

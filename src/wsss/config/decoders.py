@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any, Self
 
@@ -60,24 +61,34 @@ OPTIONS: dict[str, type[Section]] = {
 """Architecture → its options; those of other architectures are segmentation_models_pytorch's, which checks them."""
 
 
-def check_options(architecture: str, options: Mapping[str, Any]) -> None:
-    """Checks the options of an architecture of this package.
+def options_of(architecture: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """All options of an architecture of this package, with the defaults of those not given; else unchanged.
 
     Raises:
         ValueError: an unknown option, or a value of the wrong kind; names the first.
     """
     known = OPTIONS.get(architecture)
     if known is None:
-        return
+        return dict(options)
     if unknown := next((name for name in options if name not in known.model_fields), None):
         accepted = ", ".join(known.model_fields)
         raise ValueError(
             f"{architecture} takes the options {accepted}; given is {unknown}{nearest(unknown, known.model_fields)}"
         )
     try:
-        known.model_validate(dict(options))
+        return known.model_validate(dict(options)).model_dump()
     except ValidationError as error:
         first = error.errors()[0]
         where, reason = ".".join(map(str, ("options", *first["loc"]))), first.get("ctx", {}).get("error", first["msg"])
         found = f"; found {shortened(first['input'])}" if first["loc"] else ""
         raise ValueError(f"{where}: {str(reason)[0].lower()}{str(reason)[1:]}{found}") from None
+
+
+def listed() -> str:
+    """Every architecture's options with their defaults, on one line."""
+
+    def told(options: type[Section]) -> str:
+        defaults = {name: field.default for name, field in options.model_fields.items()}
+        return ", ".join(f"{name} {json.dumps(value)}" for name, value in defaults.items())
+
+    return "; ".join(f"{name}: {told(options)}" for name, options in OPTIONS.items())

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, PositiveFloat, model_validator
 
 from wsss.config.common import Count, Fraction, Section, Untrained, UsesFeatures, in_words
-from wsss.config.decoders import check_options
+from wsss.config.decoders import listed, options_of
 from wsss.config.outside import OutsideFile, OutsideFolder
 from wsss.config.registry import FORMATS, METHODS, REFINEMENTS, SOURCES
 from wsss.config.sections import CRF, PAR, Backbone, Proposals, Training
@@ -211,8 +211,7 @@ class TrainSegmentation(Section, UsesFeatures):
     )
     options: dict[str, Any] = Field(
         {},
-        description="further arguments of segmentation_models_pytorch or wsss.segmentation.dilated; of TokenDecoder: "
-        "blocks (all but the last), width 256, layers 3, heads 8; of FeatureDecoder: width 128, dropout 0.1",
+        description=f"further arguments, of segmentation_models_pytorch, or with these defaults; {listed()}",
     )
     stages: list[int | Literal["final"]] | None = Field(
         None,
@@ -238,7 +237,7 @@ class TrainSegmentation(Section, UsesFeatures):
     def _stages_of_a_decoder(self) -> TrainSegmentation:
         if self.uses_features != (self.stages is not None) or (self.uses_features and self.init == "classifier"):
             raise ValueError("stages and architecture FeatureDecoder belong together, with init: backbone")
-        check_options(self.architecture, self.options)
+        options_of(self.architecture, self.options)
         return self
 
     @property

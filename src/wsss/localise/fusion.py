@@ -81,11 +81,6 @@ RULES = {
 }
 
 
-def present_classes(labels: Tensor) -> Tensor:
-    """Indices (k,) of the foreground classes in the image labels (K,) ∈ {0, 1}; class id = index + 1."""
-    return labels.nonzero()[:, 0]
-
-
 def summed(views: Sequence[Tensor], rule: Rule, size: Size) -> Tensor:
     """Sum (B, K, *size) over scales of maps (2B, K, h_s, w_s), images then mirrors, ReLU included."""
     maps = (_met(view, rule, size) for view in views)

@@ -14,7 +14,6 @@ import torch
 from torch import Tensor, nn
 
 from wsss.localise.base import Localises
-from wsss.runtime.tensors import resize
 
 Rule = Callable[[Tensor, Tensor], Tensor]
 
@@ -114,16 +113,6 @@ def _auxiliary(method: Localises) -> Callable[[Tensor], Tensor]:
     if maps is None:
         raise ValueError(f"localiser 'aux' needs an auxiliary classifier; {type(method).__name__} has none")
     return maps
-
-
-def scaled(raw: Tensor, size: tuple[int, int]) -> Tensor:
-    """(B, h, w) → (B, *size) in [0, 1], min-max normalised before and after resizing (as in pytorch-grad-cam)."""
-    return _stretch(resize(_stretch(raw.relu()), size, align_corners=False))
-
-
-def _stretch(maps: Tensor) -> Tensor:
-    maps = maps - maps.amin((1, 2), keepdim=True)
-    return maps / (maps.amax((1, 2), keepdim=True) + 1e-7)
 
 
 def _weighted(features: Tensor, weights: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ from wsss.measure.bootstrap import counts, grouped
 from wsss.measure.iou import ThresholdCurve, confusion
 from wsss.measure.scoremaps import relative, winner, with_background
 from wsss.runtime.progress import Progress
-from wsss.store.maps import LabelStore, ScoreStore, open_any, open_scores
+from wsss.store.maps import LabelStore, open_any, open_scores
 
 PART = 512
 """Images per task of a process; fewer than three tasks do not repay the start of another process."""
@@ -87,7 +87,7 @@ def _part_of_confusion(
 ) -> list[np.ndarray]:
     """Confusion matrices (C, C + 1) of the groups in a part of a split's `total` images."""
     groups = []
-    with open_store(file) as store:
+    with open_any(file) as store:
         for group in grouped(records, total):
             matrix = np.zeros((classes, classes + 1), np.int64)
             for record in group:
@@ -111,12 +111,7 @@ def _in_parts(
         yield from zip(pool.map(work, parts), map(len, parts), strict=True)
 
 
-def open_store(file: Path) -> LabelStore | ScoreStore:
-    """Opens a label file or a score file, by its format."""
-    return open_any(file)
-
-
 def has_background(file: Path) -> bool:
     """Whether the file needs no threshold: it has labels, or scores with a background map."""
-    with open_store(file) as store:
+    with open_any(file) as store:
         return isinstance(store, LabelStore) or 0 in store[next(iter(store))].classes

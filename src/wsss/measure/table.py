@@ -13,10 +13,11 @@ import pandas as pd
 from wsss.config.stages import Row
 from wsss.data.dataset import Dataset
 from wsss.measure.bootstrap import interval
-from wsss.measure.evaluation import has_background, measured_records, open_store, pooled_confusion, threshold_curve
+from wsss.measure.evaluation import has_background, measured_records, pooled_confusion, threshold_curve
 from wsss.measure.iou import THRESHOLDS, score
 from wsss.runtime.files import write_atomically, write_csv
 from wsss.runtime.progress import Progress, log
+from wsss.store.maps import open_any
 
 
 def evaluate(
@@ -61,7 +62,7 @@ def _measure(
     """(Confusion matrix, counts of groups of images), first columns, and the curve if the maps need a threshold."""
     entry = {"stage": row.stage, "split": row.split, "threshold": None, "threshold_source": None}
     if has_background(file):
-        with open_store(file) as store:
+        with open_any(file) as store:
             made_with = store.attributes
         if "threshold" in made_with:
             entry |= {"threshold": float(made_with["threshold"]), "threshold_source": made_with["source"]}

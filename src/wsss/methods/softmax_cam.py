@@ -11,6 +11,7 @@ from torch import Tensor
 from wsss.backbones.attention import block_after_norm
 from wsss.backbones.clip import CLIPBackbone
 from wsss.backbones.tokens import Embedded
+from wsss.runtime.tensors import min_max_normalise
 
 EPS = 1e-7
 
@@ -121,9 +122,8 @@ def _channel_weights(probs: Tensor, normed: Tensor, labels: Tensor, num_prefix: 
 
 
 def stretch(maps: Tensor) -> Tensor:
-    """Maps (…, h, w) as (x − min) / (max − min + 1e-7)."""
-    maps = maps - maps.amin((-2, -1), keepdim=True)
-    return maps / (maps.amax((-2, -1), keepdim=True) + EPS)
+    """Maps (…, h, w), min-max normalised with CLIP-ES's ε."""
+    return min_max_normalise(maps, EPS)
 
 
 def text_of(classes: Sequence[Tensor], backgrounds: Tensor) -> Tensor:

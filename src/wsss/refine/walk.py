@@ -67,12 +67,6 @@ def inner_cells(offsets: Tensor, height: int, width: int) -> Slices:
     return slice(0, height - reach_y), slice(reach_x, width - reach_x)
 
 
-def flat_indices(offsets: Tensor, shifts: Tensor, height: int, width: int) -> Tensor:
-    """Row-major indices (…, M) of the inner cells moved by `shifts` (…, 2), as published code lists pairs."""
-    cells = torch.arange(height * width).view(height, width)[inner_cells(offsets, height, width)].flatten()
-    return cells + (shifts[..., 0] * width + shifts[..., 1])[..., None]
-
-
 @torch.no_grad()
 def random_walk(seeds: Tensor, affinity: Tensor, offsets: Tensor, beta: float, steps: int) -> Tensor:
     """Score maps (B, K, h, w) after `steps` steps: seeds · Tⁿ, T = a^β / column sums (AffinityNet, sec. 3.3).
@@ -147,19 +141,3 @@ def stencil_to_dense(affinity: Tensor, offsets: Tensor) -> Tensor:
         dense[:, i, j] = values
         dense[:, j, i] = values
     return dense
-
-
-def dense_to_stencil(dense: Tensor, offsets: Tensor, height: int, width: int) -> Tensor:
-    """Stencil (B, O, h, w) of symmetric matrices (B, h·w, h·w); pairs beyond the offsets are dropped."""
-    if dense.shape[1:] != (height * width, height * width):
-        raise ValueError(
-            f"affinity matrices have shape {tuple(dense.shape)}; a {height}×{width} grid needs "
-            f"(B, {height * width}, {height * width})"
-        )
-    index = torch.arange(height * width, device=dense.device).view(height, width)
-    affinity = dense.new_zeros(len(dense), len(offsets), height, width)
-    for o, (dy, dx) in enumerate(offsets.tolist()):
-        source, target = pair_slices(dy, dx, height, width)
-        values = dense[:, index[source].flatten(), index[target].flatten()]
-        affinity[:, o, *source] = values.view(len(dense), *index[source].shape)
-    return affinity

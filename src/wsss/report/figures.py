@@ -9,12 +9,11 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from wsss.data.dataset import Record, read_image, read_mask
-from wsss.measure.evaluation import open_store
 from wsss.report.gallery import image_iou
 from wsss.report.run import RunResults, is_bound, title
 from wsss.runtime.files import write_atomically
 from wsss.runtime.labels import IGNORE
-from wsss.store.maps import ScoreMap
+from wsss.store.maps import ScoreMap, open_any
 
 # Okabe & Ito's palette, distinguishable with colour blindness.
 BLUE, ORANGE, GREY, GREEN = "#0072B2", "#D55E00", "#8A8F94", "#009E73"
@@ -90,7 +89,7 @@ def threshold_curve(run: RunResults) -> Figure:
 def qualitative(run: RunResults) -> Figure:
     """Grid of training images from the worst to the best, with the maps of every stage and the ground truth."""
     layers = [layer for layer in run.layers if layer.split == "train"]
-    stores = [open_store(layer.file) for layer in layers]
+    stores = [open_any(layer.file) for layer in layers]
     records = _spread(run, stores[-1])
     names = ["Image", *(layer.title for layer in layers)]
     masks = any(record.mask for record in records)

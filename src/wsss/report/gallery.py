@@ -20,13 +20,12 @@ import numpy as np
 from PIL import Image
 
 from wsss.data.dataset import Dataset, Record, read_image, read_mask
-from wsss.measure.evaluation import open_store
 from wsss.measure.iou import confusion
 from wsss.measure.quality import agreement
 from wsss.measure.scoremaps import two_highest, winner, with_background
 from wsss.report.palette import bright_palette
 from wsss.runtime.progress import Progress
-from wsss.store.maps import LabelStore, ScoreMap, ScoreStore
+from wsss.store.maps import LabelStore, ScoreMap, ScoreStore, open_any
 
 BYTES = 13_000_000
 """Largest size of a page's gallery in bytes of text."""
@@ -183,7 +182,7 @@ def _open(views: Sequence[View], stack: ExitStack) -> Stores:
     stores: Stores = {}
     for i, view in enumerate(views):
         for split, (file, _) in view.files.items():
-            store = stores[i, split] = stack.enter_context(open_store(file))
+            store = stores[i, split] = stack.enter_context(open_any(file))
             next(iter(store), None)  # opens the file before several threads use it
     return stores
 

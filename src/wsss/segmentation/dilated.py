@@ -23,11 +23,11 @@ class LargeFOV1(nn.Sequential):
         channels: int,
         num_classes: int,
         *,
-        width: int = 512,
-        dilation: int = 12,
-        dropout: float = 0.5,
-        batch_norm_momentum: float = 0.1,
-        train_norms: bool = True,
+        width: int,
+        dilation: int,
+        dropout: float,
+        batch_norm_momentum: float,
+        train_norms: bool,
     ) -> None:
         super().__init__(
             nn.Conv2d(channels, width, 3, padding=dilation, dilation=dilation, bias=False),
@@ -47,7 +47,7 @@ class ASPP2(nn.Module):
     (B, channels, h, w) → logits (B, num_classes, h, w).
     """
 
-    def __init__(self, channels: int, num_classes: int, *, rates: Sequence[int] = (6, 12, 18, 24)) -> None:
+    def __init__(self, channels: int, num_classes: int, *, rates: Sequence[int]) -> None:
         super().__init__()
         self.branches = nn.ModuleList(
             nn.Conv2d(channels, num_classes, 3, padding=rate, dilation=rate) for rate in rates

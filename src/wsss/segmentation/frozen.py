@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Self
+from collections.abc import Sequence
 
 from torch import Tensor
 
@@ -30,10 +29,10 @@ class FrozenTokens(OnFrozen, Segmenter):
         backbone: Backbone,
         num_classes: int,
         *,
-        blocks: Sequence[int] | None = None,
-        width: int = 256,
-        layers: int = 3,
-        heads: int = 8,
+        blocks: Sequence[int] | None,
+        width: int,
+        layers: int,
+        heads: int,
     ) -> None:
         super().__init__()
         if not isinstance(backbone, TransformerBackbone):
@@ -45,11 +44,6 @@ class FrozenTokens(OnFrozen, Segmenter):
         self.head = TokenHead(len(self.blocks), backbone.channels, num_classes, width, layers, heads)
         self.mean, self.std = backbone.mean, backbone.std
         self.class_names = [str(i) for i in range(num_classes)]
-
-    @classmethod
-    def build(cls, backbone: Backbone, num_classes: int, options: Mapping[str, Any]) -> Self:
-        """The network with the options of a settings section, which have been checked there."""
-        return cls(backbone, num_classes, **options)
 
     def load_encoder(self, backbone: Backbone) -> None:
         try:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from torch import nn
-
 from wsss.backbones.base import Backbone
 from wsss.backbones.build import build_backbone
 from wsss.backbones.checkpoints import load_strictly
+from wsss.config.decoders import options_of
 from wsss.config.stages import TrainSegmentation
 from wsss.segmentation.dilated import DECODERS
 from wsss.segmentation.frozen import FrozenTokens
@@ -29,15 +28,15 @@ def load_segmentation(path: Path | str) -> Segmenter:
 
 def build_segmentation(settings: TrainSegmentation, num_classes: int, backbone: Backbone | None = None) -> Segmenter:
     """The segmentation network of a settings section; its encoder copies weights and freezing from `backbone`."""
-    source = settings.backbone
+    source, options = settings.backbone, options_of(settings.architecture, settings.options)
     if settings.uses_features:
         frozen = backbone or build_backbone(source, weights=False)
-        return FrozenNet(frozen, settings.stages, num_classes, settings.options)
+        return FrozenNet(frozen, settings.stages, num_classes, options)
     if settings.architecture == "TokenDecoder":
-        model: Segmenter = FrozenTokens.build(build_backbone(source, weights=False), num_classes, settings.options)
-    elif settings.architecture in DECODERS:
+        model: Segmenter = FrozenTokens(build_backbone(source, weights=False), num_classes, **options)
+    elif decoder := DECODERS.get(settings.architecture):
         trunk = build_backbone(source, weights=False)
-        model = BackboneNet(trunk, _decoder(settings, trunk.channels, num_classes), num_classes)
+        model = BackboneNet(trunk, decoder(trunk.channels, num_classes, **options), num_classes)
     else:
         model = SegmentationNet(
             settings.architecture,
@@ -45,16 +44,8 @@ def build_segmentation(settings: TrainSegmentation, num_classes: int, backbone: 
             num_classes,
             output_stride=source.output_stride,
             encoder_options=source.options,
-            options=settings.options,
+            options=options,
         )
     if backbone is not None:
         model.load_encoder(backbone)
     return model
-
-
-def _decoder(settings: TrainSegmentation, channels: int, num_classes: int) -> nn.Module:
-    """The decoder of a settings section; ValueError for unknown options."""
-    try:
-        return DECODERS[settings.architecture](channels, num_classes, **settings.options)
-    except TypeError as error:
-        raise ValueError(f"cannot build {settings.architecture} with {settings.options}: {error}") from error

@@ -26,7 +26,7 @@ class FeatureDecoder(nn.Module):
         channels: of the stages. num_classes: C, background included. dropout: of whole channels.
     """
 
-    def __init__(self, channels: Sequence[int], num_classes: int, width: int = 128, dropout: float = 0.1) -> None:
+    def __init__(self, channels: Sequence[int], num_classes: int, *, width: int, dropout: float) -> None:
         super().__init__()
         for i, count in enumerate(channels):
             self.register_buffer(f"mean{i}", torch.zeros(count))

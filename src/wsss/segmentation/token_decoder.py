@@ -6,12 +6,10 @@ from collections.abc import Sequence
 from typing import Self
 
 import torch
-import torch.nn.functional as F
 from timm.layers import QuickGELU
 from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
-from wsss.backbones.attention import block_with_attention
 from wsss.backbones.rules import Rules
 from wsss.backbones.tokens import TransformerBackbone
 
@@ -46,7 +44,7 @@ class TokenFuse(nn.Module):
         blocks: their number. channels: of the tokens. width: of the fused features.
     """
 
-    def __init__(self, blocks: int, channels: int, width: int = 256, dropout: float = 0.1) -> None:
+    def __init__(self, blocks: int, channels: int, width: int, dropout: float = 0.1) -> None:
         super().__init__()
         self.mlps = nn.ModuleList(
             nn.Sequential(nn.Linear(channels, width), nn.ReLU(), nn.Linear(width, width)) for _ in range(blocks)
@@ -63,20 +61,12 @@ class TokenFuse(nn.Module):
 
 
 class TokenDecoder(nn.Module):
-    """Fused features (B, width, h, w) → logits (B, C, h, w): pre-norm blocks without positions, then 1×1.
+    """Fused features (B, width, h, w) → logits (B, C, h, w): pre-norm blocks without positions, then 1×1."""
 
-    half_projection: compute the projection after attention in float16, as the published code does on any device.
-    """
-
-    def __init__(
-        self, num_classes: int, width: int = 256, layers: int = 3, heads: int = 8, half_projection: bool = False
-    ) -> None:
+    def __init__(self, num_classes: int, width: int, layers: int, heads: int) -> None:
         super().__init__()
         block = {"qkv_bias": True, "act_layer": QuickGELU, "norm_layer": nn.LayerNorm}
         self.blocks = nn.ModuleList(Block(width, heads, **block) for _ in range(layers))
-        if half_projection:
-            for made in self.blocks:
-                made.attn.proj = _HalfLinear(width, width)
         self.head = nn.Conv2d(width, num_classes, 1)
 
     def forward(self, features: Tensor) -> Tensor:
@@ -85,36 +75,14 @@ class TokenDecoder(nn.Module):
             x = block(x)
         return self.head(x.transpose(1, 2).unflatten(2, features.shape[2:]))
 
-    def with_attention(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits, and each block's attention between cells, mean over heads: (layers, B, N, N)."""
-        x, maps = features.flatten(2).transpose(1, 2), []
-        for block in self.blocks:
-            x, weights = block_with_attention(block, x)
-            maps.append(weights.mean(1))
-        return self.head(x.transpose(1, 2).unflatten(2, features.shape[2:])), torch.stack(maps)
-
-
-class _HalfLinear(nn.Linear):
-    def forward(self, x: Tensor) -> Tensor:
-        return F.linear(x.half(), self.weight.half(), self.bias.half())
-
 
 class TokenHead(nn.Module):
     """`TokenFuse` and `TokenDecoder` together, the trained part of WeCLIP."""
 
-    def __init__(
-        self,
-        blocks: int,
-        channels: int,
-        num_classes: int,
-        width: int = 256,
-        layers: int = 3,
-        heads: int = 8,
-        half_projection: bool = False,
-    ) -> None:
+    def __init__(self, blocks: int, channels: int, num_classes: int, width: int, layers: int, heads: int) -> None:
         super().__init__()
         self.fuse = TokenFuse(blocks, channels, width)
-        self.decoder = TokenDecoder(num_classes, width, layers, heads, half_projection)
+        self.decoder = TokenDecoder(num_classes, width, layers, heads)
 
     def forward(self, tokens: Sequence[Tensor]) -> Tensor:
         return self.decoder(self.fuse(tokens))

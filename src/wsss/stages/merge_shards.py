@@ -7,7 +7,6 @@ from pathlib import Path
 
 from wsss.data.dataset import Dataset
 from wsss.stages.common import plain_errors
-from wsss.store.features import open_shard
 from wsss.store.merging import merge
 
 
@@ -20,7 +19,7 @@ def main() -> None:
     parser.add_argument("shards", type=Path, nargs="+", help="HDF5 files of the shards")
     args = parser.parse_args()
     with plain_errors():
-        merge(args.shards, args.file, [record.image_id for record in Dataset(args.data).split(args.split)], open_shard)
+        merge(args.shards, args.file, [record.image_id for record in Dataset(args.data).split(args.split)])
 
 
 if __name__ == "__main__":

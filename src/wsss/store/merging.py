@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
+from wsss.store.features import open_shard
 from wsss.store.hdf5 import write_file
-from wsss.store.maps import MapStore, PathLike, open_any
+from wsss.store.maps import MapStore, PathLike
 
 
 def _locate(stores: Sequence[MapStore]) -> dict[str, int]:
@@ -25,15 +26,10 @@ def _locate(stores: Sequence[MapStore]) -> dict[str, int]:
     return where
 
 
-def merge(
-    paths: Sequence[PathLike],
-    out: PathLike,
-    order: Sequence[str],
-    open_store: Callable[[PathLike], MapStore] | None = None,
-) -> None:
+def merge(paths: Sequence[PathLike], out: PathLike, order: Sequence[str]) -> None:
     """Merge shards into one file with the ids in the given order, copying the compressed records unchanged.
 
-    The result depends only on content and order, not on the sharding. open_store: opens a shard; None: `open_any`.
+    The result depends only on content and order, not on the sharding.
 
     Raises:
         ValueError: an id of `order` is in no shard or given twice, a shard has an id that is not in `order`, or the
@@ -42,7 +38,7 @@ def merge(
     if not paths:
         raise ValueError("merge needs at least one shard, got none")
     with ExitStack() as stack:
-        stores = [stack.enter_context((open_store or open_any)(p)) for p in paths]
+        stores = [stack.enter_context(open_shard(p)) for p in paths]
         where = _locate(stores)
         missing, extra = set(order) - set(where), set(where) - set(order)
         for problem, ids in (("in no shard", missing), ("in a shard but not in the order", extra)):

@@ -39,43 +39,26 @@ def crf_probabilities(
     return _marginals([image], [_unary_from_probabilities(probs)], params, backend, device)[0]
 
 
-def crf_labels(
-    image: NDArray[np.uint8],
-    label: NDArray[np.integer],
-    num_labels: int,
-    params: CRF,
-    gt_prob: float = 0.7,
-    zero_unsure: bool = False,
-    backend: str = "auto",
-    device: str | torch.device = "cpu",
-) -> NDArray[np.integer]:
-    """Refined labels (H, W), dtype of `label`, from labels that are right with probability `gt_prob`.
-
-    label: (H, W) in 0..num_labels−1. With zero_unsure, labels are 1..num_labels and 0 means unknown; the result is in
-    1..num_labels.
-    """
-    first = 1 if zero_unsure else 0
-    _check(image, (num_labels, *label.shape))
-    if label.min() < 0 or label.max() >= num_labels + first:
-        accepted = f"0..{num_labels + first - 1}"
-        raise ValueError(f"labels {label.min()}..{label.max()} given; accepted with {num_labels} labels: {accepted}")
-    unary = _unary_from_labels(label.astype(np.int64) - first, num_labels, gt_prob)
-    return (_marginals([image], [unary], params, backend, device)[0].argmax(0) + first).astype(label.dtype)
-
-
 def crf_label_group(
     images: Sequence[NDArray[np.uint8]],
     labels: Sequence[NDArray[np.integer]],
     num_labels: Sequence[int],
     params: CRF,
-    gt_prob: float = 0.7,
+    gt_prob: float,
     backend: str = "auto",
     device: str | torch.device = "cpu",
 ) -> list[NDArray[np.integer]]:
-    """`crf_labels` of several images of equal size, which the torch backend computes in one batch."""
+    """Refined labels (H, W) of several images of equal size, from labels that are right with probability `gt_prob`.
+
+    labels: (H, W) each, in 0..num_labels−1 of its image; the result has their dtype. The torch backend computes all
+    images in one batch.
+    """
     items = list(zip(images, labels, num_labels, strict=True))
     for image, label, count in items:
         _check(image, (count, *label.shape))
+        if label.min() < 0 or label.max() >= count:
+            accepted = f"0..{count - 1}"
+            raise ValueError(f"labels {label.min()}..{label.max()} given; accepted with {count} labels: {accepted}")
     unaries = [_unary_from_labels(label.astype(np.int64), count, gt_prob) for _, label, count in items]
     found = _marginals(images, unaries, params, backend, device)
     return [m.argmax(0).astype(label.dtype) for m, label in zip(found, labels, strict=True)]
@@ -137,13 +120,12 @@ def _unary_from_probabilities(probs: NDArray) -> NDArray[np.float32]:
 
 
 def _unary_from_labels(label: NDArray[np.int64], num_labels: int, gt_prob: float) -> NDArray[np.float32]:
-    """Energies −log p (L, H, W): p = gt_prob for the given label, equal for the others; uniform for label −1."""
+    """Energies −log p (L, H, W): p = gt_prob for the given label, equal for the others."""
     if not 0 < gt_prob < 1:
         raise ValueError(f"gt_prob {gt_prob} given; accepted: between 0 and 1, both excluded")
     other = -np.log((1.0 - gt_prob) / max(num_labels - 1, 1))
     given = label[None] == np.arange(num_labels)[:, None, None]
-    energy = np.where(given, -np.log(gt_prob), other)
-    return np.where(label[None] < 0, np.log(num_labels), energy).astype(np.float32)
+    return np.where(given, -np.log(gt_prob), other).astype(np.float32)
 
 
 def resolve_backend(backend: str, device: str | torch.device = "cpu") -> str:

@@ -9,15 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from wsss.config.sections import CRF
 from wsss.localise.seeds import irn_confident_labels, seed_labels
 from wsss.refine.base import crf_device
 from wsss.refine.crf.dense import crf_label_group
 from wsss.refine.irnet.settings import Labels
 from wsss.store.maps import ScoreMap
-
-LABEL_CRF = CRF(gaussian_sxy=3, gaussian_weight=3, bilateral_sxy=50, bilateral_srgb=5, bilateral_weight=10, steps=10)
-"""CRF parameters with which IRN, AFA and ToCo refine labels."""
 
 
 @dataclass(frozen=True)
@@ -34,25 +30,19 @@ class ConfidentLabels:
 
 
 def confident_label_group(
-    images: Sequence[np.ndarray],
-    maps: Sequence[ScoreMap],
-    foreground_threshold: float = 0.30,
-    background_threshold: float = 0.05,
-    params: CRF = LABEL_CRF,
-    gt_prob: float = 0.7,
-    backend: str = "auto",
-    device: str | torch.device = "cpu",
+    images: Sequence[np.ndarray], maps: Sequence[ScoreMap], settings: Labels, device: str | torch.device = "cpu"
 ) -> list[ConfidentLabels]:
     """Confident labels of several images of equal size: argmax at each threshold, then DenseCRF.
 
-    images: (H, W, 3) uint8; maps: of the present classes, without background. gt_prob: probability of the given label.
+    images: (H, W, 3) uint8; maps: of the present classes, without background.
     """
     foreground, background = (
         [seed_labels(torch.from_numpy(found.scores), threshold).numpy() for found in maps]
-        for threshold in (foreground_threshold, background_threshold)
+        for threshold in (settings.foreground_threshold, settings.background_threshold)
     )
     counts = 2 * [len(found.classes) + 1 for found in maps]
-    refined = crf_label_group(2 * list(images), foreground + background, counts, params, gt_prob, backend, device)
+    crf = settings.crf, settings.gt_prob, settings.crf.backend
+    refined = crf_label_group(2 * list(images), foreground + background, counts, *crf, device)
     ids = 2 * [np.r_[0, found.classes].astype(np.uint8) for found in maps]
     labels = [torch.from_numpy(table[index]) for table, index in zip(ids, refined, strict=True)]
     half = len(images)
@@ -67,8 +57,5 @@ class ThresholdLabels:
         self.settings, self.device = settings, crf_device(settings.crf.backend, device)
 
     def __call__(self, images: Sequence[np.ndarray], maps: Sequence[ScoreMap]) -> list[np.ndarray]:
-        chosen = self.settings
-        thresholds = chosen.foreground_threshold, chosen.background_threshold
-        crf = chosen.crf, chosen.gt_prob, chosen.crf.backend
-        labels = confident_label_group(images, maps, *thresholds, *crf, self.device)
+        labels = confident_label_group(images, maps, self.settings, self.device)
         return [found.combined.numpy() for found in labels]
