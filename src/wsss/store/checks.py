@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
@@ -18,7 +19,26 @@ _TEXTS = b"GCOL\1\0\0\0"
 _REFERENCE = np.dtype([("length", "<u4"), ("address", "<u8"), ("number", "<u4")])
 """A text of any length as a dataset holds it."""
 _HEAD = 1 << 16
-"""Bytes at a file's begin, where the texts of its attributes lie."""
+"""Bytes at a file's beginning, where the texts of its attributes lie."""
+_RAISED = (KeyError, IndexError, OSError, RuntimeError, TypeError, ValueError, MemoryError)
+"""What h5py and numpy raise for damaged bytes."""
+
+
+@contextmanager
+def undamaged(path: Path, part: str = "") -> Iterator[None]:
+    """Context of reading an open HDF5 file, in which damage becomes one line.
+
+    part: what is read, e.g. `image 'a'`; empty: the file.
+
+    Raises:
+        ValueError: the file or the part is damaged.
+    """
+    try:
+        yield
+    except _RAISED as error:
+        found = f"{part} is damaged" if part else "damaged"
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise ValueError(f"{path}: {found} ({reason})") from None
 
 
 def open_whole(path: Path) -> h5py.File:
@@ -32,12 +52,6 @@ def open_whole(path: Path) -> h5py.File:
         raise FileNotFoundError(f"{path}: no such file")
     try:
         file = h5py.File(regular(path), "r", locking=False)
-        try:
-            require_texts(file, path)
-        except (KeyError, OSError, RuntimeError, ValueError) as e:
-            file.close()
-            raise ValueError(f"{path}: damaged ({str(e).splitlines()[0]})") from None
-        return file
     except OSError as e:
         reason = str(e).splitlines()[0]
         if "unable to lock file" in reason:  # HDF5_USE_FILE_LOCKING in the environment goes before `locking`
@@ -46,6 +60,13 @@ def open_whole(path: Path) -> h5py.File:
                 "unset HDF5_USE_FILE_LOCKING, or set it to FALSE"
             ) from None
         raise ValueError(f"{path}: not a complete HDF5 file ({reason})") from None
+    try:
+        with undamaged(path):
+            require_texts(file, path)
+    except ValueError:
+        file.close()
+        raise
+    return file
 
 
 def require_texts(f: h5py.File, path: Path) -> None:

@@ -116,15 +116,14 @@ class FeatureStore(MapStore[Features]):
         packed = self._pixels_of(row, image_id).reshape(-1)
         count = len(self.scales) * len(self.stages)
         start = DIGEST + 16 * count
-        sizes = packed[DIGEST:start].view("<i4").reshape(count, 4)
-        ends = np.cumsum(sizes.astype(np.int64).prod(1))
-        values = packed[start:].view("<f2")
-        if (sizes < 0).any() or int(ends[-1]) != len(values):
-            raise self._damaged(image_id, ValueError("sizes and values do not fit"))
-        parts = np.split(values, ends[:-1])
-        return Features(
-            packed[:DIGEST].tobytes(), [part.reshape(size) for part, size in zip(parts, sizes, strict=True)]
-        )
+        with self._reading(image_id):
+            sizes = packed[DIGEST:start].view("<i4").reshape(count, 4)
+            ends = np.cumsum(sizes.astype(np.int64).prod(1))
+            values = packed[start:].view("<f2")
+            if (sizes < 0).any() or int(ends[-1]) != len(values):
+                raise ValueError("sizes and values do not fit")
+            maps = [part.reshape(size) for part, size in zip(np.split(values, ends[:-1]), sizes, strict=True)]
+        return Features(packed[:DIGEST].tobytes(), maps)
 
 
 class FeatureFiles(NamedTuple):

@@ -18,11 +18,10 @@ from typing import Any, BinaryIO, NamedTuple
 
 from wsss.runtime.files import regular, write_error
 from wsss.runtime.locks import lock
+from wsss.store.hdf5 import Shape
 
 _PREFIX = struct.Struct("<IIIIQI")  # bytes of the id; k, H, W; bytes of the record; CRC-32 of id and record
 log = logging.getLogger("wsss")
-
-Shape = tuple[int, int, int]
 
 
 class Entry(NamedTuple):

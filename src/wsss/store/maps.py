@@ -29,14 +29,14 @@ import math
 import os
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Generic, NamedTuple, Self, TypeVar
 
 import h5py
 import numpy as np
 
-from wsss.store.checks import open_whole, require_all_chunks, require_own, require_small
+from wsss.store.checks import open_whole, require_all_chunks, require_own, require_small, undamaged
 from wsss.store.hdf5 import CHUNK, VERSION, Header, Record, checked, hash_id
 
 LABELS, SCORES, FEATURES = "wsss-labels", "wsss-scores", "wsss-features"
@@ -78,19 +78,15 @@ class MapStore(Mapping[str, T], Generic[T]):
 
     def _load_header(self) -> None:
         with open_whole(self.path) as f:
-            try:
+            with undamaged(self.path):
                 found = f.attrs.get("format"), f.attrs.get("version")
-            except (KeyError, OSError, RuntimeError, ValueError) as e:
-                raise ValueError(f"{self.path}: damaged ({str(e).splitlines()[0]})") from None
             if found[0] not in (LABELS, SCORES, FEATURES):
                 raise ValueError(f"{self.path}: an HDF5 file, but not written by wsss (no format mark)")
             if found != (self._KIND, VERSION):
                 wanted = f"{self._KIND} version {VERSION}"
                 raise ValueError(f"{self.path}: holds {found[0]} version {found[1]}, expected {wanted}")
-            try:
+            with undamaged(self.path):
                 self._load_tables(f)
-            except (KeyError, OSError, RuntimeError, TypeError, ValueError, IndexError, MemoryError) as e:
-                raise ValueError(f"{self.path}: damaged ({str(e).splitlines()[0]})") from None
 
     @property
     def header(self) -> Header:
@@ -99,7 +95,7 @@ class MapStore(Mapping[str, T], Generic[T]):
         return Header(self._KIND, self.class_names, palette, self.attributes)
 
     def _load_tables(self, f: h5py.File) -> None:
-        """Reads everything but maps and ids; raises KeyError, OSError or ValueError if the file is damaged."""
+        """Reads everything but maps and ids."""
         for name in f:
             require_own(f, name)
         require_small(f)
@@ -127,10 +123,8 @@ class MapStore(Mapping[str, T], Generic[T]):
         """The open file; a forked or unpickled copy must not share the parent's handle."""
         if self._pid != os.getpid():
             self._file = open_whole(self.path)
-            try:
+            with undamaged(self.path):
                 self._pixels, self._ids = self._file["pixels"], self._file["ids"]
-            except (KeyError, OSError, RuntimeError) as e:
-                raise ValueError(f"{self.path}: damaged ({str(e).splitlines()[0]})") from None
             self._pid = os.getpid()
         return self._file
 
@@ -157,10 +151,8 @@ class MapStore(Mapping[str, T], Generic[T]):
         """Maps (k, H, W) uint8 of a row; ValueError if they are damaged."""
         self._handle()
         shape, start = self._shapes[row].tolist(), int(self._offsets[row])
-        try:
+        with self._reading(image_id):
             return self._pixels[start : start + math.prod(shape)].reshape(shape)
-        except (KeyError, OSError, RuntimeError, ValueError) as e:
-            raise self._damaged(image_id, e) from None
 
     def _classes_of(self, row: int) -> np.ndarray:
         first, last = self._class_offsets[row : row + 2].tolist()
@@ -170,14 +162,12 @@ class MapStore(Mapping[str, T], Generic[T]):
         """The stored record of an image, after a check of its checksums; for merging."""
         row = self._found(image_id)
         self._handle()
-        try:
+        with self._reading(image_id):
             starts = range(int(self._offsets[row]), int(self._offsets[row + 1]), CHUNK)
             raw = [self._pixels.id.read_direct_chunk((start,)) for start in starts]
             if any(mask for mask, _ in raw):
                 raise ValueError("a chunk skips a filter")
             chunks = tuple(checked(bytes(chunk)) for _, chunk in raw)
-        except (KeyError, OSError, RuntimeError, ValueError) as e:
-            raise self._damaged(image_id, e) from None
         return Record(tuple(self._shapes[row].tolist()), tuple(self._classes_of(row).tolist()), chunks)
 
     @abstractmethod
@@ -187,8 +177,8 @@ class MapStore(Mapping[str, T], Generic[T]):
     def __getitem__(self, image_id: str) -> T:
         return self._decode(self._found(image_id), image_id)
 
-    def _damaged(self, image_id: str, error: Exception) -> ValueError:
-        return ValueError(f"{self.path}: image {image_id!r} is damaged ({str(error).splitlines()[0]})")
+    def _reading(self, image_id: str) -> AbstractContextManager[None]:
+        return undamaged(self.path, f"image {image_id!r}")
 
     def __contains__(self, image_id: object) -> bool:
         return isinstance(image_id, str) and self._row(image_id) >= 0
@@ -199,13 +189,10 @@ class MapStore(Mapping[str, T], Generic[T]):
         hashes[self._rows] = self._hashes
         for start in range(0, self._length, 4096):
             self._handle()
-            try:
+            with undamaged(self.path):
                 ids = self._ids.asstr()[start : start + 4096].tolist()
-                right = [hash_id(i) for i in ids] == hashes[start : start + 4096].tolist()
-            except (KeyError, OSError, RuntimeError, ValueError) as e:
-                raise ValueError(f"{self.path}: damaged ({str(e).splitlines()[0]})") from None
-            if not right:
-                raise ValueError(f"{self.path}: damaged (image ids are not those that were written)")
+                if [hash_id(i) for i in ids] != hashes[start : start + 4096].tolist():
+                    raise ValueError("image ids are not those that were written")
             yield from ids
 
     def __len__(self) -> int:

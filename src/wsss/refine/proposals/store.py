@@ -15,8 +15,7 @@ Filters are HDF5's own, deflate and Fletcher32. Equal masks in equal order give 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from hashlib import blake2b
 from pathlib import Path
 from types import TracebackType
@@ -27,7 +26,7 @@ import numpy as np
 
 from wsss.refine.proposals.masks import Masks
 from wsss.runtime.files import regular, write_atomically
-from wsss.store.checks import require_texts
+from wsss.store.checks import open_whole, undamaged
 
 FORMAT, VERSION = "wsss-masks", 1
 _FILTERS = {"compression": "gzip", "compression_opts": 4, "fletcher32": True}
@@ -94,35 +93,32 @@ class MaskStore:
     """Reads a file of `write_masks`: `with MaskStore(path) as store: store.get(image_id)`.
 
     Raises:
-        ValueError: no such file.
+        FileNotFoundError: the file does not exist.
+        ValueError: it is damaged, or no file of masks.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     def __enter__(self) -> Self:
+        self._file = open_whole(self.path)
         try:
-            self._file = h5py.File(regular(self.path), "r", locking="best-effort")
-        except OSError as error:
-            raise ValueError(f"{self.path}: no file of masks ({str(error).splitlines()[0]})") from None
-        try:
-            require_texts(self._file, self.path)
+            self._rows = {image_id: row for row, image_id in enumerate(self._ids())}
+        except ValueError:
+            self._file.close()
+            raise
+        return self
+
+    def _ids(self) -> list[str]:
+        with undamaged(self.path):
             found = self._file.attrs.get("format"), self._file.attrs.get("version")
-        except (KeyError, OSError, RuntimeError, ValueError) as error:
-            self._file.close()
-            raise ValueError(f"{self.path}: damaged ({str(error).splitlines()[0]})") from None
         if found != (FORMAT, VERSION):
-            self._file.close()
             raise ValueError(f"{self.path}: holds no masks of version {VERSION}; `wsss masks` writes them")
-        try:
+        with undamaged(self.path):
             ids = self._file["ids"].asstr()[:].tolist()
             if self._file.attrs.get("ids", _digest(ids)) != _digest(ids):
                 raise ValueError("image ids are not those that were written")
-        except (KeyError, OSError, RuntimeError, TypeError, ValueError) as error:
-            self._file.close()
-            raise ValueError(f"{self.path}: damaged ({str(error).splitlines()[0]})") from None
-        self._rows = {image_id: row for row, image_id in enumerate(ids)}
-        return self
+        return ids
 
     def __exit__(self, kind: type[BaseException] | None, *_: BaseException | TracebackType | None) -> None:
         self._file.close()
@@ -143,7 +139,7 @@ class MaskStore:
                 f"{self.path}: masks of {len(self)} images, none of which is an image of the run: its ids are such "
                 f"as '{held}', of the run such as '{asked}'"
             )
-        with self._whole("sizes"):
+        with undamaged(self.path, "sizes"):
             found = self._file["sizes"][:]
         for image_id in known:
             self._require_size(image_id, tuple(found[self._rows[image_id]].tolist()), sizes[image_id])
@@ -157,18 +153,10 @@ class MaskStore:
         row = self._rows.get(image_id)
         if row is None:
             return None
-        with self._whole(f"image '{image_id}'"):
+        with undamaged(self.path, f"image '{image_id}'"):
             found = self._read(row)
         self._require_size(image_id, found.size, size)
         return found
-
-    @contextmanager
-    def _whole(self, what: str) -> Iterator[None]:
-        """Context of reading a part of the file, whose damage is one line."""
-        try:
-            yield
-        except (KeyError, OSError, RuntimeError, ValueError) as error:
-            raise ValueError(f"{self.path}: {what} is damaged ({str(error).splitlines()[0]})") from None
 
     def _require_size(self, image_id: str, found: tuple[int, int], size: tuple[int, int]) -> None:
         if found != tuple(size):
