@@ -13,9 +13,12 @@ import torch
 from PIL import Image
 
 from wsss.cli.inputs import find_images
-from wsss.cli.prediction import Predictor, adapted, predict
+from wsss.cli.prediction import adapted, predict
 from wsss.config import run as schema
-from wsss.segmentation.load import build_segmentation, load_segmentation
+from wsss.segmentation.build import build_segmentation
+from wsss.segmentation.load import load_segmentation
+from wsss.segmentation.predictor import Predictor
+from wsss.store.about import copy_described
 from wsss.store.models import save_model
 
 CLASSES = ["background", "cat", "dog"]
@@ -75,6 +78,22 @@ def test_predict_takes_what_a_person_calls_an_image(model_file, photos):
     for wrong in (pixels.astype(np.float32), pixels[None], 3, Image.fromarray(grey.astype(np.float32))):
         with pytest.raises(ValueError, match="image"):
             model.predict(wrong)
+
+
+def test_a_run_s_model_file_predicts_as_the_run_does(model_file, photos, tmp_path):
+    plain, path = load_segmentation(model_file), photos / "b.png"
+    with torch.no_grad():  # every class wins somewhere
+        plain.net.segmentation_head[0].bias -= plain(torch.randn(1, 3, 64, 64)).mean((0, 2, 3))
+    settings = schema.TrainSegmentation.model_validate(SECTION).model_dump(mode="json")
+    save_model(plain, tmp_path / "plain.safetensors", "segmentation", settings, CLASSES)
+    views = {"segment": {"scales": [2.0, 0.5, 1.0]}, "max_edge": 48}
+    copy_described(tmp_path / "plain.safetensors", tmp_path / "of_run.safetensors", views=views)
+    model, segment = load_segmentation(tmp_path / "of_run.safetensors"), schema.Segment(scales=[2.0, 0.5, 1.0])
+    as_run = predictor(tmp_path / "plain.safetensors", settings=segment, max_edge=48)
+    pixels = np.array(Image.open(path))
+    assert np.array_equal(model.predict(path), as_run.batch([pixels])[0][0])
+    assert np.array_equal(model.predict(path, fast=True), as_run.changed(fast=True).batch([pixels])[0][0])
+    assert len({m.predict(path, fast=f).tobytes() for m in (model, plain) for f in (True, False)}) == 3
 
 
 def test_fast_some_classes_and_the_crf(model_file):

@@ -126,6 +126,11 @@ def test_a_guess_of_a_time_is_round(seconds, text):
     [
         ("a\n[segment] error: no room\nWorkflowError\n", "[segment] error: no room"),
         ("LockException:\nError: Directory cannot be locked.\n", "give --unlock once"),
+        (
+            "Command 'python -m wsss.stages.quality --config x' died with <Signals.SIGKILL: 9>.\nWorkflowError:\n"
+            "At least one job did not complete.\n",
+            r"[quality] was ended by SIGKILL, as when memory runs out",
+        ),
         ("", "it said nothing"),
     ],
 )

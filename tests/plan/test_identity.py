@@ -109,10 +109,27 @@ def test_added_masks_are_measured_with_and_nothing_else(tmp_path):
     skipping = {"on_bad_image": "skip"}
     before, after = keys(data_plan(without | skipping)), keys(data_plan(settings | skipping))
     assert all(before[label] != after[label] for label in before)
-    chosen = keys(plan(prepare_data=settings, upper_bound=False))
-    (tmp_path / "data/masks/a.png").write_bytes((tmp_path / "data/masks/a.png").read_bytes() + b" ")
-    again = keys(plan(prepare_data=settings, upper_bound=False))
-    assert {"choose_threshold", "quality"} <= changed(chosen, again)  # the oracle reads them
+
+
+@pytest.mark.parametrize(
+    ("changes", "reader"),
+    [
+        ({"choose_threshold": "oracle"}, "choose_threshold"),
+        ({"choose_threshold": "masks"}, "choose_threshold"),
+        ({"choose_threshold": {"policy": "masks", "refined": True}}, "choose_threshold-refined"),
+        ({"train_segmentation": {"labels": "ground_truth"}}, "train_segmentation"),
+        (
+            {"preset": ["shapes", "shapes-irnet"], "train_affinity": {"displacement_over": "measured"}},
+            "train_affinity",
+        ),
+    ],
+)
+def test_masks_are_in_the_key_of_what_reads_them(changes, reader, tmp_path):
+    run = {"prepare_data": make_folder(tmp_path / "data"), "upper_bound": False, "choose_threshold": "auto"} | changes
+    before, mask = keys(plan(**run)), tmp_path / "data/masks/a.png"
+    mask.write_bytes(mask.read_bytes() + b" ")
+    found = changed(before, keys(plan(**run)))
+    assert {"prepare_data", reader, "evaluate"} <= found and not found & {"train_classifier", "infer_cam"}
 
 
 def test_a_new_image_changes_the_data(tmp_path):

@@ -9,10 +9,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 
 from synthetic import make_run
 from wsss.report.run import RunResults
 from wsss.stages.report import report
+from wsss.store.models import save_model
 
 COMMANDS = {
     "show": "wsss.cli.show results/run0",
@@ -41,6 +43,7 @@ READ_BY = {
     "prepare_data/dataset.json": ("compare", "labels export", "labels import", "collect"),
     "prepare_data/index.csv": ("compare", "labels export", "labels import"),
     "prepare_data/data_card.md": ("collect",),
+    "train_segmentation/model.safetensors": ("collect",),
 }
 """File of a run → the commands that read it."""
 
@@ -72,7 +75,7 @@ LEGAL = {
     ("empty", "prepare_data/data_card.md"),
     ("another value", "train_segmentation/versions.json"),
 }
-BINARY = (".h5", ".npz", ".md", ".yaml")
+BINARY = (".h5", ".safetensors", ".npz", ".md", ".yaml")
 CASES = [
     (command, file, damage)
     for file, commands in READ_BY.items()
@@ -89,7 +92,8 @@ def home(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(home)
         run = make_run(Path("results"), "tiny", train=3, val=2)
-        (run / "train_segmentation" / "model.safetensors").write_bytes(b"weights")
+        weights = torch.nn.Conv2d(1, 1, 1), run / "train_segmentation" / "model.safetensors"
+        save_model(*weights, "segmentation", {}, ["background", "cat"])
         (run / "train_segmentation" / "versions.json").write_text('{"torch": "9.9"}')
         (run / "prepare_data" / "data_card.md").write_text("# Data\n")
         precision = "class,images,average_precision\nx,1,50.00\nmean,2,50.00\n"

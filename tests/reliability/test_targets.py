@@ -16,7 +16,7 @@ from wsss.cli.main import main
 from wsss.config import run as schema
 from wsss.runtime.files import write_atomically
 from wsss.runtime.targets import refuse_sources, unique_places
-from wsss.segmentation.load import build_segmentation
+from wsss.segmentation.build import build_segmentation
 from wsss.store.models import save_model
 
 SECTION = {

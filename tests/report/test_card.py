@@ -6,11 +6,14 @@ import json
 
 import pandas as pd
 import pytest
+import torch
 import yaml
 
 from wsss.config.registry import SOURCES
 from wsss.data.cards import data_card
 from wsss.report.card import model_card, write_model_folder
+from wsss.store.about import read_about
+from wsss.store.models import read_model, save_model
 
 ROWS = [
     {"split": "train", "mask": "", "labels": "cat;dog"},
@@ -29,7 +32,11 @@ def run(tmp_path):
     settings = {"architecture": "FPN", "backbone": {"name": "resnet18"}, "labels": "pseudo_labels"}
     (stages / "train_segmentation" / "config.yaml").write_text(yaml.safe_dump(settings))
     (stages / "train_segmentation" / "versions.json").write_text(json.dumps({"torch": "9.9"}))
-    (stages / "train_segmentation" / "model.safetensors").write_bytes(b"weights")
+    (stages / "segment").mkdir()
+    (folder / "segment").symlink_to(stages / "segment")
+    (stages / "segment" / "config.yaml").write_text(yaml.safe_dump({"scales": [2.0], "flip": False}))
+    (stages / "prepare_data" / "config.yaml").write_text(yaml.safe_dump({"max_edge": 40}))
+    save(stages, 1.0)
     (stages / "prepare_data" / "data_card.md").write_text(
         data_card(SOURCES["voc"].Settings.about, ["background", "cat", "dog"], ROWS)
     )
@@ -38,6 +45,17 @@ def run(tmp_path):
     )
     pd.DataFrame(columns=["stage", "split", "images", "miou"]).to_csv(folder / "miou.csv", index=False)
     return folder
+
+
+def save(stages, weight):
+    model = torch.nn.Conv2d(1, 1, 1)
+    torch.nn.init.constant_(model.weight, weight)
+    save_model(model, stages / "train_segmentation" / "model.safetensors", "segmentation", {}, ["background", "cat"])
+
+
+def content(run, folder):
+    tensors, *about = read_model(run / folder / "model.safetensors", "segmentation")
+    return float(tensors["weight"]), about
 
 
 def make(run):
@@ -56,7 +74,11 @@ def test_a_card_without_masks_says_so(run):
         "IJCV",
     ):
         assert text in card
-    assert (run / "model" / "model.safetensors").read_bytes() == b"weights"
+    assert content(run, "model") == content(run, "train_segmentation")
+    assert read_about(run / "model" / "model.safetensors")["views"] == {
+        "segment": {"scales": [2.0], "flip": False},
+        "max_edge": 40,
+    }
 
 
 def test_a_card_with_masks_has_the_numbers(run):
@@ -69,10 +91,9 @@ def test_a_card_with_masks_has_the_numbers(run):
 
 def test_new_weights_take_the_place_of_old_ones(run):
     make(run)
-    (run / "train_segmentation" / "model.safetensors").unlink()
-    (run / "train_segmentation" / "model.safetensors").write_bytes(b"new")
+    save(run.parent / "stages", 2.0)
     make(run)
-    assert (run / "model" / "model.safetensors").read_bytes() == b"new"
+    assert content(run, "model")[0] == 2
 
 
 def test_a_run_without_a_network_has_no_card_and_keeps_no_earlier_one(run):

@@ -8,7 +8,7 @@ import torch
 
 from wsss.config.stages import TrainSegmentation
 from wsss.methods.decode import load_segmenter
-from wsss.segmentation.load import build_segmentation
+from wsss.segmentation.build import build_segmentation
 from wsss.segmentation.onnx import export_onnx
 from wsss.store.models import save_model
 

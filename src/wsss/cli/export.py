@@ -3,7 +3,8 @@
     wsss export --run results/x --onnx model.onnx
 
 Input `images`: (B, 3, H, W) float32 RGB in 0..1, any B, H and W; output `logits`: (B, C, H, W). Normalisation and
-padding are in the graph; class names are in its metadata under `classes`, as JSON.
+padding are in the graph. Its metadata are JSON: `classes`, the names; `views`, the longest edge to which the run
+shrinks images, and its scales and mirrors. At another scale the masks are worse.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import logging
 from pathlib import Path
 
 from wsss.cli.inputs import network_of
+from wsss.plan.manifest import views_of
 from wsss.runtime.ending import plain_ending
 from wsss.runtime.progress import log
 from wsss.runtime.targets import a_path, refuse_sources
@@ -41,15 +43,20 @@ def main() -> None:
     logging.basicConfig(format="[export] %(message)s")
     log.setLevel(logging.INFO)
     with plain_ending("export"):
-        model_file = args.model or network_of(args.run)[0]
+        model_file, applied = network_of(args.run) if args.run else (args.model, None)
         check_target(args.onnx, model_file)
-        read_about(model_file)
+        views = read_about(model_file).get("views")
+        if applied is not None:
+            views = views_of(args.run / "prepare_data", applied)
         from wsss.segmentation.onnx import SIZES, export_onnx  # imports torch, which takes seconds
 
-        found = export_onnx(model_file, args.onnx)
+        found = export_onnx(model_file, args.onnx, views)
     for size, result in zip(SIZES, found, strict=True):
         difference, share = result["difference"], 100 * result["agreement"]
         log.info("%d × 3 × %d × %d: logits differ by %.1e, %.3f %% of labels agree", *size, difference, share)
+    if views:
+        edge = f"longest edge at most {views['max_edge']} px, then " if views["max_edge"] else ""
+        log.info("the run's masks: %sscales %s", edge, ", ".join(f"{scale:g}" for scale in views["segment"]["scales"]))
     log.info("%s: %.1f MB", args.onnx, args.onnx.stat().st_size / 1e6)
 
 

@@ -20,8 +20,6 @@ from wsss.runtime.targets import refuse_inside, refuse_sources, require_folder, 
 
 TABLES = {"classes.csv": ("id", "name", "red", "green", "blue"), "failed.csv": ("image", "reason")}
 """Headers of the CSV files beside the masks."""
-MARGIN = 96
-"""Pixels of context around the used part of a tile."""
 
 
 def require_device(name: str) -> None:

@@ -15,25 +15,25 @@ import logging
 import sys
 from pathlib import Path
 
-from wsss.cli.inputs import MARGIN, check_out, class_ids, find_images, network_of, require_device
+from wsss.cli.inputs import check_out, class_ids, find_images, network_of, require_device
 from wsss.data.files import unread
 from wsss.runtime.ending import plain_ending
 from wsss.runtime.progress import log
 from wsss.runtime.targets import a_path
+from wsss.segmentation.tiling import MARGIN
 from wsss.store.about import read_about
 
 
 def _predict(args: argparse.Namespace, images: dict[Path, Path]) -> list[tuple[Path, str]]:
     """Writes the masks of checked arguments; returns the unreadable images, each with the reason."""
     from wsss.cli import prediction
-    from wsss.config.stages import Segment
     from wsss.runtime.devices import resolve_device
 
     device = resolve_device(args.device)
     if args.run:
         predictor = prediction.load_run(args.run, device, args.tile)
     else:
-        predictor = prediction.load_model(args.model, Segment(scales=[1.0]), None, device, args.tile)
+        predictor = prediction.load_model(args.model, device, args.tile)
     predictor = prediction.adapted(predictor, fast=args.fast, classes=args.classes, crf=args.crf)
     return prediction.predict(predictor, images, args.out, batch=args.batch, overlay=args.overlay, softmax=args.softmax)
 
@@ -44,7 +44,11 @@ def main() -> None:
     parser.add_argument("images", nargs="+", help="folders, files, patterns, or .txt lists of paths")
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--run", type=a_path, help="results/{run}")
-    source.add_argument("--model", type=a_path, help="model.safetensors, applied at one scale with its mirror")
+    source.add_argument(
+        "--model",
+        type=a_path,
+        help="model.safetensors; one of results/{run}/model is applied as in its run",
+    )
     parser.add_argument("--out", type=a_path, required=True, help="folder for the masks")
     parser.add_argument("--overlay", action="store_true", help="also write NAME.overlay.jpg")
     parser.add_argument("--softmax", action="store_true", help="also write NAME.npz: softmax (C, H, W) float16")

@@ -185,6 +185,9 @@ def reason(log: Path) -> str:
     lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
     if told := next((line for line in lines if re.match(r"\[[\w ]+\] error: ", line)), None):
         return told
+    killed = (re.search(r"-m wsss\.stages\.(\w+) .* died with <Signals\.(\w+)", line) for line in lines)
+    if found := next(filter(None, killed), None):
+        return f"[{found[1]}] was ended by {found[2]}, as when memory runs out; with --cores 1 less is needed"
     if any("cannot be locked" in line or "LockException" in line for line in lines):
         return "another command works in this folder; if none does (one was killed), give --unlock once"
     return lines[-1] if lines else "it said nothing"

@@ -116,7 +116,7 @@ class ChooseThreshold(Section):
     @property
     def reads_masks(self) -> bool:
         """Whether the result depends on the data set's masks."""
-        return self.policy == "oracle"
+        return self.policy in ("masks", "oracle")
 
     def words(self) -> str:
         chosen = f"background score by policy '{self.policy}'" if self.value is None else f"{self.value:g}, as set"

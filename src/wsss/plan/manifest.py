@@ -7,10 +7,11 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from types import NoneType
 from typing import Any, Self
 
 from wsss.runtime.files import regular, write_atomically
-from wsss.runtime.records import read_record
+from wsss.runtime.records import read_record, require_keys
 
 NAME = "manifest.json"
 
@@ -81,6 +82,18 @@ def settings_of(folder: Path) -> dict[str, Any]:
     if (folder / NAME).exists():
         return dict(read_manifest(folder).settings)
     return read_record(folder / "config.yaml")
+
+
+def views_of(data: Path, segment: Path) -> dict[str, Any]:
+    """How a run segments images: `segment`, the settings of this stage, and `max_edge`, to which images are shrunk.
+
+    data, segment: folders of the steps.
+
+    Raises:
+        ValueError: their settings are damaged.
+    """
+    edge = require_keys(data, {"max_edge": None} | settings_of(data), max_edge=(int, NoneType))["max_edge"]
+    return {"segment": settings_of(segment), "max_edge": edge}
 
 
 def read_manifest(folder: Path) -> Manifest:

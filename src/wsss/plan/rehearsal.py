@@ -17,7 +17,7 @@ from wsss.config.sections import Training
 from wsss.methods.base import Method
 from wsss.methods.load import build_method
 from wsss.plan.checks import named
-from wsss.segmentation.load import build_segmentation
+from wsss.segmentation.build import build_segmentation
 
 NAMES = ["background", "first", "second"]
 

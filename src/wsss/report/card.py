@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,14 +15,16 @@ from wsss.config.loading import load_section
 from wsss.config.sections import Backbone
 from wsss.config.stages import SECTIONS, TrainSegmentation
 from wsss.data.dataset import Dataset
+from wsss.plan.manifest import views_of
 from wsss.report.precision import mean_average_precision
 from wsss.runtime.files import regular, write_atomically
 from wsss.runtime.records import AGAIN, read_record, read_table
+from wsss.store.about import copy_described
 
 _USE = """```python
 from wsss import load_segmentation
 model = load_segmentation("model.safetensors")
-mask = model.predict(photograph)  # PIL image or (H, W, 3) uint8 → (H, W) uint8 class ids
+mask = model.predict(photograph)  # a path, PIL image or uint8 array → (H, W) uint8 class ids
 ```"""
 
 
@@ -35,7 +36,8 @@ def write_model_folder(run: Path, card: str | None) -> None:
             (folder / name).unlink(missing_ok=True)
         return
     folder.mkdir(exist_ok=True)
-    write_atomically(folder / "model.safetensors", lambda path: _link(weights.resolve(), path))
+    views = views_of(run / "prepare_data", run / "segment")
+    write_atomically(folder / "model.safetensors", lambda path: copy_described(weights, path, views=views))
     write_atomically(folder / "model_card.md", card)
 
 
@@ -44,7 +46,7 @@ def model_card(run: Path, measured: Path) -> str | None:
 
     measured: its table.
     """
-    if not (run / "train_segmentation" / "model.safetensors").is_file():
+    if not os.path.lexists(run / "train_segmentation" / "model.safetensors"):
         return None
     classes = Dataset(run / "prepare_data").class_names
     settings = load_section(TrainSegmentation, str(run / "train_segmentation" / "config.yaml"))
@@ -125,11 +127,3 @@ def _recipe(run: Path) -> str:
         if file.is_file() and link.name != "evaluate":
             stages[link.name] = read_record(file)
     return f"```yaml\n{yaml.safe_dump(stages, sort_keys=True, allow_unicode=True)}```"
-
-
-def _link(source: Path, target: Path) -> None:
-    """A hard link to a file, or a copy if the file system has no hard links."""
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copyfile(source, target)

@@ -1,18 +1,20 @@
-"""Building and loading of segmentation networks."""
+"""Loading of trained segmentation networks."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
+from typing import Any
 
-from wsss.backbones.base import Backbone
-from wsss.backbones.build import build_backbone
+import numpy as np
+
 from wsss.backbones.checkpoints import load_strictly
-from wsss.config.decoders import options_of
 from wsss.config.stages import TrainSegmentation
-from wsss.segmentation.dilated import DECODERS
-from wsss.segmentation.frozen import FrozenTokens
-from wsss.segmentation.network import BackboneNet, SegmentationNet, Segmenter
-from wsss.segmentation.stored_decoder import FrozenNet
+from wsss.segmentation.build import build_segmentation
+from wsss.segmentation.network import Segmenter
+from wsss.segmentation.predictor import Predictor
+from wsss.store.about import read_about
 from wsss.store.models import read_model
 
 
@@ -23,29 +25,12 @@ def load_segmentation(path: Path | str) -> Segmenter:
     model = build_segmentation(section, len(classes))
     load_strictly(model, tensors, what=str(path))
     model.class_names = classes
+    if "views" in (about := read_about(Path(path))):
+        model.apply_to = partial(_applied, model, about, Path(path))
     return model.eval()
 
 
-def build_segmentation(settings: TrainSegmentation, num_classes: int, backbone: Backbone | None = None) -> Segmenter:
-    """The segmentation network of a settings section; its encoder copies weights and freezing from `backbone`."""
-    source, options = settings.backbone, options_of(settings.architecture, settings.options)
-    if settings.uses_features:
-        frozen = backbone or build_backbone(source, weights=False)
-        return FrozenNet(frozen, settings.stages, num_classes, options)
-    if settings.architecture == "TokenDecoder":
-        model: Segmenter = FrozenTokens(build_backbone(source, weights=False), num_classes, **options)
-    elif decoder := DECODERS.get(settings.architecture):
-        trunk = build_backbone(source, weights=False)
-        model = BackboneNet(trunk, decoder(trunk.channels, num_classes, **options), num_classes)
-    else:
-        model = SegmentationNet(
-            settings.architecture,
-            source.name,
-            num_classes,
-            output_stride=source.output_stride,
-            encoder_options=source.options,
-            options=options,
-        )
-    if backbone is not None:
-        model.load_encoder(backbone)
-    return model
+def _applied(model: Segmenter, about: Mapping[str, Any], where: Path, image: np.ndarray, fast: bool) -> np.ndarray:
+    """`Segmenter.apply_to` of a model file with this description."""
+    device = next(model.parameters()).device
+    return Predictor.described(model, about, device, where).changed(fast=fast).batch([image])[0][0]

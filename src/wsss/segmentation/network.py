@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -32,17 +32,23 @@ class Segmenter(nn.Module, ABC):
     mean: tuple[float, ...]
     std: tuple[float, ...]
     class_names: list[str]
+    apply_to: Callable[[np.ndarray, bool], np.ndarray] | None = None
+    """RGB (H, W, 3) uint8, fast → class ids (H, W) uint8, as the run segments images, if the model file says how."""
 
     @torch.inference_mode()
-    def predict(self, image: Path | str | Image | np.ndarray) -> np.ndarray:
+    def predict(self, image: Path | str | Image | np.ndarray, *, fast: bool = False) -> np.ndarray:
         """Class ids (H, W) uint8 of an image: a file, a PIL image, or uint8 (H, W), (H, W, 3) or (H, W, 4).
 
-        Uses one scale and no mirror.
+        A model of `results/{run}/model` sees the image as in `wsss predict --run`: shrunk, at all scales, with mirrors.
+        fast: one scale, no mirror. Other model files: the image as it is, without mirror.
 
         Raises:
             ValueError: not an image.
         """
-        inputs = to_input(as_rgb(image), self.mean, self.std)[None].to(next(self.parameters()).device)
+        pixels = as_rgb(image)
+        if self.apply_to is not None:
+            return self.apply_to(pixels, fast)
+        inputs = to_input(pixels, self.mean, self.std)[None].to(next(self.parameters()).device)
         return self(inputs)[0].argmax(0).to(torch.uint8).cpu().numpy()
 
     @abstractmethod

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import tempfile
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -36,8 +38,10 @@ class Exportable(nn.Module):
         return self.model((images - self.mean) / self.std)
 
 
-def export_onnx(model_file: Path, target: Path) -> list[dict[str, float]]:
+def export_onnx(model_file: Path, target: Path, views: Mapping[str, Any] | None = None) -> list[dict[str, float]]:
     """Writes `target` if it agrees with PyTorch; returns the differences at each size.
+
+    views: how the run segments images, written into the metadata.
 
     Raises:
         ValueError: not a segmentation network, or the exported one differs.
@@ -51,7 +55,7 @@ def export_onnx(model_file: Path, target: Path) -> list[dict[str, float]]:
     network = Exportable(model).eval()
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "model.onnx"
-        _trace(network, file, model.class_names)
+        _trace(network, file, {"classes": model.class_names} | ({"views": views} if views else {}))
         found = [compare(network, file, size) for size in SIZES]
         worst = max(f["difference"] for f in found), min(f["agreement"] for f in found)
         if worst[0] > TOLERANCE or worst[1] < AGREEMENT:
@@ -63,7 +67,7 @@ def export_onnx(model_file: Path, target: Path) -> list[dict[str, float]]:
     return found
 
 
-def _trace(network: nn.Module, file: Path, class_names: list[str]) -> None:
+def _trace(network: nn.Module, file: Path, about: Mapping[str, Any]) -> None:
     import onnx
 
     dynamic = {"images": {0: "batch", 2: "height", 3: "width"}}
@@ -79,7 +83,7 @@ def _trace(network: nn.Module, file: Path, class_names: list[str]) -> None:
             dynamo=False,
         )
     graph = onnx.load(file)
-    onnx.helper.set_model_props(graph, {"classes": json.dumps(class_names, ensure_ascii=False)})
+    onnx.helper.set_model_props(graph, {name: json.dumps(value, ensure_ascii=False) for name, value in about.items()})
     onnx.save(graph, file)
 
 

@@ -16,7 +16,7 @@ from wsss.config.stages import TrainSegmentation
 from wsss.data.dataset import Dataset
 from wsss.data.loading import labelled
 from wsss.runtime.seeds import derive_seed
-from wsss.segmentation.load import build_segmentation
+from wsss.segmentation.build import build_segmentation
 from wsss.segmentation.stored_decoder import FrozenNet, Sample, area_loss, stages_of
 from wsss.store.features import FeatureStore
 from wsss.store.models import save_model

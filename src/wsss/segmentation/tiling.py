@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from PIL import Image
 
+MARGIN = 96
+"""Pixels of context around the used part of a tile."""
 Window = tuple[slice, slice]
 
 

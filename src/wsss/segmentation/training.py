@@ -18,7 +18,7 @@ from wsss.data.loading import Samples, labelled
 from wsss.runtime import distributed
 from wsss.runtime.labels import IGNORE
 from wsss.runtime.seeds import derive_seed
-from wsss.segmentation.load import build_segmentation
+from wsss.segmentation.build import build_segmentation
 from wsss.segmentation.network import Segmenter
 from wsss.store.models import save_model
 from wsss.training.session import Place, make_augment, train

@@ -29,10 +29,9 @@ def collect(run: Path, outline: dict[str, Any], table: Path) -> None:
             old.unlink()
     for step in outline["steps"]:
         (run / step["label"]).symlink_to(os.path.relpath(step["folder"], run), target_is_directory=True)
-    card = model_card(run, table)  # refuses damaged results, before anything is replaced
+    write_model_folder(run, model_card(run, table))  # refuses damaged results, before anything is replaced
     write_atomically(run / "run.json", json.dumps(outline, indent=1, ensure_ascii=False))
     write_atomically(run / "miou.csv", lambda path: shutil.copyfile(table, path))
-    write_model_folder(run, card)
 
 
 def main() -> None:

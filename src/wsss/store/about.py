@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Mapping
 from hashlib import blake2b
 from pathlib import Path
@@ -16,6 +17,22 @@ from wsss.runtime.files import regular
 def about_digest(about: Mapping[str, Any]) -> str:
     """Digest of a description, except of the digest itself."""
     return blake2b(json.dumps(about, sort_keys=True).encode(), digest_size=16).hexdigest()
+
+
+def copy_described(source: Path, target: Path, **more: Any) -> None:
+    """Copies a model file, with further entries in its description.
+
+    Raises:
+        ValueError: the source is not a model file written by wsss, or damaged.
+    """
+    about = read_about(source) | more
+    text = json.dumps(about | {"digest": about_digest(about)}, ensure_ascii=False)
+    with source.open("rb") as old, target.open("wb") as new:
+        header = json.loads(old.read(int.from_bytes(old.read(8), "little")))
+        head = json.dumps(header | {"__metadata__": {"wsss": text}}, ensure_ascii=False).encode()
+        head += b" " * (-len(head) % 8)
+        new.write(len(head).to_bytes(8, "little") + head)
+        shutil.copyfileobj(old, new)
 
 
 def read_about(path: Path) -> dict[str, Any]:

@@ -43,6 +43,11 @@ class Training(PairTraining):
         "train", description="images of the mean displacement that inference subtracts; measured: those with masks"
     )
 
+    @property
+    def reads_masks(self) -> bool:
+        """Whether the result depends on the data set's masks."""
+        return self.displacement_over == "measured"
+
 
 class Labels(Component):
     """Confident labels that supervise IRNet: CRFs on the labels of two thresholds (Ahn 2019, §4.1)."""
