@@ -45,13 +45,6 @@ except ConfigError as error:
     sys.exit(str(error))
 STEPS = StepIndex(PLANS, TABLES)
 
-# Keys determine what is out of date; results with a name instead of a key store a digest of their inputs.
-if workflow.dag_settings is not None:
-    workflow.dag_settings.rerun_triggers = frozenset({RerunTrigger.MTIME})
-    workflow.dag_settings.forcerun = workflow.dag_settings.forcerun | outdated(
-        workflow.dag_settings.targets, PLANS, TABLES, COMPARED
-    )
-
 
 rule which_result:
     default_target: True

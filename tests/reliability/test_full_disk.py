@@ -125,6 +125,8 @@ def test_a_stage_on_a_read_only_disk_says_so_in_one_line(small_disk):
     refused = prepare(small_disk / "out", {"dataset": "shapes", "train": 4, "val": 2})
     assert refused.returncode == 2 and "Traceback" not in refused.stderr
     assert "read-only file system" in refused.stderr.lower().splitlines()[-1]
+    with pytest.raises(OSError, match=r"cannot write .*earlier \(read-only file system\)"):
+        write_atomically(small_disk / "earlier", "")
     assert (small_disk / "earlier").read_text() == "whole"
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
 import sys
 
 import pytest
+
+from wsss.runtime.ending import plain_ending
 
 SAY = (
     "from wsss.runtime.ending import plain_ending\n"
@@ -24,7 +27,7 @@ ENDS = {
     "no locale": ("LC_ALL=C {}", 0, "mäß 猫 \\udcff\n".encode(), b""),
     "closed": ("{} >&-", 0, b"", b""),
     "all closed": ("{} <&- >&- 2>&-", 0, b"", b""),
-    "full": ("{} >/dev/full", 2, b"", b"[x] error: [Errno 28] No space left on device\n"),
+    "full": ("{} >/dev/full", 2, b"", b"[x] error: no space left on device\n"),
     "a pipe that ended": ("{} | true; exit ${{PIPESTATUS[0]}}", None, b"", b""),
     "an error, in ASCII": ("PYTHONIOENCODING=ascii {} fail >&-", 2, b"", b"[x] error: \\u732b\n"),
     "an error without a place to go": ("{} fail >&- 2>&-", 2, b"", b""),
@@ -41,3 +44,18 @@ def test_every_stream_is_written_to_or_told(case, tmp_path):
     assert (ended.stdout, ended.stderr) == (out, err)
     if code == 0:
         assert (tmp_path / "made.txt").read_text() == "True\n"
+
+
+SYSTEM = {
+    "x/y: no such file or directory": FileNotFoundError(errno.ENOENT, "No such file or directory", "x/y"),
+    "a → b: permission denied": PermissionError(errno.EACCES, "Permission denied", "a", None, "b"),
+    "the current folder is gone": FileNotFoundError(errno.ENOENT, "No such file or directory"),
+    "cannot lock": OSError("cannot lock"),
+}
+
+
+@pytest.mark.parametrize("told", SYSTEM)
+def test_errors_of_the_system_are_told_in_plain_words(told, capsys):
+    with pytest.raises(SystemExit), plain_ending("x"):
+        raise SYSTEM[told]
+    assert capsys.readouterr().err == f"[x] error: {told}\n"

@@ -83,7 +83,8 @@ def test_second_command_has_nothing_to_do(tiny):
 
 def test_a_changed_setting_reruns_what_follows_and_changing_it_back_trains_nothing(tiny, tmp_path):
     project = Project(tmp_path / "copy", TINY)
-    shutil.copytree(tiny.folder, project.folder, symlinks=True, dirs_exist_ok=True)
+    own = shutil.ignore_patterns(".snakemake")  # what Snakemake remembers of jobs decides nothing
+    shutil.copytree(tiny.folder, project.folder, symlinks=True, dirs_exist_ok=True, ignore=own)
     changed = copy.deepcopy(TINY)
     changed["train_segmentation"]["training"]["optimizer"] = {"lr": 1e-3}
     project.configure(changed)

@@ -1,4 +1,4 @@
-"""Functions shared by the rules: a step by its key, paths of its inputs, its parameters."""
+"""Functions shared by the rules: a step by its key, paths of its inputs, its parameters, what is out of date."""
 
 import inspect
 import json
@@ -154,3 +154,21 @@ TRAINING_FLAGS = " ".join(
         "--recompute" if EXECUTION.recompute_activations else "",
     ]
 )
+
+
+class Keyed(type(workflow)):
+    """Snakemake's workflow where keys determine what is out of date; it learns its targets after reading this file.
+
+    Results with a name instead of a key store a digest of their inputs.
+    """
+
+    def __setattr__(self, name, value):
+        if name == "dag_settings":
+            value.rerun_triggers = frozenset({RerunTrigger.MTIME})
+            value.forcerun = value.forcerun | outdated(
+                value.targets, PLANS, TABLES, COMPARED
+            )
+        super().__setattr__(name, value)
+
+
+workflow.__class__ = Keyed

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import logging
 import os
@@ -33,7 +34,7 @@ def plain_ending(command: str = "") -> Iterator[None]:
     except KeyboardInterrupt:
         sys.exit(128 + signal.SIGINT)
     except (ValueError, OSError, yaml.YAMLError) as error:
-        text = f"error: {one_line(error)}"
+        text = f"error: {one_line(_told(error))}"
         if command or not log.handlers:
             with suppress(OSError):
                 print(f"[{command}] {text}" if command else text, file=sys.stderr)
@@ -67,6 +68,16 @@ def _flush() -> None:
         with suppress(OSError):  # else Python tries once more at its end, and adds its own words
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise
+
+
+def _told(error: Exception) -> str:
+    """What an error says, of the system's in plain words."""
+    if not isinstance(error, OSError) or error.strerror is None:
+        return str(error)
+    if error.filename is None:  # a path that is relative to the current folder, made absolute
+        return "the current folder is gone" if error.errno == errno.ENOENT else error.strerror.lower()
+    names = [os.fsdecode(name) for name in (error.filename, error.filename2) if isinstance(name, str | bytes)]
+    return f"{' → '.join(names)}: {error.strerror.lower()}"
 
 
 def one_line(message: object) -> str:

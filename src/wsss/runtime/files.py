@@ -9,6 +9,7 @@ import platform
 import re
 import stat
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,8 @@ def write_atomically(path: Path, content: str | bytes | Callable[[Path], None]) 
     except Exception as error:
         raise write_error(path, error) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # on a read-only disk there is none, and even looking for it fails
+            temporary.unlink()
 
 
 class NoFile(ValueError):
