@@ -236,6 +236,7 @@ SPLIT = {
     "another name": ("subset", "train", "val", "column 'subset' divides the images"),
     "fastai's flags": ("is_valid", "False", "True", "column 'is_valid' divides the images"),
     "flags": ("is_val", "0", "1", "column 'is_val' divides the images"),
+    "flags of training": ("is_train", "1", "0", "column 'is_train' divides the images"),
 }
 
 
@@ -246,6 +247,13 @@ def test_a_column_divides_the_images(tmp_path, form, table):
     found = read(tmp_path, table.format(*cells))
     assert [(row.split, *row.names) for row in found.rows] == [("train", "cat"), ("val", "dog")]
     assert remark in " ".join(found.remarks) and bool(remark) == bool(found.remarks)
+
+
+@pytest.mark.parametrize("name", ["fold", "test", "train", "difficult", "patient_id", "is_checked", "Val"])
+def test_a_column_of_flags_that_may_be_no_class_is_remarked(tmp_path, name):
+    found = read(tmp_path, f"image,cat,dog,{name}\na,1,0,0\nb,0,1,1\n")
+    assert f"column(s) '{name}' are taken for classes" in " ".join(found.remarks)
+    assert not read(tmp_path, "image,is_cat,has_dog\na,1,0\nb,0,1\n").remarks
 
 
 def test_a_class_called_train_is_no_split(tmp_path):

@@ -219,6 +219,25 @@ def test_annotations_in_every_encoding(voc, form):
     assert index(voc, preflight=preflight)[2][0]["labels"] == "bird" and not preflight.notes
 
 
+OTHERS = {
+    "another name": ("<filename>b.jpg</filename>", 1),
+    "another size": ("<size><width>999</width><height>9</height></size>", 1),
+    "both": ("<filename>b</filename><size><width>999</width><height>9</height></size>", 1),
+    "its own, with folders": ("<filename>..\\x\\a.png</filename>", 0),
+    "sizes that say nothing": ("<filename/><size><width>0</width><height>many</height></size>", 0),
+}
+
+
+@pytest.mark.parametrize("case", OTHERS)
+def test_an_annotation_of_another_image_is_remarked(voc, case):
+    stated, count = OTHERS[case]
+    (voc / "Annotations" / "a.xml").write_text(XML.replace("<object>", f"{stated}<object>"), encoding="utf-8")
+    preflight = Preflight()
+    names, _, rows = index(voc, preflight=preflight)
+    remarks = " ".join(preflight.remarks(names, rows))
+    assert (f"{count} annotation(s) state another image's name or size, e.g. that of a" in remarks) == bool(count)
+
+
 def test_a_column_of_splits_beside_lists_is_remarked(voc):
     (voc / "labels.csv").write_text("image,labels,split\na,bird,val\nb,person,train\nc,bird,train\n")
     preflight = Preflight()

@@ -112,6 +112,33 @@ def test_every_number_of_the_execution_has_bounds(path, value):
         load_execution({"execution": nested(path, value)})
 
 
+UNFIT = {
+    "augment.scale": [[2, 1], [0, 1], [-1, 1], [1, 1000]],
+    "augment.longest_edge": [[400, 224], [0, 0], [-5, 5]],
+    "augment.colour_jitter": [[2, 0, 0, 0], [0, 0, 0, 0.6], [-1, 0, 0, 0]],
+    "augment.distort": [{"blur_radius": [2, 1]}, {"blur_radius": [-1, 1]}, {"colour_jitter": [1, 1, 1, 1]}],
+    "augment.views": [{"a": {"area": [0, 0.5]}}, {"a": {"area": [0.5, 2]}}, {"a": {"area": [0.5, 0.1]}}],
+}
+
+
+@pytest.mark.parametrize("key", UNFIT)
+def test_ranges_are_in_order_and_such_that_every_draw_can_be_used(key):
+    for value in UNFIT[key]:
+        training = nested(("train_classifier", "training", *key.split(".")), value)
+        with pytest.raises(ConfigError, match=rf"^runs\.x\.train_classifier\.training\.{key}\S*: ") as raised:
+            load_run("x", {"x": {"preset": "shapes"} | training}, PRESETS)
+        assert "\n" not in str(raised.value).replace("\nruns.", "")
+
+
+@pytest.mark.parametrize("part", ["train_classifier.backbone", "train_segmentation"])
+@pytest.mark.parametrize("option", ["drop_path_rate", "drop_rate", "decoder_dropout", "hidden_dropout_prob"])
+def test_probabilities_of_dropping_are_probabilities(part, option):
+    for value in (2, -1):
+        run = nested((*part.split("."), "options"), {option: value})
+        with pytest.raises(ConfigError, match=rf"options\.{option}: {value}; accepted are 0 to 1"):
+            load_run("x", {"x": merge({"preset": "shapes"}, run)}, PRESETS)
+
+
 def test_numbers_in_lists_have_bounds_as_well():
     views = {"infer_cam": {"scales": [1.0, 10.0 * LARGEST]}}
     with pytest.raises(ConfigError, match=r"x\.infer_cam\.scales\.1: input should be less than"):

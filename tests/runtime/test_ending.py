@@ -46,11 +46,17 @@ def test_every_stream_is_written_to_or_told(case, tmp_path):
         assert (tmp_path / "made.txt").read_text() == "True\n"
 
 
+LESS = "; smaller crops, batches, scales or images need less"
 SYSTEM = {
     "x/y: no such file or directory": FileNotFoundError(errno.ENOENT, "No such file or directory", "x/y"),
     "a → b: permission denied": PermissionError(errno.EACCES, "Permission denied", "a", None, "b"),
     "the current folder is gone": FileNotFoundError(errno.ENOENT, "No such file or directory"),
     "cannot lock": OSError("cannot lock"),
+    f"more memory is needed than there is{LESS}": MemoryError(),
+    f"more memory is needed than there is (7.28 TiB at once){LESS}": MemoryError("Unable to allocate 7.28 TiB for x"),
+    f"more memory is needed than there is (30 bytes at once){LESS}": RuntimeError(
+        "[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 30 bytes. Error code 12"
+    ),
 }
 
 

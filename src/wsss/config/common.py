@@ -7,13 +7,26 @@ from importlib import import_module
 from types import NoneType
 from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 S = TypeVar("S", bound=BaseModel)
 Fraction = Annotated[float, Field(ge=0, le=1)]
-Range = Annotated[list[float], Field(min_length=2, max_length=2)]
 Weight = Annotated[float, Field(ge=0)]
 Scale = Annotated[float, Field(gt=0, le=64)]
+
+
+def _in_order(ends: list[float]) -> list[float]:
+    if ends[0] > ends[1]:
+        raise ValueError(f"accepted are a low and a high end, in this order; found {ends}")
+    return ends
+
+
+_Ends = (Field(min_length=2, max_length=2), AfterValidator(_in_order))
+Range = Annotated[list[Weight], *_Ends]
+"""Low and high end of a uniform distribution; also of edges in pixels, of factors, and of shares."""
+EdgeRange = Annotated[list[Annotated[float, Field(ge=1, le=100_000)]], *_Ends]
+ScaleRange = Annotated[list[Scale], *_Ends]
+ShareRange = Annotated[list[Annotated[float, Field(gt=0, le=1)]], *_Ends]
 Scales = Annotated[list[Scale], Field(min_length=1)]
 Count = Annotated[int, Field(ge=1, le=100_000)]
 """Number of iterations, processes, images or pixels."""
@@ -30,6 +43,17 @@ LARGEST, LARGEST_SEED = 10**8, 2**63 - 1
 def in_words(value: Any) -> str:
     """A number in its shortest decimal form; anything else unchanged."""
     return f"{value:g}" if isinstance(value, int | float) and not isinstance(value, bool) else str(value)
+
+
+def check_dropouts(options: Mapping[str, Any]) -> None:
+    """Checks those of a library's options that are probabilities of dropping, which it uses only in training.
+
+    Raises:
+        ValueError: one is no number from 0 to 1; names it.
+    """
+    for name, value in options.items():
+        if "drop" in str(name) and isinstance(value, int | float) and not 0 <= value <= 1:
+            raise ValueError(f"options.{name}: {value}; accepted are 0 to 1")
 
 
 class Section(BaseModel):

@@ -8,7 +8,7 @@ from typing import Any, Self
 
 from pydantic import Field, ValidationError, model_validator
 
-from wsss.config.common import Count, Fraction, Section
+from wsss.config.common import Count, Fraction, Section, check_dropouts
 from wsss.config.messages import nearest, shortened
 
 
@@ -67,6 +67,7 @@ def options_of(architecture: str, options: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         ValueError: an unknown option, or a value of the wrong kind; names the first.
     """
+    check_dropouts(options)
     known = OPTIONS.get(architecture)
     if known is None:
         return dict(options)

@@ -7,7 +7,18 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
-from wsss.config.common import Count, Fraction, Precision, Range, Section, in_words
+from wsss.config.common import (
+    Count,
+    EdgeRange,
+    Fraction,
+    Precision,
+    Range,
+    ScaleRange,
+    Section,
+    ShareRange,
+    check_dropouts,
+    in_words,
+)
 from wsss.config.outside import OutsideFile
 
 
@@ -44,6 +55,7 @@ class Backbone(Section):
     def _one_source_of_weights(self) -> Backbone:
         if self.weights is not None and self.checkpoint is not None:
             raise ValueError(f"weights: {self.weights} and a checkpoint are given; accepted is one of them")
+        check_dropouts(self.options)
         return self
 
     def words(self) -> str:
@@ -85,7 +97,7 @@ class Schedule(Section):
     warmup_ratio: PositiveFloat = Field(1e-6, description="warmup_poly: first learning rate, × lr")
 
 
-Jitter = Annotated[list[float], Field(min_length=4, max_length=4)]
+Jitter = tuple[Fraction, Fraction, Fraction, Annotated[float, Field(ge=0, le=0.5)]]
 
 
 class Distortion(Section):
@@ -106,7 +118,7 @@ class FurtherView(Distortion):
     """An additional view of a training image, for methods that compare views."""
 
     source: Literal["crop", "image"] = Field("crop", description="the crop, as cut; or the image, as read")
-    area: Range | None = Field(
+    area: ShareRange | None = Field(
         None,
         description="share of the source's area: a rectangle of U[low, high] of it, of aspect ratio 3/4 to 4/3, is "
         "resized to the crop's size (bicubic); null: all of the crop",
@@ -132,9 +144,9 @@ class Augmentation(Section):
     hsv: Annotated[list[Fraction], Field(min_length=3, max_length=3)] | None = Field(
         None, description="hue, saturation, value: half-widths of the random shifts, as shares of their ranges"
     )
-    longest_edge: Range | None = Field(None, description="pixels; longest edge drawn from U[low, high]")
+    longest_edge: EdgeRange | None = Field(None, description="pixels; longest edge drawn from U[low, high]")
     whole_edges: bool = Field(False, description="longest_edge is drawn from the integers, both ends included")
-    scale: Range | None = Field(None, description="factor drawn from U[low, high]; after longest_edge, if both")
+    scale: ScaleRange | None = Field(None, description="factor drawn from U[low, high]; after longest_edge, if both")
     flip: bool = Field(True, description="horizontal, with probability ½")
     colour_jitter: Jitter | None = Field(
         None, description="brightness, contrast, saturation, hue: half-widths of their ranges"

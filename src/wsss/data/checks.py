@@ -81,6 +81,10 @@ class Preflight:
         """Ids of 16-bit images that use fewer than 16 bits."""
         self.turned: list[str] = []
         """Ids of images that EXIF turns without changing their size, and that have masks."""
+        self.stated: dict[str, tuple[int, int]] = {}
+        """Image id → height and width according to an annotation that does not need them."""
+        self.strange: list[str] = []
+        """Ids of images whose annotations state another image's name or size."""
         self.digests: dict[str, bytes] = {}
         """Image id → digest of its file."""
         self.notes: list[str] = []
@@ -158,6 +162,8 @@ class Preflight:
         self.digests[entry.image_id] = look.seen.digest
         if look.seen.depth is not None and look.seen.depth < 16:
             self.shallow.append(entry.image_id)
+        if sorted(self.stated.get(entry.image_id, look.seen.size)) != sorted(look.seen.size):
+            self.strange.append(entry.image_id)
         if look.seen.turned_unseen and (entry.mask or entry.annotated):
             self.turned.append(entry.image_id)
 
@@ -173,6 +179,9 @@ class Preflight:
         """Remarks for the user on suspicious but valid files. class_names: background first."""
         yield from dict.fromkeys(self.notes)
         yield from of_masks(class_names, rows, self.shown)
+        if strange := [*dict.fromkeys(self.strange)]:
+            found = f"{len(strange)} annotation(s) state another image's name or size, e.g. that of {strange[0]}"
+            yield f"{found}; are they of these images?"
         if self.turned:
             yield (
                 f"{len(self.turned)} image(s) with masks are turned by EXIF in a way that does not show in their size, "

@@ -7,8 +7,8 @@ Two forms are recognised by the header and the values:
 - flags: one column per class, with 0/1 (or no/yes, false/true, empty/x).
 
 The first column (or one named image, file, filename, path …) names the image; an optional column `split`, or another
-one that contains nothing but train and val, or fastai's flags `is_valid`, divides the images. Columns of other text are
-ignored, with a remark.
+one that contains nothing but train and val, or flags `is_valid` (fastai) or `is_train`, divides the images. Columns of
+other text are ignored, with a remark.
 """
 
 from __future__ import annotations
@@ -22,8 +22,13 @@ from wsss.data.sheet import ACCEPTED, FLAGS, IMAGE_COLUMNS, NAME_COLUMNS, Sheet,
 
 SPLITS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val"}
 """Cell of a column of splits → split."""
-VALIDATION = ("is_valid", "is_val")
-"""Names of a column of flags that are set for validation images."""
+FLAGGED = {"is_valid": "val", "is_val": "val", "is_validation": "val", "is_train": "train", "is_training": "train"}
+"""Name of a column of flags → the split of the images for which they are set."""
+DOUBTFUL = (
+    r"(is|has|num)[ _-].+|(.+[ _-])?id|(k[ _-]?)?fold|(sub)?set|train(ing)?|val(id(ation)?)?|test(ing)?|difficult"
+)
+DOUBTFUL += "|truncated|occluded|crowd|annotated|checked|verified|reviewed|label+ed|group|batch|index"
+"""Names of columns of flags that may be no classes."""
 SIGNS = r"[,;|，、；]"
 """Separators of names, with those of Chinese and Japanese keyboards; where a table has none, spaces separate."""
 
@@ -80,10 +85,12 @@ def _split_column(sheet: Sheet) -> int | None:
     if called := sheet.columns(("split",)):
         return called[0]
     columns = [i for i in range(len(sheet.header)) if i != sheet.image]
-    flags = next((i for i in sheet.columns(VALIDATION) if i in columns and _all_flags(sheet, i)), None)
+    flags = next((i for i in sheet.columns((*FLAGGED,)) if i in columns and _all_flags(sheet, i)), None)
     if flags is not None:
+        named = {plain_header(name): split for name, split in FLAGGED.items()}[plain_header(sheet.header[flags])]
+        other = "train" if named == "val" else "val"
         for _, cells in sheet.lines:
-            cells[flags : flags + 1] = ["val" if FLAGS[cells[flags].lower()] else "train"] * (flags < len(cells))
+            cells[flags : flags + 1] = [named if FLAGS[cells[flags].lower()] else other] * (flags < len(cells))
     names = sheet.columns(NAME_COLUMNS)
     values = {i: {SPLITS.get(cell.lower()) for cell in sheet.cells(i)} for i in columns if i not in names}
     found = next((i for i, splits in values.items() if splits == {"train", "val"}), None)
@@ -267,7 +274,12 @@ def _flags_table(sheet: Sheet, columns: list[int], split: int | None) -> LabelTa
         rows.append(_row(sheet, line, cells, names, split))
     if not any(row.names for row in rows):
         raise ValueError(f"{path}: no row names a class")
-    return LabelTable(path, "flags", list(classes.values()), rows, [*sheet.remarks, *_unused(sheet, texts)])
+    remarks = [*sheet.remarks, *_unused(sheet, texts)]
+    doubtful = [name for name in classes.values() if re.fullmatch(DOUBTFUL, name, re.IGNORECASE)]
+    if 0 < len(doubtful) < len(classes):
+        names = ", ".join(f"'{name}'" for name in doubtful)
+        remarks.append(f"{path}: column(s) {names} are taken for classes; take those out that are none")
+    return LabelTable(path, "flags", list(classes.values()), rows, remarks)
 
 
 def _is_text(cells: list[str]) -> bool:

@@ -33,7 +33,9 @@ def plain_ending(command: str = "") -> Iterator[None]:
         sys.exit(128 + signal.SIGPIPE)
     except KeyboardInterrupt:
         sys.exit(128 + signal.SIGINT)
-    except (ValueError, OSError, yaml.YAMLError) as error:
+    except Exception as error:
+        if not isinstance(error, (ValueError, OSError, yaml.YAMLError)) and not _lacks_memory(error):
+            raise
         text = f"error: {one_line(_told(error))}"
         if command or not log.handlers:
             with suppress(OSError):
@@ -70,8 +72,18 @@ def _flush() -> None:
         raise
 
 
+def _lacks_memory(error: Exception) -> bool:
+    """Whether Python, numpy or torch could not allocate memory."""
+    told = re.search(r"can't allocate memory|out of memory|bad_alloc", str(error), re.I)
+    return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and told is not None)
+
+
 def _told(error: Exception) -> str:
-    """What an error says, of the system's in plain words."""
+    """What an error says, of the system's and of lack of memory in plain words."""
+    if _lacks_memory(error):
+        size = re.search(r"allocate ([\d.]+) ?(\w+)", str(error))
+        wanted = f" ({size[1]} {size[2]} at once)" if size else ""
+        return f"more memory is needed than there is{wanted}; smaller crops, batches, scales or images need less"
     if not isinstance(error, OSError) or error.strerror is None:
         return str(error)
     if error.filename is None:  # a path that is relative to the current folder, made absolute

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from wsss.config.common import Component, Fraction, Range, Weight
+from wsss.config.common import Component, Fraction, ScaleRange, Weight
 
 Share = Annotated[float, Field(gt=0, le=1)]
 
@@ -23,7 +23,7 @@ class Settings(Component):
     min_pool: Share | None = Field(
         0.25, description="share of lowest-scoring pixels in the min-pool term on the revised maps; null: no such term"
     )
-    rescale: Range = Field([0.3, 0.3], description="second view: side length ratio from U[low, high] (Table 3)")
+    rescale: ScaleRange = Field([0.3, 0.3], description="second view: side length ratio from U[low, high] (Table 3)")
     flip: bool = Field(False, description="mirror the second view (Table 3)")
     rotation: float = Field(0.0, ge=0, description="second view: degrees, U[−r, r]; the paper's Table 3 has 20")
     translation: int = Field(0, ge=0, description="second view: pixels, U[−t, t]; the paper's Table 3 has 15")

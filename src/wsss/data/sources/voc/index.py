@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path, PurePath
+from pathlib import Path, PurePath, PurePosixPath
+from xml.etree.ElementTree import Element
 
 import numpy as np
 
@@ -205,10 +207,22 @@ def _from_annotation(path: Path, image_id: str, preflight: Preflight) -> set[str
             raise ValueError(f"its root is <{root.tag[:40]}>")
         if not all(names := [clean_name(obj.findtext("{*}name") or "") for obj in objects]):
             raise ValueError("an object without a name")
+        _compare(root, image_id, preflight)
         return set(names)
     except ValueError as error:
         preflight.add(path, f"not an XML annotation ({error})", "copy or download it again", image_id)
         return set()
+
+
+def _compare(annotation: Element, image_id: str, preflight: Preflight) -> None:
+    """Notes an annotation that names another image, and the size that it states."""
+    named = PurePosixPath((annotation.findtext("{*}filename") or "").strip().replace("\\", "/"))
+    if named.name and PurePosixPath(image_id).name not in (named.name, named.stem):
+        preflight.strange.append(image_id)
+    with suppress(ValueError):
+        height, width = (int(annotation.findtext(f"{{*}}size/{{*}}{side}") or 0) for side in ("height", "width"))
+        if height > 0 < width:  # some tools write 0
+            preflight.stated[image_id] = height, width
 
 
 def _from_masks(members: list[Member], classes: list[str], preflight: Preflight) -> list[set[str]]:
