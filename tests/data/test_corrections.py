@@ -6,16 +6,18 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
 from wsss.cli.labels import export
-from wsss.config.stages import Corrections
+from wsss.config.stages import Corrections, Row
 from wsss.data.corrections import read_corrections
 from wsss.data.dataset import Dataset, write_index
 from wsss.data.formats.png.write import write_masks
 from wsss.data.loading import labelled
 from wsss.data.palette import voc_palette
+from wsss.measure.table import evaluate
 from wsss.plan.checks import Check
 from wsss.plan.run import missing_inputs, plan_runs
 from wsss.stages.corrections import correct
@@ -128,6 +130,23 @@ def test_they_replace_those_labels_alone_and_weigh_more(dataset, tmp_path):
     assert [record.image_id for record in records] == [*plain, "day/1", "day/1"]
     assert np.array_equal(label_of(records[-1]), MENDED)
     assert [r.image_id for r in labelled(dataset, tmp_path / "train.h5", 3)[0]] == plain
+
+
+def test_they_are_not_measured(dataset, tmp_path):
+    Image.fromarray(np.zeros(SIZE, np.uint8)).save(tmp_path / "mask.png")
+    rows = [{"image_id": r.image_id, "image": str(r.image), "mask": "mask.png", "labels": "cat", "split": "train"}
+            | {"measured": "1"} for r in dataset.records]  # fmt: skip
+    write_index(tmp_path, "folder", NAMES, voc_palette(), rows[:5])
+    for count, ids in ((5, ()), (4, ["day/1"]), (0, [f"day/{i}" for i in range(5)])):
+        (tmp_path / str(count)).mkdir()
+        folder = given(tmp_path / str(count), dict.fromkeys(["day/1", *ids], MENDED))
+        mended, made = dataset.folder / str(count) / "train.h5", Corrections(masks=folder)
+        correct(made, Dataset(tmp_path), tmp_path / "train.h5", mended.parent)
+        labels = mended if ids else tmp_path / "train.h5"
+        row = Row(stage="pseudo_label", split="train", file=labels.name)
+        evaluate([row], Dataset(tmp_path), {"pseudo_label-train": labels.parent}, {}, mended.parent)
+        table = pd.read_csv(mended.parent / "miou.csv")
+        assert table["images"].tolist() == ([count] if count else [])
 
 
 def test_only_what_learns_from_labels_has_another_key(tmp_path, monkeypatch):

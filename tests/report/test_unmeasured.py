@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 
+import pandas as pd
 import pytest
 
-from wsss.report.content import class_checks
+from synthetic import make_run
+from wsss.report.content import class_checks, report_page
+from wsss.report.run import RunResults
 from wsss.runtime.progress import rough_duration
 
 QUALITY = """class,images,found,agreement,area_p10,area_median,area_p90,hint
@@ -34,3 +37,14 @@ def test_classes_are_told_by_the_quality_sheet_and_the_classifier(tmp_path):
 )
 def test_a_time_has_no_needless_seconds(seconds, text):
     assert rough_duration(seconds) == text
+
+
+def test_rows_without_a_hit_or_with_fewer_images_are_told(tmp_path):
+    run = make_run(tmp_path, "tiny", train=3, val=2)
+    table = pd.read_csv(run / "miou.csv")
+    table.loc[0, ["m_fn", "m_fp"]] = None
+    table.loc[0, "images"] -= 1
+    table.to_csv(run / "miou.csv", index=False)
+    text = report_page(RunResults(run))
+    assert ">nan<" not in text and text.count('<td class="num">–</td>') == 2
+    assert "over 2 to 3 train images and 2 val images" in text

@@ -7,7 +7,6 @@ processes, and the loader has no state to save.
 
 from __future__ import annotations
 
-import json
 import logging
 import re
 import shutil
@@ -25,7 +24,7 @@ from wsss.data.batch import Batch
 from wsss.data.dataset import Dataset, Record, read_image, read_mask
 from wsss.runtime import distributed
 from wsss.runtime.seeds import derive_seed
-from wsss.store.maps import CORRECTED, open_labels
+from wsss.store.maps import open_labels
 
 SHARED_MEMORY = Path("/dev/shm")
 """File system through which loader processes pass their batches."""
@@ -186,8 +185,7 @@ class StoredLabels:
 
     def weighted(self, records: Sequence[Record], weight: int) -> list[Record]:
         """The records, with those whose labels were corrected by hand repeated `weight` times."""
-        corrected = frozenset(json.loads(self.store.attributes.get(CORRECTED, "[]")))
-        return [*records, *[r for r in records if r.image_id in corrected] * (weight - 1)]
+        return [*records, *[r for r in records if r.image_id in self.store.corrected] * (weight - 1)]
 
     def __call__(self, record: Record) -> np.ndarray:
         return self.store[record.image_id]

@@ -23,9 +23,16 @@ PART = 512
 T = TypeVar("T")
 
 
-def measured_records(dataset: Dataset, split: str) -> list[Record]:
-    """The images of a split that are evaluated against their masks; may be empty."""
-    return [record for record in dataset.split(split) if record.measured]
+def measured_records(dataset: Dataset, split: str, file: Path | None = None) -> list[Record]:
+    """The images of a split that are evaluated against their masks; may be empty.
+
+    file: of the maps that are evaluated; those that were corrected by hand are left out.
+    """
+    corrected: frozenset[str] = frozenset()
+    if file is not None:
+        with open_any(file, dataset.class_names) as store:
+            corrected = store.corrected
+    return [record for record in dataset.split(split) if record.measured and record.image_id not in corrected]
 
 
 def threshold_curve(
@@ -36,9 +43,8 @@ def threshold_curve(
     Maps with a background map are thresholded by their shares (`relative`). The counts serve the bootstrap. workers:
     processes; the result does not depend on their number.
     """
-    open_any(file, dataset.class_names).close()
     curve, groups = ThresholdCurve(len(dataset.class_names)), []
-    records = measured_records(dataset, split)
+    records = measured_records(dataset, split, file)
     work = partial(_part_of_curve, file, len(dataset.class_names), len(records))
     for (part, own), count in _in_parts(work, records, workers):
         curve += part
@@ -59,8 +65,7 @@ def pooled_confusion(
     workers: processes; the result does not depend on their number.
     """
     size = len(dataset.class_names)
-    open_any(file, dataset.class_names).close()
-    records = measured_records(dataset, split)
+    records = measured_records(dataset, split, file)
     work = partial(_part_of_confusion, file, size, threshold, len(records))
     matrices = [group for part, _ in _in_parts(work, records, workers) for group in part]
     matrices = np.array(matrices, np.int64).reshape(-1, size, size + 1)

@@ -39,11 +39,13 @@ def evaluate(
     progress = Progress(len(rows), "rows", rate_unit="rows")
     for row in rows:
         name = f"{row.stage}-{row.split}"
-        if not measured_records(dataset, row.split):
+        file = folders[name] / row.file
+        images = len(measured_records(dataset, row.split, file))
+        if not images:
             log.info("%s is not measured: data set '%s' has no masks there", name, dataset.name)
         else:
-            (matrix, groups), entry, curve = _measure(row, dataset, folders[name] / row.file, threshold, workers)
-            table.append(entry | _columns(matrix, groups, dataset))
+            (matrix, groups), entry, curve = _measure(row, dataset, file, threshold, workers)
+            table.append(entry | {"images": images} | _columns(matrix, groups, dataset))
             curves += curve
             matrices[name] = matrix
         progress.update()
@@ -106,8 +108,6 @@ def _write_table(table: list[dict[str, Any]], dataset: Dataset, path: Path) -> N
         "miou_high",
     ]
     columns = leading + [f"iou_{name}" for name in dataset.class_names]
-    for entry in table:
-        entry["images"] = len(measured_records(dataset, entry["split"]))
     write_csv(pd.DataFrame(table, columns=columns), path)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +53,7 @@ def report_page(run: RunResults, threads: int = 1) -> str:
         sources={row["source"] for row in rows},
         checks=checks,
         few=FEW,
-        measured={row["split"]: row["images"] for row in rows},
+        measured=_measured(rows),
         charts=charts(run, rows),
         class_names=run.dataset.class_names,
         colours=[f"rgb({r},{g},{b})" for r, g, b in bright_palette(len(run.dataset.class_names)).tolist()],
@@ -62,6 +62,14 @@ def report_page(run: RunResults, threads: int = 1) -> str:
         steps=[_step(step) for step in run.steps.values()],
         versions=_versions(run),
     )
+
+
+def _measured(rows: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """Split → number of images that its rows are measured on, e.g. `20`, or `18 to 20` where some were corrected."""
+    found: dict[str, set[int]] = {}
+    for row in rows:
+        found.setdefault(row["split"], set()).add(row["images"])
+    return {split: " to ".join(map(str, sorted({min(n), max(n)}))) for split, n in found.items()}
 
 
 _CHECKED = ("class", "images", "found", "agreement", "area_median", "hint")
@@ -101,8 +109,8 @@ def table_rows(run: RunResults) -> list[dict[str, Any]]:
                 "title": title(row["stage"]),
                 "split": row["split"],
                 "miou": row["miou"],
-                "m_fn": row["m_fn"],
-                "m_fp": row["m_fp"],
+                "m_fn": None if pd.isna(row["m_fn"]) else row["m_fn"],
+                "m_fp": None if pd.isna(row["m_fp"]) else row["m_fp"],
                 "pixel_accuracy": row["pixel_accuracy"],
                 "images": int(row["images"]),
                 "interval": interval_of(row),

@@ -68,6 +68,11 @@ class MapStore(Mapping[str, T], Generic[T]):
 
     _KIND: str
 
+    @property
+    def corrected(self) -> frozenset[str]:
+        """The images whose maps were corrected by hand."""
+        return frozenset(json.loads(self.attributes.get(CORRECTED, "[]")))
+
     def __init__(self, path: PathLike, class_names: Sequence[str] | None = None) -> None:
         self.path = Path(path)
         self._pid = -1
