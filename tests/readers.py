@@ -199,7 +199,7 @@ def _manifest(folder: Path) -> Path:
 
 def _contents(folder: Path) -> Path:
     _saved(folder / "data.bin", "content")
-    entry = [7, 1, 2, "0" * 64]
+    entry = [7, 1, 2, 3, "0" * 64]
     return _saved(folder / "x.json", json.dumps({str(folder / "data.bin"): entry, str(folder / "b"): entry}))
 
 

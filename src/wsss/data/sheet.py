@@ -67,7 +67,8 @@ def read_sheet(path: Path) -> Sheet:
         ValueError: not such a table; names the file and the line.
     """
     if not path.is_file():
-        raise ValueError(f"{path}: no such file; a CSV of labels is needed ({ACCEPTED})")
+        found = "is a folder" if path.is_dir() else "no such file"
+        raise ValueError(f"{path}: {found}; a CSV of labels is needed ({ACCEPTED})")
     text, remark = read_text(path)
     rows = _rows(path, text)
     if len(rows) < 2:

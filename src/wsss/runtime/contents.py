@@ -1,4 +1,4 @@
-"""Digests of file contents. A cache recognises a file by path, size, time and inode, so that each is read once."""
+"""Digests of file contents. A cache recognises a file by path, size, times and inode, so that each is read once."""
 
 from __future__ import annotations
 
@@ -29,7 +29,8 @@ SAID_BYTES = 64 * 2**20
 class Contents:
     """Digests of files, cached in the working directory.
 
-    cache: JSON, path → [size in bytes, time in ns, inode, digest]. If it is lost or damaged, the files are read again.
+    cache: JSON, path → [size in bytes, times of content and inode in ns, inode, digest]. If it is lost or damaged, the
+    files are read again.
     """
 
     def __init__(self, cache: Path = CACHE) -> None:
@@ -50,7 +51,7 @@ class Contents:
         if unknown:
             self._read(unknown, what)
         known = self._load()
-        return _digest_of_all((name, "missing" if stat is None else known[path][3]) for name, path, stat in entries)
+        return _digest_of_all((name, "missing" if stat is None else known[path][4]) for name, path, stat in entries)
 
     def once(self, key: str, files: Callable[[], Iterable[tuple[str, Path]]], what: str) -> str:
         """As `digest`, computed once per key in this process: many runs share a data set."""
@@ -64,12 +65,12 @@ class Contents:
             with suppress(OSError, ValueError):
                 content = json.loads(regular(self._cache).read_text())
                 known = content.items() if isinstance(content, dict) else ()
-                self._known = {k: v for k, v in known if isinstance(v, list) and len(v) == 4 and len(str(v[3])) == _HEX}
+                self._known = {k: v for k, v in known if isinstance(v, list) and len(v) == 5 and len(str(v[4])) == _HEX}
         return self._known
 
     def _fresh(self, path: str, stat: os.stat_result) -> bool:
         entry = self._load().get(path)
-        return entry is not None and entry[:3] == [stat.st_size, stat.st_mtime_ns, stat.st_ino]
+        return entry is not None and entry[:4] == _marks(stat)
 
     def _read(self, unknown: dict[str, os.stat_result], what: str) -> None:
         size = sum(stat.st_size for stat in unknown.values())
@@ -81,7 +82,7 @@ class Contents:
         with ThreadPoolExecutor(4) as pool:
             digests = chain.from_iterable(pool.map(_file_digests, parts))
             for (path, stat), found in zip(unknown.items(), digests, strict=True):
-                known[path] = [stat.st_size, stat.st_mtime_ns, stat.st_ino, found]
+                known[path] = [*_marks(stat), found]
                 if now - stat.st_mtime < RACY_SECONDS:
                     racy.add(path)
         lasting = {path: entry for path, entry in known.items() if path not in racy}
@@ -100,6 +101,11 @@ def _digest_of_all(contents: Iterable[tuple[str, str]]) -> str:
     for name, content in contents:
         whole.update(f"{name}\0{content}\n".encode(errors="surrogateescape"))
     return whole.hexdigest()[:16]
+
+
+def _marks(stat: os.stat_result) -> list[int]:
+    """What changes with a file's content: tools that turn a photograph in place can keep its size and first time."""
+    return [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino]
 
 
 def _stat(path: str) -> os.stat_result | None:
