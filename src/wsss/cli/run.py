@@ -144,12 +144,12 @@ def parts_to_do(plan: Plan, sizes: np.ndarray, shards: int, cores: int) -> list[
     ]
 
 
-def snakemake(config: Path, run: str, cores: int) -> list[str]:
-    """The command that makes a run's table and report."""
+def snakemake(config: Path, run: str, cores: int, *options: str) -> list[str]:
+    """The command that makes a run's table and report; options: further ones of Snakemake."""
     profile = str(WORKFLOW / "profiles" / "default")
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(WORKFLOW / "Snakefile")]
     command += ["--workflow-profile", profile, "--configfile", str(config), "--cores", str(cores)]
-    return [*command, "--", f"results/{run}/miou.csv", f"results/{run}/report.html"]
+    return [*command, *options, "--", f"results/{run}/miou.csv", f"results/{run}/report.html"]
 
 
 def work(command: list[str], log: Path, show: Callable[[], None]) -> int:
@@ -253,6 +253,8 @@ def main() -> None:
 
 
 def _run(args: argparse.Namespace, console: Console) -> None:
+    if args.cores < 1:
+        raise ValueError(f"--cores {args.cores}; accepted: 1 or more")
     name = args.name or re.sub(r"[^\w.+-]+", "-", args.images.resolve().name).strip("-.") or "photos"
     request = Request(args.images, args.labels, args.masks, name, args.preset, args.weights, args.network_options)
     if args.out != Path():
@@ -269,7 +271,7 @@ def _run(args: argparse.Namespace, console: Console) -> None:
         raise ValueError(problem)
     command = snakemake(config, name, args.cores)
     if args.unlock:
-        subprocess.run([*command, "--unlock"], capture_output=True, check=False)
+        subprocess.run(snakemake(config, name, args.cores, "--unlock"), capture_output=True, check=False)
     watch = Watch(parts_to_do(plan, sizes, load_execution(content).shards, args.cores))
     if problem := unreachable_weights([part.step for part in watch.parts]):
         raise ValueError(problem)
