@@ -69,6 +69,11 @@ def test_a_configuration_that_is_there_is_kept_unless_it_is_of_other_data(own):
     target.write_text(yaml.safe_dump(edited))
     settle_config(request(), quiet, force=False)
     assert yaml.safe_load(target.read_text()) == edited
+    (own / "link").symlink_to("photos")
+    for images in ("link", str(own / "photos")):  # the same folder
+        edited["runs"]["photos"]["prepare_data"]["images"] = images
+        target.write_text(yaml.safe_dump(edited))
+        settle_config(request(), quiet, force=False)
     edited["runs"]["photos"]["prepare_data"]["images"] = "others"
     target.write_text(yaml.safe_dump(edited))
     with pytest.raises(ValueError, match=r"photos\.yaml says images: others, the command photos"):

@@ -103,7 +103,7 @@ def _require_same_data(target: Path, request: Request, config: dict) -> None:
         raise ValueError(f"{target} has no run '{request.name}'; choose another --name, or --force to replace it")
     mine, theirs = config["runs"][request.name]["prepare_data"], there.get("prepare_data", {})
     for key in ("images", "labels", "masks"):
-        if mine.get(key) != theirs.get(key):
+        if len({value and os.path.realpath(str(value)) for value in (mine.get(key), theirs.get(key))}) > 1:
             raise ValueError(
                 f"{target} says {key}: {theirs.get(key)}, the command {mine.get(key)}; edit it, choose another "
                 "--name, or --force to write it anew"
