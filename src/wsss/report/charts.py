@@ -93,7 +93,9 @@ def line_chart(
         title,
         x_label,
         y_label,
-        "; ".join(f"{name} ends at {y[-1]:.4g}" for name, (_, y) in thinned.items() if len(y)),
+        "; ".join(
+            f"{name} ends at {known[-1]:.4g}" for name, (_, y) in thinned.items() if len(known := y[np.isfinite(y)])
+        ),
         lines,
         [(px(t), text) for t, text in x_ticks.items() if x_span[0] <= t <= x_span[1]],
         [(py(t), f"{t:g}") for t in y_ticks],
