@@ -17,7 +17,7 @@ from wsss.data.dataset import read_image
 from wsss.refine.crf.dense import crf_probabilities
 from wsss.refine.crf.mean_field import mean_field
 
-PARAMETERS = CRF(3, 3, 80, 13, 10, 10)
+PARAMETERS = CRF()
 LABELS = 4
 
 

@@ -42,7 +42,7 @@ def test_it_looks_reports_and_writes_a_config_that_is_valid(own, monkeypatch):
         "3 classes from labels.csv (names), 1.6 per image",
         "cat + dog: 3 images",
         "note: 1 image(s) have no row",
-        "note: 1 images bear no label",
+        "note: 1 images have no label",
         "note: class 'bus' has 1 images",
         "snakemake --cores all --configfile photos.yaml -- results/photos/miou.csv",
     ):
@@ -70,7 +70,7 @@ def test_weights_and_how_their_network_is_built_serve_both_trainings(own):
 def test_weights_are_downloaded_where_their_package_is_not_installed(own, monkeypatch):
     monkeypatch.chdir(own)
     for there in (True, False):
-        monkeypatch.setattr("wsss.cli.init.installed", lambda name, there=there: there)
+        monkeypatch.setattr("wsss.cli.draft.installed", lambda name, there=there: there)
         config = prepare(Request(Path("photos"), Path("labels.csv"), None, "photos", ["frozen"], None, [])).config
         run = load_run("photos", config["runs"])
         for section in (run.compute_features, run.train_classifier, run.train_segmentation):

@@ -13,7 +13,7 @@ from wsss.cli.main import main
 STAGE = f"results/stages/evaluate/{'0' * 16}"
 PLACES = {
     "below a file": ("file/x", "file is not a folder"),
-    "below a link that leads nowhere": ("loop/x", "loop is a link that leads nowhere"),
+    "below a broken link": ("loop/x", "loop is a broken link"),
     "in a stage's results": (f"{STAGE}/x", "lies in a stage's results"),
     "in a stage's results by a run's link": ("results/tiny/evaluate/x", "lies in a stage's results"),
     "where nobody may write": ("new/x", "nothing may be written into"),
@@ -114,7 +114,7 @@ def test_an_empty_path_is_not_the_current_folder(case, project, monkeypatch, cap
 IMPORTED = {
     "within what is read": (["--classes", "cat", "--out", "photos/out"], "lies in photos, which is read"),
     "what is read": (["--classes", "cat", "--out", "photos"], "exists and is not empty"),
-    "a class twice": (["--classes", "cat", "cat", "--out", "new"], "--classes: class name 'cat' is there twice"),
+    "a class twice": (["--classes", "cat", "cat", "--out", "new"], "--classes: class name 'cat' occurs twice"),
     "classes alike": (["--classes", "cat", "Cat", "--out", "new"], "--classes: classes 'cat' and 'Cat' differ in case"),
     "the background": (["--classes", "background", "cat", "--out", "new"], "the background is implied"),
     "no name": (["--classes", "", "--out", "new"], "--classes: class name ''"),

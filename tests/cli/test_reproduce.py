@@ -82,7 +82,7 @@ def test_a_configuration_that_was_edited_is_kept(capsys):
     reproduce.reproduce("seam", [], "all", PRESETS)
     assert config.read_text().startswith("# mine")
     capsys.readouterr()
-    with pytest.raises(ValueError, match=r"seam\.yaml: is there with other settings; --force writes it anew"):
+    with pytest.raises(ValueError, match=r"seam\.yaml: exists with other settings; --force overwrites it"):
         reproduce.reproduce("seam", ["prepare_data.root=/far"], "all", PRESETS)
     assert config.read_text().startswith("# mine") and not capsys.readouterr().out
     reproduce.reproduce("seam", ["prepare_data.root=/far"], "all", PRESETS, force=True)

@@ -162,7 +162,7 @@ def test_areas_are_measured_where_they_are_not_given(root):
 
 
 OUTLINES = {
-    "two points": ([[1, 1, 9, 9]], "its outline has 2 points, a polygon has 3 or more; mend it"),
+    "two points": ([[1, 1, 9, 9]], "its outline has 2 points, a polygon has 3 or more; correct it"),
     "one point": ([[1, 1]], "its outline has 1 points"),
     "an odd number of numbers": ([[1, 1, 9, 1, 9, 9, 4]], "its outline is no list of x and y"),
     "words": ([["1", "1", "9", "1", "9", "9"]], "its outline is no list of x and y"),
@@ -206,10 +206,10 @@ def test_outlines_in_every_form(root):
 
 
 STRUCTURES = {
-    "an image twice": ({"images": IMAGE * 2}, r"1 id\(s\) of images are there twice, e\.g\. 1"),
+    "an image twice": ({"images": IMAGE * 2}, r"1 id\(s\) of images occur twice, e\.g\. 1"),
     "a category twice": (
         {"categories": CATEGORIES + CATEGORIES[:1]},
-        r"1 id\(s\) of categories are there twice, e\.g\. 90",
+        r"1 id\(s\) of categories occur twice, e\.g\. 90",
     ),
     "a category without a name": ({"categories": [{"id": 1}]}, "category 1 has no name; accepted: str"),
     "an image without a height": ({"images": [without(IMAGE[0], "height")]}, "image 1 has no height; accepted: int"),

@@ -184,7 +184,7 @@ def test_tables_are_read_as_for_folders(voc, form):
 
 def test_two_ids_of_one_image_are_refused(voc):
     (voc / "ImageSets" / "Segmentation" / "val.txt").write_text("A\n")
-    with pytest.raises(ValueError, match=r"a\.jpg: is meant by two ids, 'a' and 'A'; name every image once"):
+    with pytest.raises(ValueError, match=r"a\.jpg: has two ids, 'a' and 'A'; name every image once"):
         index(voc, labels="masks")
 
 

@@ -70,7 +70,7 @@ def dinov3_timm(x: Arrays, meta: dict[str, Any]) -> Arrays:
     return {
         "patch": tokens.final_map.numpy(),
         "cls": tokens.class_token.numpy(),
-        "registers": tokens.registers.numpy(),
+        "registers": tokens.final[:, 1 : tokens.num_prefix].numpy(),
         "rope": embedded.rope.numpy(),
         "qkv_last": torch.cat([t.transpose(1, 2).flatten(2) for t in qkv], dim=2).numpy(),
     }

@@ -152,7 +152,7 @@ def test_a_published_file_without_a_digest_asks_for_it():
 def test_a_file_put_there_by_hand_is_checked_too():
     outside.BY_HAND.mkdir(parents=True)
     (outside.BY_HAND / "ViT-B-16.pt").write_bytes(b"another")
-    assert "promised is 5806e77c" in missing_inputs(plan("published:clip-vit-b16"), download=True)
+    assert "stated is 5806e77c" in missing_inputs(plan("published:clip-vit-b16"), download=True)
 
 
 def test_the_catalogue_is_whole():

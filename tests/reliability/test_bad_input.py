@@ -90,7 +90,7 @@ PREPARE = {
         lambda r: animated(r / "photos/a.jpg".replace("jpg", "gif")),
         r"labels\.csv line 2|2 frames",
     ),
-    "animated PNG": ("folder", lambda r: animated(r / "photos/b.png"), r"b\.png: 2 frames or pages; save the one"),
+    "animated PNG": ("folder", lambda r: animated(r / "photos/b.png"), r"b\.png: 2 frames or pages; save the intended"),
     "float pixels": (
         "folder",
         lambda r: Image.fromarray(np.ones((24, 32), np.float32)).save(r / "photos/b.png", "TIFF"),
@@ -116,7 +116,7 @@ PREPARE = {
     ),
     "coloured mask": ("folder", lambda r: mask(r, np.zeros((24, 32, 3), np.uint8)), r"a\.png: mode RGB; a mask is"),
     "16-bit mask": ("folder", lambda r: mask(r, np.zeros((24, 32), np.uint16)), r"a\.png: mode I;16; a mask is"),
-    "mask of several pages": ("folder", frames, r"masks/a\.tif: 2 frames or pages; save the one that is meant"),
+    "mask of several pages": ("folder", frames, r"masks/a\.tif: 2 frames or pages; save the intended one"),
     "truncated mask": ("folder", lambda r: cut(r / "masks/a.png"), r"masks/a\.png: cut short or damaged"),
     "empty mask": ("folder", lambda r: (r / "masks/a.png").write_bytes(b""), r"masks/a\.png: empty file"),
     "text as mask": ("folder", lambda r: (r / "masks/a.png").write_text("x"), r"masks/a\.png: no mask but a text"),
@@ -136,7 +136,7 @@ PREPARE = {
     "no training label": (
         "folder",
         lambda r: table(r, "image,cat,split\na,0,train\nc,1,val\n"),
-        "no training image bears a label",
+        "no training image has a label",
     ),
     "empty split": ("folder", lambda r: table(r, "image,cat,split\na,1,train\nc,1,train\n"), "every image is in split"),
     "unknown split": (
@@ -171,7 +171,7 @@ PREPARE = {
     "listed twice": (
         "voc",
         lambda r: voc_list(r, "a\nb\na\n"),
-        r"image id 'a' is there 2 times; name every image once",
+        r"image id 'a' occurs 2 times; name every image once",
     ),
     "in both splits": ("voc", lambda r: voc_list(r, "a\nb\nc\n"), r"1 image\(s\) in both splits, e\.g\. c; leave"),
     "id with path parts": ("voc", lambda r: voc_list(r, "a\n../../x\n"), r"image id '\.\./\.\./x' leads out of"),
@@ -204,7 +204,7 @@ PREPARE = {
     "class twice": (
         "voc",
         lambda r: (r / "classes.txt").write_text("cat\ncat\n"),
-        "classes.txt: class name 'cat' is there twice; accepted",
+        "classes.txt: class name 'cat' occurs twice; accepted",
     ),
     "class with semicolon": (
         "voc",
@@ -219,7 +219,7 @@ PREPARE = {
     "same file twice": (
         "coco",
         lambda r: coco(r, images=coco_image() + coco_image(id=2)),
-        r"image id 'train2014/1' is there 2 times",
+        r"image id 'train2014/1' occurs 2 times",
     ),
     "annotations of another size": (
         "coco",
@@ -232,12 +232,12 @@ PREPARE = {
     "outline is none": (
         "coco",
         lambda r: coco(r, images=coco_image(), annotations=box(segmentation=["x"])),
-        "annotation 1 of .*its outline is no list of x and y; mend it, or take it out",
+        "annotation 1 of .*its outline is no list of x and y; correct it, or take it out",
     ),
     "outline without end": (
         "coco",
         lambda r: coco(r, images=coco_image(), annotations=box(segmentation=[[1e300, 1, 9, 1, 9, 9]])),
-        "annotation 1 of .*its outline leads further than 100,000 px; mend it",
+        "annotation 1 of .*its outline leads further than 100,000 px; correct it",
     ),
     "outlines in fractions": (
         "coco",
@@ -296,7 +296,7 @@ def test_all_problems_are_in_one_table_and_skip_leaves_them_out(stage, tmp_path)
 def test_skip_stops_where_nothing_is_left_and_at_what_it_cannot_mend(stage, tmp_path):
     settings = make_voc(tmp_path / "data") | {"on_bad_image": "skip"}
     voc_list(tmp_path / "data", "a\na\n")
-    stage("prepare_data", tmp_path / "out", config=settings).assert_refused("image id 'a' is there 2 times")
+    stage("prepare_data", tmp_path / "out", config=settings).assert_refused("image id 'a' occurs 2 times")
     voc_list(tmp_path / "data", "a\n")
     for name in "ac":
         cut(tmp_path / "data" / "JPEGImages" / f"{name}.jpg")
@@ -309,7 +309,7 @@ def test_images_without_label_and_classes_without_image_are_remarks(stage, tmp_p
     settings = make_folder(tmp_path / "data")
     table(tmp_path / "data", "image,cat,dog,split\na,1,0,train\nb,0,0,train\nc,0,1,val\n")
     done = stage("prepare_data", tmp_path / "out", config=settings)
-    assert done.code == 0 and "1 image(s) bear no label" in done.text
+    assert done.code == 0 and "1 image(s) have no label" in done.text
     assert "1 class(es) have no training image and cannot be learned: dog" in done.text
 
 

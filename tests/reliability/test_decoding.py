@@ -131,7 +131,7 @@ REFUSED = {
     "SVG": (b'<svg xmlns="http://www.w3.org/2000/svg"/>', "not an image but a web page or XML"),
     "a pointer of Git LFS": (b"version https://git-lfs.github.com/spec/v1\n", "a pointer of Git LFS, whose file is"),
     "ZIP": (b"PK\x03\x04" + bytes(99), "not an image but a ZIP archive"),
-    "several GIF frames": (several("GIF"), "2 frames or pages; save the one that is meant"),
+    "several GIF frames": (several("GIF"), "2 frames or pages; save the intended one"),
     "several WebP frames": (several("WEBP"), "2 frames or pages"),
     "several PNG frames": (several("PNG"), "2 frames or pages"),
     "several TIFF pages": (several("TIFF"), "2 frames or pages"),

@@ -61,7 +61,7 @@ def test_a_file_that_does_not_fit_leaves_the_old_one(writer, limit, tmp_path, re
     path = folder / "result"
     path.write_text("earlier")
     guard = file_size_limit(2**19) if limit == "file size" else contextlib.nullcontext()
-    with guard, pytest.raises(OSError, match=r"cannot write .*result \(.*\); make room there") as caught:
+    with guard, pytest.raises(OSError, match=r"cannot write .*result \(.*\); free some space") as caught:
         write_atomically(path, WRITERS[writer])
     assert "\n" not in str(caught.value)
     assert path.read_text() == "earlier" and [p.name for p in folder.iterdir() if p.is_file()] == ["result"]
@@ -139,7 +139,7 @@ def test_a_training_that_cannot_save_its_state_ends_as_if_nothing_had_happened(s
     out, whole = tmp_path / "out", tmp_path / "whole"
     with file_size_limit(2**20):
         stage("train_classifier", out, *options, config=config).assert_refused(
-            r"cannot write .*state\.pt \(.*\); make room"
+            r"cannot write .*state\.pt \(.*\); free some space"
         )
     assert list((out / "state").glob("*")) == [out / "state" / "lock"]
     for folder in (out, whole):

@@ -179,7 +179,7 @@ SPLITS = {
     "one image": ("image,labels\na,cat\n", r"labels.csv: 1 image(s); train and val need one each"),
     "all for training": ("image,labels,split\na,cat,train\nb,dog,train\n", "every image is in split 'train'; both"),
     "one without a split": ("image,labels,split\na,cat,train\nb,dog,val\nc,cat,\n", "line 4: no split; give every row"),
-    "labels for validation alone": ("image,cat,split\na,0,train\nb,1,val\n", "no training image bears a label"),
+    "labels for validation alone": ("image,cat,split\na,0,train\nb,1,val\n", "no training image has a label"),
 }
 
 

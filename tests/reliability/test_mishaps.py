@@ -296,9 +296,9 @@ def test_a_configuration_that_cannot_be_read_is_one_line(tmp_path, content):
 
 PLAIN = "runs: {a: {preset: shapes}}\n"
 UNMEANT = {
-    "a key of the top level twice": (f"{PLAIN}{PLAIN}", "line 2: the key 'runs' stands there once more after line 1"),
-    "a run twice": ("runs:\n  a: {preset: shapes}\n  a: {preset: photos}\n", "line 3: the key 'a' stands there once"),
-    "a setting twice": ("runs: {a: {preset: shapes, preset: photos}}", "line 1: the key 'preset' stands there once"),
+    "a key of the top level twice": (f"{PLAIN}{PLAIN}", "line 2: the key 'runs' is repeated after line 1"),
+    "a run twice": ("runs:\n  a: {preset: shapes}\n  a: {preset: photos}\n", "line 3: the key 'a' is repeated"),
+    "a setting twice": ("runs: {a: {preset: shapes, preset: photos}}", "line 1: the key 'preset' is repeated"),
     "an octal number": ("runs: {a: {rng_seed: 010}}", "010 is another number to YAML; write it in plain digits"),
     "a number in minutes": ("runs: {a: {rng_seed: 1:30}}", "1:30 is another number to YAML"),
     "a part that holds itself": ("runs: &a\n  x: *a\n", "line 1: a part that holds itself"),
@@ -349,7 +349,7 @@ def test_names_that_no_run_may_have(name):
     [
         ("nope", "no run 'nope'"),
         ("tiny,tony", "no run 'tony'; did you mean 'tiny'?; runs: tiny"),
-        (["tiny", "tiny"], "run 'tiny' stands there twice"),
+        (["tiny", "tiny"], "run 'tiny' occurs twice"),
         ([["tiny"]], "accepted are names of runs"),
         (2020, "in quotes where YAML would take them for numbers"),
         ({"a": 1}, "accepted are names of runs"),

@@ -70,7 +70,12 @@ REFUSED = {
     "over an image of a list": (["p/a.png"], ["list.txt"], ".", r"p/a\.png: would be written over p/a\.png"),
     "over an image that is named": (["p/a.png"], ["p/a.png"], "p", r"a\.png: would be written over p/a\.png"),
     "what a pattern finds again": (["p/a.png"], ["p/**/*.png"], "p/m", r"the pattern p/\*\*/\*\.png would find it"),
-    "over another's photograph": (["p/a.jpg", "q/a.png"], ["p"], "q", r"q/a\.png: is there already, and not from pred"),
+    "over another's photograph": (
+        ["p/a.jpg", "q/a.png"],
+        ["p"],
+        "q",
+        r"q/a\.png: already exists, and is not from",
+    ),
     "over another's table": (["p/a.jpg", "q/classes.csv"], ["p"], "q", r"q/classes\.csv: not a table of predict"),
     "a file": (["p/a.jpg"], ["p"], "p/a.jpg", r"a\.jpg: not a folder"),
 }

@@ -15,12 +15,12 @@ from pydantic import TypeAdapter
 
 from synthetic import CLASSES, HOSTILE_RUN, make_run
 from tiny import ROOT
-from wsss.cli.compare import setting_differences
 from wsss.config.stages import SECTIONS
 from wsss.data.dataset import Dataset, read_mask
 from wsss.plan.run import plan_runs
 from wsss.report import gallery as gallery_module
 from wsss.report.charts import heatmap, line_chart, ticks
+from wsss.report.comparison import setting_differences
 from wsss.report.content import gallery_views, report_page
 from wsss.report.gallery import Item, build_gallery, choose, image_iou, uncertainty
 from wsss.report.run import RunResults, Step

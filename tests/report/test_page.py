@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from synthetic import CLASSES, HOSTILE_RUN, image_name, make_run
-from wsss.cli.compare import compare_page
 from wsss.data.sheet import read_ids
+from wsss.report.comparison import compare_page
 from wsss.report.content import report_page
 from wsss.report.run import RunResults
 

@@ -65,6 +65,11 @@ def test_a_decoder_learns_and_sees_in_photographs_what_it_sees_in_stored_feature
     assert (tmp_path / "first/model.safetensors").read_bytes() == (tmp_path / "second/model.safetensors").read_bytes()
     losses = np.loadtxt(tmp_path / "first" / "history.csv", delimiter=",", skiprows=1)
     assert losses[-4:, 2].mean() < 0.7 * losses[:4, 2].mean()
+    training = run.train_segmentation.training.model_copy(update={"stop_after": 2})
+    section = run.train_segmentation.model_copy(update={"training": training})
+    stored_training.train_decoder(section, dataset, None, files.open("train"), Place(tmp_path, CPU, 0, 60.0, "x"))
+    stopped = np.loadtxt(tmp_path / "history.csv", delimiter=",", skiprows=1)
+    np.testing.assert_array_equal(stopped, losses[:2])
 
     model = load_segmentation(tmp_path / "first" / "model.safetensors")
     about = {"shard": Shard("val"), "device": CPU}

@@ -6,6 +6,9 @@ from abc import ABC, abstractmethod
 
 from torch import Tensor, nn
 
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+"""Normalisation of most networks trained on ImageNet, for images in [0, 1]."""
+
 
 class Backbone(nn.Module, ABC):
     """A network without classifier.

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Iterable, Mapping, Sequence
-from fnmatch import fnmatchcase
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -38,9 +37,6 @@ def load_published(
     model: nn.Module,
     source: Path | str | Mapping[str, Tensor],
     layout: str | Rules | None = None,
-    *,
-    allow_missing: Sequence[str] = (),
-    allow_unexpected: Sequence[str] = (),
 ) -> None:
     """Load a published state dict into one of this package's networks.
 
@@ -49,8 +45,6 @@ def load_published(
             `Backbone` takes its part of the checkpoint of a whole method.
         source: a `.pth`, `.safetensors` or MXNet `.params` file, or a state dict.
         layout: naming scheme of the checkpoint: a key of `LAYOUTS` or `_CONVERTERS`, or rules; None: detected.
-        allow_missing: patterns (`classifier.*`) of names that may be missing in the checkpoint.
-        allow_unexpected: patterns of renamed checkpoint entries that may be missing in the model.
 
     BatchNorm's `num_batches_tracked` may always be missing: files older than PyTorch 0.4.1 do not have it.
 
@@ -66,7 +60,7 @@ def load_published(
     if isinstance(model, Backbone) and whole:
         state = {n.removeprefix("backbone."): t for n, t in state.items() if n.startswith("backbone.")}
     what = str(source) if isinstance(source, (str, Path)) else "the state dict"
-    load_strictly(model, state, allow_missing, allow_unexpected, what)
+    load_strictly(model, state, what)
 
 
 def is_whole_method(state: Mapping[str, object]) -> bool:
@@ -110,7 +104,7 @@ def _require_weights(path: Path) -> None:
     if start.startswith(b"version https://git-lfs"):
         raise ValueError(f"'{path}' is a pointer of Git LFS instead of weights: fetch the file with `git lfs pull`")
     if start.startswith((b"<!doctype", b"<html", b"<head", b"<?xml", b"<!--")):
-        raise ValueError(f"'{path}' is a web page instead of weights: open its address in a browser and download anew")
+        raise ValueError(f"'{path}' is a web page instead of weights: open its address in a browser, download again")
 
 
 def _is_torchscript(path: Path) -> bool:
@@ -153,21 +147,17 @@ def strip_prefix(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return dict(state)
 
 
-def load_strictly(
-    model: nn.Module,
-    state: Mapping[str, Tensor],
-    allow_missing: Sequence[str] = (),
-    allow_unexpected: Sequence[str] = (),
-    what: str = "the state dict",
-) -> None:
+def load_strictly(model: nn.Module, state: Mapping[str, Tensor], what: str = "the state dict") -> None:
     """`load_state_dict` that reports all errors at once, and loads nothing if there are any.
+
+    BatchNorm's `num_batches_tracked` may be missing. what: name of the state dict in messages.
 
     Raises:
         ValueError: names are missing or unexpected, or shapes differ (all are listed); or weights are not finite.
     """
     own = model.state_dict()
-    missing = _unmatched(own.keys() - state.keys(), (*allow_missing, "*num_batches_tracked"))
-    unexpected = _unmatched(state.keys() - own.keys(), allow_unexpected)
+    missing = sorted(name for name in own.keys() - state.keys() if not name.endswith("num_batches_tracked"))
+    unexpected = sorted(state.keys() - own.keys())
     reshaped = [
         f"{name} {tuple(state[name].shape)} instead of {tuple(own[name].shape)}"
         for name in sorted(own.keys() & state.keys())
@@ -185,10 +175,6 @@ def _other(state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> str:
     """The file's kind of transformer and the network's, where they differ."""
     found, needed = anatomy(state), anatomy(own)
     return f" it holds {found}, and needed is {needed}" if found != needed else ""
-
-
-def _unmatched(names: Iterable[str], patterns: Sequence[str]) -> list[str]:
-    return sorted(name for name in names if not any(fnmatchcase(name, pattern) for pattern in patterns))
 
 
 def _shortened(names: list[str]) -> str:

@@ -43,9 +43,7 @@ class EvaBackbone(TransformerBackbone):
         arguments = {"dynamic_img_size": True, "num_classes": 0} | dict(options or {})
         net = create_network(name, arguments, pretrained=pretrained, checkpoint_path=checkpoint_path)
         _require_rotary(name, net)
-        super().__init__(net, net.feature_info[0]["reduction"])
-        self.mean = tuple(mean or net.pretrained_cfg["mean"])
-        self.std = tuple(std or net.pretrained_cfg["std"])
+        super().__init__(net, mean, std)
 
     def embed(self, images: Tensor) -> Embedded:
         net = self.net

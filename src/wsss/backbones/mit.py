@@ -6,11 +6,10 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from wsss.backbones.base import Backbone, require_stages
+from wsss.backbones.base import IMAGENET_MEAN, IMAGENET_STD, Backbone, require_stages
 from wsss.backbones.timm import build_stem
 
 ARCHITECTURES: dict[str, dict[str, Sequence[int]]] = {
@@ -40,8 +39,7 @@ class MiT(Backbone):
         ValueError: an unknown name or option; at call time, images too small for the attention's reduction.
     """
 
-    mean = IMAGENET_DEFAULT_MEAN
-    std = IMAGENET_DEFAULT_STD
+    mean, std = IMAGENET_MEAN, IMAGENET_STD
 
     def __init__(
         self,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from wsss.backbones.base import Backbone, require_stages
+from wsss.backbones.base import IMAGENET_MEAN, IMAGENET_STD, Backbone, require_stages
 
 STAGES: tuple[tuple[str, ...], ...] = (
     ("conv1a",),
@@ -35,8 +35,7 @@ class ResNet38(Backbone):
             training, as in PSA and SEAM.
     """
 
-    mean = (0.485, 0.456, 0.406)
-    std = (0.229, 0.224, 0.225)
+    mean, std = IMAGENET_MEAN, IMAGENET_STD
 
     def __init__(self, batch_norm_momentum: float | None = None) -> None:
         super().__init__()

@@ -11,7 +11,7 @@ import timm
 import torch
 from torch import Tensor, nn
 
-from wsss.backbones.base import Backbone, require_stages
+from wsss.backbones.base import IMAGENET_MEAN, IMAGENET_STD, Backbone, require_stages
 from wsss.backbones.checkpoints import read_state_dict, strip_prefix, unwrap
 from wsss.backbones.reach import unreachable
 from wsss.config.messages import nearest
@@ -108,8 +108,8 @@ class TimmBackbone(Backbone):
             arguments["output_stride"] = output_stride
         self.net = create_network(name, arguments, pretrained=pretrained, checkpoint_path=checkpoint_path)
         self.net.reset_classifier(0, "")
-        self.mean = tuple(self.net.pretrained_cfg.get("mean", (0.485, 0.456, 0.406)))
-        self.std = tuple(self.net.pretrained_cfg.get("std", (0.229, 0.224, 0.225)))
+        self.mean = tuple(self.net.pretrained_cfg.get("mean", IMAGENET_MEAN))
+        self.std = tuple(self.net.pretrained_cfg.get("std", IMAGENET_STD))
         self._measure()
 
     @torch.no_grad()

@@ -41,11 +41,6 @@ class Tokens:
         return self.final[:, 0]
 
     @property
-    def registers(self) -> Tensor:
-        """(B, P−1, D), after the final norm: the prefix tokens after the first."""
-        return self.final[:, 1 : self.num_prefix]
-
-    @property
     def final_map(self) -> Tensor:
         """(B, D, h, w), after the final norm."""
         return self.as_map(self.final)
@@ -92,11 +87,12 @@ class TransformerBackbone(Backbone):
     depth: int
     num_prefix: int
 
-    def __init__(self, net: nn.Module, stride: int) -> None:
-        """net: with `blocks`, `norm`, `patch_embed` and `num_prefix_tokens`; stride: pixels per patch."""
+    def __init__(self, net: nn.Module, mean: Sequence[float] | None, std: Sequence[float] | None) -> None:
+        """net: with `blocks`, `norm`, `patch_embed` and `num_prefix_tokens`. mean, std: None: the net's own."""
         super().__init__()
         self.net, self.incomplete_patches = net, "resize"
-        self.channels, self.stride = net.embed_dim, stride
+        self.mean, self.std = tuple(mean or net.pretrained_cfg["mean"]), tuple(std or net.pretrained_cfg["std"])
+        self.channels, self.stride = net.embed_dim, net.feature_info[0]["reduction"]
         self.depth, self.num_prefix = len(net.blocks), net.num_prefix_tokens
         self._pyramid = [max(round(self.depth * i / 4), 1) - 1 for i in (1, 2, 3, 4)]
         self.pyramid_channels = [self.channels] * 4

@@ -65,10 +65,8 @@ class ViTBackbone(TransformerBackbone):
         _require_plain(name, net)
         if sigma_eps is not None and not use_sigma_std_conv(net.patch_embed, sigma_eps):
             raise ValueError(f"sigma_eps is for weight-standardised convolutions; '{name}' has none")
-        super().__init__(net, net.feature_info[0]["reduction"])
+        super().__init__(net, mean, std)
         self.position_interpolation, self.incomplete_patches = rule, incomplete_patches
-        self.mean = tuple(mean or net.pretrained_cfg["mean"])
-        self.std = tuple(std or net.pretrained_cfg["std"])
 
     def embed(self, images: Tensor) -> Embedded:
         net = self.net

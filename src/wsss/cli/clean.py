@@ -9,11 +9,10 @@ import argparse
 import os
 import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import chdir
 from pathlib import Path
 from typing import Any
 
-from wsss.cli.status import linked_names, read_status
+from wsss.cli.status import linked_names, planned_steps, read_steps
 from wsss.config.hints import project_of, yaml_files
 from wsss.config.loading import read_config
 from wsss.plan.run import STAGES, Plan, plan_runs
@@ -31,13 +30,12 @@ def planned(project: Path, files: Sequence[Path]) -> tuple[set[Path], set[str]]:
     contents = [read_config(file) for file in files]
     if not any("runs" in content or "tables" in content for content in contents):
         raise ValueError(f"{project}: no configuration there that defines runs; name it by --configfile")
-    with chdir(project):  # relative paths of a configuration are those of its project
-        plans = [plan for content in contents for plan in _plans(content)]
-        return {step.folder for plan in plans for step in plan.steps}, {plan.run for plan in plans}
+    steps = planned_steps(project, lambda: (plan for content in contents for plan in _plans(content)))
+    return {folder for _, _, folder in steps}, {run for run, _, _ in steps}
 
 
 def _plans(content: dict[str, Any]) -> list[Plan]:
-    """Of a configuration's runs and tables; of another YAML file, none."""
+    """The plans of a configuration's runs and tables; none of another YAML file."""
     if "runs" not in content and "tables" not in content:
         return []
     tables = plan_tables(content).values()
@@ -47,11 +45,11 @@ def _plans(content: dict[str, Any]) -> list[Plan]:
 def unused(results: Path, keep: set[Path], runs: set[str]) -> Iterator[Path]:
     """Folders of results that are not to be kept, the work of running jobs left out.
 
-    What a run's last table was made of stays until the run is made anew, by other code or other settings.
+    The steps of a run's current table are kept until the run is made again, by other code or other settings.
     """
     linked = linked_names(results).items()
     used = {folder for folder, names in linked if any(name.split("/")[0] in runs for name in names)}
-    used |= {step.folder.resolve() for step in read_status(results) if step.state == "running"}
+    used |= {step.folder.resolve() for step in read_steps(results, {}) if step.state == "running"}
     names = {folder.relative_to(STAGES) for folder in keep}
     for folder in sorted((results / "stages").glob("*/*/")):
         if folder.relative_to(results / "stages") not in names and folder.resolve() not in used:
@@ -66,7 +64,9 @@ def size(folder: Path) -> int:
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(prog="wsss clean", description=__doc__)
-    parser.add_argument("results", type=a_path, nargs="?", default=Path("results"), help="folder of results")
+    parser.add_argument(
+        "results", type=a_path, nargs="?", default=Path("results"), help="folder of results (default: results)"
+    )
     parser.add_argument(
         "--configfile",
         type=a_path,

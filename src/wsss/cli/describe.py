@@ -1,4 +1,4 @@
-"""Lists every setting with its type, default and meaning: `wsss describe [section]`."""
+"""Lists every setting of a run, and of `execution`, with type, default and meaning: `wsss describe [section]`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from wsss.config.loading import models_in
-from wsss.config.run import Run
+from wsss.config.run import Execution, Run
 from wsss.runtime.ending import plain_ending
 
 
@@ -60,9 +60,11 @@ def main() -> None:
 
 
 def _print(section: str) -> None:
-    found = [row for row in settings(Run) if row[0].startswith(section)]
+    every = [*settings(Run), *settings(Execution, "execution.")]
+    found = [row for row in every if row[0].startswith(section)]
     if not found:
-        raise ValueError(f"no setting starts with '{section}'; sections: {', '.join(Run.model_fields)}")
+        sections = ", ".join([*Run.model_fields, "execution"])
+        raise ValueError(f"no setting starts with '{section}'; sections: {sections}")
     for path, kind, default, about in found:
         print(
             f"{path}  ({kind}{f', {default}' if default else ''})\n    {about}"

@@ -29,7 +29,7 @@ def check_target(target: Path, model_file: Path) -> None:
     """
     refuse_sources([target], [model_file])
     if target.exists() and (not target.is_file() or target.suffix.lower() != ".onnx"):
-        raise ValueError(f"--onnx {target}: is there already, and no .onnx file; choose another name")
+        raise ValueError(f"--onnx {target}: already exists, and is no .onnx file; choose another name")
 
 
 def main() -> None:

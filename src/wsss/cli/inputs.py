@@ -55,7 +55,7 @@ def network_of(run: Path) -> tuple[Path, Path]:
         if all(os.path.lexists(folder) for folder in folders):
             found = folders[0] / "model.safetensors"
             if gone := next((path for path in (found, folders[1]) if not path.exists()), None):
-                raise ValueError(f"{gone}: is not there any more; make it again with: {making(run)}")
+                raise ValueError(f"{gone}: no longer exists; make it again with: {making(run)}")
             return found, folders[1]
     if (run / "miou.csv").is_file():
         raise ValueError(
@@ -155,7 +155,7 @@ def check_out(out: Path, images: dict[Path, Path], sources: Sequence[str], *, ov
     if foreign := next((name for name, ours in tables.items() if not ours), None):
         raise ValueError(f"{out / foreign}: not a table of predict; choose another --out")
     if "classes.csv" not in tables and (taken := next((t for t in targets if t.exists()), None)):
-        raise ValueError(f"{taken}: is there already, and not from predict; choose another --out")
+        raise ValueError(f"{taken}: already exists, and is not from predict; choose another --out")
 
 
 def _is_ours(path: Path, header: Sequence[str]) -> bool:

@@ -16,7 +16,7 @@ COMMANDS = {
     "init": "looks at your images and labels, and writes a configuration",
     "predict": "masks of new images by a run's model",
     "export": "a run's model as ONNX",
-    "reproduce": "a published system: what it takes, what it will stand beside, and its run",
+    "reproduce": "a published system: its requirements, its published numbers, and its run",
     "status": "every running and finished stage of every run",
     "show": "a run's table",
     "compare": "runs side by side on one page",

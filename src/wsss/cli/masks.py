@@ -101,7 +101,7 @@ def main() -> None:
     parser.add_argument("--out", type=a_path, required=True, help="HDF5 file to write")
     parser.add_argument("--sam", metavar="MODEL", help="folder of a SAM for transformers, or its name on the hub")
     parser.add_argument("--points", type=int, default=32, help="along each side of SAM's grid (default: 32)")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N, for SAM")
+    parser.add_argument("--device", default="auto", help="for SAM: auto, cpu, cuda or cuda:N (default: auto)")
     args = parser.parse_args()
     with plain_ending("masks"):
         if args.sam is None:

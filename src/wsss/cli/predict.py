@@ -57,7 +57,7 @@ def main() -> None:
     parser.add_argument("--crf", action="store_true", help="refine the outlines by DenseCRF, as the run sets it")
     parser.add_argument("--batch", type=int, default=4, help="images of one size at once (default: 4)")
     parser.add_argument("--tile", type=int, default=1024, help="pixels; larger images are cut (default: 1024)")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
     args = parser.parse_args()
     logging.basicConfig(format="[predict] %(message)s")
     log.setLevel(logging.INFO)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,8 @@ from torch import nn
 from wsss.cli.inputs import TABLES, class_ids, network_of, products
 from wsss.config.sections import CRF
 from wsss.data.dataset import read_image
-from wsss.data.palette import voc_palette
+from wsss.data.groups import read_ahead
+from wsss.data.palette import voc_palette, write_mask
 from wsss.methods.decode import load_segmenter
 from wsss.plan.manifest import views_of
 from wsss.runtime.cells import csv_text
@@ -28,7 +28,9 @@ from wsss.segmentation.predictor import Predictor
 from wsss.store.about import read_about
 
 OVERLAY = 0.5
+"""Opacity of the colours over the image."""
 READ_AHEAD = 4
+"""Images decoded before they are needed."""
 
 
 def load_run(run: Path, device: torch.device, tile: int) -> Predictor:
@@ -80,7 +82,7 @@ def predict(
         results = predictor.batch([pixels for _, pixels in group], softmax)
         for (path, pixels), (label, shares) in zip(group, results, strict=True):
             targets = products(out / images[path], overlay=overlay, softmax=softmax)
-            _write_mask(targets["mask"], label, palette)
+            write_mask(targets["mask"], label, palette)
             if overlay:
                 _write_overlay(targets["overlay"], pixels, label, palette)
             if shares is not None:
@@ -98,30 +100,20 @@ def _batches(
 ) -> Iterator[list[tuple[Path, np.ndarray]]]:
     """Batches of consecutive images of equal size; unreadable ones are added to `failed`."""
     group: list[tuple[Path, np.ndarray]] = []
-    with ThreadPoolExecutor(2) as pool:
-        reads = {i: pool.submit(read_image, path) for i, path in enumerate(paths[:READ_AHEAD])}
-        for i, path in enumerate(paths):
-            if i + READ_AHEAD < len(paths):
-                reads[i + READ_AHEAD] = pool.submit(read_image, paths[i + READ_AHEAD])
-            try:
-                pixels = reads.pop(i).result()
-            except ValueError as error:
-                log.warning("passed over: %s", one_line(error))
-                failed.append((path, str(error)))
-                progress.update()
-                continue
-            if group and (len(group) == size or group[0][1].shape != pixels.shape):
-                yield group
-                group = []
-            group.append((path, pixels))
+    for path, found in read_ahead(read_image, paths, READ_AHEAD):
+        try:
+            pixels = found.result()
+        except ValueError as error:
+            log.warning("skipped: %s", one_line(error))
+            failed.append((path, str(error)))
+            progress.update()
+            continue
+        if group and (len(group) == size or group[0][1].shape != pixels.shape):
+            yield group
+            group = []
+        group.append((path, pixels))
     if group:
         yield group
-
-
-def _write_mask(path: Path, label: np.ndarray, palette: np.ndarray) -> None:
-    image = Image.fromarray(label)
-    image.putpalette(palette.tobytes())
-    write_atomically(path, lambda temporary: image.save(temporary, "PNG"))
 
 
 def _write_overlay(path: Path, pixels: np.ndarray, label: np.ndarray, palette: np.ndarray) -> None:

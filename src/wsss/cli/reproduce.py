@@ -102,7 +102,7 @@ def _weight(file: OutsideFile) -> str:
     about = f" ({known.holds}; {_size(known)}licence: {known.licence})" if known else ""
     if file.path.is_file():
         return f"{file}: there, {file.path}{about}"
-    if file.address and file.promised:
+    if file.address and file.stated_sha256:
         return f"{file}: downloaded at the start{about}"
     return f"{file}: NOT THERE{about}; {f'get it by hand: {known.where}; put it at ' if known else ''}{file.path}"
 
@@ -149,10 +149,10 @@ def reproduce(
 ) -> list[str]:
     """Prints the outlook on a run, writes its configuration, and returns the command that makes its table.
 
-    force: write the configuration anew if it is there with other settings.
+    force: overwrite a configuration with other settings.
 
     Raises:
-        ValueError: unknown system, invalid settings, or a configuration with other settings is there.
+        ValueError: unknown system, invalid settings, or a configuration with other settings exists.
     """
     entry = system(name)
     settings = changed(entry.settings, given)
@@ -169,10 +169,10 @@ def reproduce(
 
 
 def _require_place(config: Path, content: dict[str, Any], *, force: bool) -> None:
-    """Raises ValueError unless the configuration can be written, or is there with the same content."""
+    """Raises ValueError unless the configuration can be written, or exists with the same content."""
     require_folder(config.parent)
     if config.exists() and not force and read_config(config) != content:
-        raise ValueError(f"{config}: is there with other settings; --force writes it anew, or start snakemake with it")
+        raise ValueError(f"{config}: exists with other settings; --force overwrites it, or start snakemake with it")
 
 
 def main() -> None:
@@ -180,7 +180,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("name", nargs="?", help=f"one of {', '.join(systems())}")
     parser.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="other settings of the run, on top")
-    parser.add_argument("--cores", default="all", help="of snakemake")
+    parser.add_argument("--cores", default="all", help="CPU cores (default: all)")
     parser.add_argument("--force", action="store_true", help="replace a configuration that has other settings")
     parser.add_argument("--go", action="store_true", help="run the command after it is printed")
     parser.add_argument("--tables", type=a_path, metavar="PAGE", help="write every system's table into a Markdown page")

@@ -78,7 +78,7 @@ def settle_config(request: Request, console: Console, *, force: bool) -> tuple[P
         raise ValueError(f"{len(found.problems)} problem(s) to solve first, e.g. {found.problems[0]}")
     if target.exists() and not force:
         _require_same_data(target, request, found.config)
-        console.print(f"{target} is there and is used as it is (--force writes it anew)", highlight=False)
+        console.print(f"{target} exists and is used unchanged (--force overwrites it)", highlight=False)
     else:
         write_config(target, request.name, found.config)
     for line in found.summary:
@@ -106,7 +106,7 @@ def _require_same_data(target: Path, request: Request, config: dict) -> None:
         if len({value and os.path.realpath(str(value)) for value in (mine.get(key), theirs.get(key))}) > 1:
             raise ValueError(
                 f"{target} says {key}: {theirs.get(key)}, the command {mine.get(key)}; edit it, choose another "
-                "--name, or --force to write it anew"
+                "--name, or --force to overwrite it"
             )
 
 
@@ -240,7 +240,7 @@ def main() -> None:
     parser.add_argument("--name", help="name of the run (default: that of the images' folder)")
     parser.add_argument("--out", type=a_path, default=Path(), help="folder of NAME.yaml and results/ (default: here)")
     parser.add_argument("--cores", type=int, default=len(os.sched_getaffinity(0)), help="CPU cores (default: all)")
-    parser.add_argument("--force", action="store_true", help="write NAME.yaml anew")
+    parser.add_argument("--force", action="store_true", help="overwrite NAME.yaml")
     parser.add_argument("--unlock", action="store_true", help="first remove the lock that a killed command left")
     args = parser.parse_args()
     raise_on((signal.SIGINT, signal.SIGTERM, signal.SIGHUP))
@@ -248,7 +248,7 @@ def main() -> None:
         with plain_ending("run"):
             _run(args, Console(stderr=True))
     except Terminated as stop:
-        print("[run] stopped; the same command goes on where it was", file=sys.stderr)
+        print("[run] stopped; the same command resumes", file=sys.stderr)
         sys.exit(stop.code)
 
 
@@ -277,7 +277,7 @@ def _run(args: argparse.Namespace, console: Console) -> None:
         raise ValueError(problem)
     if watch.parts:
         left = rounded(watch.look()[1])
-        console.print(f"about {left} on {args.cores} cores; Ctrl-C stops it, the same command goes on", highlight=False)
+        console.print(f"about {left} on {args.cores} cores; Ctrl-C stops, the same command resumes", highlight=False)
     begun, log = time.time(), Path("results") / name / "run.log"
     with bar(console, watch, WORDS) as show:
         status = work(command, log, show)

@@ -43,7 +43,8 @@ def show(run: Path, console: Console) -> None:
         title=Text(f"{run}/miou.csv"), title_justify="left", box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0)
     )
     for name in _COLUMNS.values():
-        table.add_column(name, justify="left" if name in ("stage", "split") else "right", overflow="fold")
+        text = name in ("stage", "split")
+        table.add_column(name, justify="left" if text else "right", overflow="fold", no_wrap=text)
     for _, row in frame.iterrows():
         table.add_row(*(Text(_text(row, name)) for name in _COLUMNS))
     console.print(table)

@@ -6,7 +6,7 @@ import argparse
 import os
 import platform
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import chdir
 from dataclasses import dataclass
 from functools import lru_cache
@@ -20,7 +20,7 @@ from rich.table import Table
 from rich.text import Text
 
 from wsss.config.hints import configurations, making, project_of, yaml_files
-from wsss.plan.run import STAGES, plan_runs
+from wsss.plan.run import STAGES, Plan, plan_runs
 from wsss.runtime.ending import plain_ending
 from wsss.runtime.progress import duration
 from wsss.runtime.records import is_of, read_record
@@ -39,6 +39,7 @@ class Job:
     content: dict[str, Any]
 
     def number(self, key: str) -> float:
+        """A number of the progress file; 0 if it is not there."""
         return float(self.content.get(key) or 0.0)
 
 
@@ -57,16 +58,16 @@ class StepStatus:
         states = {job.state for job in self.jobs}
         return next(state for state in ("running", "failed", "died", "stopped", "done") if state in states)
 
-    @property
-    def updated(self) -> float:
-        return max(job.number("updated") for job in self.jobs)
-
 
 def read_status(results: Path) -> list[StepStatus]:
     """The steps under `results`, those that changed last at the end."""
     project = project_of(results)
     written = tuple((file, file.stat().st_mtime_ns) for file in yaml_files(project))
-    names = linked_names(results) | _planned_names(project, results.resolve(), written)
+    return read_steps(results, linked_names(results) | _planned_names(project, results.resolve(), written))
+
+
+def read_steps(results: Path, names: Mapping[Path, list[str]]) -> list[StepStatus]:
+    """The steps under `results`. names: stage folder → its `run/label` names."""
     found = []
     for folder in sorted((results / "stages").glob("*/*/")):
         jobs = list(read_jobs(folder))
@@ -84,17 +85,22 @@ def _planned_names(project: Path, results: Path, written: tuple[tuple[Path, int]
     names: dict[Path, list[str]] = {}
     for _, content in configurations(project) if written else ():
         try:
-            with chdir(project):  # relative paths of a configuration are those of its project; keys read them
-                steps = [
-                    (step.folder, f"{plan.run}/{step.label}")
-                    for plan in plan_runs(content).values()
-                    for step in plan.steps
-                ]
+            steps = planned_steps(project, lambda content=content: plan_runs(content).values())
         except (OSError, ValueError):  # of data that is not there, or a mistake that the run itself tells
             continue
-        for folder, name in steps:
-            names.setdefault((results / folder.relative_to(STAGES.parent)).resolve(), []).append(name)
+        for run, label, folder in steps:
+            names.setdefault((results / folder.relative_to(STAGES.parent)).resolve(), []).append(f"{run}/{label}")
     return names
+
+
+def planned_steps(project: Path, plans_of: Callable[[], Iterable[Plan]]) -> list[tuple[str, str, Path]]:
+    """(run, label, folder) of every step of planned runs; folders are relative to the project.
+
+    All is computed in the project's folder: relative paths of a configuration are those of its project, and a step's
+    folder depends on the content of these files.
+    """
+    with chdir(project):
+        return [(plan.run, step.label, step.folder) for plan in plans_of() for step in plan.steps]
 
 
 def linked_names(results: Path) -> dict[Path, list[str]]:
@@ -256,9 +262,11 @@ def _start(results: Path) -> str:
 def main(arguments: list[str] | None = None) -> None:
     """Command line."""
     parser = argparse.ArgumentParser(prog="wsss status", description=__doc__)
-    parser.add_argument("results", type=a_path, nargs="?", default=Path("results"), help="folder of results")
+    parser.add_argument(
+        "results", type=a_path, nargs="?", default=Path("results"), help="folder of results (default: results)"
+    )
     parser.add_argument("--once", action="store_true", help="print the table once")
-    parser.add_argument("--every", type=float, default=1.0, help="seconds between refreshes")
+    parser.add_argument("--every", type=float, default=1.0, help="seconds between refreshes (default: 1)")
     args = parser.parse_args(arguments)
     console = Console()
     with plain_ending("status"):

@@ -16,7 +16,7 @@ DEFAULT = "config.yaml"
 
 
 def project_of(results: Path) -> Path:
-    """The folder that a folder of results lies in, or a link to one: its configurations are written for it."""
+    """The project's folder: the one that contains the folder of results, or a link to it."""
     return Path(os.path.abspath(results)).parent  # noqa: PTH100 (a link's own place counts)
 
 
@@ -32,7 +32,7 @@ def configurations(project: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
 
 
 def yaml_files(project: Path) -> list[Path]:
-    """What may be a configuration in a project's folder; `config.yaml` first."""
+    """The YAML files in a project's folder, which may be configurations; `config.yaml` first."""
     files = (path for path in project.glob("*.y*ml") if path.suffix in (".yaml", ".yml"))
     return sorted(files, key=lambda path: (path.name != DEFAULT, path.name))
 

@@ -105,7 +105,7 @@ def compared_runs(config: Mapping[str, Any]) -> list[str]:
         if name not in runs:
             raise ConfigError(f"compare: no run '{name:.80}'{nearest(name, runs)}; runs: {', '.join(runs)}")
         if names.count(name) > 1:
-            raise ConfigError(f"compare: run '{name}' stands there twice")
+            raise ConfigError(f"compare: run '{name}' occurs twice")
     return names
 
 

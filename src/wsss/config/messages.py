@@ -13,6 +13,6 @@ def nearest(word: str, known: Any) -> str:
 
 
 def shortened(value: Any, most: int = 80) -> str:
-    """A value as it would be written in code, cut where it is long."""
+    """A value as written in code, cut after `most` characters."""
     text = repr(value)
     return text if len(text) <= most else f"{text[:most]}…"

@@ -71,7 +71,7 @@ class OutsideFile(Section):
         return None if self.published is None else known_weights()[self.published]
 
     @property
-    def promised(self) -> str | None:
+    def stated_sha256(self) -> str | None:
         """The SHA-256 that the content must have, if the setting or the catalogue states one."""
         return self.known.sha256 if self.known else self.sha256
 
@@ -86,9 +86,9 @@ class OutsideFile(Section):
         if self.file is not None:
             return self.file
         by_hand = BY_HAND / self.known.file if self.known else None
-        if by_hand is not None and (by_hand.is_file() or self.address is None or self.promised is None):
+        if by_hand is not None and (by_hand.is_file() or self.address is None or self.stated_sha256 is None):
             return by_hand
-        return cached(self.promised, self.known.file if self.known else Path(urlsplit(self.url).path).name)
+        return cached(self.stated_sha256, self.known.file if self.known else Path(urlsplit(self.url).path).name)
 
     def __str__(self) -> str:
         return self.url or (f"{PREFIX}{self.published}" if self.published else str(self.file))
@@ -100,7 +100,7 @@ class OutsideFolder(Section):
     model_config = ConfigDict(frozen=True)
     known: ClassVar[None] = None
     address: ClassVar[None] = None
-    promised: ClassVar[None] = None
+    stated_sha256: ClassVar[None] = None
 
     path: Path
 

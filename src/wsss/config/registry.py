@@ -42,7 +42,7 @@ class Registry:
             module = import_module(name)
             key = tag_of(self._settings(module), self.tag)
             if key in found and found[key] is not module:
-                raise ValueError(f"{self.group}: '{key}' is there twice, in {found[key].__name__} and {name}")
+                raise ValueError(f"{self.group}: '{key}' occurs twice, in {found[key].__name__} and {name}")
             found[key] = module
         return dict(sorted(found.items()))
 

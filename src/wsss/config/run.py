@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import Field, PositiveFloat, model_validator
 
 from wsss.config.common import DEVICE, Decodes, Section, UsesFeatures
-from wsss.config.registry import REFINEMENTS
+from wsss.config.registry import REFINEMENTS, SOURCES
 from wsss.config.stages import (
     ChooseThreshold,
     ComputeFeatures,
@@ -133,37 +133,38 @@ class Run(Section):
 
     @model_validator(mode="after")
     def _one_refinement(self) -> Run:
-        walk, network = self.refine_cam, self.train_affinity
-        if walk is None:
+        refinement, network = self.refine_cam, self.train_affinity
+        if refinement is None:
             return self
-        if getattr(walk, "start", "full") == "strided" and not self.infer_cam.strided:
+        if getattr(refinement, "start", "full") == "strided" and not self.infer_cam.strided:
             raise ValueError("refine_cam.start is strided, but infer_cam.strided is false; set it to true")
-        component = REFINEMENTS[walk.method]
+        component = REFINEMENTS[refinement.method]
         if not hasattr(component, "Training"):
             if network is not None:
-                raise ValueError(f"train_affinity: refine_cam.method {walk.method} trains no network; set it to null")
+                raise ValueError(
+                    f"train_affinity: refine_cam.method {refinement.method} trains no network; set it to null"
+                )
             return self
         if network is None:
-            raise ValueError(f"refine_cam.method {walk.method} needs train_affinity: {{method: {walk.method}, …}}")
+            raise ValueError(
+                f"refine_cam.method {refinement.method} needs train_affinity: {{method: {refinement.method}, …}}"
+            )
         for name in ("train_affinity", "make_affinity_labels"):
             section = getattr(self, name)
-            if section is not None and section.method != walk.method:
+            if section is not None and section.method != refinement.method:
                 raise ValueError(
-                    f"{name}.method is {section.method}, but refine_cam.method {walk.method}; make them the same"
+                    f"{name}.method is {section.method}, but refine_cam.method {refinement.method}; make them the same"
                 )
         if self.make_affinity_labels is None and getattr(network, "checkpoint", None) is None:
-            self.make_affinity_labels = component.Labels(method=walk.method)
+            self.make_affinity_labels = component.Labels(method=refinement.method)
         return self
 
 
 def _has_seed(name: str, section: dict[str, Any]) -> bool:
     """Whether a section with these settings has the field `rng_seed`."""
-    if name == "prepare_data":
-        from wsss.config.registry import SOURCES
-
-        known = SOURCES.modules.get(section.get("dataset", ""))
-        return known is not None and "rng_seed" in known.Settings.model_fields
-    if name == "train_affinity":
-        known = REFINEMENTS.modules.get(section.get("method", ""))
-        return known is not None and hasattr(known, "Training") and "rng_seed" in known.Training.model_fields
-    return True
+    components = {"prepare_data": (SOURCES, "Settings"), "train_affinity": (REFINEMENTS, "Training")}
+    if name not in components:
+        return True
+    registry, role = components[name]
+    settings = getattr(registry.modules.get(section.get(registry.tag, "")), role, None)
+    return settings is not None and "rng_seed" in settings.model_fields

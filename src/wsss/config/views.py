@@ -5,17 +5,19 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
 from wsss.config.common import Count, Precision, Scale, Section, in_words
 
+ViewScales = Annotated[list[Scale], Field(min_length=1, description="side lengths relative to the geometry's size")]
+
 
 class Views(Section):
     """Scaled and mirrored views of an image."""
 
-    scales: list[Scale] = Field([1.0], min_length=1, description="side lengths relative to the geometry's size")
+    scales: ViewScales = Field([1.0])
     flip: bool = Field(True, description="add the mirror image of each view")
     geometry: Literal["own", "longest_edge", "squeeze"] = Field(
         "own",
@@ -55,9 +57,7 @@ class CamViews(Views):
         description="cam: the method's own maps; aux: those of its auxiliary classifier (ToCo); the others take the "
         "gradients of its scores (CNNs)",
     )
-    scales: list[Scale] = Field(
-        [1.0, 0.5, 1.5, 2.0], min_length=1, description="side lengths relative to the geometry's size"
-    )
+    scales: ViewScales = Field([1.0, 0.5, 1.5, 2.0])
     relu: Literal["view", "fused"] = Field(
         "view",
         description="where negative scores become 0: on the network's cells, in every view; or after resizing, where "
@@ -77,9 +77,7 @@ class CamViews(Views):
 class ScoreViews(Views):
     """How class scores are decoded over views, and fused."""
 
-    scales: list[Scale] = Field(
-        [0.5, 0.75, 1.0, 1.25, 1.5], min_length=1, description="side lengths relative to the geometry's size"
-    )
+    scales: ViewScales = Field([0.5, 0.75, 1.0, 1.25, 1.5])
     fusion: Literal["mean", "max", "logits", "afa", "toco", "toco_coco"] = Field(
         "mean",
         description="mean: of the views' probabilities; max, logits: probabilities of the largest or of the mean "

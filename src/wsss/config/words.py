@@ -22,7 +22,7 @@ def _visible(phrase: str) -> str:
 
 def _different(phrases: list[str]) -> list[str]:
     if again := next((phrase for i, phrase in enumerate(phrases) if phrase in phrases[:i]), None):
-        raise ValueError(f"phrase '{again}' is there twice; accepted are different phrases")
+        raise ValueError(f"phrase '{again}' occurs twice; accepted are different phrases")
     return phrases
 
 

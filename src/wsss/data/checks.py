@@ -145,12 +145,12 @@ class Preflight:
             if first.setdefault(entry.image_id, entry) is not entry:
                 continue
             if count[entry.image_id] > 1:
-                found = f"image id '{entry.image_id}' is there {count[entry.image_id]} times"
+                found = f"image id '{entry.image_id}' occurs {count[entry.image_id]} times"
                 self.add(entry.image, found, "name every image once")
             elif reason := id_problem(entry.image_id):
                 self.add(entry.image, f"image id {entry.image_id!r} {reason}", "rename the file")
             elif other is not entry:
-                found = f"is meant by two ids, '{other.image_id}' and '{entry.image_id}'"
+                found = f"has two ids, '{other.image_id}' and '{entry.image_id}'"
                 self.add(entry.image, found, "name every image once")
 
     def _note(self, entry: Entry, look: Look) -> None:
@@ -278,7 +278,7 @@ def _open_mask(path: Path, seen: Seen, num_classes: int) -> frozenset[int]:
         raise Unfit(f"class id {top}", f"accepted are 0..{num_classes} and 255 (void)")
     if ids.shape != seen.size:
         turned = seen.turned and ids.shape == seen.size[::-1]
-        advice = "turn it as its image's EXIF tag does" if turned else "export it anew"
+        advice = "turn it as its image's EXIF tag does" if turned else "export it again"
         raise Unfit(f"size {ids.shape[::-1]}, but its image has {seen.size[::-1]}", advice)
     return shown
 
@@ -291,7 +291,7 @@ def _check_file(path: Path, what: str) -> None:
         if path.stat().st_size == 0:
             raise Unfit("empty file (0 bytes)", AGAIN)
     except (OSError, ValueError) as error:  # a name that no file can have
-        raise Unfit(f"cannot be opened ({error})", "rename it, or mend its permissions") from None
+        raise Unfit(f"cannot be opened ({error})", "rename it, or change its permissions") from None
 
 
 def check_rows(class_names: Sequence[str], rows: Sequence[dict[str, str]], where: str = "data set") -> list[str]:
@@ -304,11 +304,11 @@ def check_rows(class_names: Sequence[str], rows: Sequence[dict[str, str]], where
     """
     checked_classes(where, class_names[1:])
     for image_id, count in Counter(row["image_id"] for row in rows).items():
-        if reason := "is there twice" if count > 1 else id_problem(image_id):
+        if reason := "occurs twice" if count > 1 else id_problem(image_id):
             raise ValueError(f"{where}: image id {image_id!r} {reason}")
     for split in ("train", "val"):
         if not any(row["split"] == split for row in rows):
             raise ValueError(f"{where}: split '{split}' is empty; both train and val need images")
     if not any(row["labels"] for row in rows if row["split"] == "train"):
-        raise ValueError(f"{where}: no training image bears a label; image-level labels are what is learned from")
+        raise ValueError(f"{where}: no training image has a label; image-level labels are what is learned from")
     return [*of_labels(class_names, rows), *of_measuring(rows)]

@@ -44,7 +44,7 @@ def read_corrections(settings: Corrections, dataset: Dataset) -> dict[str, np.nd
             preflight.add(where, f"image '{record.image_id}' has two masks", "leave one")
         elif (fitted := _fitted(mask, record, dataset.folder)) is None:
             height, width = record.size
-            preflight.add(where, f"size {mask.shape[::-1]}, but its image has {(width, height)}", "export it anew")
+            preflight.add(where, f"size {mask.shape[::-1]}, but its image has {(width, height)}", "export it again")
         else:
             found[record.image_id] = fitted
     entries = [Entry(image_id, source, source) for image_id in found]

@@ -98,7 +98,7 @@ class Dataset:
                     row = dict(zip(COLUMNS, map(unescaped, cells), strict=True))
                     record = self._record(row, position)
                     if found.setdefault(record.image_id, record) is not record:
-                        raise ValueError(f"image {record.image_id!r} stands there twice")
+                        raise ValueError(f"image {record.image_id!r} occurs twice")
             except (KeyError, ValueError, csv.Error) as error:
                 raise ValueError(f"{path} line {reader.line_num}: damaged ({error!r}); {AGAIN}") from None
         if len(found) != self._info.get("images", len(found)) or not found:
@@ -114,7 +114,7 @@ class Dataset:
         for record in self.records:
             if record.image_id == image_id:
                 return record
-        raise ValueError(f"no image '{image_id}' in {self.name}; ids stand in {self.folder / 'index.csv'}")
+        raise ValueError(f"no image '{image_id}' in {self.name}; ids are in {self.folder / 'index.csv'}")
 
     def _record(self, row: dict[str, str], position: dict[str, int]) -> Record:
         labels = np.zeros(len(position), np.float32)

@@ -60,7 +60,7 @@ def fetch(archive: Archive, folder: Path, mirrors: Sequence[str] = (), *, answer
     if target.is_file():
         if file_digest(target, archive.algorithm) == archive.digest:
             return target
-        log.warning("%s is not the published file (%s differs); it is downloaded anew", target, kind)
+        log.warning("%s is not the published file (%s differs); it is downloaded again", target, kind)
         target.unlink()
     folder.mkdir(parents=True, exist_ok=True)
     part = target.with_name(f"{archive.name}.part")

@@ -7,10 +7,10 @@ any number of shards, and results are bit-identical.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Container, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from itertools import groupby
-from typing import Any, Self
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from itertools import groupby, islice
+from typing import Any, Self, TypeVar
 
 import numpy as np
 
@@ -18,10 +18,9 @@ from wsss.data.dataset import Record, read_image
 
 GROUP_PIXELS = 2**19
 """Largest number of pixels of a group at scale 1, which bounds the memory."""
-READ_AHEAD = 2
-"""Groups decoded before they are needed."""
 WRITE_BEHIND = 4
 """Length of the writing thread's queue."""
+T, R = TypeVar("T"), TypeVar("R")
 
 
 def size_groups(records: Sequence[Record]) -> list[list[Record]]:
@@ -46,13 +45,20 @@ def read_groups(groups: Sequence[list[Record]]) -> Iterator[tuple[list[Record], 
     Raises:
         ValueError: an image is broken, or its size has changed since prepare_data.
     """
+    for group, images in read_ahead(_read_group, groups):
+        yield group, images.result()
+
+
+def read_ahead(read: Callable[[T], R], items: Iterable[T], count: int = 2) -> Iterator[tuple[T, Future[R]]]:
+    """Each item with a finished future of what `read` returns or raises; two threads read `count` items ahead."""
+    rest = iter(items)
     with ThreadPoolExecutor(2) as pool:
-        reads = [pool.submit(_read_group, group) for group in groups[:READ_AHEAD]]
-        for i, group in enumerate(groups):
-            images = reads.pop(0).result()
-            if i + READ_AHEAD < len(groups):
-                reads.append(pool.submit(_read_group, groups[i + READ_AHEAD]))
-            yield group, images
+        waiting = deque((item, pool.submit(read, item)) for item in islice(rest, count))
+        while waiting:
+            item, found = waiting.popleft()
+            wait([found])
+            waiting.extend((further, pool.submit(read, further)) for further in islice(rest, 1))
+            yield item, found
 
 
 def _read_group(group: list[Record]) -> np.ndarray:

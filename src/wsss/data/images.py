@@ -166,7 +166,7 @@ def values_of(mask: np.ndarray) -> frozenset[int]:
 
 def _refuse_frames(image: Image.Image) -> None:
     if image.format != "MPO" and getattr(image, "n_frames", 1) > 1:
-        raise Unfit(f"{image.n_frames} frames or pages", "save the one that is meant as an image of its own")
+        raise Unfit(f"{image.n_frames} frames or pages", "save the intended one as a separate image")
 
 
 def orientation(image: Image.Image) -> int:

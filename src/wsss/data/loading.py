@@ -133,7 +133,7 @@ def batches(
     sampler = StepSampler(first, steps, batch_size, parts, distributed.processes(), distributed.rank())
     if workers and len(sampler) and not _fits_shared_memory(samples, next(iter(sampler)), workers):
         log.warning(
-            "%s is too small for batches of %d loader process(es); goes on without, as execution.workers: 0 does (in a "
+            "%s is too small for batches of %d loader process(es); it runs without, as execution.workers: 0 does (in a "
             "container, give it more: --shm-size=1g)",
             SHARED_MEMORY,
             workers,

@@ -93,7 +93,7 @@ def matched(table: LabelTable, match: Matcher) -> tuple[dict[Path, Row], list[Pr
         try:
             path = match(row.image)
         except ValueError as error:
-            problems.append(Problem(f"{table.path} line {row.line}", str(error), "mend the row", row.image))
+            problems.append(Problem(f"{table.path} line {row.line}", str(error), "correct the row", row.image))
             continue
         if path is None:
             strangers.append(row)

@@ -49,7 +49,7 @@ def checked_classes(where: Path | str, names: Sequence[str]) -> list[str]:
     for number, name in enumerate(classes):
         other = alike.setdefault(_look(name), name)
         if name in classes[:number]:
-            raise ValueError(f"{where}: class name {name!r} is there twice; accepted are different names")
+            raise ValueError(f"{where}: class name {name!r} occurs twice; accepted are different names")
         if other != name:
             how = "differ in case only" if other.casefold() == name.casefold() else "look alike"
             raise ValueError(f"{where}: classes '{other}' and '{name}' {how}; write them alike")

@@ -49,7 +49,7 @@ def reason(error: Exception, path: Path, what: str) -> Unfit:
         found = "is a folder" if isinstance(error, OSError) else str(error).removeprefix(f"{path}: ").partition(";")[0]
         return Unfit(found, "accepted is a file")
     if isinstance(error, PermissionError):
-        return Unfit("cannot be opened (permission denied)", "mend its permissions")
+        return Unfit("cannot be opened (permission denied)", "change its permissions")
     text = str(error).partition(f"{path}: ")[2] or str(error) or type(error).__name__
     return Unfit(f"cut short or damaged ({text.splitlines()[0]})", AGAIN)
 

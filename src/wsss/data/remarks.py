@@ -1,4 +1,4 @@
-"""Remarks for the user on suspicious but valid data: masks that contradict labels, images that are there twice."""
+"""Remarks for the user on suspicious but valid data: masks that contradict labels, images that occur twice."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def of_labels(class_names: Sequence[str], rows: Rows) -> Iterator[str]:
     """Images without a label, and classes of no or of every training image. class_names: background first."""
     bare = [row["image_id"] for row in rows if not row["labels"]]
     if bare:
-        yield f"{len(bare)} image(s) bear no label and count as background only, e.g. {bare[0]}"
+        yield f"{len(bare)} image(s) have no label and count as background only, e.g. {bare[0]}"
     training = [row["labels"].split(";") for row in rows if row["split"] == "train"]
     missing = [name for name in class_names[1:] if not any(name in labels for labels in training)]
     if missing:
@@ -72,7 +72,7 @@ def of_twins(rows: Rows, digests: Mapping[str, bytes]) -> Iterator[str]:
     if apart:
         yield f"{len(apart)} file(s) have several names with different labels, {_named(apart)}"
     elif twins and not across:
-        yield f"{len(twins)} file(s) are there several times, {_named(twins)}"
+        yield f"{len(twins)} file(s) occur several times, {_named(twins)}"
 
 
 def _named(twins: Sequence[Sequence[Mapping[str, str]]]) -> str:

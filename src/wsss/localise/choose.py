@@ -126,7 +126,7 @@ def _chosen(place: int, source: str, masks: int, curve: pd.DataFrame) -> Choice:
 def choose_auto(dataset: Dataset, file: Path) -> Choice:
     """The minimum cross entropy threshold of the training images' scores, rounded to 0.01; it uses no masks.
 
-    Maps with a background map get UNCHANGED, as no criterion without masks is better on them (docs/thresholds.md).
+    Maps with a background map get OWN_BALANCE, as no criterion without masks is better on them (docs/thresholds.md).
     """
     records = [record for record in dataset.split("train") if len(record.classes)]
     histogram = np.zeros(LEVELS, np.int64)

@@ -83,11 +83,11 @@ RULES = {
 
 def summed(views: Sequence[Tensor], rule: Rule, size: Size) -> Tensor:
     """Sum (B, K, *size) over scales of maps (2B, K, h_s, w_s), images then mirrors, ReLU included."""
-    maps = (_met(view, rule, size) for view in views)
+    maps = (_combined(view, rule, size) for view in views)
     return sum(m.relu() for m in maps) if rule.relu == "scales" else sum(maps).relu()
 
 
-def _met(view: Tensor, rule: Rule, size: Size) -> Tensor:
+def _combined(view: Tensor, rule: Rule, size: Size) -> Tensor:
     """Combines image and mirror of one scale, (2B, K, h, w) → (B, K, *size)."""
     if rule.mirror == "cells":
         image, mirror = view.chunk(2)

@@ -112,7 +112,7 @@ def class_sheet(counts: pd.DataFrame, class_names: list[str]) -> pd.DataFrame:
 
 def _hint(row: dict[str, Any]) -> str:
     if row["images"] == 0:
-        return "no training image bears this label"
+        return "no training image has this label"
     if row["found"] < LOW_FOUND:
         return f"not found in {100 - row['found']:.0f} % of its images: wrong labels, or too few images to learn it"
     if row["area_median"] > ALL_OVER:

@@ -32,6 +32,7 @@ class Check:
 
     @classmethod
     def of(cls, plan: Plan, processes: int) -> Check:
+        """The check of a planned run."""
         stages = ["corrections", *(["make_pseudo_labels"] if plan.settings.make_pseudo_labels.masks else [])]
         contents = (json.dumps(step.manifest.content) for step in plan.steps if step.stage in stages)
         return cls(plan.where, plan.settings, processes, "".join(contents))

@@ -72,9 +72,9 @@ class Manifest:
 
 
 def settings_of(folder: Path) -> dict[str, Any]:
-    """A finished step's settings: those of its manifest, which a digest seals, or of `config.yaml` if it has none.
+    """A finished step's settings: those of its manifest, or of `config.yaml` if it has none.
 
-    Paths of outside files may be missing.
+    In a manifest, paths of outside files are replaced by a placeholder.
 
     Raises:
         ValueError: the manifest or the settings are damaged.

@@ -48,7 +48,7 @@ def _classifier(run: Run, processes: int) -> Method:
         model = build_method(settings, NAMES, weights=False)
     if settings.training is not None:
         freeze(model.backbone, settings.training)
-        _show(model, model.logits, settings.training, processes)
+        _rehearse(model, model.logits, settings.training, processes)
     return model
 
 
@@ -60,7 +60,7 @@ def _affinity(run: Run, backbone: Backbone, processes: int) -> None:
         model = training.build(build_backbone(own, weights=False) if own else backbone)
     if settings.checkpoint is None:
         training.head_parameters(model)
-        _show(model, model, settings.training, processes)
+        _rehearse(model, model, settings.training, processes)
 
 
 def _segmentation(run: Run, trained: Backbone, processes: int) -> None:
@@ -72,10 +72,10 @@ def _segmentation(run: Run, trained: Backbone, processes: int) -> None:
         model = build_segmentation(settings, len(NAMES), backbone)
     if settings.training.freeze_batch_norm:
         freeze_batch_norm(model.encoder)
-    _show(model, model, settings.training, processes)
+    _rehearse(model, model, settings.training, processes)
 
 
-def _show(model: nn.Module, forward: Callable[[Any], Any], training: Training, processes: int) -> None:
+def _rehearse(model: nn.Module, forward: Callable[[Any], Any], training: Training, processes: int) -> None:
     """Calls `forward` in training mode on meta tensors of images (b, 3, crop, crop)."""
     share, rest = divmod(training.batch_size, training.accumulate * processes)
     if rest:

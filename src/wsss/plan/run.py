@@ -260,7 +260,7 @@ def missing_inputs(plan: Plan, *, download: bool = False) -> str | None:
             return f"{where}.{key} needs {needed}, one for every image"
     for step in plan.steps:
         for key, file in step.files.items():
-            later = not download and file.address and file.promised
+            later = not download and file.address and file.stated_sha256
             if not later and (problem := obtain(file)):
                 return f"{where}.{step.stage}.{key}: {problem}"
     return None

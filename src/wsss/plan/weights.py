@@ -13,8 +13,8 @@ def digest(file: OutsideFile | OutsideFolder, contents: Contents, what: str) -> 
     """16 hex digits of the content; from the stated SHA-256 if there is one, even before the file exists."""
     if isinstance(file, OutsideFolder):
         return contents.digest(file.files(), what)
-    if file.promised is not None:
-        return digest_of("file", file.promised)
+    if file.stated_sha256 is not None:
+        return digest_of("file", file.stated_sha256)
     return contents.digest([("file", file.path)], what)
 
 
@@ -23,15 +23,15 @@ def obtain(file: OutsideFile | OutsideFolder) -> str | None:
     if isinstance(file, OutsideFolder):
         return None if file.path.exists() else f"no folder or file '{file}'"
     if file.path.is_file():
-        return _broken_promise(file)
+        return _wrong_content(file)
     if file.address is None:
         return f"{_absent(file)}; get it by hand: {file.known.where}" if file.known else f"no checkpoint '{file}'"
-    if file.promised is None:
+    if file.stated_sha256 is None:
         return (
             f"{_absent(file)}; it is downloaded if you give its SHA-256: {{url: {file.address}, sha256: …}} "
             f"({file.known.where})"
         )
-    archive = Archive(file.address, file.promised, "sha256", file.path.name)
+    archive = Archive(file.address, file.stated_sha256, "sha256", file.path.name)
     try:
         with alone_in(file.path.parent):
             fetch(archive, file.path.parent, answer_within=ANSWER_SECONDS)
@@ -45,7 +45,8 @@ def _absent(file: OutsideFile) -> str:
     return f"{file} is not at {file.path}"
 
 
-def _broken_promise(file: OutsideFile) -> str | None:
-    if file.promised is None or (found := file_digest(file.path, "sha256")) == file.promised:
+def _wrong_content(file: OutsideFile) -> str | None:
+    """One line if the file has another SHA-256 than stated."""
+    if file.stated_sha256 is None or (found := file_digest(file.path, "sha256")) == file.stated_sha256:
         return None
-    return f"{file.path}: SHA-256 {found}, promised is {file.promised}; remove it, or give the other digest"
+    return f"{file.path}: SHA-256 {found}, stated is {file.stated_sha256}; remove it, or give the other digest"

@@ -143,7 +143,8 @@ def intro(run: RunResults) -> str:
     method = run.steps["train_classifier"].config["method"]["name"].upper()
     stages = [f"{method} activation maps"]
     if "refine_cam" in run.steps:
-        stages.append(f"refinement by {_affinity_name(run)}")
+        refinement = run.steps["refine_cam"]
+        stages.append(f"refinement ({refinement.words or refinement.config.get('method', '')})")
     stages.append("pseudo-labels")
     if "train_segmentation" in run.steps:
         architecture = run.steps["train_segmentation"].config.get("architecture", "segmentation network")
@@ -151,13 +152,6 @@ def intro(run: RunResults) -> str:
     return (
         f"From image-level labels to pixel masks on “{dataset.name}”: {counts['train']} training and {counts['val']} "
         f"validation images of {classes} classes. Stages: {', '.join(stages)}."
-    )
-
-
-def _affinity_name(run: RunResults) -> str:
-    method = run.steps["train_affinity"].config.get("method", "affinitynet") if "train_affinity" in run.steps else ""
-    return {"affinitynet": "AffinityNet", "irnet": "IRNet", "irn": "IRNet", "cell_labels": "a cell classifier"}.get(
-        method, method or "a random walk"
     )
 
 

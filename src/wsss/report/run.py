@@ -18,6 +18,8 @@ from wsss.data.dataset import Dataset
 from wsss.runtime.files import regular
 from wsss.runtime.records import AGAIN, read_record, read_table, require_keys
 
+_NEEDED = ("threshold", "threshold_source", "miou", "m_fn", "m_fp", "pixel_accuracy", "images")
+
 
 @dataclass(frozen=True)
 class Step:
@@ -157,8 +159,7 @@ class RunResults:
             role = f"{row['stage']}-{row['split']}"
             require_keys(self.folder / "run.json", self.evaluation.upstream, **{role: str})
             step = self.steps[self.evaluation.upstream[role]]
-            threshold = chosen if chosen is not None else row.get("threshold")
-            found.append(Layer(row["stage"], row["split"], step.folder / row["file"], threshold))
+            found.append(Layer(row["stage"], row["split"], step.folder / row["file"], chosen))
         return found
 
     def _chosen_threshold(self) -> float | None:
@@ -167,6 +168,14 @@ class RunResults:
         if label is None:
             return None
         return read_record(self.steps[label].folder / "threshold.json", threshold=(int, float))["threshold"]
+
+    def require_whole(self) -> None:
+        """Raises ValueError unless the table has the columns that were written, and a row for each evaluated map."""
+        path = self.folder / "miou.csv"
+        table = read_table(path, "stage", "split", *_NEEDED, *(f"iou_{name}" for name in self.dataset.class_names))
+        rows = sorted(f"{row.stage}-{row.split}" for row in table.itertuples())
+        if rows != sorted(self.confusions) or table["images"].isna().any():
+            raise ValueError(f"{path}: damaged (its rows are not those that were measured); {AGAIN}")
 
     def final(self, split: str) -> str | None:
         """The final row of a split: the last one that is no upper bound."""

@@ -60,11 +60,11 @@ class _Compiler(ModuleType):
 
 
 class _Utils(ModuleType):
-    """Stands for `torch._dynamo.utils`."""
+    """Stub of `torch._dynamo.utils`."""
 
     @staticmethod
     def is_compile_supported(device_type: Any) -> Any:
-        """What the real one says, asked when it is called."""
+        """The real function's answer."""
         return _real(UTILS).is_compile_supported(device_type)
 
     def __getattr__(self, name: str) -> Any:
@@ -72,7 +72,7 @@ class _Utils(ModuleType):
 
 
 class _Submodules(MetaPathFinder, Loader):
-    """Finds modules within `torch._dynamo`: the real ones, which importing the real `torch._dynamo` may have loaded."""
+    """Finds the real submodules of `torch._dynamo`, after the import of the real `torch._dynamo`."""
 
     def find_spec(self, fullname: str, path: object, target: object = None) -> ModuleSpec | None:
         if not fullname.startswith(f"{NAME}."):
@@ -86,5 +86,5 @@ class _Submodules(MetaPathFinder, Loader):
         return module
 
     def exec_module(self, module: ModuleType) -> None:
-        """It has run; of the two specifications, its own is the one to keep."""
+        """Nothing to execute: the real module has run. Restores its own specification."""
         module.__spec__ = module.__spec__.loader_state

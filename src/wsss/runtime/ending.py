@@ -47,15 +47,15 @@ def plain_ending(command: str = "") -> Iterator[None]:
 
 
 def open_streams() -> None:
-    """Makes standard output and error take any text, in any locale, and gives closed ones a place to go.
+    """Makes standard output and error accept any text in any locale, and opens closed streams on the null device.
 
-    Of a closed stream the next file that is opened would take the number, and what a library prints.
+    Otherwise the next opened file would get the number of a closed stream, and receive what a library prints.
     """
     for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
         try:
             os.fstat(number)
         except OSError:
-            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
+            os.open(os.devnull, os.O_RDWR)  # gets the lowest free number
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: PTH123, SIM115
     for stream in (sys.stdout, sys.stderr):
@@ -67,7 +67,7 @@ def _flush() -> None:
     try:
         sys.stdout.flush()
     except OSError:
-        with suppress(OSError):  # else Python tries once more at its end, and adds its own words
+        with suppress(OSError):  # else Python flushes again at its exit, and prints a second message
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise
 

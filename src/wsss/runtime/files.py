@@ -47,18 +47,20 @@ def write_atomically(path: Path, content: str | bytes | Callable[[Path], None]) 
 
 
 class NoFile(ValueError):
-    """Something else than a file: its text is the path and what is there."""
+    """A path that is no file: the text names it and its kind."""
 
 
 def regular(path: Path) -> Path:
-    """The path, which opening may follow: of a pipe, a socket or a device it might never end.
+    """The path, after a check of its kind: reading a pipe, a socket or a device might never end.
+
+    A path that does not exist is left to the caller, whose opening names the reason.
 
     Raises:
-        NoFile: there is something else than a file or a folder.
+        NoFile: it is neither a file nor a folder.
     """
     try:
         mode = path.stat().st_mode
-    except (OSError, ValueError):  # whoever opens it says why it cannot be
+    except (OSError, ValueError):
         return path
     if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
         raise NoFile(f"{path}: is a {_KINDS.get(stat.S_IFMT(mode), 'device')}; accepted is a file")
@@ -105,7 +107,7 @@ def write_error(path: Path, error: Exception) -> Exception:
         reason = "the disk is full, or files may not grow so large"
     else:
         return error
-    return OSError(f"cannot write {path} ({reason}); make room there, and the same command goes on from what is whole")
+    return OSError(f"cannot write {path} ({reason}); free some space, and the same command resumes")
 
 
 def write_csv(frame: Any, path: Path, digits: int = 4) -> None:

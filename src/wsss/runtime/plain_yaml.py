@@ -73,7 +73,7 @@ def _check_keys(node: yaml.Node) -> None:
         if isinstance(key, yaml.ScalarNode) and key.tag != f"{_TAG}merge":
             name = key.tag, key.value
             if name in lines:
-                raise _wrong(key, f"the key '{key.value}' stands there once more after line {lines[name]}")
+                raise _wrong(key, f"the key '{key.value}' is repeated after line {lines[name]}")
             lines[name] = key.start_mark.line + 1
 
 

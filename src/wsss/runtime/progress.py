@@ -190,7 +190,7 @@ def _start_bars(total: int, done: int, unit: str) -> Bars | None:
 
 
 def _gpu_memory() -> dict[str, float]:
-    """Peak GPU memory of tensors in GB, if this process uses a GPU."""
+    """Peak GPU memory of tensors in MiB, if this process uses a GPU."""
     torch = sys.modules.get("torch")
     if torch is None or not torch.cuda.is_initialized():
         return {}

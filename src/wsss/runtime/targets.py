@@ -111,7 +111,7 @@ def require_folder(folder: Path) -> None:
     """Raises ValueError unless files can be written into a folder, there or to be made, that is no stage's own."""
     for part in (folder, *folder.parents):
         if part.is_symlink() and not part.exists():
-            raise ValueError(f"{folder}: {part} is a link that leads nowhere")
+            raise ValueError(f"{folder}: {part} is a broken link")
         if part.exists():
             if not part.is_dir():
                 raise ValueError(f"{folder}: {part} is not a folder")
@@ -125,13 +125,13 @@ def require_folder(folder: Path) -> None:
 
 
 def refuse_foreign(target: Path, ours: Callable[[Path], bool], what: str) -> None:
-    """A file that is there is only replaced by one of its kind.
+    """Checks that an existing target is a file of the same kind, which may be replaced.
 
     Raises:
-        ValueError: something else is there.
+        ValueError: it is something else.
     """
     if target.exists() and not (target.is_file() and ours(target)):
-        raise ValueError(f"{target}: is there already, and not {what}; choose another name")
+        raise ValueError(f"{target}: already exists, and is not {what}; choose another name")
 
 
 def refuse_inside(out: Path, folder: Path) -> None:

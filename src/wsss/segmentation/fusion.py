@@ -64,14 +64,14 @@ def fused_scores(maps: Sequence[Tensor], size: Size, flip: bool, rule: Rule) -> 
     """(B, C, h, w) on the rule's grid; maps: per scale (2B, C, h_s, w_s), images then mirrors, (B, …) without flip."""
     grid = size if rule.grid == "image" else tuple(maps[0].shape[-2:])
 
-    def met(scores: Tensor) -> Tensor:
+    def combined(scores: Tensor) -> Tensor:
         scores = resize(scores.softmax(1) if rule.softmax == "views" else scores, grid, align_corners=False)
         if not flip:
             return scores
         image, mirror = scores.chunk(2)
         return rule.pair(image, mirror.flip(-1))
 
-    fused = reduce(torch.maximum if rule.over_scales == "max" else torch.add, (met(scores) for scores in maps))
+    fused = reduce(torch.maximum if rule.over_scales == "max" else torch.add, (combined(scores) for scores in maps))
     return fused / len(maps) if rule.over_scales == "mean" else fused
 
 

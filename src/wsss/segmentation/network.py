@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from PIL.Image import Image
 from torch import Tensor, nn
 
-from wsss.backbones.base import Backbone
+from wsss.backbones.base import IMAGENET_MEAN, IMAGENET_STD, Backbone
 from wsss.data.augment import to_input
 from wsss.data.images import as_rgb
 from wsss.runtime.tensors import resize
@@ -170,4 +170,4 @@ def _normalisation(encoder: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
     import timm
 
     cfg = timm.get_pretrained_cfg(encoder)
-    return (tuple(cfg.mean), tuple(cfg.std)) if cfg else ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+    return (tuple(cfg.mean), tuple(cfg.std)) if cfg else (IMAGENET_MEAN, IMAGENET_STD)

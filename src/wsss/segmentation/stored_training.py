@@ -51,14 +51,13 @@ def train_decoder(
     sample_of = kept(read, ROOM)
     every = max(1, len(records) // SAMPLED)
     model.decoder.standardise_by(sample_of(index).maps for index in range(0, len(records), every))
-    steps = training.planned_steps(len(records))
 
     def batches(first: int) -> Iterator[list[Sample]]:
-        for step in range(first, steps):
+        for step in range(first, training.steps(len(records))):
             numbers = range(step * training.batch_size, (step + 1) * training.batch_size)
             yield [_sample(sample_of, number, len(records), settings) for number in numbers]
 
-    _fit(model, settings, steps, batches, place)
+    _fit(model, settings, len(records), batches, place)
     section = settings.model_dump(mode="json", exclude={"rng_seed"})
     if place.writes:
         save_model(model.cpu(), place.out / "model.safetensors", "segmentation", section, dataset.class_names)
@@ -95,18 +94,19 @@ def _order(rng_seed: int, epoch: int, count: int) -> np.ndarray:
     return np.random.default_rng([rng_seed, epoch]).permutation(count)
 
 
-def _fit(model: FrozenNet, settings: TrainSegmentation, steps: int, batches: Any, place: Place) -> None:
+def _fit(model: FrozenNet, settings: TrainSegmentation, images: int, batches: Any, place: Place) -> None:
     training, decoder = settings.training, model.decoder.to(place.device)
 
     def losses(samples: list[Sample], _step: int) -> dict[str, Tensor]:
         return {"seg": area_loss(decoder, [sample.each(lambda part: part.to(place.device)) for sample in samples])}
 
+    planned = training.planned_steps(images)
     trainer = Trainer(
         model=decoder,
         losses=losses,
         optimizer=build_optimizer(decoder, decoder.parameters(), training.optimizer),
-        schedule=make_schedule(training.schedule.name, steps, **schedule_parameters(training.schedule)),
-        steps=steps,
+        schedule=make_schedule(training.schedule.name, planned, **schedule_parameters(training.schedule)),
+        steps=training.steps(images),
         state=place.state,
         identity=place.identity,
         rng_seed=settings.rng_seed,

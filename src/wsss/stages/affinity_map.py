@@ -47,7 +47,7 @@ def main() -> None:
     parser.add_argument("--row", type=int, required=True, help="of the pixel, 0-based")
     parser.add_argument("--column", type=int, required=True, help="of the pixel, 0-based")
     parser.add_argument("--picture", type=Path, required=True, help="PNG to write; the .npy lies beside it")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
     note_argument(parser)
     logging.basicConfig(format="[affinity_map] %(message)s")
     with plain_errors():

@@ -1,4 +1,4 @@
-"""Shared parts of the stage programs: command line, log, records, signals and error handling."""
+"""Shared parts of the stage programs: command line, manifest, records, signals and error handling."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ from wsss.runtime.plain_yaml import read_yaml
 from wsss.runtime.process import Terminated, limit_threads, processes, raise_on, rank
 from wsss.runtime.progress import job_file
 from wsss.runtime.records import AGAIN, read_record
+from wsss.stages.log import start_log
 
 log = logging.getLogger("wsss")
 
@@ -62,7 +63,7 @@ def stage_session(
         return
     with plain_errors():
         args.out.mkdir(parents=True, exist_ok=True)
-        _start_log(stage, args.log)
+        start_log(stage, args.log)
         threads = _prepare_process(args)
         started = time.time()
         settings, manifest = _settings(stage, args, section, inputs)
@@ -109,7 +110,7 @@ def plain_errors() -> Iterator[None]:
 @contextmanager
 def _helper_session(args: argparse.Namespace) -> Iterator[None]:
     """Session of a further process of a training run, which logs errors only."""
-    _start_log(f"process {rank()}", None)
+    start_log(f"process {rank()}", None)
     log.setLevel(logging.ERROR)
     _prepare_process(args)
     with plain_errors():
@@ -137,46 +138,6 @@ def read_threshold(path: Path) -> dict[str, Any]:
     if not 0 <= chosen["threshold"] <= 1:
         raise ValueError(f"{path}: damaged (threshold {chosen['threshold']}; accepted are 0 to 1); {AGAIN}")
     return {"threshold": float(chosen["threshold"]), "source": chosen["source"]}
-
-
-def _start_log(stage: str, path: Path | None) -> None:
-    logging.raiseExceptions = False  # a log that cannot be written stops no work
-    log.setLevel(logging.DEBUG)
-    log.handlers.clear()
-    terminal = _Terminal()
-    terminal.setLevel(logging.INFO)
-    terminal.addFilter(_for_terminal)
-    terminal.setFormatter(_LastLineFormatter(f"[{stage}] %(message)s"))
-    log.addHandler(terminal)
-    if path is not None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        file = logging.FileHandler(path)
-        file.setFormatter(logging.Formatter("%(asctime)s %(message)s", datefmt="%H:%M:%S"))
-        log.addHandler(file)
-
-
-def _for_terminal(record: logging.LogRecord) -> bool:
-    """Filter of progress lines that repeat a bar."""
-    return record.levelno > logging.DEBUG and not getattr(record, "bar", False)
-
-
-class _Terminal(logging.StreamHandler):
-    """Writes to the current sys.stderr, which a progress bar replaces to print lines above itself."""
-
-    @property
-    def stream(self) -> Any:
-        return sys.stderr
-
-    @stream.setter
-    def stream(self, _value: Any) -> None:
-        pass
-
-
-class _LastLineFormatter(logging.Formatter):
-    """Messages without tracebacks: those are for the log file."""
-
-    def formatException(self, ei: Any) -> str:
-        return f"{ei[0].__name__}: {ei[1]} (traceback in the log file)"
 
 
 def _config_text(config: str) -> str:

@@ -13,19 +13,7 @@ from wsss.report.figures import save_figures
 from wsss.report.run import RunResults
 from wsss.runtime.files import write_atomically
 from wsss.runtime.progress import log
-from wsss.runtime.records import AGAIN, read_table
 from wsss.stages.common import plain_errors
-
-_NEEDED = ("threshold", "threshold_source", "miou", "m_fn", "m_fp", "pixel_accuracy", "images")
-
-
-def _require_whole(run: RunResults) -> None:
-    """Raises ValueError unless the run's table has the columns that were written, and a row for each evaluated map."""
-    path = run.folder / "miou.csv"
-    table = read_table(path, "stage", "split", *_NEEDED, *(f"iou_{name}" for name in run.dataset.class_names))
-    rows = sorted(f"{row.stage}-{row.split}" for row in table.itertuples())
-    if rows != sorted(run.confusions) or table["images"].isna().any():
-        raise ValueError(f"{path}: damaged (its rows are not those that were measured); {AGAIN}")
 
 
 def report(folder: Path, threads: int) -> None:
@@ -36,7 +24,7 @@ def report(folder: Path, threads: int) -> None:
     """
     started = time.monotonic()
     run = RunResults(folder)
-    _require_whole(run)
+    run.require_whole()
     page = report_page(run, threads)
     write_atomically(folder / "report.html", page)
     save_figures(run, folder / "figures")

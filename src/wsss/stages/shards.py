@@ -53,7 +53,7 @@ class Shard:
 def shard_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of a sharded stage."""
     parser.add_argument("--data", type=Path, required=True, help="folder of prepare_data")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
     parser.add_argument("--split", required=True, help="train or val")
     parser.add_argument("--shard", type=int, default=0, help="this job's part, 0-based")
     parser.add_argument("--of", type=int, default=1, help="number of parts; changes no result")

@@ -9,8 +9,7 @@ from wsss.data.dataset import Dataset
 from wsss.refine.training import train_affinity
 from wsss.stages.common import stage_parser, stage_session
 from wsss.store.features import FeatureFiles
-from wsss.training.loop import state_lock
-from wsss.training.session import place_from, training_arguments
+from wsss.training.session import training_arguments, training_place
 
 
 def main() -> None:
@@ -22,11 +21,10 @@ def main() -> None:
     parser.add_argument("--labels", type=Path, help="train.h5 of make_affinity_labels; not with a checkpoint")
     parser.add_argument("--features", type=Path, help="folder of compute_features, for networks that learn from them")
     args = parser.parse_args()
-    with stage_session("train_affinity", args, TrainAffinity, "data", "classifier", "labels", "features") as settings:
-        place = place_from(args)
-        with state_lock(place.state):
-            features = args.features and FeatureFiles(args.features)
-            train_affinity(settings, Dataset(args.data), args.classifier, args.labels, place, features)
+    session = stage_session("train_affinity", args, TrainAffinity, "data", "classifier", "labels", "features")
+    with session as settings, training_place(args) as place:
+        features = args.features and FeatureFiles(args.features)
+        train_affinity(settings, Dataset(args.data), args.classifier, args.labels, place, features)
 
 
 if __name__ == "__main__":

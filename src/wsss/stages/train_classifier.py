@@ -9,8 +9,7 @@ from wsss.data.dataset import Dataset
 from wsss.methods.training import train_classifier
 from wsss.stages.common import stage_parser, stage_session
 from wsss.store.features import FeatureFiles
-from wsss.training.loop import state_lock
-from wsss.training.session import place_from, training_arguments
+from wsss.training.session import training_arguments, training_place
 
 
 def main() -> None:
@@ -20,10 +19,9 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder of prepare_data")
     parser.add_argument("--features", type=Path, help="folder of compute_features, for methods that learn from them")
     args = parser.parse_args()
-    with stage_session("train_classifier", args, TrainClassifier, "data", "features") as settings:
-        place = place_from(args)
-        with state_lock(place.state):
-            train_classifier(settings, Dataset(args.data), place, args.features and FeatureFiles(args.features))
+    session = stage_session("train_classifier", args, TrainClassifier, "data", "features")
+    with session as settings, training_place(args) as place:
+        train_classifier(settings, Dataset(args.data), place, args.features and FeatureFiles(args.features))
 
 
 if __name__ == "__main__":

@@ -11,8 +11,7 @@ from wsss.segmentation.stored_training import train_decoder
 from wsss.segmentation.training import train_segmentation
 from wsss.stages.common import stage_parser, stage_session
 from wsss.store.features import FeatureFiles
-from wsss.training.loop import state_lock
-from wsss.training.session import place_from, training_arguments
+from wsss.training.session import training_arguments, training_place
 
 
 def main() -> None:
@@ -24,17 +23,14 @@ def main() -> None:
     parser.add_argument("--classifier", type=Path, help="model.safetensors whose backbone to start from")
     parser.add_argument("--features", type=Path, help="folder of compute_features, for FeatureDecoder")
     args = parser.parse_args()
-    with stage_session(
-        "train_segmentation", args, TrainSegmentation, "data", "labels", "classifier", "features"
-    ) as settings:
-        place = place_from(args)
-        with state_lock(place.state):
-            if args.features:
-                store = FeatureFiles(args.features).open("train")
-                train_decoder(settings, Dataset(args.data), args.labels, store, place)
-                return
-            start = (lambda: load_classifier(args.classifier).backbone) if args.classifier else None
-            train_segmentation(settings, Dataset(args.data), args.labels, start, place)
+    session = stage_session("train_segmentation", args, TrainSegmentation, "data", "labels", "classifier", "features")
+    with session as settings, training_place(args) as place:
+        if args.features:
+            store = FeatureFiles(args.features).open("train")
+            train_decoder(settings, Dataset(args.data), args.labels, store, place)
+            return
+        start = (lambda: load_classifier(args.classifier).backbone) if args.classifier else None
+        train_segmentation(settings, Dataset(args.data), args.labels, start, place)
 
 
 if __name__ == "__main__":

@@ -15,9 +15,9 @@ from wsss.runtime.files import regular
 from wsss.store.hdf5 import CHUNK
 
 _TEXTS = b"GCOL\1\0\0\0"
-"""Begins a collection of HDF5's texts of any length; its size follows in 8 bytes."""
+"""First bytes of a collection of HDF5's variable-length texts; its size follows in 8 bytes."""
 _REFERENCE = np.dtype([("length", "<u4"), ("address", "<u8"), ("number", "<u4")])
-"""A text of any length as a dataset holds it."""
+"""Reference to a variable-length text, as stored in a dataset."""
 _HEAD = 1 << 16
 """Bytes at a file's beginning, where the texts of its attributes lie."""
 _RAISED = (KeyError, IndexError, OSError, RuntimeError, TypeError, ValueError, MemoryError)
@@ -70,7 +70,7 @@ def open_whole(path: Path) -> h5py.File:
 
 
 def require_texts(f: h5py.File, path: Path) -> None:
-    """Raises ValueError unless every collection of texts fits into the file: HDF5 takes its size as memory unread."""
+    """Raises ValueError unless every collection of texts fits into the file: HDF5 allocates its size unchecked."""
     size = path.stat().st_size
     with path.open("rb") as file:
         starts = {found.start() for found in re.finditer(re.escape(_TEXTS), file.read(_HEAD))}
@@ -83,13 +83,13 @@ def require_texts(f: h5py.File, path: Path) -> None:
 
 
 def _collections(f: h5py.File, name: str, file: BinaryIO) -> Iterator[int]:
-    """Where the collections lie that a dataset of texts refers to, read past HDF5."""
+    """Byte positions of the collections to which a dataset of texts refers, read without HDF5."""
     try:
         if not isinstance(f.get(name, getlink=True), h5py.HardLink) or not isinstance(dataset := f[name], h5py.Dataset):
             return
         kind, start, count = h5py.check_string_dtype(dataset.dtype), dataset.id.get_offset(), dataset.size
     except (KeyError, OSError, RuntimeError, TypeError, ValueError):
-        return  # whoever reads it says what is wrong
+        return  # the error is reported when the dataset is read
     if kind is None or kind.length is not None or start is None:
         return
     file.seek(start)

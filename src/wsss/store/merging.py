@@ -45,6 +45,6 @@ def merge(paths: Sequence[PathLike], out: PathLike, order: Sequence[str]) -> Non
             if ids:
                 raise ValueError(f"cannot merge to {out}: {len(ids)} images {problem}, first {min(ids)!r}")
         if len(set(order)) != len(order):
-            raise ValueError(f"cannot merge to {out}: an id stands twice in the order")
+            raise ValueError(f"cannot merge to {out}: an id occurs twice in the order")
         records = ((image_id, stores[where[image_id]].record(image_id)) for image_id in order)
         write_file(Path(out), stores[0].header, records)

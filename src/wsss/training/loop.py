@@ -182,7 +182,7 @@ class Trainer:
         except Exception as error:  # reading a file that is no checkpoint raises many types
             self._resume(before)
             aside = path.with_suffix(".damaged")
-            log.warning("%s is damaged (%s); it is kept as %s, and training starts afresh", path, error, aside.name)
+            log.warning("%s is damaged (%s); it is kept as %s, and training starts again", path, error, aside.name)
             if distributed.rank() == 0:
                 path.replace(aside)
 
@@ -214,7 +214,7 @@ class Trainer:
 
     def _resume(self, content: dict[str, Any]) -> None:
         if content["identity"] != self.identity:
-            log.info("the saved state belongs to other inputs, code or settings; training starts afresh")
+            log.info("the saved state belongs to other inputs, code or settings; training starts again")
             return
         if content["model"].keys() != self._learned().keys():
             raise ValueError("it holds another network")
@@ -231,7 +231,7 @@ class Trainer:
         if self.step:
             log.info("resumes at step %d of %d", self.step, self.steps)
         if content["threads"] != torch.get_num_threads():
-            log.info("goes on with %d thread(s), as it began: their number changes the last bits", content["threads"])
+            log.info("resumes with %d thread(s), as it began: their number changes the last bits", content["threads"])
             torch.set_num_threads(content["threads"])
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +22,7 @@ from wsss.runtime import distributed
 from wsss.runtime.devices import claim_device, resolve_amp
 from wsss.runtime.progress import log
 from wsss.training.board import Board
-from wsss.training.loop import LOG_EVERY, Trainer, trains_batch_norm, write_history
+from wsss.training.loop import LOG_EVERY, Trainer, state_lock, trains_batch_norm, write_history
 from wsss.training.optim import build_optimizer
 from wsss.training.schedules import make_schedule
 
@@ -60,15 +60,16 @@ class Place:
 
 def training_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of the training stages."""
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
     parser.add_argument("--workers", type=int, default=None, help="loader processes (default: by the machine)")
     parser.add_argument("--checkpoint-seconds", type=float, default=60.0, help="between checkpoints")
     parser.add_argument("--tensorboard", action="store_true", help="write event files to OUT/tensorboard")
     parser.add_argument("--recompute", action="store_true", help="less memory: compute activations twice")
 
 
-def place_from(args: argparse.Namespace) -> Place:
-    """The place given by the command line; the state's identity is the step's key.
+@contextlib.contextmanager
+def training_place(args: argparse.Namespace) -> Iterator[Place]:
+    """Context with the place given by the command line, whose state is locked; its identity is the step's key.
 
     Under torchrun it also initialises the process group, in which each process has its own device.
     """
@@ -77,7 +78,9 @@ def place_from(args: argparse.Namespace) -> Place:
     workers = args.workers
     if workers is None:
         workers = min(8, args.threads) if device.type == "cuda" else (1 if args.threads > 1 else 0)
-    return Place(args.out, device, workers, args.checkpoint_seconds, args.key, args.tensorboard, args.recompute)
+    place = Place(args.out, device, workers, args.checkpoint_seconds, args.key, args.tensorboard, args.recompute)
+    with state_lock(place.state):
+        yield place
 
 
 def make_augment(settings: sections.Augmentation, backbone: Backbone) -> Augment:

@@ -17,6 +17,7 @@ from wsss.data.dataset import Record
 from wsss.methods.base import Method
 from wsss.methods.linear.settings import Settings
 from wsss.store.features import FeatureStore
+from wsss.training.optim import minimise
 
 
 class LinearMethod(Method):
@@ -96,16 +97,13 @@ class LinearMethod(Method):
 
 def fit_classifier(classifier: nn.Conv2d, pooled: Tensor, labels: Tensor, settings: Settings) -> list[float]:
     """Trains a classifier (D → K) on pooled features (N, D) and labels (N, K); returns the loss of every step."""
-    losses = []
-    optimizer = torch.optim.AdamW(classifier.parameters(), lr=settings.lr, weight_decay=settings.weight_decay)
-    for step in range(settings.steps):
-        optimizer.param_groups[0]["lr"] = settings.lr * (1 - step / settings.steps)
-        loss = F.multilabel_soft_margin_loss(scores_of(classifier, pooled), labels)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        losses.append(loss.detach())
-    return torch.stack(losses).tolist()
+    return minimise(
+        classifier,
+        lambda _step: F.multilabel_soft_margin_loss(scores_of(classifier, pooled), labels),
+        steps=settings.steps,
+        lr=settings.lr,
+        weight_decay=settings.weight_decay,
+    )
 
 
 def scores_of(classifier: nn.Conv2d, pooled: Tensor) -> Tensor:

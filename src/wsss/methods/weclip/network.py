@@ -20,7 +20,7 @@ from wsss.methods.softmax_cam import softmax_cam, stretch
 from wsss.methods.weclip.losses import confident_replaced, loss_terms
 from wsss.methods.weclip.refinement import refine_maps, select
 from wsss.methods.weclip.settings import Settings
-from wsss.methods.weclip.towers import Decoded, SecondTower, Seen, decode, look
+from wsss.methods.weclip.towers import Decoded, SecondTower, TowerOutputs, decode, run_tower
 from wsss.refine.par import par
 from wsss.runtime.tensors import resize
 from wsss.segmentation.token_decoder import TokenHead, cell_affinity, require_blocks
@@ -60,17 +60,17 @@ class WeCLIP(OnCLIP):
 
     def forward(self, batch: Batch, step: int) -> dict[str, Tensor]:
         """The terms of `loss_terms`."""
-        seen, decoded = self.read(batch.images)
-        return loss_terms(decoded, self.pseudo_labels(batch, seen, decoded, step), self.settings)
+        outputs, decoded = self.read(batch.images)
+        return loss_terms(decoded, self.pseudo_labels(batch, outputs, decoded, step), self.settings)
 
     @torch.no_grad()
-    def pseudo_labels(self, batch: Batch, seen: Seen, decoded: Decoded, step: int) -> Tensor:
+    def pseudo_labels(self, batch: Batch, outputs: TowerOutputs, decoded: Decoded, step: int) -> Tensor:
         """Labels (B, H, W) of a training step, int64: the argmax of [1 − max, maps] after PAR.
 
         Padding is 255. From `second.confident_steps` on, WeCLIP+ replaces labels by confident predictions.
         """
         size, second = tuple(batch.images.shape[-2:]), self.settings.second
-        maps = self._maps(seen, decoded, batch.labels, refined=step >= self.settings.refined_steps)
+        maps = self._maps(outputs, decoded, batch.labels, refined=step >= self.settings.refined_steps)
         maps = resize(maps, size, align_corners=False)
         scores = torch.cat([1 - maps.amax(1, keepdim=True), maps], dim=1)
         photographs = denormalise(batch.images, self.backbone.mean, self.backbone.std)
@@ -81,15 +81,15 @@ class WeCLIP(OnCLIP):
             return confident_replaced(labels, decoded.logits, second.confidence)
         return labels
 
-    def _maps(self, seen: Seen, decoded: Decoded, labels: Tensor, *, refined: bool) -> Tensor:
+    def _maps(self, outputs: TowerOutputs, decoded: Decoded, labels: Tensor, *, refined: bool) -> Tensor:
         """Maps (B, K, h, w) in [0, 1], refined by CLIP's attention; 0 for absent classes.
 
         refined: by the attention of the blocks that agree with the decoder's features, instead of all late blocks.
         """
         with torch.autocast(labels.device.type, enabled=False):  # these gradients underflow in half precision
-            last = Embedded(seen.last.x.float(), seen.last.grid)
+            last = Embedded(outputs.last.x.float(), outputs.last.grid)
             found = softmax_cam(self.backbone, last, self.text, self.scale, labels)
-            attention = torch.stack([*seen.attention, found.attention], dim=1)  # (B, L, N, N)
+            attention = torch.stack([*outputs.attention, found.attention], dim=1)  # (B, L, N, N)
             affinity, shares = cell_affinity(decoded.features.detach().float()), decoded.shares
             maps = torch.zeros_like(found.cams)
             for i, present in enumerate(labels > 0):
@@ -103,11 +103,11 @@ class WeCLIP(OnCLIP):
                 maps[i][present] = stretch(spread)
         return maps
 
-    def read(self, images: Tensor) -> tuple[Seen, Decoded]:
+    def read(self, images: Tensor) -> tuple[TowerOutputs, Decoded]:
         """Outputs of the towers and the decoder for normalised images (B, 3, H, W)."""
         images = self.whole_patches(images)
-        seen = look(self.backbone, images, self.blocks, self.attention_blocks)
-        return seen, self._decode(seen.tokens, images)
+        outputs = run_tower(self.backbone, images, self.blocks, self.attention_blocks)
+        return outputs, self._decode(outputs.tokens, images)
 
     def _decode(self, tokens: Sequence[Tensor], images: Tensor) -> Decoded:
         other = None if self.second is None else self.second(images)
@@ -116,13 +116,13 @@ class WeCLIP(OnCLIP):
     def present_maps(self, images: Tensor, labels: Tensor) -> Tensor:
         """Maps (B, K, h, w) in [0, 1], refined by the decoder's features; 0 for absent classes."""
         with torch.inference_mode(False), torch.no_grad():
-            seen, decoded = self.read(images.clone())
-            return self._maps(seen, decoded, labels, refined=True)
+            outputs, decoded = self.read(images.clone())
+            return self._maps(outputs, decoded, labels, refined=True)
 
     def segment_logits(self, images: Tensor) -> Tensor:
         """Decoded class logits (B, C, h, w), background first; with two towers, their mean."""
         images = self.whole_patches(images)
-        return self._decode(look(self.backbone, images, self.blocks, 0).tokens, images).logits
+        return self._decode(run_tower(self.backbone, images, self.blocks, 0).tokens, images).logits
 
     def head_parameters(self) -> list[nn.Parameter]:
         return [parameter for parameter in self.parameters() if parameter.requires_grad]

@@ -19,7 +19,7 @@ from wsss.segmentation.token_decoder import OnFrozen, TokenFuse, require_blocks
 
 
 @dataclass(frozen=True)
-class Seen:
+class TowerOutputs:
     """Results of one pass through CLIP up to its last block.
 
     tokens: of each requested block, (B, D, h, w). last: input of the last block. attention: (B, N, N) of each
@@ -32,7 +32,7 @@ class Seen:
 
 
 @torch.no_grad()
-def look(backbone: CLIPBackbone, images: Tensor, blocks: Sequence[int], attention_blocks: int) -> Seen:
+def run_tower(backbone: CLIPBackbone, images: Tensor, blocks: Sequence[int], attention_blocks: int) -> TowerOutputs:
     """Runs all blocks but the last on normalised images (B, 3, H, W), and the last one if its tokens are requested.
 
     attention_blocks: number of final blocks, the last included, whose attention is requested.
@@ -51,7 +51,7 @@ def look(backbone: CLIPBackbone, images: Tensor, blocks: Sequence[int], attentio
             maps[index] = backbone.as_map(state.x, state.grid)
     if end in wanted:
         maps[end] = backbone.as_map(backbone.run(state, end, end + 1).x, state.grid)
-    return Seen([maps[index] for index in wanted], state, found)
+    return TowerOutputs([maps[index] for index in wanted], state, found)
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from wsss.refine.cell_labels.settings import Training
 from wsss.refine.propagation.spread import aligned, stored_stages
 from wsss.store.features import FeatureStore
 from wsss.store.maps import ScoreMap, open_scores
+from wsss.training.optim import minimise
 
 
 class CellTraining:
@@ -76,18 +77,14 @@ class CellTraining:
 
     def _learn(self, linear: nn.Linear, cells: Tensor, targets: Tensor) -> list[float]:
         """Trains on the cells, batch by batch; returns the loss of every step."""
-        chosen, losses = self.settings, []
-        optimizer = torch.optim.AdamW(linear.parameters(), lr=chosen.lr, weight_decay=chosen.weight_decay)
+        chosen = self.settings
         pairs = list(zip(cells.split(chosen.batch_size), targets.split(chosen.batch_size), strict=True))
-        for step in range(chosen.steps):
-            batch, taught = pairs[step % len(pairs)]
-            optimizer.param_groups[0]["lr"] = chosen.lr * (1 - step / chosen.steps)
-            loss = -(taught * linear(batch).log_softmax(1)).sum(1).mean()
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            losses.append(loss.detach())
-        return torch.stack(losses).tolist()
+
+        def loss(step: int) -> Tensor:
+            batch, shares = pairs[step % len(pairs)]
+            return -(shares * linear(batch).log_softmax(1)).sum(1).mean()
+
+        return minimise(linear, loss, steps=chosen.steps, lr=chosen.lr, weight_decay=chosen.weight_decay)
 
 
 def stacked(store: FeatureStore, image_id: str, chosen: Training) -> Tensor:

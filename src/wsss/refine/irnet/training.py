@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from torch import Tensor, nn
 from wsss.backbones.base import Backbone
 from wsss.data.augment import to_input
 from wsss.data.dataset import Record, read_image
+from wsss.data.groups import read_ahead
 from wsss.data.loading import StoredLabels
 from wsss.refine.affinitynet.network import affinity_labels
 from wsss.refine.base import LabelOf, Reduce, Terms
@@ -62,12 +62,12 @@ class IRNetTraining:
         training = self.settings.training
         batches = corner_crops(records, model.backbone, training.augment.crop, training.batch_size)
 
-        def moved() -> Iterator[Tensor]:
+        def on_device() -> Iterator[Tensor]:
             for batch in batches:
                 yield batch.to(place.device)
                 progress.update(len(batch))
 
-        model.measure_mean_displacement(moved())
+        model.measure_mean_displacement(on_device())
         log.info("mean displacement (y, x): %.3f, %.3f cells", *model.mean_displacement.tolist())
 
 
@@ -84,6 +84,6 @@ def corner_crops(records: Sequence[Record], backbone: Backbone, crop: int, batch
         pixels = to_input(read_image(record.image), backbone.mean, backbone.std)[:, :crop, :crop]
         return F.pad(pixels, (0, crop - pixels.shape[2], 0, crop - pixels.shape[1]))
 
-    with ThreadPoolExecutor(2) as pool:
-        for start in range(0, len(records), batch_size):
-            yield torch.stack(list(pool.map(read, records[start : start + batch_size])))
+    batches = (records[start : start + batch_size] for start in range(0, len(records), batch_size))
+    for _, crops in read_ahead(lambda batch: torch.stack([read(record) for record in batch]), batches):
+        yield crops.result()

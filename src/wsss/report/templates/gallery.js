@@ -1,5 +1,5 @@
 "use strict";
-// The gallery: its state is what the link holds; whatever changes the state draws anew.
+// The gallery: its state is in the link; every change of the state redraws it.
 
 const meta = JSON.parse(document.getElementById("gallery-data").textContent);
 const byId = (id) => document.getElementById(id);

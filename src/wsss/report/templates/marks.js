@@ -26,7 +26,7 @@ function showMarks() {
   byId("export").textContent = `Export ${there} marked`;
 }
 
-/** A cell of a CSV: what a spreadsheet would run stands behind an apostrophe, as in every CSV of wsss. */
+/** A cell of a CSV: text that a spreadsheet would evaluate begins with an apostrophe, as in every CSV of wsss. */
 function cell(value) {
   const text = String(value ?? ""), safe = /^'*[=+\-@\t\r]/.test(text) && !/^[+-]?\d+(\.\d*)?([eE][+-]?\d+)?$/.test(text) ? `'${text}` : text;
   return /[",\r\n]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe;

@@ -6,12 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from wsss.data.formats.labels import Labels
 from wsss.data.formats.png.settings import Settings
 from wsss.data.formats.regions import places
-from wsss.runtime.files import write_atomically
+from wsss.data.palette import write_mask
 
 VOID = (224, 224, 192)
 """VOC's colour of void pixels."""
@@ -32,7 +31,5 @@ def write_masks(labels: Mapping[str, np.ndarray], colours: np.ndarray, out: Path
     palette[: len(colours)] = colours
     palette[255] = VOID
     for image_id, path in places(labels, out, ".png").items():
-        mask = Image.fromarray(labels[image_id])
-        mask.putpalette(palette.tobytes())
-        write_atomically(path, lambda temporary, mask=mask: mask.save(temporary, "PNG", optimize=True))
+        write_mask(path, labels[image_id], palette, optimize=True)
     return len(labels)

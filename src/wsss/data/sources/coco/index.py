@@ -14,14 +14,13 @@ from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from wsss.data.checks import Entry, Preflight
 from wsss.data.files import SUFFIXES, Finder
 from wsss.data.images import read_mask, values_of
 from wsss.data.matching import Matcher
 from wsss.data.names import checked_classes
-from wsss.data.palette import voc_palette
+from wsss.data.palette import voc_palette, write_mask
 from wsss.data.sources.base import Index
 from wsss.data.sources.coco.instances import (
     Instances,
@@ -35,7 +34,6 @@ from wsss.data.sources.coco.instances import (
 )
 from wsss.data.sources.coco.settings import Settings
 from wsss.data.text import read_text
-from wsss.runtime.files import write_atomically
 from wsss.runtime.labels import IGNORE
 from wsss.runtime.progress import counter
 from wsss.runtime.targets import fitting, unique_places
@@ -147,7 +145,7 @@ def _entries(folder: Path, part: str, instances: Instances, preflight: Preflight
         for annotation in instances.annotations[i]:
             if outline(annotation) and (problem := outline_problem(annotation, size)):
                 where = f"{instances.path}: {named(annotation)} of {entries[i].image}"
-                preflight.add(where, problem, "mend it, or take it out", entries[i].image_id)
+                preflight.add(where, problem, "correct it, or take it out", entries[i].image_id)
     return entries
 
 
@@ -193,7 +191,7 @@ def _mask(
         mask = read_mask(out / path)
     else:
         mask = rasterise(instances.annotations[image_id], entry.annotated, class_of)
-        _write_mask(out / path, mask)
+        write_mask(out / path, mask, optimize=True)
     preflight.shown[entry.image_id] = values_of(mask)
     return path
 
@@ -222,9 +220,3 @@ def _shape(annotation: dict[str, Any], size: tuple[int, int]) -> np.ndarray:
     else:
         runs = rle.merge(rle.frPyObjects(polygons(annotation), *size))
     return rle.decode(runs).astype(bool)
-
-
-def _write_mask(path: Path, mask: np.ndarray) -> None:
-    image = Image.fromarray(mask)
-    image.putpalette(voc_palette().tobytes())
-    write_atomically(path, lambda temporary: image.save(temporary, "PNG", optimize=True))

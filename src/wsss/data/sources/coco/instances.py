@@ -74,7 +74,7 @@ def read_instances(path: Path, preflight: Preflight) -> Instances:
     for key in ("images", "categories"):
         doubled = [i for i, count in Counter(entry["id"] for entry in content[key]).items() if count > 1]
         if doubled:
-            raise ValueError(f"{path}: {len(doubled)} id(s) of {key} are there twice, e.g. {doubled[0]}")
+            raise ValueError(f"{path}: {len(doubled)} id(s) of {key} occur twice, e.g. {doubled[0]}")
     images = {image["id"]: image for image in sorted(content["images"], key=_by_id)}
     categories = {c["id"]: clean_name(c["name"]) for c in sorted(content["categories"], key=_by_id)}
     found = Instances(path, images, categories)

@@ -61,9 +61,9 @@ def survey(images: Path, labels: Path) -> Survey:
     match = Matcher(images, {path: path.relative_to(images) for path in paths}, labels.parent)
     rows, problems, strangers = matched(table, match)
     for row in strangers:
-        found, mend = f"no image '{row.image}' under {images}", "mend the row"
+        found, mend = f"no image '{row.image}' under {images}", "correct the row"
         if row.image.lower().endswith(UNREAD):
-            found, mend = f"'{row.image}' is of a format that is not read", "save it as JPEG or PNG and mend the row"
+            found, mend = f"'{row.image}' is of a format that is not read", "save it as JPEG or PNG and correct the row"
         problems.append(Problem(f"{labels} line {row.line}", found, mend, row.image))
     ids = image_ids(images, paths)
     found = [Found(ids[path], path, rows[path]) for path in paths if path in rows]

@@ -6,10 +6,8 @@ that a classifier's activations cover objects partially and leak into the backgr
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
@@ -17,9 +15,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from wsss.data.palette import voc_palette
+from wsss.data.palette import write_mask
 from wsss.data.sources.shapes.background import Rng, draw_background
 from wsss.data.sources.shapes.objects import Placed, draw_object, propose
+from wsss.runtime.files import write_atomically
 from wsss.runtime.labels import IGNORE
 
 CLASS_NAMES: tuple[str, ...] = ("beetle", "bus", "kite", "cat", "eel")
@@ -130,8 +129,6 @@ def write_shapes(
     if workers < 1:
         raise ValueError(f"workers must be >= 1, given {workers}")
     lists = root / "ImageSets" / "Segmentation"
-    for folder in (root / "JPEGImages", root / "SegmentationClass", lists):
-        folder.mkdir(parents=True, exist_ok=True)
     for split in ("train", "val"):
         (lists / f"{split}.txt").unlink(missing_ok=True)
 
@@ -162,26 +159,13 @@ def _write_image(root: Path, rng_seed: int, index: int) -> list[str]:
     """Write one image and its mask; return the names of the classes that the mask shows."""
     image, mask = render(rng_seed, index)
     name = image_id(index)
-    palette_mask = Image.fromarray(mask)
-    palette_mask.putpalette(voc_palette().tobytes())
-    with _replacing(root / "JPEGImages" / f"{name}.jpg") as path:
-        Image.fromarray(image).save(path, format="JPEG", quality=JPEG_QUALITY)
-    with _replacing(root / "SegmentationClass" / f"{name}.png") as path:
-        palette_mask.save(path, format="PNG")
+    photograph = Image.fromarray(image)
+    write_atomically(
+        root / "JPEGImages" / f"{name}.jpg", lambda path: photograph.save(path, "JPEG", quality=JPEG_QUALITY)
+    )
+    write_mask(root / "SegmentationClass" / f"{name}.png", mask)
     return [CLASS_NAMES[i - 1] for i in np.unique(mask) if i not in (0, IGNORE)]
 
 
 def _write_lines(path: Path, lines: Iterable[str]) -> None:
-    with _replacing(path) as temporary:
-        temporary.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-
-
-@contextmanager
-def _replacing(path: Path) -> Iterator[Path]:
-    """A temporary path beside `path` that replaces it once written, so that no reader sees a partial file."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        yield temporary
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_atomically(path, "".join(f"{line}\n" for line in lines))

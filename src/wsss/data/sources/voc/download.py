@@ -11,10 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from wsss.data.download import Archive, extract, fetch
-from wsss.data.palette import voc_palette
+from wsss.data.palette import write_mask
 from wsss.data.text import read_text
 from wsss.runtime.files import write_atomically
 from wsss.runtime.locks import alone_in
@@ -124,7 +123,4 @@ def _convert(mat: Path, root: Path) -> None:
         label = loadmat(mat)["GTcls"]["Segmentation"][0, 0]
     except (OSError, KeyError, ValueError) as error:
         raise ValueError(f"{mat}: not a mask of SBD ({error})") from None
-    image = Image.fromarray(np.asarray(label, np.uint8))
-    image.putpalette(voc_palette().tobytes())
-    target = root / "SegmentationClassAug" / f"{mat.stem}.png"
-    write_atomically(target, lambda path: image.save(path, "PNG"))
+    write_mask(root / "SegmentationClassAug" / f"{mat.stem}.png", np.asarray(label, np.uint8))
