@@ -20,7 +20,7 @@ from wsss.plan.manifest import Manifest
 from wsss.runtime.progress import job_file
 from wsss.stages import compute_features as stage
 from wsss.stages.shards import Shard
-from wsss.store.features import FeatureStore, open_shard
+from wsss.store.features import FeatureStore
 from wsss.store.merging import merge
 
 SIZES = [(40, 56), (48, 48), (40, 56), (40, 56), (48, 48), (40, 56), (40, 56), (48, 48)]
@@ -56,7 +56,7 @@ def compute(dataset, backbone, folder, resume=None, earlier=()):
         stage.compute_features(
             SETTINGS, dataset, backbone, part, shard=shard, device=torch.device("cpu"), earlier=earlier
         )
-    merge([part], folder / "train.h5", [record.image_id for record in dataset.split("train")], open_shard)
+    merge([part], folder / "train.h5", [record.image_id for record in dataset.split("train")])
     return folder / "train.h5"
 
 

@@ -16,7 +16,6 @@ from wsss.methods.load import build_method
 from wsss.stages.compute_features import compute_features
 from wsss.stages.infer_cam import infer_cam
 from wsss.stages.shards import Shard
-from wsss.store.features import open_shard
 from wsss.store.merging import merge
 
 CPU = torch.device("cpu")
@@ -72,6 +71,6 @@ def test_one_three_and_eight_shards_give_the_same_bytes(made, write, tmp_path):
         parts = [tmp_path / f"{i}-of-{count}.h5" for i in range(count)]
         for i, part in enumerate(parts):
             write(part, Shard("train", i, count))
-        merge(parts, tmp_path / "whole.h5", order, open_shard)
+        merge(parts, tmp_path / "whole.h5", order)
         found.add((tmp_path / "whole.h5").read_bytes())
     assert len(found) == 1

@@ -18,7 +18,7 @@ from wsss.stages.compute_features import compute_features
 from wsss.stages.infer_cam import infer_cam
 from wsss.stages.refine_cam import refine_cam
 from wsss.stages.shards import Shard
-from wsss.store.features import FeatureFiles, FeatureStore, open_shard
+from wsss.store.features import FeatureFiles, FeatureStore
 from wsss.store.maps import open_scores
 from wsss.store.merging import merge
 from wsss.training.session import Place
@@ -66,9 +66,9 @@ def test_the_number_of_shards_changes_no_byte(made, tmp_path):
     parts = [tmp_path / f"{i}.h5" for i in range(3)]
     for i, part in enumerate(parts):
         compute_features(run.compute_features, dataset, backbone, part, shard=Shard("train", i, 3), device=CPU)
-    merge(parts, tmp_path / "train.h5", [r.image_id for r in dataset.split("train")], open_shard)
+    merge(parts, tmp_path / "train.h5", [r.image_id for r in dataset.split("train")])
     whole = [root / "features" / "train.h5"]
-    merge(whole, tmp_path / "one.h5", [r.image_id for r in dataset.split("train")], open_shard)
+    merge(whole, tmp_path / "one.h5", [r.image_id for r in dataset.split("train")])
     assert (tmp_path / "train.h5").read_bytes() == (tmp_path / "one.h5").read_bytes()
 
 
