@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,10 +13,11 @@ import torch
 from PIL import Image
 
 from wsss.backbones.build import build_backbone
-from wsss.config.stages import ComputeFeatures
+from wsss.config.stages import ComputeFeatures, TrainClassifier
 from wsss.data.changes import changes
 from wsss.data.dataset import Dataset, write_index
 from wsss.data.palette import voc_palette
+from wsss.methods import training
 from wsss.plan.earlier import earlier_folders
 from wsss.plan.manifest import Manifest
 from wsss.runtime.progress import job_file
@@ -70,6 +73,23 @@ def seen(monkeypatch):
 
     monkeypatch.setattr(stage, "feature_maps", counting)
     return counts
+
+
+def test_a_network_without_weights_is_the_same_in_every_process(monkeypatch):
+    found = []
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        found.append(torch.cat([p.detach().flatten() for p in stage.network(SETTINGS).parameters()]))
+    section = TrainClassifier(method={"name": "linear"}, backbone=SETTINGS.backbone, training=None)
+    monkeypatch.setattr(training, "save_model", lambda model, *_: found.append(model.backbone))
+    monkeypatch.setattr(training, "measure", lambda *_: None)
+    monkeypatch.setattr("wsss.methods.linear.network.LinearMethod.fit", lambda *_: [])
+    dataset = SimpleNamespace(class_names=["background", "cat"], split=lambda _: [])
+    place = SimpleNamespace(out=Path("/dev"), writes=True, tensorboard=None, device=None)
+    monkeypatch.setattr(training, "write_history", lambda *_: None)
+    training.train_classifier(section, dataset, place, SimpleNamespace(open=lambda _: None))
+    found[2] = torch.cat([p.detach().flatten() for p in found[2].parameters()])
+    assert torch.equal(found[0], found[1]) and torch.equal(found[0], found[2])
 
 
 def test_new_photographs_alone_are_computed_and_no_bit_differs(tmp_path, backbone, monkeypatch):

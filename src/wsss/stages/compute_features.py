@@ -16,6 +16,7 @@ from wsss.localise.features import feature_maps, frozen, image_digest, per_image
 from wsss.plan.earlier import earlier_folders
 from wsss.runtime.devices import claim_device
 from wsss.runtime.progress import log, tell
+from wsss.runtime.seeds import derive_seed
 from wsss.stages.common import stage_parser, stage_session
 from wsss.stages.shards import Shard, shard_arguments, shard_of
 from wsss.store.features import FeatureWriter
@@ -46,6 +47,12 @@ def compute_features(
                 behind(out.add, record.image_id, image_digest(record.image), found)
 
 
+def network(settings: ComputeFeatures) -> Backbone:
+    """The network; weights that no file holds are the same in every process, and in the stages that train on it."""
+    torch.manual_seed(derive_seed(0, "init"))
+    return build_backbone(settings.backbone)
+
+
 def main() -> None:
     """Command line."""
     parser = stage_parser(__doc__)
@@ -53,7 +60,7 @@ def main() -> None:
     args = parser.parse_args()
     with stage_session("compute_features", args, ComputeFeatures, "data") as settings:
         device, dataset, shard = claim_device(args.device), Dataset(args.data), shard_of(args)
-        backbone = build_backbone(settings.backbone)
+        backbone = network(settings)
         earlier = earlier_folders(args.out, "upstream")
         compute_features(settings, dataset, backbone, args.file, shard=shard, device=device, earlier=earlier)
 
