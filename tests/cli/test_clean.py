@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 
@@ -82,3 +83,25 @@ def test_what_is_not_known_to_be_of_no_use_stays(spoil, told, project, monkeypat
     error = capsys.readouterr().err
     assert end.value.code == 2 and told in error and error.count("\n") == 1, error
     assert sorted(project.rglob("*")) == before
+
+
+def test_what_no_stage_made_stays(project, monkeypatch, capsys, tmp_path):
+    stage, keys = Path("results/stages/evaluate"), [letter * 16 for letter in "abcdef"]
+    for name in ("mine", keys[0]):
+        (stage / name).mkdir()
+        (stage / name / "notes.txt").write_text("mine")
+    (tmp_path / "disk" / "manifest.json").parent.mkdir()
+    (tmp_path / "disk" / "manifest.json").write_text("{}")
+    (stage / keys[1]).symlink_to(tmp_path / "disk", target_is_directory=True)
+    (stage / keys[2]).symlink_to("nowhere")
+    for key in keys[3:5]:  # of no run, and of a table whose links are lost
+        (stage / key).mkdir()
+        (stage / key / "manifest.json").write_text("garbage")
+    steps = [{"label": "evaluate", "stage": "evaluate", "folder": f"{stage}/{keys[4]}", "upstream": {}}]
+    Path("results/a/run.json").write_text(json.dumps({"run": "a", "published": {}, "steps": steps}))
+    before = {path for path in tmp_path.rglob("*") if path.is_dir()}
+    clean(monkeypatch, "--remove")
+    gone = {project / OLD, project / stage / keys[3]}
+    assert before - {path for path in tmp_path.rglob("*") if path.is_dir()} == gone
+    assert (stage / keys[1]).is_symlink() and (stage / keys[2]).is_symlink()
+    assert f"{stage / keys[0]}: stays, as it has no manifest.json" in capsys.readouterr().err

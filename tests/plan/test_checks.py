@@ -34,7 +34,31 @@ REFUSED = {
         segmentation(architecture="Unet", options={"decoder_atrous_rates": [6, 12, 18]}),
         r"x\.train_segmentation: cannot build Unet on 'test_resnet' with .*decoder_atrous_rates",
     ),
-    "an option that nothing takes": (segmentation(options={"foo": 1}), r"train_segmentation: cannot build .*'foo'"),
+    "an option that nothing takes": (
+        segmentation(options={"foo": 1}),
+        r"train_segmentation: options\.foo: DeepLabV3Plus",
+    ),
+    "an option of the scores": (segmentation(options={"activation": "sigmoid"}), r"activation: .* begin with decoder_"),
+    "a dilation of 0": (
+        segmentation(options={"decoder_atrous_rates": [0, 6, 12]}),
+        r"x\.train_segmentation: options\.decoder_atrous_rates: \[0, 6, 12\]; accepted are numbers above 0",
+    ),
+    "crops that no memory holds": (
+        classifier(training={"augment": {"crop": 100_000}}),
+        r"x\.train_classifier: a batch of 16 crop\(s\) of 100000 px takes 1920 GB, more than this machine's memory",
+    ),
+    "stages to compare that the network lacks": (
+        classifier(method={"name": "seam", "taps": [5, 9]}),
+        r"x\.train_classifier: stage 5 does not exist; this network has 5",
+    ),
+    "a block that the transformer lacks": (
+        classifier(backbone=VIT, method={"name": "toco", "aux_block": 12}),
+        r"x\.train_classifier: aux_block is 12; the backbone has 12 blocks",
+    ),
+    "a stage to store that the network lacks": (
+        {"compute_features": {"backbone": {"name": "test_resnet", "pretrained": False}, "stages": [9]}},
+        r"x\.compute_features: stage 9 does not exist; this network has 5",
+    ),
     "an option of a backbone": (classifier(backbone={"options": {"foo": 1}}), r"train_classifier: timm cannot .*'foo'"),
     "misspelt": (
         classifier(backbone={"name": "resent50"}),
@@ -92,6 +116,24 @@ def test_networks_that_cannot_be_trained(case):
     changes, message = REFUSED[case]
     with pytest.raises(ValueError, match=message):
         check_networks(run_of(changes), 1, "x")
+
+
+UNCOMPUTED = {
+    "train_segmentation.stages -1": {"train_segmentation": {"stages": [-1]}},
+    "train_classifier.method.stage 0": {"train_classifier": {"method": {"stage": 0}}},
+    "make_affinity_labels.stages -1": {"make_affinity_labels": None},
+    "refine_cam.scale 1": {"refine_cam": {"scale": 1.0}},
+    "infer_cam.scales 2": {"infer_cam": {"scales": [2.0]}},
+    "segment.scales 0.5": {"segment": {"scales": [0.5]}},
+    "infer_cam.flip: true": {"infer_cam": {"flip": True}},
+    "segment.flip: true": {"segment": {"flip": True}},
+}
+
+
+@pytest.mark.parametrize("wanted", UNCOMPUTED)
+def test_features_that_are_not_computed(wanted):
+    with pytest.raises(ConfigError, match=rf"^runs\.x: {wanted} .*compute_features\.(stages|scales|flip)"):
+        run_of({"prepare_data": {"dataset": "shapes"}} | UNCOMPUTED[wanted], "frozen")
 
 
 def test_a_batch_is_cut_by_processes_as_well():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +13,9 @@ import pytest
 import torch
 
 from synthetic import make_run
+from wsss.cli.compare import distinct
 from wsss.report.run import RunResults
+from wsss.runtime.records import SEALS, read_table, seal_tables
 from wsss.stages.report import report
 from wsss.store.models import save_model
 
@@ -156,6 +159,50 @@ def test_a_table_of_other_rows_is_refused(case, home, monkeypatch):
             _ = run.table, run.curves
     finally:
         path.write_text(honest)
+
+
+@pytest.mark.parametrize("file", [name for name in READ_BY if name.endswith(".csv") and "/" in name])
+def test_a_table_that_ends_at_a_line_is_not_whole(file, home):
+    path = home / "results/run0" / file
+    honest = path.read_text()
+    seal_tables(path.parent)
+    try:
+        path.write_text("".join(honest.splitlines(keepends=True)[:-1]))
+        with pytest.raises(ValueError, match=rf"{path.name}: damaged \(it is not what was written"):
+            read_table(path)
+    finally:
+        path.write_text(honest)
+        path.with_name(SEALS).unlink()
+
+
+def test_runs_of_one_name_are_told_apart(home, tmp_path):
+    shutil.copytree(home / "results", tmp_path / "results", symlinks=True)
+    runs = [home / "results/run0", tmp_path / "results/run0"]
+    assert [run.name for run in distinct(runs)] == list(map(str, runs))
+    with pytest.raises(ValueError, match=r"run0: is named twice; accepted are different runs"):
+        distinct([*runs, home / "results/stages/../run0"])
+
+
+LOST = {
+    "a link to nothing": (lambda link: link.symlink_to("nowhere"), r"train_classifier: is not there any more; make it"),
+    "an empty folder": (lambda link: link.mkdir(), r"config\.yaml: damaged \(there is no 'method'\)"),
+}
+
+
+@pytest.mark.parametrize("case", LOST)
+def test_a_lost_stage_is_no_report(case, home, monkeypatch):
+    monkeypatch.chdir(home)
+    link, (lose, told) = home / "results/run0/train_classifier", LOST[case]
+    link.rename(kept := link.with_name("kept"))
+    lose(link)
+    before = written(home)
+    try:
+        with pytest.raises(ValueError, match=told):
+            report(Path("results/run0"), 1)
+        assert written(home) == before
+    finally:
+        link.unlink() if link.is_symlink() else link.rmdir()
+        kept.rename(link)
 
 
 SHORT = {

@@ -145,3 +145,4 @@ def test_a_training_that_cannot_save_its_state_ends_as_if_nothing_had_happened(s
     for folder in (out, whole):
         assert stage("train_classifier", folder, *options, config=config).code == 0
     assert (out / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()
+    assert json.loads((out / "tables.json").read_text()).keys() == {"average_precision.csv", "history.csv"}

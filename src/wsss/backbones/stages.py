@@ -17,5 +17,12 @@ def wanted_stages(backbone: Backbone, images: Tensor, stages: Sequence[int | str
 
 
 def stage_channels(backbone: Backbone, stage: int | str) -> int:
-    """Channels of a stage's output."""
-    return backbone.channels if stage == "final" else backbone.pyramid_channels[stage]
+    """Channels of a stage's output.
+
+    Raises:
+        ValueError: the network has no such stage.
+    """
+    channels = backbone.pyramid_channels
+    if stage != "final" and not -len(channels) <= stage < len(channels):
+        raise ValueError(f"stage {stage} does not exist; this network has {len(channels)}, counted from 0, and final")
+    return backbone.channels if stage == "final" else channels[stage]

@@ -7,8 +7,11 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import shutil
+import sys
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +21,7 @@ from wsss.config.loading import read_config
 from wsss.plan.run import STAGES, Plan, plan_runs
 from wsss.plan.tables import plan_tables
 from wsss.runtime.ending import plain_ending
+from wsss.runtime.records import read_record, require_keys
 from wsss.runtime.targets import a_path
 
 
@@ -45,15 +49,29 @@ def _plans(content: dict[str, Any]) -> list[Plan]:
 def unused(results: Path, keep: set[Path], runs: set[str]) -> Iterator[Path]:
     """Folders of results that are not to be kept, the work of running jobs left out.
 
-    The steps of a run's current table are kept until the run is made again, by other code or other settings.
+    The steps of a run's current table are kept until the run is made again, by other code or other settings. So is what
+    no stage made: folders of other names, links, and folders with files but without a manifest.
     """
     linked = linked_names(results).items()
     used = {folder for folder, names in linked if any(name.split("/")[0] in runs for name in names)}
+    used |= {folder for run in runs for folder in _of_table(results, run)}  # links may be lost
     used |= {step.folder.resolve() for step in read_steps(results, {}) if step.state == "running"}
     names = {folder.relative_to(STAGES) for folder in keep}
     for folder in sorted((results / "stages").glob("*/*/")):
-        if folder.relative_to(results / "stages") not in names and folder.resolve() not in used:
-            yield folder
+        unnamed = folder.relative_to(results / "stages") not in names and folder.resolve() not in used
+        if unnamed and re.fullmatch("[0-9a-f]{16}", folder.name) and not folder.is_symlink():
+            if (folder / "manifest.json").is_file() or not any(map(Path.is_file, folder.rglob("*"))):
+                yield folder
+            else:
+                print(f"{folder}: stays, as it has no manifest.json and may be yours", file=sys.stderr)
+
+
+def _of_table(results: Path, run: str) -> Iterator[Path]:
+    """The stage folders of which a run's table was made, by its run.json; none if it is not there or damaged."""
+    with suppress(OSError, ValueError):
+        for step in read_record(results / run / "run.json", steps=list)["steps"]:
+            step = require_keys(results, step, stage=str, folder=str)
+            yield (results / "stages" / step["stage"] / Path(step["folder"]).name).resolve()
 
 
 def size(folder: Path) -> int:

@@ -16,6 +16,21 @@ from wsss.runtime.progress import log
 from wsss.runtime.targets import a_path, refuse_foreign, refuse_sources
 
 
+def distinct(folders: Sequence[Path]) -> list[RunResults]:
+    """The runs in the folders; of one name, as of two projects, they are called by their folders.
+
+    Raises:
+        ValueError: a run is named twice, or not complete.
+    """
+    runs = [RunResults(folder) for folder in folders]
+    places, names = [folder.resolve() for folder in folders], [run.name for run in runs]
+    for run, place, name in zip(runs, places, names, strict=True):
+        if places.count(place) > 1:
+            raise ValueError(f"{run.folder}: is named twice; accepted are different runs")
+        run.name = str(run.folder) if names.count(name) > 1 else name
+    return runs
+
+
 def check_target(target: Path, runs: Sequence[Path]) -> None:
     """Checks that the target may be overwritten.
 
@@ -45,7 +60,7 @@ def main() -> None:
     log.setLevel(logging.INFO)
     with plain_ending("compare"):
         check_target(args.out, args.runs)
-        write_atomically(args.out, compare_page([RunResults(folder) for folder in args.runs], args.threads))
+        write_atomically(args.out, compare_page(distinct(args.runs), args.threads))
         note(args.out, args.made_of)
 
 

@@ -34,6 +34,8 @@ Precision = Annotated[
     Literal["off", "auto", "bf16", "fp16"],
     Field(description="mixed precision; auto: bf16 if the GPU or CPU has instructions for it, else off"),
 ]
+Radius = Annotated[int, Field(ge=2, le=100)]
+"""Cells; work and memory grow with its square."""
 DEVICE = r"^(auto|cpu|cuda(:\d+)?)$"
 """Pattern of a device's name."""
 LARGEST, LARGEST_SEED = 10**8, 2**63 - 1

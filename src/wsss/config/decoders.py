@@ -67,9 +67,9 @@ def options_of(architecture: str, options: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         ValueError: an unknown option, or a value of the wrong kind; names the first.
     """
-    check_dropouts(options)
     known = OPTIONS.get(architecture)
     if known is None:
+        check_dropouts(options)
         return dict(options)
     if unknown := next((name for name in options if name not in known.model_fields), None):
         accepted = ", ".join(known.model_fields)

@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import Field, PositiveFloat, model_validator
 
-from wsss.config.common import DEVICE, Decodes, Section, UsesFeatures
+from wsss.config.common import DEVICE, Decodes, Section, UsesFeatures, in_words
 from wsss.config.registry import REFINEMENTS, SOURCES
 from wsss.config.stages import (
     ChooseThreshold,
@@ -105,17 +105,10 @@ class Run(Section):
 
     @model_validator(mode="after")
     def _features_for_those_who_use_them(self) -> Run:
-        computed = self.compute_features
-        parts = {
-            "train_classifier.method": self.train_classifier.method,
-            "make_affinity_labels": self.make_affinity_labels,
-            "train_affinity": self.train_affinity,
-            "refine_cam": self.refine_cam,
-            "train_segmentation": self.train_segmentation,
-        }
-        users = [name for name, part in parts.items() if isinstance(part, UsesFeatures) and part.uses_features]
+        computed, users = self.compute_features, self._users()
         if users and computed is None:
-            raise ValueError(f"{users[0]} uses features of a frozen network; set compute_features: {{backbone: …}}")
+            first = next(iter(users))
+            raise ValueError(f"{first} uses features of a frozen network; set compute_features: {{backbone: …}}")
         for name, section in (
             ("train_classifier.method", self.train_classifier),
             ("train_segmentation", self.train_segmentation),
@@ -158,6 +151,40 @@ class Run(Section):
         if self.make_affinity_labels is None and getattr(network, "checkpoint", None) is None:
             self.make_affinity_labels = component.Labels(method=refinement.method)
         return self
+
+    @model_validator(mode="after")
+    def _features_that_are_computed(self) -> Run:
+        users = self._users()
+        views = {"infer_cam": self.infer_cam} if "train_classifier.method" in users else {}
+        views |= {"segment": self.segment} if "train_segmentation" in users else {}
+        for name, section in (users | views).items():
+            if lost := _lost_features(section, self.compute_features):
+                raise ValueError(f"{name}.{lost}")
+            if name in views and section.flip and not self.compute_features.flip:
+                raise ValueError(f"{name}.flip: true needs features of mirrors; set compute_features.flip to true")
+        return self
+
+    def _users(self) -> dict[str, UsesFeatures]:
+        """Key → section, of those that use features of a frozen network."""
+        parts = {
+            "train_classifier.method": self.train_classifier.method,
+            "make_affinity_labels": self.make_affinity_labels,
+            "train_affinity": self.train_affinity,
+            "refine_cam": self.refine_cam,
+            "train_segmentation": self.train_segmentation,
+        }
+        return {name: part for name, part in parts.items() if isinstance(part, UsesFeatures) and part.uses_features}
+
+
+def _lost_features(wanted: Any, computed: ComputeFeatures) -> str | None:
+    """The key and value of a section's first stage or scale that compute_features lacks, or None."""
+    for key in ("stage", "stages", "scale", "scales"):
+        given = getattr(wanted, key, None)
+        there = computed.stages if key.startswith("stage") else computed.scales
+        for value in given if isinstance(given, list) else [given]:
+            if value is not None and value not in there:
+                return f"{key} {in_words(value)} is wanted; compute_features.{key.rstrip('s')}s has {there}"
+    return None
 
 
 def _has_seed(name: str, section: dict[str, Any]) -> bool:

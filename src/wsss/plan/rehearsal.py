@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -11,12 +13,15 @@ from torch import nn
 
 from wsss.backbones.base import Backbone
 from wsss.backbones.build import build_backbone, freeze, freeze_batch_norm
+from wsss.backbones.stages import stage_channels
 from wsss.config.common import UsesFeatures
 from wsss.config.run import Run
 from wsss.config.sections import Training
+from wsss.config.stages import ComputeFeatures
 from wsss.methods.base import Method
 from wsss.methods.load import build_method
 from wsss.plan.checks import named
+from wsss.runtime.ending import one_line
 from wsss.segmentation.build import build_segmentation
 
 NAMES = ["background", "first", "second"]
@@ -32,14 +37,35 @@ def check_networks(run: Run, processes: int, where: str) -> None:
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        with named(f"{where}.train_classifier"):
+        if run.compute_features is not None:
+            with _built(f"{where}.compute_features"):
+                _features(run.compute_features)
+        with _built(f"{where}.train_classifier"):
             method = _classifier(run, processes)
         if run.train_affinity is not None and not isinstance(run.train_affinity, UsesFeatures):
-            with named(f"{where}.train_affinity"):
+            with _built(f"{where}.train_affinity"):
                 _affinity(run, method.backbone, processes)
         if run.train_segmentation is not None:
-            with named(f"{where}.train_segmentation"):
+            with _built(f"{where}.train_segmentation"):
                 _segmentation(run, method.backbone, processes)
+
+
+@contextmanager
+def _built(where: str) -> Iterator[None]:
+    """Context that makes every error by which a network refuses its settings a ValueError that names the stage."""
+    with named(where):
+        try:
+            yield
+        except (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError) as error:
+            reason = one_line(f"{type(error).__name__}: {error}")
+            raise ValueError(f"the network cannot be built with these settings ({reason})") from error
+
+
+def _features(settings: ComputeFeatures) -> None:
+    with torch.device("meta"):
+        backbone = build_backbone(settings.backbone, weights=False)
+    for stage in settings.stages:
+        stage_channels(backbone, stage)
 
 
 def _classifier(run: Run, processes: int) -> Method:
@@ -84,6 +110,12 @@ def _rehearse(model: nn.Module, forward: Callable[[Any], Any], training: Trainin
             f"{processes} (execution.processes) equal shares"
         )
     crop = training.augment.crop
+    size, there = share * 3 * crop**2 * 4, os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if size > there:
+        raise ValueError(
+            f"a batch of {share} crop(s) of {crop} px takes {size / 1e9:.0f} GB, more than this machine's memory of "
+            f"{there / 1e9:.0f} GB; take a smaller training.augment.crop or batch_size"
+        )
     try:
         with torch.device("meta"):
             model.train()

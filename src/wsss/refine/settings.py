@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
 from pydantic import Field
 
-from wsss.config.common import Component
+from wsss.config.common import Component, Radius
 from wsss.config.outside import OutsideFile
 from wsss.config.sections import Backbone, Training
 
@@ -16,7 +14,7 @@ class PairTraining(Component):
 
     method: str
     stride: int
-    radius: Annotated[int, Field(ge=2)] = Field(5, description="cells; pairs closer than this are compared")
+    radius: Radius = Field(5, description="cells; pairs closer than this are compared")
     inner_pairs: bool = Field(
         False, description="train only on cells whose neighbours are all in the crop, as PSA and IRN"
     )

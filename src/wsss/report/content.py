@@ -19,7 +19,7 @@ from wsss.report.palette import bright_palette
 from wsss.report.precision import average_precisions
 from wsss.report.run import RunResults, Step, is_bound, title
 from wsss.runtime.progress import duration, rough_duration
-from wsss.runtime.records import read_record, read_table
+from wsss.runtime.records import read_record, read_table, require_keys
 
 FEW = 30
 """Number of images below which a mIoU is marked as uncertain."""
@@ -140,8 +140,7 @@ def intro(run: RunResults) -> str:
     dataset = run.dataset
     counts = {split: len(dataset.split(split)) for split in ("train", "val")}
     classes = len(dataset.class_names) - 1
-    method = run.steps["train_classifier"].config["method"]["name"].upper()
-    stages = [f"{method} activation maps"]
+    stages = [f"{_method_name(run)} activation maps"]
     if "refine_cam" in run.steps:
         refinement = run.steps["refine_cam"]
         stages.append(f"refinement ({refinement.words or refinement.config.get('method', '')})")
@@ -153,6 +152,13 @@ def intro(run: RunResults) -> str:
         f"From image-level labels to pixel masks on “{dataset.name}”: {counts['train']} training and {counts['val']} "
         f"validation images of {classes} classes. Stages: {', '.join(stages)}."
     )
+
+
+def _method_name(run: RunResults) -> str:
+    classifier = require_keys(run.folder / "run.json", run.steps, train_classifier=Step)["train_classifier"]
+    where = classifier.folder / "config.yaml"
+    method = require_keys(where, classifier.config, method=dict)["method"]
+    return require_keys(where, method, name=str)["name"].upper()
 
 
 def cards(run: RunResults, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:

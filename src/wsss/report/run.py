@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from pydantic import TypeAdapter, ValidationError
 
-from wsss.config.hints import lacking
+from wsss.config.hints import lacking, making
 from wsss.config.stages import SECTIONS
 from wsss.data.dataset import Dataset
 from wsss.runtime.files import regular
@@ -105,6 +105,10 @@ class RunResults:
             step["label"]: Step(step["label"], step["stage"], folder / step["label"], step["upstream"])
             for step in outline["steps"]
         }
+        if gone := next(
+            (s.folder for s in self.steps.values() if s.folder.is_symlink() and not s.folder.exists()), None
+        ):
+            raise ValueError(f"{gone}: is not there any more; make it again with: {making(folder)}")
 
     @cached_property
     def dataset(self) -> Dataset:

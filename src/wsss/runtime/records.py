@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import json
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from wsss.runtime.cells import unescaped_frame
-from wsss.runtime.files import regular
+from wsss.runtime.files import regular, write_atomically
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,6 +24,8 @@ TEXTS = frozenset({"stage", "split", "threshold_source", "class", "hint"})
 """Columns of the tables of results that hold text."""
 LARGEST = 1e18
 """Largest amount of a number in a result."""
+SEALS = "tables.json"
+"""Name of the file with the digests of the tables beside it: one that ends at a line looks whole."""
 _NOT_READ = (ValueError, RecursionError, yaml.YAMLError)
 
 
@@ -83,6 +86,24 @@ def in_file(path: Path, what: str) -> Iterator[None]:
         raise ValueError(f"{path}: not {what} ({text})") from None
 
 
+def seal_tables(folder: Path) -> None:
+    """Stores the digests of a folder's CSV files, if it has any."""
+    digests = {path.name: _digest(path.read_bytes()) for path in sorted(folder.glob("*.csv"))}
+    if digests:
+        write_atomically(folder / SEALS, json.dumps(digests, indent=1))
+
+
+def _require_sealed(path: Path) -> None:
+    """Raises ValueError if a table is not what its stage wrote, as far as that is stored."""
+    seals = path.with_name(SEALS)
+    if seals.is_file() and read_record(seals).get(path.name, found := _digest(path.read_bytes())) != found:
+        raise ValueError(f"it is not what was written, by {SEALS}")
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:16]
+
+
 def read_table(path: Path, *columns: str) -> pd.DataFrame:
     """The CSV that a stage wrote as a table. columns: those required.
 
@@ -97,6 +118,7 @@ def read_table(path: Path, *columns: str) -> pd.DataFrame:
     try:
         text = regular(path).read_text(encoding="utf-8")
         _require_whole(text)
+        _require_sealed(path)
         # a class may have the name of what pandas takes for nothing
         table = pd.read_csv(io.StringIO(text), keep_default_na=False, na_values=[""])
         if missing := next((name for name in columns if name not in table), None):

@@ -116,6 +116,7 @@ class SegmentationNet(Segmenter):
 
         from wsss.backbones.timm import require_inert, require_known
 
+        _check_options(architecture, options or {})
         arguments = {**(encoder_options or {}), **(options or {})}
         require_inert(encoder, arguments)
         require_known(encoder)
@@ -158,6 +159,20 @@ class SegmentationNet(Segmenter):
         frozen = {name for name, parameter in backbone.net.named_parameters() if not parameter.requires_grad}
         for name, parameter in self.net.encoder.model.named_parameters():
             parameter.requires_grad_(not frozen & {name, _unflattened(name)})
+
+
+def _check_options(architecture: str, options: Mapping[str, Any]) -> None:
+    """Checks a decoder's options, of which others would change the scores, their size or the encoder.
+
+    Raises:
+        ValueError: an option is none of the decoder's, or a number in it cannot be used.
+    """
+    for name, value in options.items():
+        if not name.startswith(("decoder_", "psp_")):
+            raise ValueError(f"options.{name}: {architecture} takes those that begin with decoder_ or psp_")
+        numbers = value if isinstance(value, list | tuple) else [value]
+        if "drop" not in name and any(isinstance(n, int | float) and n <= 0 and n is not False for n in numbers):
+            raise ValueError(f"options.{name}: {value}; accepted are numbers above 0")
 
 
 def _unflattened(name: str) -> str:

@@ -26,7 +26,7 @@ from wsss.runtime.files import remove_leftovers, write_atomically
 from wsss.runtime.plain_yaml import read_yaml
 from wsss.runtime.process import Terminated, limit_threads, processes, raise_on, rank
 from wsss.runtime.progress import job_file
-from wsss.runtime.records import AGAIN, read_record
+from wsss.runtime.records import AGAIN, read_record, seal_tables
 from wsss.stages.log import start_log
 
 log = logging.getLogger("wsss")
@@ -149,7 +149,7 @@ def _config_text(config: str) -> str:
 
 
 def _record(stage: str, args: argparse.Namespace, started: float, before: float, code: str) -> None:
-    """Writes the software versions and the computing time beside the results.
+    """Writes the software versions, the computing time and the digests of tables beside the results.
 
     before: seconds spent by interrupted processes.
     """
@@ -167,6 +167,7 @@ def _record(stage: str, args: argparse.Namespace, started: float, before: float,
         "device": _device(getattr(args, "device", "cpu")),
         "threads": args.threads,
     }
+    seal_tables(args.out)
     write_atomically(args.out / "timing" / f"{_job(stage, args)}.json", json.dumps(timing))
 
 

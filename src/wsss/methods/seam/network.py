@@ -8,6 +8,7 @@ from itertools import chain
 from torch import Tensor, nn
 
 from wsss.backbones.base import Backbone
+from wsss.backbones.stages import stage_channels
 from wsss.data.batch import Batch
 from wsss.methods.base import Method
 from wsss.methods.seam.affine import WarpFamily
@@ -35,7 +36,7 @@ class Seam(Method):
         self.dropout = nn.Dropout2d(settings.dropout)
         self.classifier = nn.Conv2d(backbone.channels, len(class_names), 1, bias=False)
         nn.init.xavier_uniform_(self.classifier.weight)
-        self.pcm = PixelCorrelation([backbone.pyramid_channels[tap] for tap in settings.taps]) if settings.pcm else None
+        self.pcm = PixelCorrelation([stage_channels(backbone, tap) for tap in settings.taps]) if settings.pcm else None
 
     def forward(self, batch: Batch, step: int) -> dict[str, Tensor]:
         """The terms `cls`, `er`, `ecr` and `min_pool` that are switched on."""

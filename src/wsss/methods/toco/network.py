@@ -41,10 +41,15 @@ class ToCo(Method):
     """A transformer whose over-smoothed final tokens are supervised by an intermediate block's CAM, and a decoder.
 
     The backbone is a `ViTBackbone`.
+
+    Raises:
+        ValueError: `aux_block` is none of the backbone's blocks.
     """
 
     def __init__(self, backbone: ViTBackbone, class_names: Sequence[str], settings: Settings) -> None:
         super().__init__()
+        if not -backbone.depth <= settings.aux_block < backbone.depth:
+            raise ValueError(f"aux_block is {settings.aux_block}; the backbone has {backbone.depth} blocks")
         self.settings, self.backbone, self.num_classes = settings, backbone, len(class_names) - 1
         self.weights, self.starts = WEIGHTS | (settings.weights or {}), STARTS | settings.starts
         backbone.net.pos_embed.requires_grad_(not settings.freeze_positions)

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, PositiveFloat
 
-from wsss.config.common import Component, Count, Fraction, in_words
+from wsss.config.common import Component, Count, Fraction, Radius, in_words
 from wsss.config.sections import CRF
 from wsss.refine.settings import PairTraining
 
@@ -16,7 +16,7 @@ class Settings(Component):
 
     implementation = "wsss.refine.irnet.walk:BoundaryWalk"
     method: Literal["irnet"]
-    radius: Annotated[int, Field(ge=2)] = Field(5, description="cells; reach of one step (exclusive)")
+    radius: Radius = Field(5, description="cells; reach of one step (exclusive)")
     beta: PositiveFloat = Field(10, description="exponent of the affinities in the transition matrix")
     steps: Count = Field(256, description="steps of the walk (a power of two in the papers)")
     threshold: Fraction = Field(0.25, description="background score after the walk")
@@ -38,7 +38,7 @@ class Training(PairTraining):
     implementation = "wsss.refine.irnet.training:IRNetTraining"
     method: Literal["irnet"]
     stride: Literal[4, 8] = Field(4, description="pixels per cell of the boundary map")
-    radius: Annotated[int, Field(ge=2)] = Field(10, description="cells; pairs closer than this are compared")
+    radius: Radius = Field(10, description="cells; pairs closer than this are compared")
     displacement_over: Literal["train", "measured"] = Field(
         "train", description="images of the mean displacement that inference subtracts; measured: those with masks"
     )
