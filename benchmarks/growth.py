@@ -30,7 +30,7 @@ TINY = {
     "preset": "frozen",
     "prepare_data": {"dataset": "folder", "images": "photos", "labels": "labels.csv", "classes": list(NAMES)},
     "compute_features": {"backbone": BACKBONE},
-    "train_classifier": {"backbone": BACKBONE, "method": {"steps": 400}},
+    "train_classifier": {"backbone": BACKBONE, "method": {"steps": 200}},
     "choose_threshold": "auto",
     "make_pseudo_labels": {"masks": {"file": "masks.h5", "merge": "sepl"}},
     "train_segmentation": {"backbone": BACKBONE, "training": {"epochs": 1}},

@@ -41,7 +41,7 @@ def add_photographs(numbers, rows: dict[str, str]) -> None:
 def configure() -> None:
     data = {"dataset": "folder", "images": "photos", "labels": "labels.csv", "classes": list(CLASS_NAMES)}
     run = {"preset": "frozen", "prepare_data": data, "compute_features": {"backbone": BACKBONE}}
-    run |= {"train_classifier": {"backbone": BACKBONE, "method": {"steps": 20}}}
+    run |= {"train_classifier": {"backbone": BACKBONE, "method": {"steps": 200}}}
     run |= {"train_segmentation": {"backbone": BACKBONE, "training": {"epochs": 1}}}
     execution = {"shards": 2, "device": "cpu"}
     Path("photos.yaml").write_text(yaml.safe_dump({"runs": {"photos": run}, "execution": execution}, sort_keys=False))

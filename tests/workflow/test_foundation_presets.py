@@ -133,11 +133,11 @@ def test_a_preset_runs_from_images_to_the_report(name, runs):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("shards", [3, 8])
-def test_the_presets_run_in_other_numbers_of_shards(shards, runs, tmp_path):
+def test_other_numbers_of_shards_change_no_result(shards, runs, tmp_path):
     other = Runs(tmp_path / "other", shards)
     parts = {job.rule for job in runs.jobs if job.rule.endswith("_shard")}
     for rule in parts:
         assert sum(job.rule == rule for job in other.jobs) == shards * sum(job.rule == rule for job in runs.jobs)
     for name in ROWS:
-        table = pd.read_csv(other.make(f"results/{name}/miou.csv"))
-        assert set(table["stage"] + "-" + table["split"]) >= ROWS[name]
+        table = f"results/{name}/miou.csv"
+        assert other.make(table).read_bytes() == runs.make(table).read_bytes(), name
