@@ -124,7 +124,7 @@ def spoil_index(data):
         (lambda d: cut(d / "dataset.json"), r"dataset\.json: damaged .*; delete its folder to make it again"),
         (spoil_index, r"index\.csv line 2: damaged \(KeyError\('cow'\)\); delete"),
         (lambda d: cut(d / "index.csv", 0.95), r"index\.csv line 7: damaged"),
-        (lambda d: (d / "index.csv").unlink(), "No such file"),
+        (lambda d: (d / "index.csv").unlink(), "index.csv: no such file"),
     ],
 )
 def test_damaged_tables(spoil, message, stage, data, tmp_path):

@@ -116,9 +116,9 @@ class SegmentationNet(Segmenter):
 
         from wsss.backbones.timm import require_inert, require_known
 
-        _check_options(architecture, options or {})
         arguments = {**(encoder_options or {}), **(options or {})}
         require_inert(encoder, arguments)
+        _check_options(architecture, options or {})
         require_known(encoder)
         if architecture.startswith("DeepLab") and output_stride is not None:
             arguments["encoder_output_stride"] = output_stride
@@ -168,8 +168,9 @@ def _check_options(architecture: str, options: Mapping[str, Any]) -> None:
         ValueError: an option is none of the decoder's, or a number in it cannot be used.
     """
     for name, value in options.items():
-        if not name.startswith(("decoder_", "psp_")):
-            raise ValueError(f"options.{name}: {architecture} takes those that begin with decoder_ or psp_")
+        if name != "encoder_depth" and not name.startswith(("decoder_", "psp_")):
+            accepted = "encoder_depth and those that begin with decoder_ or psp_"
+            raise ValueError(f"options.{name}: {architecture} takes {accepted}")
         numbers = value if isinstance(value, list | tuple) else [value]
         if "drop" not in name and any(isinstance(n, int | float) and n <= 0 and n is not False for n in numbers):
             raise ValueError(f"options.{name}: {value}; accepted are numbers above 0")
