@@ -3,7 +3,6 @@
 import sys
 from pathlib import Path
 
-from snakemake.settings.enums import RerunTrigger
 from snakemake.utils import min_version
 
 from wsss.config.loading import (
@@ -19,7 +18,6 @@ from wsss.plan.products import (
     affinity_map_digest,
     comparison_digest,
     entries_digest,
-    outdated,
     report_digest,
     table_digest,
 )

@@ -7,6 +7,9 @@ import shlex
 import sys
 from pathlib import Path
 
+from snakemake.settings.enums import RerunTrigger
+
+from wsss.plan.products import outdated
 from wsss.runtime.gpus import gpu_possible
 
 # Jobs use Snakemake's Python, also if its environment is not activated.

@@ -93,10 +93,10 @@ def seal_tables(folder: Path) -> None:
         write_atomically(folder / SEALS, json.dumps(digests, indent=1))
 
 
-def _require_sealed(path: Path) -> None:
+def _require_sealed(path: Path, content: bytes) -> None:
     """Raises ValueError if a table is not what its stage wrote, as far as that is stored."""
-    seals = path.with_name(SEALS)
-    if seals.is_file() and read_record(seals).get(path.name, found := _digest(path.read_bytes())) != found:
+    seals, found = path.with_name(SEALS), _digest(content)
+    if seals.is_file() and read_record(seals).get(path.name, found) != found:
         raise ValueError(f"it is not what was written, by {SEALS}")
 
 
@@ -116,9 +116,10 @@ def read_table(path: Path, *columns: str) -> pd.DataFrame:
     import pandas as pd
 
     try:
-        text = regular(path).read_text(encoding="utf-8")
+        content = regular(path).read_bytes()
+        text = io.TextIOWrapper(io.BytesIO(content), encoding="utf-8").read()
         _require_whole(text)
-        _require_sealed(path)
+        _require_sealed(path, content)
         # a class may have the name of what pandas takes for nothing
         table = pd.read_csv(io.StringIO(text), keep_default_na=False, na_values=[""])
         if missing := next((name for name in columns if name not in table), None):
