@@ -15,8 +15,7 @@ from wsss.backbones.base import Backbone
 from wsss.backbones.folding import fastest
 from wsss.backbones.stages import wanted_stages
 from wsss.config.stages import ComputeFeatures
-from wsss.localise.views import in_parts, scaled_views
-from wsss.runtime.devices import autocast
+from wsss.localise.views import scaled_views, view_maps
 from wsss.runtime.files import regular
 from wsss.store.features import DIGEST, FeatureStore, FeatureWriter
 from wsss.store.hdf5 import Record
@@ -30,7 +29,6 @@ def frozen(backbone: Backbone, device: torch.device) -> Backbone:
     return fastest(backbone.requires_grad_(False), device, lambda network, images: network(images))
 
 
-@torch.inference_mode()
 def feature_maps(
     backbone: Backbone, images: np.ndarray, settings: ComputeFeatures, device: torch.device
 ) -> list[Tensor]:
@@ -38,11 +36,8 @@ def feature_maps(
 
     n = 2 with `settings.flip`: first the images, then their mirror images.
     """
-    found: list[Tensor] = []
-    for view in scaled_views(images, settings, backbone.mean, backbone.std, device):
-        with autocast(settings.amp, device):
-            found += in_parts(view, lambda part, _rows: wanted_stages(backbone, part, settings.stages))
-    return found
+    views = scaled_views(images, settings, backbone.mean, backbone.std, device)
+    return view_maps(views, lambda part, _rows: wanted_stages(backbone, part, settings.stages), settings.amp)
 
 
 def per_image(maps: Sequence[Tensor], count: int) -> list[list[np.ndarray]]:

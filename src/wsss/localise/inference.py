@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -16,8 +16,7 @@ from wsss.data.groups import read_groups, size_groups
 from wsss.localise.base import Localises, LocalisesStored
 from wsss.localise.fusion import fuse, fuse_strided
 from wsss.localise.gradients import localise
-from wsss.localise.views import base_size, in_parts, scaled_views
-from wsss.runtime.devices import autocast
+from wsss.localise.views import base_size, scaled_views, view_maps
 from wsss.store.features import FeatureStore
 
 
@@ -26,7 +25,7 @@ def class_scores(model: Localises, records: Sequence[Record], device: torch.devi
     scores, labels = [], []
     for group, images in read_groups(size_groups(records)):
         views = scaled_views(images, Views(flip=False), model.backbone.mean, model.backbone.std, device)
-        scores += view_maps(views, lambda view, _rows: model.logits(view))
+        scores += view_maps(views, lambda part, _rows: [model.logits(part)])
         labels += [record.labels for record in group]
     return torch.cat(scores).cpu().numpy(), np.stack(labels)
 
@@ -37,16 +36,6 @@ def stored_class_scores(
 ) -> tuple[np.ndarray, np.ndarray]:
     """As `class_scores`, from stored features."""
     return model.stored_logits(store, records).cpu().numpy(), np.stack([record.labels for record in records])
-
-
-@torch.inference_mode()
-def view_maps(views: Iterator[Tensor], maps: Callable[[Tensor, slice], Tensor], amp: str = "off") -> list[Tensor]:
-    """`in_parts` of every view, on the views' device, in mixed precision."""
-    found = []
-    for view in views:
-        with autocast(amp, view.device):
-            found += in_parts(view, lambda images, rows: [maps(images, rows)])
-    return found
 
 
 def for_inference(model: Localises, device: torch.device) -> Localises:
@@ -74,7 +63,7 @@ def cam_group(model: Localises, images: np.ndarray, labels: Tensor, settings: Ca
     backbone, signed = model.backbone, settings.relu == "fused"
     views = scaled_views(images, settings, backbone.mean, backbone.std, labels.device)
     maps = view_maps(
-        views, lambda view, rows: localise(model, view, settings.localiser, both[rows], signed=signed), settings.amp
+        views, lambda part, rows: [localise(model, part, settings.localiser, both[rows], signed=signed)], settings.amp
     )
     count, size = len(images), images.shape[1:3]
     grids = {"stride": backbone.stride, "view_size": base_size(size, settings)}

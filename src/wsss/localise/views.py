@@ -6,7 +6,7 @@ library that computes them; the resulting activation maps differ by up to 0.05.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from wsss.config.views import Views
+from wsss.runtime.devices import autocast
 from wsss.runtime.pixels import normalise_, resize_pixels
 from wsss.runtime.tensors import resize
 
@@ -57,11 +58,25 @@ def scaled_views(
         yield torch.cat([view, view.flip(-1)]) if views.flip else view
 
 
-def in_parts(view: Tensor, maps: Callable[[Tensor, slice], Sequence[Tensor]]) -> list[Tensor]:
-    """The outputs of `maps` for the images of a view (B, 3, h, w), as float32 over the whole batch.
+Maps = Callable[[Tensor, slice], Sequence[Tensor]]
+"""(Images, their slice of the batch) → outputs of a network."""
 
-    maps: (images, their slice of the batch) → outputs. A GPU gets the whole batch. A CPU gets one image at a time,
-    whose features fit its caches; a result then does not depend on the other images of the batch.
+
+@torch.inference_mode()
+def view_maps(views: Iterable[Tensor], maps: Maps, amp: str = "off") -> list[Tensor]:
+    """The outputs of `maps` for each view (B, 3, h, w) in turn, in mixed precision; float32, over the whole batch."""
+    found: list[Tensor] = []
+    for view in views:
+        with autocast(amp, view.device):
+            found += _in_parts(view, maps)
+    return found
+
+
+def _in_parts(view: Tensor, maps: Maps) -> list[Tensor]:
+    """A GPU gets the whole batch of a view.
+
+    A CPU gets one image at a time, whose features fit its caches; a result then does not depend on the other images of
+    the batch.
     """
     size = len(view) if view.is_cuda else 1
     rows = [slice(i, i + size) for i in range(0, len(view), size)]

@@ -21,8 +21,7 @@ from torch import Tensor, nn
 
 from wsss.config.views import ScoreViews
 from wsss.data.dataset import Record
-from wsss.localise.inference import view_maps
-from wsss.localise.views import scaled_views
+from wsss.localise.views import scaled_views, view_maps
 from wsss.runtime.tensors import resize
 from wsss.segmentation.stored_decoder import FrozenNet, stages_of
 from wsss.store.features import FeatureStore
@@ -78,7 +77,7 @@ def fused_scores(maps: Sequence[Tensor], size: Size, flip: bool, rule: Rule) -> 
 def view_scores(model: nn.Module, images: np.ndarray, settings: ScoreViews, device: torch.device) -> Tensor:
     """Fused scores (B, C, h, w) of images (B, H, W, 3) uint8. model: images → logits, with attributes mean and std."""
     views = scaled_views(images, settings, model.mean, model.std, device)
-    maps = view_maps(views, lambda view, _rows: model(view), settings.amp)
+    maps = view_maps(views, lambda part, _rows: [model(part)], settings.amp)
     return fused_scores(maps, images.shape[1:3], settings.flip, RULES[settings.fusion])
 
 
