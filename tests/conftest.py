@@ -24,6 +24,7 @@ LONG = (
 )
 """Files of half a minute and more, the longest first."""
 
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # hundreds of programs are started, which then compile each module once
 if "PYTEST_XDIST_WORKER" in os.environ:  # tests side by side: a thread each
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
+
 PROGRAM = """
 import sys
 import wsss
@@ -27,6 +29,7 @@ assert torch.compile(lambda x: 2 * x, backend="eager")(torch.ones(1)).item() == 
 """
 
 
+@pytest.mark.slow
 def test_networks_are_trained_without_the_compiler_and_compile_with_it():
     done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]

@@ -21,7 +21,7 @@ from wsss.plan.notes import note, note_argument
 from wsss.report.figures import draw_affinity
 from wsss.runtime.devices import claim_device
 from wsss.runtime.files import write_atomically
-from wsss.stages.common import plain_errors
+from wsss.stages.log import plain_errors
 
 
 def affinity_map(args: argparse.Namespace) -> None:

@@ -10,7 +10,7 @@ from wsss.config.loading import load_section
 from wsss.config.run import Run
 from wsss.plan.checks import check_data
 from wsss.runtime.files import write_atomically
-from wsss.stages.common import plain_errors
+from wsss.stages.log import plain_errors
 
 
 def check(args: argparse.Namespace) -> None:

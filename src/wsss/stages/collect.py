@@ -13,7 +13,7 @@ from wsss.plan.notes import note, note_argument
 from wsss.report.card import model_card, write_model_folder
 from wsss.runtime.files import write_atomically
 from wsss.runtime.records import read_table
-from wsss.stages.common import plain_errors
+from wsss.stages.log import plain_errors
 
 
 def collect(run: Path, outline: dict[str, Any], table: Path) -> None:

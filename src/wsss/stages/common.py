@@ -1,4 +1,4 @@
-"""Shared parts of the stage programs: command line, manifest, records, signals and error handling."""
+"""Shared parts of the stage programs: command line, manifest, records and signals."""
 
 from __future__ import annotations
 
@@ -21,13 +21,12 @@ import yaml
 from wsss.config.loading import load_section
 from wsss.plan.inputs import check_inputs, manifest_of
 from wsss.plan.manifest import Manifest
-from wsss.runtime.ending import plain_ending
 from wsss.runtime.files import remove_leftovers, write_atomically
 from wsss.runtime.plain_yaml import read_yaml
 from wsss.runtime.process import Terminated, limit_threads, processes, raise_on, rank
 from wsss.runtime.progress import job_file
 from wsss.runtime.records import AGAIN, read_record, seal_tables
-from wsss.stages.log import start_log
+from wsss.stages.log import plain_errors, start_log
 
 log = logging.getLogger("wsss")
 
@@ -94,17 +93,6 @@ def _settings(
         manifest = manifest_of(stage, settings, inputs)
     args.key = manifest.key
     return settings, manifest
-
-
-@contextmanager
-def plain_errors() -> Iterator[None]:
-    """Context in which a user's error is one line and status 2; any other is a traceback in the log and status 1."""
-    try:
-        with plain_ending():
-            yield
-    except Exception:
-        log.exception("failed")
-        sys.exit(1)
 
 
 @contextmanager

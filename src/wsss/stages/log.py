@@ -1,11 +1,15 @@
-"""The log of a stage program: lines on the terminal, and in a file with times and tracebacks."""
+"""The log of a stage program: lines on the terminal, and in a file with times and tracebacks; its errors."""
 
 from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from wsss.runtime.ending import plain_ending
 
 log = logging.getLogger("wsss")
 
@@ -25,6 +29,17 @@ def start_log(stage: str, path: Path | None) -> None:
         file = logging.FileHandler(path)
         file.setFormatter(logging.Formatter("%(asctime)s %(message)s", datefmt="%H:%M:%S"))
         log.addHandler(file)
+
+
+@contextmanager
+def plain_errors() -> Iterator[None]:
+    """Context in which a user's error is one line and status 2; any other is a traceback in the log and status 1."""
+    try:
+        with plain_ending():
+            yield
+    except Exception:
+        log.exception("failed")
+        sys.exit(1)
 
 
 def _for_terminal(record: logging.LogRecord) -> bool:

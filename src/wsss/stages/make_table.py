@@ -10,7 +10,7 @@ from pathlib import Path
 from wsss.plan.notes import note, note_argument
 from wsss.report.paper_table import make_table, plot_scales
 from wsss.runtime.files import write_csv
-from wsss.stages.common import plain_errors
+from wsss.stages.log import plain_errors
 
 
 def main() -> None:

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from wsss.data.dataset import Dataset
-from wsss.stages.common import plain_errors
+from wsss.stages.log import plain_errors
 from wsss.store.merging import merge
 
 

@@ -13,7 +13,7 @@ from wsss.report.figures import save_figures
 from wsss.report.run import RunResults
 from wsss.runtime.files import write_atomically
 from wsss.runtime.progress import log
-from wsss.stages.common import plain_errors
+from wsss.stages.log import plain_errors
 
 
 def report(folder: Path, threads: int) -> None:
