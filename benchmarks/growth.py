@@ -3,7 +3,8 @@
     python -m benchmarks.growth --out /tmp/growth --images 100 1000 10000
 
 Generated images of 48 × 64 px, the preset `frozen` on a tiny network with random weights, and a file of mask proposals.
-Milliseconds an image are those by which a stage takes longer with more images, so that a program's start is left out.
+Milliseconds an image are CPU time by which a stage takes longer with more images, so that a program's start is left
+out.
 """
 
 from __future__ import annotations
@@ -56,7 +57,7 @@ def proposals(count: int) -> Iterator[tuple[str, Masks]]:
 
 
 def seconds_of(folder: Path, count: int) -> dict[str, float]:
-    """Stage → seconds of its programs, over a run of `count` images in a new folder."""
+    """Stage → seconds of CPU time of its programs, in a run of `count` images in a new folder."""
     (folder / "photos").mkdir(parents=True)
     for number in range(count):
         Image.fromarray(scene(number)[0]).save(folder / "photos" / f"{number}.png")
@@ -72,7 +73,7 @@ def seconds_of(folder: Path, count: int) -> dict[str, float]:
     found: dict[str, float] = {}
     for file in folder.glob("results/stages/*/*/timing/*"):
         record = json.loads(file.read_text())
-        found[record["stage"]] = found.get(record["stage"], 0) + record["seconds"]
+        found[record["stage"]] = found.get(record["stage"], 0) + record["cpu_seconds"]
     return found
 
 
@@ -85,7 +86,7 @@ def main() -> None:
     found = [seconds_of(args.out.resolve() / str(count), count) for count in args.images]
     pairs = list(itertools.pairwise(zip(args.images, found, strict=True)))
     columns = [f"{few} to {many} images" for (few, _), (many, _) in pairs]
-    print(f"| stage, ms an image | {' | '.join(columns)} |\n|{'---|' * (len(columns) + 1)}")
+    print(f"| stage, CPU ms an image | {' | '.join(columns)} |\n|{'---|' * (len(columns) + 1)}")
     for stage in found[-1]:
         costs = [1000 * (more[stage] - less[stage]) / (many - few) for (few, less), (many, more) in pairs]
         print(f"| {stage} | {' | '.join(f'{cost:.1f}' for cost in costs)} |")

@@ -151,6 +151,7 @@ def _record(stage: str, args: argparse.Namespace, started: float, before: float,
     timing = {
         "stage": stage,
         "seconds": round(before + time.time() - started, 2),
+        "cpu_seconds": round(time.process_time(), 2),  # of this process, from its start
         "started": started,
         "device": _device(getattr(args, "device", "cpu")),
         "threads": args.threads,
