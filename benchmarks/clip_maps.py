@@ -22,7 +22,7 @@ from wsss.backbones.clip import CLIPBackbone
 from wsss.backbones.tokens import Embedded
 from wsss.methods.clip.network import CLIPES
 from wsss.methods.clip.settings import Settings
-from wsss.refine.attention import box_masks, transition_matrix
+from wsss.refine.attention import box_masks, sinkhorn_transition
 
 SIZE, BLOCKS = (384, 512), 8
 
@@ -59,7 +59,7 @@ def map_of(model: CLIPES, state: Pass, present: list[int], rank: int) -> torch.T
     raw = (normed.detach()[0, 1:] @ normed.grad[0, 1:].mean(0)).view(1, *last.grid).relu()
     cam = raw / (raw.amax() + 1e-7)
     stack = torch.stack([*kept, weights.detach().mean(1)[0]])[-BLOCKS:, 1:, 1:]
-    transition = transition_matrix(stack.mean(0))
+    transition = sinkhorn_transition(stack.mean(0))
     transition = transition @ transition
     columns = box_masks(cam, 0.4).mask.flatten()[None]
     return ((transition * columns) @ cam.flatten()).view(last.grid)

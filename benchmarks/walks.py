@@ -11,7 +11,7 @@ from benchmarks.inputs import smooth
 from benchmarks.measure import Case, Thunk, largest_difference
 from wsss.refine.irnet.network import walk_to_boundary
 from wsss.refine.irnet.paths import boundary_affinity, path_offsets
-from wsss.refine.walk import half_plane_offsets, random_walk, stencil_to_dense
+from wsss.refine.walk import half_plane_offsets, random_walk, sparse_transition
 
 IRN = {"radius": 5, "beta": 10, "steps": 256}
 PSA = {"beta": 8, "steps": 64}
@@ -26,10 +26,9 @@ def irn_inputs(height: int, width: int, count: int, device: str) -> tuple[torch.
     return cams.to(device), boundaries.to(device)
 
 
-def squared(affinity: torch.Tensor, beta: float, steps: int) -> torch.Tensor:
-    """T^steps of dense affinities (N, N), by repeated squaring."""
-    transition = affinity**beta
-    transition = transition / transition.sum(0, keepdim=True)
+def squared(affinity: torch.Tensor, offsets: torch.Tensor, beta: float, steps: int) -> torch.Tensor:
+    """Dense T^steps (N, N) of one image's stencil, by repeated squaring."""
+    transition = sparse_transition(affinity, offsets, beta).to_dense().T
     for _ in range(steps.bit_length() - 1):
         transition = transition @ transition
     return transition
@@ -40,9 +39,8 @@ def irn_plain(height: int, width: int, device: str) -> Thunk:
 
     def run() -> torch.Tensor:
         affinity = boundary_affinity(boundary, IRN["radius"])
-        dense = stencil_to_dense(affinity, path_offsets(IRN["radius"]))[0]
-        seeds = (cams[0] * (1 - boundary)).flatten(1)
-        return (seeds @ squared(dense, IRN["beta"], IRN["steps"])).view(cams.shape)
+        transition = squared(affinity, path_offsets(IRN["radius"]), IRN["beta"], IRN["steps"])
+        return ((cams[0] * (1 - boundary)).flatten(1) @ transition).view(cams.shape)
 
     return run
 
@@ -65,7 +63,7 @@ def psa_plain(height: int, width: int, device: str) -> Thunk:
     scores, affinity, offsets = psa_inputs(height, width, 1, device)
 
     def run() -> torch.Tensor:
-        transition = squared(stencil_to_dense(affinity, offsets)[0], PSA["beta"], PSA["steps"])
+        transition = squared(affinity, offsets, PSA["beta"], PSA["steps"])
         return (scores[0].flatten(1) @ transition).view(scores.shape)
 
     return run

@@ -40,7 +40,7 @@ from wsss.runtime.contents import Contents
 from wsss.runtime.progress import JobFile
 from wsss.stages.common import read_threshold
 from wsss.store.features import FeatureStore, FeatureWriter
-from wsss.store.journal import Journal, read_journal
+from wsss.store.journal import Journal
 from wsss.store.maps import open_any
 from wsss.store.models import read_model, save_model
 from wsss.store.writers import LabelWriter, ScoreWriter
@@ -173,9 +173,11 @@ def _journal(folder: Path) -> Path:
 
 def _journal_start(path: Path) -> Any:
     """What was written, where the records are the first of those that were: a journal may end early."""
-    head, records = read_journal(path)
+    journal = Journal(path, {"kind": "labels"}, resume=True)
+    records = list(journal.records())
+    journal.close()
     honest = [(image_id, (1, 3, 4), bytes([number]) * 12) for number, image_id in enumerate(IDS)]
-    return head, records if records != honest[: len(records)] else honest
+    return records if records != honest[: len(records)] else honest
 
 
 def _progress(folder: Path) -> Path:

@@ -28,3 +28,17 @@ def dense_to_stencil(dense: Tensor, offsets: Tensor, height: int, width: int) ->
         values = dense[:, index[source].flatten(), index[target].flatten()]
         affinity[:, o, *source] = values.view(len(dense), *index[source].shape)
     return affinity
+
+
+def stencil_to_dense(affinity: Tensor, offsets: Tensor) -> Tensor:
+    """Symmetric affinity matrices (B, h·w, h·w) with unit diagonal; quadratic memory, so for small grids."""
+    batch, _, height, width = affinity.shape
+    index = torch.arange(height * width, device=affinity.device).view(height, width)
+    dense = torch.eye(height * width, dtype=affinity.dtype, device=affinity.device).repeat(batch, 1, 1)
+    for o, (dy, dx) in enumerate(offsets.tolist()):
+        source, target = pair_slices(dy, dx, height, width)
+        values = affinity[:, o, *source].flatten(1)
+        i, j = index[source].flatten(), index[target].flatten()
+        dense[:, i, j] = values
+        dense[:, j, i] = values
+    return dense

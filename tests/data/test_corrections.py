@@ -14,7 +14,7 @@ from wsss.cli.labels import export
 from wsss.config.stages import Corrections, Row
 from wsss.data.corrections import read_corrections
 from wsss.data.dataset import Dataset, write_index
-from wsss.data.formats.png.write import write_masks
+from wsss.data.formats.png.write import write_pngs
 from wsss.data.loading import labelled
 from wsss.data.palette import voc_palette
 from wsss.measure.table import evaluate
@@ -97,7 +97,7 @@ def test_only_listed_images_are_taken(dataset, tmp_path):
 )
 def test_mistakes_are_one_line(dataset, tmp_path, masks, message):
     folder = tmp_path / "mended"
-    write_masks(masks, voc_palette()[:3], folder)
+    write_pngs(masks, voc_palette()[:3], folder)
     with pytest.raises(ValueError, match=message) as caught:
         read_corrections(Corrections(masks=folder), dataset)
     assert "\n" not in str(caught.value)
@@ -105,7 +105,7 @@ def test_mistakes_are_one_line(dataset, tmp_path, masks, message):
 
 def test_an_unknown_class_or_format_is_one_line(dataset, tmp_path):
     folder = tmp_path / "mended"
-    write_masks({"day/1": np.full(SIZE, 9, np.uint8)}, voc_palette()[:3], folder)
+    write_pngs({"day/1": np.full(SIZE, 9, np.uint8)}, voc_palette()[:3], folder)
     with pytest.raises(ValueError, match="class id 9; there are 3 classes"):
         read_corrections(Corrections(masks=folder), dataset)
     with pytest.raises(ValueError, match="accepted are auto, coco, cvat, labelme, png, yolo"):
@@ -154,14 +154,14 @@ def test_only_what_learns_from_labels_has_another_key(tmp_path, monkeypatch):
     runs = {"a": {"preset": "shapes"}, "b": {"preset": "shapes", "corrections": "mended"}}
     plans = plan_runs({"runs": runs})
     assert "runs.b.corrections.masks: no folder or file 'mended'" in missing_inputs(plans["b"])
-    write_masks({"1": MENDED}, voc_palette()[:3], tmp_path / "mended")
+    write_pngs({"1": MENDED}, voc_palette()[:3], tmp_path / "mended")
     plans = plan_runs({"runs": runs})
     assert missing_inputs(plans["b"]) is None
     plain, mended = ({step.label: step.key for step in plans[name].steps} for name in "ab")
     changed = {label for label in mended if plain.get(label) != mended[label]}
     assert changed == {"corrections", "train_segmentation", "segment", "quality", "evaluate"}
     first = Check.of(plans["b"], 1).digest
-    write_masks({"1": MENDED.T.copy()}, voc_palette()[:3], tmp_path / "mended")
+    write_pngs({"1": MENDED.T.copy()}, voc_palette()[:3], tmp_path / "mended")
     again = plan_runs({"runs": runs})["b"]
     assert next(step.key for step in again.steps if step.stage == "corrections") != mended["corrections"]
     assert Check.of(again, 1).digest != first

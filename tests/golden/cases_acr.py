@@ -16,9 +16,9 @@ from wsss.localise.fusion import fuse
 from wsss.methods.acr.network import (
     ACR,
     acr_losses,
+    attended,
     class_token_map,
     consistency_losses,
-    spread,
     unflip_class_rows,
     unflip_patch_blocks,
 )
@@ -63,14 +63,14 @@ def getam(inputs: Arrays, meta: dict[str, Any]) -> Arrays:
 
     def localised(f: int) -> Tensor:
         rows = torch.stack([relevance(f, k, mode) for k in classes], dim=1)
-        rows = spread(rows, attention[f]) if p["aff"] else rows
+        rows = attended(rows, attention[f]) if p["aff"] else rows
         return rows[0].unflatten(-1, grid)
 
     size = tuple(inputs["size"][:2].tolist())
     patch = torch.stack([t[f"patch_cam_{f}"][0, :, classes].T.unflatten(-1, grid) for f in (2, 1)])
     outputs = {f"getam_{m}": relevance(1, classes[0], m) for m in ("grad", "grad_s", "cam_grad", "cam_grad_s")}
     outputs["getam_distil"] = relevance(1, classes[0], "grad", num_prefix=2)
-    refined = spread(relevance(1, classes[0], mode)[:, None], attention[1])
+    refined = attended(relevance(1, classes[0], mode)[:, None], attention[1])
     outputs["aff_refined"] = refined.transpose(1, 2)
     every = torch.ones(len(classes), dtype=torch.bool)
     outputs["norm_cam"] = fuse([torch.stack([localised(2), localised(1)])], every, size, "acr")

@@ -14,11 +14,12 @@ from torch.nn import functional as F
 from wsss.backbones.checkpoints import load_published
 from wsss.backbones.mit import MiT
 from wsss.backbones.mit_checkpoints import afa_state_dict
-from wsss.methods.afa.affinity import AffinityHead, class_scores, propagate, transition_matrix
+from wsss.methods.afa.affinity import AffinityHead, column_transition, present_softmax
 from wsss.methods.afa.labels import multi_scale_maps, refine_in_boxes
 from wsss.methods.afa.network import AFA
 from wsss.methods.afa.settings import Settings
-from wsss.methods.attention_affinity import affinity_labels, affinity_loss, pair_counts, radius_mask
+from wsss.methods.attention_affinity import dense_pair_labels, dense_pair_loss, pair_counts, radius_mask
+from wsss.refine.walk import dense_walk
 
 Meta = dict[str, Any]
 
@@ -33,7 +34,7 @@ def _arrays(**outputs: Tensor) -> Arrays:
 
 def aff_loss(inputs: Arrays, meta: Meta) -> Arrays:
     probabilities, targets = _tensor(inputs["pred"], grad=True), _tensor(inputs["target"])
-    loss = affinity_loss(probabilities, targets)
+    loss = dense_pair_loss(probabilities, targets)
     loss.backward()
     positives, negatives = pair_counts(targets)
     return _arrays(loss=loss, pos_count=positives, neg_count=negatives, grad_pred=probabilities.grad)
@@ -43,8 +44,8 @@ def aff_label(inputs: Arrays, meta: Meta) -> Arrays:
     params = meta["params"]
     labels, ignore = _tensor(inputs["label"]), params["ignore_index"]
     return _arrays(
-        aff_label=affinity_labels(labels, params["stride"], params["radius"], ignore),
-        aff_label_nomask=affinity_labels(labels, params["stride"], None, ignore),
+        aff_label=dense_pair_labels(labels, params["stride"], params["radius"], ignore),
+        aff_label_nomask=dense_pair_labels(labels, params["stride"], None, ignore),
     )
 
 
@@ -57,13 +58,17 @@ def propagation(inputs: Arrays, meta: Meta) -> Arrays:
     params = meta["params"]
     maps, affinity, labels = (_tensor(inputs[name]) for name in ("cams", "aff", "cls"))
     window = radius_mask(*maps.shape[-2:], params["radius"])
-    scores = class_scores(maps, labels, params["bkg_score"])
+    scores = present_softmax(maps, labels, params["bkg_score"]).flatten(2)
     power, steps = params["n_pow"], 2 ** params["n_log_iter"]
     eps, eps_plain = params["eps_with_bkg"], params["eps_plain"]
+
+    def walked(rows: Tensor, transition: Tensor) -> Tensor:
+        return dense_walk(rows, transition, steps).unflatten(2, maps.shape[-2:])
+
     return _arrays(
-        cams_rw=propagate(scores, transition_matrix(affinity, window, power, eps), steps),
-        cams_rw_nomask=propagate(scores, transition_matrix(affinity, None, power, eps), steps),
-        cams_rw_plain=propagate(maps, transition_matrix(affinity, window, power, eps_plain), steps),
+        cams_rw=walked(scores, column_transition(affinity, window, power, eps)),
+        cams_rw_nomask=walked(scores, column_transition(affinity, None, power, eps)),
+        cams_rw_plain=walked(maps.flatten(2), column_transition(affinity, window, power, eps_plain)),
     )
 
 

@@ -12,7 +12,8 @@ from wsss.backbones.checkpoints import load_published
 from wsss.backbones.clip import CLIPBackbone
 from wsss.localise.seeds import confidence_labels, power_background, with_background
 from wsss.methods.softmax_cam import encode, softmax_cam, stretch
-from wsss.refine.attention import box_masks, refine, spread, transition_matrix
+from wsss.refine.attention import box_masks, refine, sinkhorn_transition
+from wsss.refine.walk import dense_walk
 from wsss.runtime.tensors import resize
 
 
@@ -52,11 +53,11 @@ def clip_es_gradcam(x: Arrays, meta: dict[str, Any]) -> Arrays:
 def clip_es_attention_affinity(x: Arrays, meta: dict[str, Any]) -> Arrays:
     p, cams = meta["params"], torch.from_numpy(x["cams"])
     attention = torch.from_numpy(x["attn"])[-p["layers"] :, 1:, 1:].sum(0)
-    transition = transition_matrix(attention)
+    transition = sinkhorn_transition(attention)
     boxes = box_masks(cams, p["box_threshold"])
     refined = refine(cams, transition, p["box_threshold"])
     return {
-        "trans": spread(torch.eye(len(transition)), transition).numpy(),
+        "trans": dense_walk(torch.eye(len(transition)), transition, 2).numpy(),
         "box_mask": boxes.mask.numpy(),
         "box_mask_070": box_masks(cams, p["box_threshold_coco"]).mask.numpy(),
         "box_count": boxes.count.numpy(),

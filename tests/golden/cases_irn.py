@@ -14,7 +14,7 @@ from formula import formula_state_dict, published_shapes
 from stencils import flat_indices
 from wsss.backbones.checkpoints import load_published
 from wsss.backbones.irn_resnet import IRNResNet
-from wsss.refine.affinitynet.network import affinity_costs, affinity_labels
+from wsss.refine.affinitynet.network import affinity_costs, pair_labels
 from wsss.refine.irnet.network import (
     IRNet,
     displacement_costs,
@@ -60,7 +60,7 @@ def irn_edge_to_affinity(inputs: Arrays, meta: dict[str, Any]) -> Arrays:
 
 def irn_affinity_labels(inputs: Arrays, meta: dict[str, Any]) -> Arrays:
     offsets = path_offsets(meta["params"]["radius"])
-    kinds = affinity_labels(torch.from_numpy(inputs["label"])[None], offsets)
+    kinds = pair_labels(torch.from_numpy(inputs["label"])[None], offsets)
     names = ("bg", "fg", "neg")
     return {n: inner_pairs(k[0], offsets).astype(np.uint8) for n, k in zip(names, kinds, strict=True)}
 
@@ -86,7 +86,7 @@ def irn_losses(inputs: Arrays, meta: dict[str, Any]) -> Arrays:
     offsets = path_offsets(radius)
     logits = torch.from_numpy(inputs["edge"]).requires_grad_()
     displacement = torch.from_numpy(inputs["dp"]).requires_grad_()
-    labels = affinity_labels(torch.from_numpy(inputs["label"]), offsets, inner=True)
+    labels = pair_labels(torch.from_numpy(inputs["label"]), offsets, inner=True)
     losses = irnet_loss(logits[:, 0], displacement, labels, radius, eps)
     losses.total.backward()
     with torch.no_grad():

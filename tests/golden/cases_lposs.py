@@ -7,7 +7,7 @@ from compare import Adapter, Tolerance
 from scipy.sparse.linalg import cg
 
 from wsss.refine.propagation.graph import cell_centres, cell_graph, laplacian
-from wsss.refine.propagation.solve import propagate
+from wsss.refine.propagation.solve import label_propagation
 
 
 def _graph(feats: np.ndarray, centres: np.ndarray, params: dict) -> np.ndarray:
@@ -27,7 +27,7 @@ def lposs_dense(inputs: dict, meta: dict) -> dict:
     graph = _graph(inputs["feats"], cell_centres(params["grid"], cell), params)
     return {
         "laplacian": laplacian(graph, alpha),
-        "exact": propagate(graph, inputs["scores"], alpha=alpha),
+        "exact": label_propagation(graph, inputs["scores"], alpha=alpha),
         "cg": _steps(laplacian(graph, alpha), inputs["scores"], params["cg_steps"]),
     }
 

@@ -9,12 +9,12 @@ import torch
 from compare import Adapter, Arrays, Tolerance
 from torch import Tensor
 
-from stencils import dense_to_stencil, flat_indices
+from stencils import dense_to_stencil, flat_indices, stencil_to_dense
 from wsss.refine.affinitynet.network import (
     PairLabels,
-    affinity_labels,
-    affinity_loss,
     pair_affinity,
+    pair_labels,
+    pair_losses,
     pool_confident_labels,
     pool_with_background,
     upsample_scores,
@@ -25,7 +25,6 @@ from wsss.refine.walk import (
     half_plane_offsets,
     inner_cells,
     pair_mask,
-    stencil_to_dense,
 )
 
 
@@ -85,7 +84,7 @@ def psa_affinity_labels(inputs: Arrays, meta: dict[str, Any]) -> Arrays:
     from_scores = pool_confident_labels(low, high, stride=1)
     out: Arrays = {"label_from_scores": from_scores.numpy()}
     for suffix, labels in (("", label), ("2", from_scores)):
-        for name, kind in zip(("bg", "fg", "neg"), affinity_labels(labels[None], offsets), strict=True):
+        for name, kind in zip(("bg", "fg", "neg"), pair_labels(labels[None], offsets), strict=True):
             out[name + suffix] = inner_pairs(kind[0], offsets).astype(np.uint8)
     return out
 
@@ -93,7 +92,7 @@ def psa_affinity_labels(inputs: Arrays, meta: dict[str, Any]) -> Arrays:
 def psa_aff_loss(inputs: Arrays, meta: dict[str, Any]) -> Arrays:
     affinity = torch.from_numpy(inputs["aff"]).requires_grad_()
     labels = PairLabels(*(torch.from_numpy(inputs[name]) for name in ("bg", "fg", "neg")))
-    losses = affinity_loss(affinity, labels, eps=meta["params"]["eps"])
+    losses = pair_losses(affinity, labels, eps=meta["params"]["eps"])
     losses.total.backward()
     names = ("loss", "bg_loss", "fg_loss", "neg_loss", "bg_count", "fg_count", "neg_count")
     values = (*losses[:4], *losses.pairs)

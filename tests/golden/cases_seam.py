@@ -12,6 +12,7 @@ from compare import Adapter, Arrays, Tolerance
 from formula import formula_state_dict, published_shapes
 from torch import Tensor, nn
 
+from stencils import stencil_to_dense
 from wsss.backbones.base import Backbone
 from wsss.backbones.checkpoints import load_published
 from wsss.backbones.irn_resnet import IRNResNet
@@ -33,7 +34,7 @@ from wsss.methods.seam.losses import (
 from wsss.methods.seam.network import Seam
 from wsss.methods.seam.settings import Settings as SeamSettings
 from wsss.refine.affinitynet.network import AffinityNet
-from wsss.refine.walk import pair_mask, stencil_to_dense
+from wsss.refine.walk import pair_mask
 from wsss.runtime.tensors import min_max_normalise, resize
 
 

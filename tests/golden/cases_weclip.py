@@ -12,19 +12,20 @@ from formula import formula_state_dict, meta_shapes
 from wsss.backbones.attention import block_with_attention
 from wsss.backbones.checkpoints import load_published
 from wsss.backbones.rules import rename
-from wsss.methods.attention_affinity import affinity_labels, pair_counts, radius_mask
+from wsss.methods.attention_affinity import dense_pair_labels, pair_counts, radius_mask
 from wsss.methods.softmax_cam import stretch
 from wsss.methods.weclip.losses import (
     confident_replaced,
     dice_loss,
+    feature_pair_loss,
     loss_terms,
-    pair_loss,
-    segmentation_loss,
+    resized_cross_entropy,
 )
 from wsss.methods.weclip.refinement import decoder_shares, joint_features, refine_maps, select
 from wsss.methods.weclip.settings import Settings
 from wsss.methods.weclip.towers import Decoded
-from wsss.refine.attention import box_masks, spread, transition_matrix
+from wsss.refine.attention import box_masks, sinkhorn_transition
+from wsss.refine.walk import dense_walk
 from wsss.runtime.tensors import resize
 from wsss.segmentation.token_decoder import TOKEN_HEAD_NAMES, TokenDecoder, TokenHead, cell_affinity
 
@@ -77,7 +78,7 @@ def weclip_rfm(x: Arrays, meta: dict[str, Any]) -> Arrays:
     voc, coco = (select(attention[-p[f"layers_{kind}"] :], pred[0]) for kind in ("voc", "coco"))
     absolute = select(attention[-p["layers_voc"] :], pred[0], "absolute")
     early = attention[-p["layers_early"] :].mean(0)
-    transition = transition_matrix(voc.matrix)
+    transition = sinkhorn_transition(voc.matrix)
     refined = refine_maps(cams, voc.matrix, p["box_voc"])
     size = tuple(4 * side for side in cams.shape[1:])
     found = {
@@ -89,7 +90,7 @@ def weclip_rfm(x: Arrays, meta: dict[str, Any]) -> Arrays:
         "selected_voc": voc.matrix,
         "selected_coco": coco.matrix,
         "selected_voc_early": early,
-        "trans_voc": spread(torch.eye(len(transition)), transition),
+        "trans_voc": dense_walk(torch.eye(len(transition)), transition, 2),
         "refined_voc": refined,
         "refined_coco": refine_maps(cams, coco.matrix, p["box_coco"]),
         "refined_voc_early": refine_maps(cams, early, p["box_voc"]),
@@ -148,7 +149,7 @@ def weclip_losses(x: Arrays, meta: dict[str, Any]) -> Arrays:
     t = _tensors(x)
     logits, dino, features, labels = t["logits"], t["logits_dino"], t["fts"], t["label"]
     stride = labels.shape[-1] // logits.shape[-1]
-    pairs = affinity_labels(labels, stride, RADIUS)
+    pairs = dense_pair_labels(labels, stride, RADIUS)
     late = confident_replaced(labels, (logits + dino) / 2, meta["params"]["late_probability"])
     found = {
         "aff_label": pairs.numpy(),
@@ -157,9 +158,9 @@ def weclip_losses(x: Arrays, meta: dict[str, Any]) -> Arrays:
         "label_late": late.numpy(),
         "loss_dice_masked": dice_loss(logits, labels).numpy(),
     }
-    found |= _loss_and_gradients("seg", lambda a: segmentation_loss(a, labels), logits)
+    found |= _loss_and_gradients("seg", lambda a: resized_cross_entropy(a, labels), logits)
     found |= _loss_and_gradients("dice", lambda a: dice_loss(a, labels, masked=False), logits)
-    found |= _loss_and_gradients("aff", lambda f: pair_loss(f, labels, RADIUS), features)
+    found |= _loss_and_gradients("aff", lambda f: feature_pair_loss(f, labels, RADIUS), features)
     found |= _loss_and_gradients("total_weclip", lambda a, f: _total(Decoded(a, f), labels), logits, features)
     for name, given in (("total_plus", labels), ("total_plus_late", late)):
         found |= _loss_and_gradients(

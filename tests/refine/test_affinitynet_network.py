@@ -2,19 +2,20 @@ import numpy as np
 import pytest
 import torch
 
+from stencils import stencil_to_dense
 from wsss.backbones.timm import TimmBackbone
 from wsss.refine.affinitynet.network import (
     AffinityNet,
     PairLabels,
-    affinity_labels,
-    affinity_loss,
     pair_affinity,
+    pair_labels,
+    pair_losses,
     pool_confident_labels,
     upsample_scores,
 )
 from wsss.refine.affinitynet.settings import Settings
 from wsss.refine.affinitynet.walk import walk_cams
-from wsss.refine.walk import half_plane_offsets, stencil_to_dense
+from wsss.refine.walk import half_plane_offsets
 
 OFFSETS = half_plane_offsets(3)
 
@@ -45,7 +46,7 @@ def test_affinity_and_its_gradient_equal_broadcasting(size):
 
 def test_labels_equal_comparing_every_pair():
     labels = torch.from_numpy(np.random.default_rng(0).choice([0, 1, 2, 255], (2, 7, 5)).astype(np.uint8))
-    got = affinity_labels(labels, OFFSETS)
+    got = pair_labels(labels, OFFSETS)
     want = PairLabels(*(torch.zeros(2, len(OFFSETS), 7, 5, dtype=torch.bool) for _ in range(3)))
     for b, o, y, x in np.ndindex(*want.background.shape):
         dy, dx = OFFSETS[o].tolist()
@@ -64,7 +65,7 @@ def test_loss_weighs_kinds_not_pairs_and_ignores_absent_kinds():
     affinity = torch.full((1, 2, 3, 3), 0.5, requires_grad=True)
     kinds = torch.zeros(3, 1, 2, 3, 3, dtype=torch.bool)
     kinds[0, 0, 0], kinds[2, 0, 1, 0, 0] = True, True
-    losses = affinity_loss(affinity, PairLabels(*kinds))
+    losses = pair_losses(affinity, PairLabels(*kinds))
     assert losses.total.item() == pytest.approx(0.75 * np.log(2), rel=1e-3)
     losses.total.backward()
     assert torch.isfinite(affinity.grad).all()
@@ -110,7 +111,7 @@ def test_network_gives_a_stencil_on_the_grid_and_learns(network):
     assert affinity.shape == (2, len(OFFSETS), 13, 16)
     labels = torch.zeros(2, 13, 16, dtype=torch.uint8)
     labels[:, :, 8:] = 3
-    affinity_loss(affinity, affinity_labels(labels, network.offsets)).total.backward()
+    pair_losses(affinity, pair_labels(labels, network.offsets)).total.backward()
     assert all(p.grad.abs().sum() > 0 for p in network.head_parameters())
     assert any(p.grad is not None and p.grad.abs().sum() > 0 for p in network.backbone.parameters())
 

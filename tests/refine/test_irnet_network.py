@@ -3,7 +3,7 @@ import torch
 
 from wsss.backbones.timm import TimmBackbone
 from wsss.backbones.vit import ViTBackbone
-from wsss.refine.affinitynet.network import affinity_labels
+from wsss.refine.affinitynet.network import pair_labels
 from wsss.refine.irnet.network import (
     IRNet,
     displacement_costs,
@@ -28,7 +28,7 @@ def test_both_branches_learn_and_the_backbone_does_not(network):
     assert logits.shape == (2, 16, 24) and displacement.shape == (2, 2, 16, 24)
     labels = torch.zeros(2, 16, 24, dtype=torch.uint8)
     labels[:, :, 9:] = 2
-    irnet_loss(logits, displacement, affinity_labels(labels, path_offsets(4)), 4).total.backward()
+    irnet_loss(logits, displacement, pair_labels(labels, path_offsets(4)), 4).total.backward()
     assert all(p.grad.abs().sum() > 0 for p in network.head_parameters())
     assert all(p.grad is None for p in network.backbone.parameters())
     assert not any(m.training for m in network.backbone.modules())
@@ -58,7 +58,7 @@ def test_a_perfect_field_costs_nothing():
     offsets = path_offsets(4)
     y, x = torch.meshgrid(torch.arange(9.0), torch.arange(12.0), indexing="ij")
     centroid = torch.stack([4 - y, 6 - x])[None]  # every cell points at (4, 6)
-    labels = affinity_labels(torch.ones(1, 9, 12, dtype=torch.uint8), offsets)
+    labels = pair_labels(torch.ones(1, 9, 12, dtype=torch.uint8), offsets)
     foreground, background = displacement_costs(centroid, offsets)
     assert (foreground * labels.foreground[:, None]).abs().max() == 0
     assert (background * labels.foreground[:, None]).sum() > 0

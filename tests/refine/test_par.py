@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
+from wsss.config.sections import PAR
 from wsss.refine.par import pamr, par
+from wsss.refine.pseudo_labels import refine_by_par
 
 DILATIONS = (1, 2, 5)
 
@@ -85,3 +88,11 @@ def test_unequal_batches_and_empty_dilations_are_refused(images, masks):
         par(images, masks[:1])
     with pytest.raises(ValueError, match="positive"):
         pamr(images, masks, ())
+
+
+@pytest.mark.parametrize("refine", [par, pamr])
+def test_pseudo_labels_take_either_kernel(refine, images, masks):
+    image = images[0].permute(1, 2, 0).numpy().astype(np.uint8)
+    found = refine_by_par(image, masks[0].numpy(), PAR(kernel=refine.__name__, iterations=2))
+    expected = refine(torch.from_numpy(image).permute(2, 0, 1)[None], masks[:1], iterations=2)
+    np.testing.assert_array_equal(found, expected[0].numpy())

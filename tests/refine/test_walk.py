@@ -1,13 +1,12 @@
 import pytest
 import torch
 
-from stencils import dense_to_stencil, flat_indices
+from stencils import dense_to_stencil, flat_indices, stencil_to_dense
 from wsss.refine.walk import (
     half_plane_offsets,
     inner_cells,
     pair_mask,
     random_walk,
-    stencil_to_dense,
 )
 
 GRIDS = [(3, 2), (1, 1), (2, 9), (9, 3), (12, 17)]

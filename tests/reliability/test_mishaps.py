@@ -23,7 +23,7 @@ from pydantic import BaseModel
 from rich.console import Console
 
 from small_data import picture
-from wsss.cli.prediction import load_run as predictor
+from wsss.cli.prediction import load_predictor
 from wsss.cli.show import show
 from wsss.cli.status import render
 from wsss.config.common import LARGEST
@@ -179,10 +179,10 @@ def test_a_column_that_a_table_lacks_is_one_line(tmp_path):
 def test_a_finished_run_without_a_network_is_not_told_to_finish(tmp_path):
     (tmp_path / "miou.csv").write_text("stage\n")
     with pytest.raises(ValueError, match="is finished, and trains no network that decodes masks"):
-        predictor(tmp_path, torch.device("cpu"), 512)
+        load_predictor(tmp_path, torch.device("cpu"), 512)
     (tmp_path / "miou.csv").unlink()
     with pytest.raises(ValueError, match="make it with: snakemake"):
-        predictor(tmp_path, torch.device("cpu"), 512)
+        load_predictor(tmp_path, torch.device("cpu"), 512)
 
 
 def test_a_file_system_without_locks_is_named(tmp_path, monkeypatch):

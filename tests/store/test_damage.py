@@ -17,7 +17,7 @@ from wsss.refine.proposals.store import MaskStore, write_masks
 from wsss.store.maps import open_any
 from wsss.store.merging import merge
 from wsss.store.models import read_model, save_model
-from wsss.store.writers import LabelWriter, ScoreWriter, recover
+from wsss.store.writers import LabelWriter, ScoreWriter
 
 NAMES = ("background", "cat", "dog")
 PALETTE = np.array([[0, 0, 0], [128, 0, 0], [0, 128, 0]], np.uint8)
@@ -178,7 +178,7 @@ def test_a_model_file_that_does_not_say_what_it_holds_is_one_line(about, tmp_pat
 
 
 @pytest.mark.parametrize("count", [60, pytest.param(600, marks=pytest.mark.slow)])
-def test_a_journal_that_was_damaged_gives_whole_maps_or_one_line(count, tmp_path):
+def test_a_writer_resumes_a_damaged_journal_to_the_same_maps(count, tmp_path):
     path = tmp_path / "x.h5"
     writer = LabelWriter(path, class_names=NAMES, palette=PALETTE, resume="t")
     rng = np.random.default_rng(3)
@@ -192,13 +192,11 @@ def test_a_journal_that_was_damaged_gives_whole_maps_or_one_line(count, tmp_path
         spoilt = bytearray(data)
         spoilt[rng.integers(len(data))] ^= 1 << rng.integers(8)
         journal.write_bytes(spoilt[: rng.integers(len(data) // 2, len(data))])
-        try:
-            recover(path)
-        except (ValueError, OSError) as error:
-            assert "\n" not in str(error)
-            continue
+        with LabelWriter(path, class_names=NAMES, palette=PALETTE, resume="t") as out:
+            for image_id, label in labels.items():
+                out.add(image_id, label)
         with open_any(path) as store:
-            assert all((store[i] == labels[i]).all() for i in store)
+            assert list(store) == IDS and all((store[i] == labels[i]).all() for i in IDS)
 
 
 def test_weights_that_are_not_finite_are_neither_saved_nor_read(tmp_path):

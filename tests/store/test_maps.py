@@ -10,7 +10,7 @@ import pytest
 from wsss.store.hdf5 import CHUNK, fletcher32
 from wsss.store.maps import open_labels, open_scores
 from wsss.store.merging import merge
-from wsss.store.writers import LabelWriter, ScoreWriter, recover
+from wsss.store.writers import LabelWriter, ScoreWriter
 
 NAMES = ("background", "cat", "dog")
 PALETTE = np.array([[0, 0, 0], [128, 0, 0], [0, 128, 0]], np.uint8)
@@ -265,14 +265,6 @@ def test_a_killed_writer_is_resumed_to_the_same_bytes(tmp_path, torn):
         for image_id, label in labels.items():
             out.add(image_id, label)
     assert path.read_bytes() == whole and not part.exists()
-
-
-def test_a_killed_writer_leaves_what_it_had_added_readable(tmp_path):
-    labels = labels_of(9)
-    path = killed(tmp_path / "x", labels, 5)
-    assert not path.exists() and recover(path) == 5
-    store = open_labels(path)
-    assert list(store) == list(labels)[:5] and all(np.array_equal(store[i], labels[i]) for i in store)
 
 
 @pytest.mark.parametrize("resume", [None, "other"])

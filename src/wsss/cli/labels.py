@@ -16,7 +16,7 @@ from wsss.config.hints import lacking
 from wsss.config.registry import FORMATS
 from wsss.data.dataset import Dataset
 from wsss.data.formats.labels import Labels
-from wsss.data.formats.png.write import write_masks
+from wsss.data.formats.png.write import write_pngs
 from wsss.data.formats.reading import read_annotations
 from wsss.data.formats.regions import SizeOf, places
 from wsss.data.matching import ByName
@@ -110,7 +110,7 @@ def bring(source: Path, name: str, class_names: Sequence[str], out: Path, size_o
     if source.is_dir():
         refuse_inside(out, source)
     found = read_annotations(source, name, class_names, size_of)
-    return write_masks(found, voc_palette(), out)
+    return write_pngs(found, voc_palette(), out)
 
 
 def _require_new(out: Path) -> None:

@@ -31,7 +31,7 @@ def _predict(args: argparse.Namespace, images: dict[Path, Path]) -> list[tuple[P
 
     device = resolve_device(args.device)
     if args.run:
-        predictor = prediction.load_run(args.run, device, args.tile)
+        predictor = prediction.load_predictor(args.run, device, args.tile)
     else:
         predictor = prediction.load_model(args.model, device, args.tile)
     predictor = prediction.adapted(predictor, fast=args.fast, classes=args.classes, crf=args.crf)

@@ -33,7 +33,7 @@ READ_AHEAD = 4
 """Images decoded before they are needed."""
 
 
-def load_run(run: Path, device: torch.device, tile: int) -> Predictor:
+def load_predictor(run: Path, device: torch.device, tile: int) -> Predictor:
     """The predictor of a finished run: its network, with the settings of its stage segment.
 
     Raises:

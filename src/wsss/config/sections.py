@@ -232,6 +232,12 @@ class CRF(Section):
 class PAR(Section):
     """Pixel-adaptive refinement (Ru 2022, AFA eq. 7-9)."""
 
+    kernel: Literal["par", "pamr"] = Field(
+        "par",
+        exclude_if=lambda kernel: kernel == "par",
+        description="weights of neighbours: par: by colour and place (AFA, ToCo); pamr: by colour (Araslanov & Roth "
+        "2020)",
+    )
     dilations: list[Count] = Field([1, 2, 4, 8, 12, 24], min_length=1, description="pixels")
     iterations: Count = 10
 
@@ -253,6 +259,12 @@ class Proposals(Section):
     )
     pooling: Literal["relu_mean", "mean", "stretched_mean"] = Field(
         "relu_mean", description="fma: how a mask's pixels are pooled into its score; published relu_mean"
+    )
+    largest_cover: Fraction | None = Field(
+        None,
+        exclude_if=lambda share: share is None,
+        description="parts are left out of which at least this share lies in a whole (or sub-parts, in either), for "
+        "masks with levels; FMA 0.3; null: all masks are used",
     )
 
     def words(self) -> str:

@@ -131,7 +131,7 @@ class ChooseThreshold(Section):
 class MakePseudoLabels(Section):
     """Conversion of score maps to pseudo-labels."""
 
-    par: PAR | None = Field(None, description="refine the scores by PAR, before the CRF if there is one")
+    par: PAR | None = Field(None, description="refine the scores by PAR or PAMR, before the CRF if there is one")
     crf: CRF | None = Field(CRF(), description="null: no CRF")
     background_power: PositiveFloat | None = Field(
         None,
@@ -157,7 +157,7 @@ class MakePseudoLabels(Section):
         return self
 
     def words(self) -> str:
-        parts = [*(["PAR"] if self.par else []), *([self.crf.words()] if self.crf else [])]
+        parts = [*([self.par.kernel.upper()] if self.par else []), *([self.crf.words()] if self.crf else [])]
         parts += [self.masks.words()] if self.masks else []
         return "; ".join(parts) or "the highest score wins"
 

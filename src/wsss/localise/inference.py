@@ -20,7 +20,7 @@ from wsss.localise.views import base_size, scaled_views, view_maps
 from wsss.store.features import FeatureStore
 
 
-def class_scores(model: Localises, records: Sequence[Record], device: torch.device) -> tuple[np.ndarray, np.ndarray]:
+def image_scores(model: Localises, records: Sequence[Record], device: torch.device) -> tuple[np.ndarray, np.ndarray]:
     """Class logits (N, K) of whole images at their own size, and their labels (N, K)."""
     scores, labels = [], []
     for group, images in read_groups(size_groups(records)):
@@ -31,10 +31,10 @@ def class_scores(model: Localises, records: Sequence[Record], device: torch.devi
 
 
 @torch.inference_mode()
-def stored_class_scores(
+def stored_image_scores(
     model: LocalisesStored, store: FeatureStore, records: Sequence[Record]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """As `class_scores`, from stored features."""
+    """As `image_scores`, from stored features."""
     return model.stored_logits(store, records).cpu().numpy(), np.stack([record.labels for record in records])
 
 
@@ -73,14 +73,8 @@ def cam_group(model: Localises, images: np.ndarray, labels: Tensor, settings: Ca
 
 @torch.inference_mode()
 def stored_cams(model: LocalisesStored, store: FeatureStore, record: Record, settings: CamViews) -> Cams:
-    """As `cam_group`, from an image's stored features.
-
-    Raises:
-        ValueError: the settings have views whose features are not stored.
-    """
+    """As `cam_group`, from an image's stored features, of mirrors too if the settings have them."""
     found = [model.stored_maps(store, record.image_id, scale) for scale in settings.scales]
-    if settings.flip and len(found[0]) == 1:
-        raise ValueError("infer_cam.flip: true needs features of mirrors; set compute_features.flip to true")
     pairs = [maps if settings.flip else torch.stack([maps[0], maps[0].flip(-1)]) for maps in found]
     present = torch.from_numpy(record.labels).to(found[0].device) > 0
     grids = {"stride": model.backbone.stride, "view_size": base_size(record.size, settings)}

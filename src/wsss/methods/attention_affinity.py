@@ -21,7 +21,7 @@ def _band(size: int, radius: int, device: torch.device | None) -> Tensor:
     return (position[:, None] - position).abs() <= radius
 
 
-def affinity_labels(labels: Tensor, stride: int, radius: int | None = None, ignore_index: int = IGNORE) -> Tensor:
+def dense_pair_labels(labels: Tensor, stride: int, radius: int | None = None, ignore_index: int = IGNORE) -> Tensor:
     """Pair labels uint8 (B, N, N) from pixel labels (B, H, W): 1 same class, 0 different, `ignore_index` ignored.
 
     The labels are read at every `stride`-th pixel (nearest, N = ⌊H/stride⌋·⌊W/stride⌋). Pairs with an ignored cell
@@ -43,10 +43,10 @@ def pair_counts(targets: Tensor) -> tuple[Tensor, Tensor]:
     return positives + 1, negatives + 1
 
 
-def affinity_loss(probabilities: Tensor, targets: Tensor) -> Tensor:
+def dense_pair_loss(probabilities: Tensor, targets: Tensor) -> Tensor:
     """½·mean(1 − P over pairs labelled 1) + ½·mean(P over pairs labelled 0); scalar, in [0, 1].
 
-    probabilities, targets: (B, N, N), from `AffinityHead` and `affinity_labels`.
+    probabilities, targets: (B, N, N), from `AffinityHead` and `dense_pair_labels`.
     """
     probabilities = probabilities.float()
     positives, negatives = pair_counts(targets)

@@ -10,7 +10,7 @@ from wsss.backbones.build import freeze
 from wsss.config.stages import TrainClassifier
 from wsss.data.dataset import Dataset
 from wsss.data.loading import Samples
-from wsss.localise.inference import class_scores, stored_class_scores
+from wsss.localise.inference import image_scores, stored_image_scores
 from wsss.localise.samples import write_sample_cams
 from wsss.measure.iou import average_precision
 from wsss.methods.base import Method, NamesClasses
@@ -73,9 +73,9 @@ def measure(model: Method, dataset: Dataset, place: Place, features: FeatureFile
     if records:
         model = model.to(place.device).eval()
         if features is None:
-            scores, labels = class_scores(model, records, place.device)
+            scores, labels = image_scores(model, records, place.device)
         else:
-            scores, labels = stored_class_scores(model, features.open("val"), records)
+            scores, labels = stored_image_scores(model, features.open("val"), records)
         table["images"] = labels.sum(0).astype(int)
         table["average_precision"] = 100 * average_precision(scores, labels)
         mean = table["average_precision"].mean()

@@ -9,24 +9,19 @@ import torch
 from scipy import ndimage
 from torch import Tensor
 
+from wsss.refine.walk import dense_walk
+
 ROUNDS = 3
 """Number of Sinkhorn normalisations, of columns and then rows."""
 
 
-def transition_matrix(attention: Tensor) -> Tensor:
+def sinkhorn_transition(attention: Tensor) -> Tensor:
     """Symmetric, nearly doubly stochastic T (…, N, N) from attention between patches, whose scale has no effect."""
     matrix = attention
     for _ in range(ROUNDS):
         matrix = matrix / matrix.sum(-2, keepdim=True)
         matrix = matrix / matrix.sum(-1, keepdim=True)
     return (matrix + matrix.transpose(-2, -1)) / 2
-
-
-def spread(maps: Tensor, transition: Tensor, power: int = 1) -> Tensor:
-    """T^(2^power) applied to maps (…, K, N), for symmetric T (…, N, N), by products of K rows with T only."""
-    for _ in range(2**power):
-        maps = maps @ transition
-    return maps
 
 
 @dataclass(frozen=True)
@@ -68,4 +63,4 @@ def refine(
     sources = cams if shares is None else cams * shares
     if threshold is not None:
         sources = sources * box_masks(cams, threshold).mask
-    return spread(sources.flatten(1), transition, power).view(cams.shape)
+    return dense_walk(sources.flatten(1), transition, 2**power).view(cams.shape)

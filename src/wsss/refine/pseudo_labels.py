@@ -1,4 +1,4 @@
-"""Pseudo-labels from score maps: optional PAR and DenseCRF, then the argmax."""
+"""Pseudo-labels from score maps: optional PAR or PAMR and DenseCRF, then the argmax."""
 
 from __future__ import annotations
 
@@ -58,13 +58,14 @@ def confident(image: np.ndarray, maps: ScoreMap, settings: MakePseudoLabels, dev
 
 
 def refine_by_par(image: np.ndarray, shares: np.ndarray, settings: PAR) -> np.ndarray:
-    """Class shares (L, H, W) refined by PAR to the image (H, W, 3) uint8."""
+    """Class shares (L, H, W) refined by PAR or PAMR to the image (H, W, 3) uint8."""
     import torch
 
-    from wsss.refine.par import par
+    from wsss.refine.par import pamr, par
 
+    refine = {"par": par, "pamr": pamr}[settings.kernel]
     pixels = torch.from_numpy(image).permute(2, 0, 1)[None]
-    return par(pixels, torch.from_numpy(shares)[None], settings.dilations, settings.iterations)[0].numpy()
+    return refine(pixels, torch.from_numpy(shares)[None], settings.dilations, settings.iterations)[0].numpy()
 
 
 def _shares(scores: ScoreMap) -> np.ndarray:

@@ -1,6 +1,6 @@
-"""Random walks over local affinities, one implementation for AffinityNet and IRNet.
+"""Random walks: over local affinities, one implementation for AffinityNet and IRNet, and over dense ones.
 
-Affinities are stored as a stencil: `affinity[b, o, y, x]`, in [0, 1], is that of cell (y, x) of image b and its
+Local affinities are stored as a stencil: `affinity[b, o, y, x]`, in [0, 1], is that of cell (y, x) of image b and its
 neighbour (y + dy, x + dx), where (dy, dx) = offsets[o]. The offsets cover half a disc, so that every pair occurs once;
 symmetry and a unit diagonal are implied, and pairs that leave the grid are 0.
 """
@@ -84,12 +84,19 @@ def random_walk(seeds: Tensor, affinity: Tensor, offsets: Tensor, beta: float, s
             f"offsets need {(batch, len(offsets), height, width)}"
         )
     dtype = torch.promote_types(seeds.dtype, torch.float32)
-    step = transition_matrix(affinity.to(dtype), offsets, beta)
+    step = sparse_transition(affinity.to(dtype), offsets, beta)
     rows = seeds.to(dtype).permute(0, 2, 3, 1).reshape(batch * height * width, classes)
     with torch.autocast(seeds.device.type, enabled=False):  # sparse products have no half precision
         for _ in range(steps):
             rows = step @ rows
     return rows.view(batch, height, width, classes).permute(0, 3, 1, 2).contiguous()
+
+
+def dense_walk(maps: Tensor, transition: Tensor, steps: int) -> Tensor:
+    """Maps (…, K, N) after `steps` products x ← x·T with T (…, N, N): K rows are multiplied, never T by itself."""
+    for _ in range(steps):
+        maps = maps @ transition
+    return maps
 
 
 def walk_group(seeds: Sequence[Tensor], affinity: Tensor, offsets: Tensor, beta: float, steps: int) -> Sequence[Tensor]:
@@ -106,7 +113,7 @@ def walk_group(seeds: Sequence[Tensor], affinity: Tensor, offsets: Tensor, beta:
     return [random_walk(s[None], a[None], offsets, beta, steps)[0] for s, a in pairs]
 
 
-def transition_matrix(affinity: Tensor, offsets: Tensor, beta: float) -> Tensor:
+def sparse_transition(affinity: Tensor, offsets: Tensor, beta: float) -> Tensor:
     """Transposes of a batch's T as one block-diagonal CSR matrix (B·h·w, B·h·w), whose rows sum to 1."""
     batch, _, height, width = affinity.shape
     cells = height * width
@@ -127,17 +134,3 @@ def transition_matrix(affinity: Tensor, offsets: Tensor, beta: float) -> Tensor:
         return torch.sparse_csr_tensor(
             ends.int(), columns[kept].int(), values[kept], [batch * cells] * 2, check_invariants=False
         )
-
-
-def stencil_to_dense(affinity: Tensor, offsets: Tensor) -> Tensor:
-    """Symmetric affinity matrices (B, h·w, h·w) with unit diagonal; quadratic memory, so for small grids."""
-    batch, _, height, width = affinity.shape
-    index = torch.arange(height * width, device=affinity.device).view(height, width)
-    dense = torch.eye(height * width, dtype=affinity.dtype, device=affinity.device).repeat(batch, 1, 1)
-    for o, (dy, dx) in enumerate(offsets.tolist()):
-        source, target = pair_slices(dy, dx, height, width)
-        values = affinity[:, o, *source].flatten(1)
-        i, j = index[source].flatten(), index[target].flatten()
-        dense[:, i, j] = values
-        dense[:, j, i] = values
-    return dense

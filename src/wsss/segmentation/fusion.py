@@ -23,7 +23,7 @@ from wsss.config.views import ScoreViews
 from wsss.data.dataset import Record
 from wsss.localise.views import scaled_views, view_maps
 from wsss.runtime.tensors import resize
-from wsss.segmentation.stored_decoder import FrozenNet, stages_of
+from wsss.segmentation.stored_decoder import FrozenNet
 from wsss.store.features import FeatureStore
 
 Size = tuple[int, int]
@@ -83,17 +83,11 @@ def view_scores(model: nn.Module, images: np.ndarray, settings: ScoreViews, devi
 
 @torch.inference_mode()
 def stored_scores(model: FrozenNet, store: FeatureStore, image_id: str, size: Size, settings: ScoreViews) -> Tensor:
-    """As `view_scores`, (1, C, h, w), from an image's stored features.
-
-    Raises:
-        ValueError: the settings have views whose features are not stored.
-    """
-    device, maps = next(model.parameters()).device, []
+    """As `view_scores`, (1, C, h, w), from an image's stored features, of mirrors too if the settings have them."""
+    device, views, maps = next(model.parameters()).device, 2 if settings.flip else 1, []
     for scale in settings.scales:
-        found = [torch.from_numpy(m).to(device) for m in stages_of(store, image_id, scale, model.stages)]
-        if settings.flip and len(found[0]) == 1:
-            raise ValueError("segment.flip: true needs features of mirrors; set compute_features.flip to true")
-        maps.append(model.decoder(found if settings.flip else [m[:1] for m in found]))
+        stages = store.stages_at(image_id, scale, model.stages)
+        maps.append(model.decoder([torch.from_numpy(found[:views]).to(device) for found in stages]))
     return fused_scores(maps, size, settings.flip, RULES[settings.fusion])
 
 

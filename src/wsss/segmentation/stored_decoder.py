@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -14,7 +13,6 @@ from wsss.backbones.base import Backbone
 from wsss.backbones.stages import stage_channels, wanted_stages
 from wsss.runtime.tensors import resize
 from wsss.segmentation.network import BackboneNet
-from wsss.store.features import FeatureStore
 
 
 class FeatureDecoder(nn.Module):
@@ -127,16 +125,3 @@ def area_loss(decoder: FeatureDecoder, samples: Sequence[Sample]) -> Tensor:
         total.append(-((target * scores.log_softmax(1)).sum(1) * weight).sum())
         area.append(weight.sum())
     return torch.stack(total).sum() / torch.stack(area).sum().clamp(min=1)
-
-
-def stages_of(store: FeatureStore, image_id: str, scale: float, stages: list[int | str]) -> list[np.ndarray]:
-    """The maps (n, D, h, w) of the given stages.
-
-    Raises:
-        ValueError: features of the scale or a stage are not stored.
-    """
-    missing = [stage for stage in stages if stage not in store.stages]
-    if missing:
-        raise ValueError(f"stages {missing} are wanted; compute_features.stages has {store.stages}")
-    found = dict(zip(store.stages, store.view(image_id, scale), strict=True))
-    return [found[stage] for stage in stages]

@@ -17,7 +17,7 @@ from wsss.data.dataset import Dataset
 from wsss.data.loading import labelled
 from wsss.runtime.seeds import derive_seed
 from wsss.segmentation.build import build_segmentation
-from wsss.segmentation.stored_decoder import FrozenNet, Sample, area_loss, stages_of
+from wsss.segmentation.stored_decoder import FrozenNet, Sample, area_loss
 from wsss.store.features import FeatureStore
 from wsss.store.models import save_model
 from wsss.training.loop import Trainer, write_history
@@ -44,7 +44,7 @@ def train_decoder(
     records, label_of = labelled(dataset, labels, settings.correction_weight)
 
     def read(index: int) -> Sample:
-        maps = stages_of(store, records[index].image_id, store.own_scale, model.stages)
+        maps = store.stages_at(records[index].image_id, store.own_scale, model.stages)
         label = torch.from_numpy(label_of(records[index]))
         return Sample.of([torch.from_numpy(found[:1]) for found in maps], label, len(dataset.class_names))
 

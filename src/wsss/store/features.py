@@ -63,7 +63,7 @@ class FeatureWriter(MapWriter):
 
 
 class FeatureStore(MapStore[Features]):
-    """`store[image_id]` → Features; `view` and `stage` select maps. Caches the image read last."""
+    """`store[image_id]` → Features; `stages_at` and `stage` select maps. Caches the image read last."""
 
     _KIND = FEATURES
 
@@ -84,22 +84,22 @@ class FeatureStore(MapStore[Features]):
             last = self._last = (image_id, super().__getitem__(image_id))
         return last[1]
 
-    def view(self, image_id: str, scale: float) -> list[np.ndarray]:
-        """The stages' maps (n, D, h, w) at a scale.
+    def stages_at(self, image_id: str, scale: float, stages: Sequence[int | str]) -> list[np.ndarray]:
+        """Maps (n, D, h, w) of each of the given stages at a scale.
 
         Raises:
-            ValueError: features of that scale were not computed.
+            ValueError: features of the scale or of a stage were not computed.
         """
+        if missing := [stage for stage in stages if stage not in self.stages]:
+            raise ValueError(f"stages {missing} are wanted; compute_features.stages has {self.stages}")
         if scale not in self.scales:
             raise ValueError(f"scale {scale:g} is wanted; compute_features.scales has {self.scales}")
-        start = self.scales.index(scale) * len(self.stages)
-        return self[image_id].maps[start : start + len(self.stages)]
+        first, maps = self.scales.index(scale) * len(self.stages), self[image_id].maps
+        return [maps[first + self.stages.index(stage)] for stage in stages]
 
     def stage(self, image_id: str, scale: float, stage: int | str) -> np.ndarray:
-        """One stage's maps (n, D, h, w) at a scale; raises as `view`."""
-        if stage not in self.stages:
-            raise ValueError(f"stage {stage} is wanted; compute_features.stages has {self.stages}")
-        return self.view(image_id, scale)[self.stages.index(stage)]
+        """One stage's maps (n, D, h, w) at a scale; raises as `stages_at`."""
+        return self.stages_at(image_id, scale, [stage])[0]
 
     def photograph(self, record: Record) -> bytes:
         """The digest of the photograph from a record of this file.

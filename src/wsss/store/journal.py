@@ -93,23 +93,6 @@ def _head_line(head: dict[str, Any]) -> bytes:
     return b"%08x %s\n" % (zlib.crc32(text), text)
 
 
-def read_journal(path: Path) -> tuple[dict[str, Any], list[tuple[str, Shape, bytes]]]:
-    """The head and the complete records of a journal, which stays unchanged.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: the file is no journal, or its head is damaged.
-    """
-    with regular(path).open("rb") as file:
-        line = file.readline()
-        text = line.partition(b" ")[2].rstrip(b"\n")
-        if line != b"%08x %s\n" % (zlib.crc32(text), text):
-            raise ValueError(f"{path}: not a journal of maps, or its head is damaged")
-        entries, _ = _replay(file, len(line))
-        found = [(i, shape, os.pread(file.fileno(), size, start)) for i, (shape, start, size) in entries.items()]
-        return json.loads(text), found
-
-
 def _replay(file: BinaryIO, start: int) -> tuple[dict[str, Entry], int]:
     """The complete records from byte `start` on, and the position where the last of them ends."""
     entries: dict[str, Entry] = {}

@@ -11,7 +11,7 @@ import numpy as np
 
 from wsss.runtime.labels import IGNORE
 from wsss.store.hdf5 import LEVEL, Header, Record, make_record, write_file
-from wsss.store.journal import Journal, read_journal
+from wsss.store.journal import Journal
 from wsss.store.maps import LABELS, LEVELS, SCORES, PathLike
 
 
@@ -77,8 +77,7 @@ class LabelWriter(MapWriter):
     class_names: C names, background first. palette: (C, 3) uint8 RGB. attributes: stored in the header.
     resume: a text that identifies everything the maps depend on. Maps that an interrupted process with the same text
     added are then already in the file (`image_id in out`) and need not be added again.
-    The file appears at `path` when the context ends, and not at all after an exception. After a kill, `recover` makes
-    it from the maps that were added.
+    The file appears at `path` when the context ends, and not at all after an exception.
     """
 
     def __init__(
@@ -139,18 +138,3 @@ class ScoreWriter(MapWriter):
             raise ValueError(f"{image_id}: scores hold NaN")
         levels = (np.clip(scores, 0, 1) * np.float32(LEVELS) + np.float32(0.5)).astype(np.uint8)
         self.append_pixels(image_id, ids, levels)
-
-
-def recover(path: PathLike) -> int:
-    """Make the file `path` from the maps that a killed writer added; returns their number.
-
-    The journal stays, so that the writer can still resume.
-
-    Raises:
-        FileNotFoundError: no writer of `path` was killed.
-    """
-    head, records = read_journal(_journal_path(Path(path)))
-    head.pop("resume")
-    head["class_names"] = tuple(head["class_names"])
-    write_file(Path(path), Header(**head), _unpacked(records))
-    return len(records)

@@ -7,7 +7,8 @@ import torch
 
 from wsss.backbones.clip import CLIPBackbone
 from wsss.methods.softmax_cam import encode, softmax_cam, text_of
-from wsss.refine.attention import box_masks, refine, spread, transition_matrix
+from wsss.refine.attention import box_masks, refine, sinkhorn_transition
+from wsss.refine.walk import dense_walk
 
 TINY = {"img_size": 32, "patch_size": 16, "embed_dim": 24, "depth": 3, "num_heads": 2}
 
@@ -43,21 +44,21 @@ def test_summed_attention_of_blocks_and_mean_give_the_same_matrix(backbone):
     cam = softmax_cam(backbone, encoded.last, torch.eye(2, 10), 1.0, torch.ones(1, 1))
     with torch.no_grad():
         attention = backbone.tokens(images, attention=True).mean_attention()[:, -2:, 1:, 1:]
-    mean, summed = transition_matrix(attention.mean(1)), transition_matrix(encoded.attention + cam.attention)
+    mean, summed = sinkhorn_transition(attention.mean(1)), sinkhorn_transition(encoded.attention + cam.attention)
     torch.testing.assert_close(mean, summed, rtol=1e-4, atol=1e-6)
 
 
 def test_a_constant_map_is_nearly_a_fixed_point():
-    transition = transition_matrix(torch.rand(12, 12) + 0.5)
-    torch.testing.assert_close(spread(torch.ones(1, 12), transition), torch.ones(1, 12), rtol=1e-2, atol=0)
+    transition = sinkhorn_transition(torch.rand(12, 12) + 0.5)
+    torch.testing.assert_close(dense_walk(torch.ones(1, 12), transition, 2), torch.ones(1, 12), rtol=1e-2, atol=0)
     square = transition @ transition
     maps = torch.rand(3, 12)
-    torch.testing.assert_close(spread(maps, transition), maps @ square)
+    torch.testing.assert_close(dense_walk(maps, transition, 2), maps @ square)
 
 
 def test_an_empty_map_has_no_box_and_stays_empty():
     assert not box_masks(torch.zeros(1, 4, 5), 0.4).mask.any()
-    assert not refine(torch.zeros(1, 4, 5), transition_matrix(torch.rand(20, 20)), 0.4).any()
+    assert not refine(torch.zeros(1, 4, 5), sinkhorn_transition(torch.rand(20, 20)), 0.4).any()
 
 
 def test_phrases_of_a_class_are_averaged_to_a_unit_vector():

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from wsss.backbones.checkpoints import load_published
-from wsss.methods.weclip.losses import confident_replaced, dice_loss, segmentation_loss
+from wsss.methods.weclip.losses import confident_replaced, dice_loss, resized_cross_entropy
 from wsss.methods.weclip.refinement import joint_features, select
 from wsss.segmentation.token_decoder import TOKEN_HEAD_NAMES, TokenHead
 
@@ -43,7 +43,7 @@ def test_perfect_logits_cost_nothing_and_replace_ignored_labels():
     labels = torch.tensor([[[0, 1], [2, 255]]])
     target = torch.tensor([[[0, 1], [2, 2]]])
     logits = 30 * torch.nn.functional.one_hot(target, 3).movedim(-1, 1).float()
-    assert segmentation_loss(logits, labels) < 1e-5
+    assert resized_cross_entropy(logits, labels) < 1e-5
     assert dice_loss(logits, labels) < 1e-4
     assert torch.equal(confident_replaced(labels, logits), target)
 

@@ -7,7 +7,7 @@ import pytest
 from scipy.sparse.linalg import cg
 
 from wsss.refine.propagation.graph import cell_centres, cell_graph, laplacian
-from wsss.refine.propagation.solve import propagate
+from wsss.refine.propagation.solve import label_propagation
 
 GRID = (7, 9)
 
@@ -24,27 +24,29 @@ def test_sparse_equals_dense(image) -> None:
     dense, sparse = (cell_graph(feats, centres, neighbours=12, dense_cells=cells) for cells in (63, 62))
     assert not isinstance(sparse, np.ndarray)
     np.testing.assert_allclose(sparse.toarray(), dense, atol=1e-12)
-    np.testing.assert_allclose(propagate(sparse, scores), propagate(dense, scores), rtol=1e-9)
+    np.testing.assert_allclose(label_propagation(sparse, scores), label_propagation(dense, scores), rtol=1e-9)
 
 
 def test_order_of_cells_does_not_matter(image) -> None:
     feats, centres, scores = image
     order = np.random.default_rng(1).permutation(63)
-    moved = propagate(cell_graph(feats[order], centres[order], neighbours=12), scores[order])
-    np.testing.assert_allclose(moved, propagate(cell_graph(feats, centres, neighbours=12), scores)[order], rtol=1e-6)
+    moved = label_propagation(cell_graph(feats[order], centres[order], neighbours=12), scores[order])
+    np.testing.assert_allclose(
+        moved, label_propagation(cell_graph(feats, centres, neighbours=12), scores)[order], rtol=1e-6
+    )
 
 
 def test_root_of_degree_is_only_scaled() -> None:
     """W has √degree as eigenvector of 1: a constant, where all cells are alike and equally connected."""
     feats = np.ones((20, 1))
     graph = cell_graph(feats, np.zeros((20, 2)), neighbours=20)
-    np.testing.assert_allclose(propagate(graph, np.ones((20, 1)), alpha=0.9), 10, rtol=1e-9)
+    np.testing.assert_allclose(label_propagation(graph, np.ones((20, 1)), alpha=0.9), 10, rtol=1e-9)
 
 
 def test_alpha_0_changes_nothing_and_1_is_refused(image) -> None:
     feats, centres, scores = image
     graph = cell_graph(feats, centres)
-    np.testing.assert_allclose(propagate(graph, scores, alpha=0), scores)
+    np.testing.assert_allclose(label_propagation(graph, scores, alpha=0), scores)
     with pytest.raises(ValueError, match="alpha 1"):
         laplacian(graph, 1)
 
@@ -53,4 +55,4 @@ def test_many_steps_of_conjugate_gradients_reach_the_solution(image) -> None:
     feats, centres, scores = image
     graph = cell_graph(feats, centres, neighbours=12)
     steps = [cg(laplacian(graph, 0.95), column, rtol=1e-6, maxiter=200)[0] for column in scores.T]
-    np.testing.assert_allclose(np.stack(steps, 1), propagate(graph, scores), rtol=1e-4)
+    np.testing.assert_allclose(np.stack(steps, 1), label_propagation(graph, scores), rtol=1e-4)

@@ -81,6 +81,16 @@ def test_merges_and_images_without_masks():
         assert merged(label, scores, None, settings) is label
 
 
+def test_parts_within_wholes_are_left_out_if_wished():
+    whole, part = np.zeros((2, *SIZE), bool)
+    whole[:, :3], part[2, :3] = True, True
+    masks, label = Masks.from_dense(np.stack([part, whole]), [1, 2]), part.astype(np.uint8)
+    scores = ScoreMap(np.array([1]), part[None].astype(np.float32))
+    for share, expected in ((None, part), (0.3, np.zeros(SIZE))):
+        settings = Proposals(file="m.h5", largest_cover=share)
+        np.testing.assert_array_equal(merged(label, scores, masks, settings), expected)
+
+
 def test_fma_takes_scores_not_labels():
     with pytest.raises(ValueError, match="set crf, par and confidence to null"):
         MakePseudoLabels(masks={"file": "m.h5", "merge": "fma"})

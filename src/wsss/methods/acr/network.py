@@ -64,7 +64,7 @@ class ACR(Method):
                 attention[self.settings.start_layer :], grad, self.settings.gradient_mode, tokens.num_prefix
             )
         if self.settings.refine:
-            maps = spread(maps, attention, tokens.num_prefix)
+            maps = attended(maps, attention, tokens.num_prefix)
         return maps.unflatten(2, tokens.grid)
 
     def class_maps(self, images: Tensor) -> Tensor:
@@ -152,7 +152,7 @@ def class_token_map(
     return total
 
 
-def spread(maps: Tensor, attention: Sequence[Tensor], num_prefix: int = 1) -> Tensor:
+def attended(maps: Tensor, attention: Sequence[Tensor], num_prefix: int = 1) -> Tensor:
     """Maps (B, K, N) multiplied by the patches' head-averaged attention, summed over all blocks."""
     affinity = sum(heads[:, :, num_prefix:, num_prefix:].mean(1) for heads in attention)  # (B, N, N)
     return torch.einsum("bij,bkj->bki", affinity, maps)

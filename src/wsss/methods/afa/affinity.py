@@ -1,4 +1,4 @@
-"""Affinity from attention and its propagation (AFA; Ru et al. 2022, §3.3)."""
+"""Affinity from attention, its transition matrix, and the scores that walk (AFA; Ru et al. 2022, §3.3)."""
 
 from __future__ import annotations
 
@@ -24,23 +24,14 @@ class AffinityHead(nn.Conv2d):
         return (projected + projected.transpose(1, 2) + self.bias).sigmoid()
 
 
-def transition_matrix(affinity: Tensor, mask: Tensor | None = None, power: int = 2, epsilon: float = 0.1) -> Tensor:
+def column_transition(affinity: Tensor, mask: Tensor | None = None, power: int = 2, epsilon: float = 0.1) -> Tensor:
     """T = P^power / (column sums + epsilon) of affinities (B, N, N) in `mask` (N, N); element-wise power."""
     affinity = affinity.float() if mask is None else affinity.float().masked_fill(~mask, 0)
     affinity = affinity.pow(power)
     return affinity / (affinity.sum(dim=1, keepdim=True) + epsilon)
 
 
-def propagate(maps: Tensor, transition: Tensor, steps: int = 1) -> Tensor:
-    """Maps (B, K, h, w), flattened to rows x, after `steps` products x ← x·T with `transition` (B, N, N)."""
-    rows = maps.float().flatten(2)
-    with torch.autocast(maps.device.type, enabled=False):  # class scores differ by less than half precision resolves
-        for _ in range(steps):
-            rows = rows @ transition
-    return rows.view(maps.shape)
-
-
-def class_scores(maps: Tensor, labels: Tensor, background: float) -> Tensor:
+def present_softmax(maps: Tensor, labels: Tensor, background: float) -> Tensor:
     """Softmax over [background, present classes] at every pixel: (B, C, h, w), zero for absent classes.
 
     maps: (B, K, h, w) in [0, 1]. labels: (B, K), 1 for present classes.

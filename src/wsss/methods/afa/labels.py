@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 
 from wsss.localise.fusion import multi_scale_cam
-from wsss.methods.afa.affinity import class_scores, propagate, transition_matrix
+from wsss.methods.afa.affinity import column_transition, present_softmax
 from wsss.methods.attention_affinity import radius_mask
 from wsss.refine.par import DILATIONS, par
+from wsss.refine.walk import dense_walk
 from wsss.runtime.tensors import resize
 
 MapsAndAffinity = Callable[[Tensor], tuple[Tensor, Tensor]]
@@ -51,11 +52,11 @@ def propagated_scores(
     maps: (B, K, H, W) in [0, 1]; pairs: affinities (B, N, N) on the grid; labels: (B, K); background: its score in
     [0, 1]; radius: cells, the largest distance of a pair.
     """
-    coarse = resize(maps, grid, align_corners=False)
-    transition = transition_matrix(pairs, radius_mask(*grid, radius, maps.device))
-    return resize(
-        propagate(class_scores(coarse, labels, background), transition), tuple(maps.shape[-2:]), align_corners=False
-    )
+    scores = present_softmax(resize(maps, grid, align_corners=False), labels, background).float()
+    transition = column_transition(pairs, radius_mask(*grid, radius, maps.device))
+    with torch.autocast(maps.device.type, enabled=False):  # class scores differ by less than half precision resolves
+        walked = dense_walk(scores.flatten(2), transition, steps=1).view(scores.shape)
+    return resize(walked, tuple(maps.shape[-2:]), align_corners=False)
 
 
 def refine_in_boxes(

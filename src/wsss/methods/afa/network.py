@@ -16,7 +16,7 @@ from wsss.localise.seeds import ignore_outside, irn_confident_labels
 from wsss.methods.afa.affinity import AffinityHead
 from wsss.methods.afa.labels import multi_scale_maps, propagated_scores, refine_in_boxes
 from wsss.methods.afa.settings import Settings
-from wsss.methods.attention_affinity import affinity_labels, affinity_loss
+from wsss.methods.attention_affinity import dense_pair_labels, dense_pair_loss
 from wsss.methods.base import Method
 from wsss.methods.shared import balanced_cross_entropy, denormalise, refine_cams_with_bkg
 from wsss.refine.crf.energy import dense_energy_loss
@@ -64,12 +64,12 @@ class AFA(Method):
         chosen, propagated = self.settings, step >= self.settings.refined_steps
         refined, final = self.pseudo_labels(batch, propagated=propagated)
         teacher = final if propagated and chosen.refined_pairs else refined
-        targets = affinity_labels(teacher, self.backbone.stride, chosen.radius)
+        targets = dense_pair_labels(teacher, self.backbone.stride, chosen.radius)
         segments = resize(segments, tuple(final.shape[-2:]), align_corners=False)
         counted = partial(distributed.counted_by, chosen.counted_images)
         terms = {
             "segmentation": chosen.segmentation_weight * counted(balanced_cross_entropy, segments, final),
-            "affinity": chosen.affinity_weight * counted(affinity_loss, pairs, targets),
+            "affinity": chosen.affinity_weight * counted(dense_pair_loss, pairs, targets),
         }
         if chosen.energy_weight:
             mean, std = self.backbone.mean, self.backbone.std

@@ -12,7 +12,7 @@ from wsss.data.batch import Batch
 from wsss.methods.clip.settings import Settings
 from wsss.methods.on_clip import OnCLIP
 from wsss.methods.softmax_cam import encode, softmax_cam, stretch
-from wsss.refine.attention import refine, transition_matrix
+from wsss.refine.attention import refine, sinkhorn_transition
 
 
 class CLIPES(OnCLIP):
@@ -41,7 +41,7 @@ class CLIPES(OnCLIP):
             if self.settings.affinity_blocks == 0:
                 return found.cams
             attention = found.attention if encoded.attention is None else encoded.attention + found.attention
-            transition = transition_matrix(attention)
+            transition = sinkhorn_transition(attention)
             maps = torch.zeros_like(found.cams)
             for out, cams, matrix, present in zip(maps, found.cams, transition, labels > 0, strict=True):
                 refined = refine(cams[present], matrix, self.settings.box_threshold, self.settings.affinity_power)

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from wsss.methods.attention_affinity import affinity_labels, affinity_loss
+from wsss.methods.attention_affinity import dense_pair_labels, dense_pair_loss
 from wsss.methods.shared import balanced_cross_entropy
 from wsss.methods.weclip.settings import Settings
 from wsss.methods.weclip.towers import Decoded
@@ -18,8 +18,8 @@ from wsss.segmentation.token_decoder import cell_affinity
 def loss_terms(decoded: Decoded, labels: Tensor, settings: Settings) -> dict[str, Tensor]:
     """Weighted scalar loss terms for labels (B, H, W): segmentation and affinity; with WeCLIP+ also mutual and dice."""
     terms = {
-        "segmentation": segmentation_loss(decoded.logits, labels),
-        "affinity": settings.affinity_weight * pair_loss(decoded.features, labels, settings.radius),
+        "segmentation": resized_cross_entropy(decoded.logits, labels),
+        "affinity": settings.affinity_weight * feature_pair_loss(decoded.features, labels, settings.radius),
     }
     if second := settings.second:
         terms["mutual"] = second.mutual_weight * mutual_loss(decoded.clip, decoded.second, labels)
@@ -27,20 +27,20 @@ def loss_terms(decoded: Decoded, labels: Tensor, settings: Settings) -> dict[str
     return terms
 
 
-def segmentation_loss(logits: Tensor, labels: Tensor) -> Tensor:
+def resized_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
     """Balanced cross-entropy of logits (B, C, h, w), resized to the labels (B, H, W); 255 is ignored."""
     return balanced_cross_entropy(_at_labels(logits, labels), labels)
 
 
-def pair_loss(features: Tensor, labels: Tensor, radius: int) -> Tensor:
+def feature_pair_loss(features: Tensor, labels: Tensor, radius: int) -> Tensor:
     """Affinity loss of fused features (B, D, h, w) for labels (B, H, W), over cells at most `radius` apart."""
     cells = F.interpolate(labels[:, None].float(), features.shape[-2:], mode="nearest")[:, 0]
-    return affinity_loss(cell_affinity(features), affinity_labels(cells, 1, radius))
+    return dense_pair_loss(cell_affinity(features), dense_pair_labels(cells, 1, radius))
 
 
 def mutual_loss(clip: Tensor, dino: Tensor, labels: Tensor) -> Tensor:
     """Cross-entropy of each tower's logits (B, C, h, w) with the other's predicted labels, at the size (H, W)."""
-    return segmentation_loss(clip, _labels_of(dino, labels)) + segmentation_loss(dino, _labels_of(clip, labels))
+    return resized_cross_entropy(clip, _labels_of(dino, labels)) + resized_cross_entropy(dino, _labels_of(clip, labels))
 
 
 def dice_loss(logits: Tensor, labels: Tensor, masked: bool = True, eps: float = 1e-7) -> Tensor:

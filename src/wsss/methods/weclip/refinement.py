@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from wsss.refine.attention import refine, transition_matrix
+from wsss.refine.attention import refine, sinkhorn_transition
 
 Difference = Literal["signed", "absolute"]
 
@@ -43,7 +43,7 @@ def refine_maps(cams: Tensor, matrix: Tensor, threshold: float | None, shares: T
     threshold: of the boxes, 0.4 for VOC and 0.7 for COCO; None: no boxes (WeCLIP+ on VOC). shares: (K, h, w), class
     shares of WeCLIP+ that multiply the maps; the boxes are those of the maps before.
     """
-    return refine(cams, transition_matrix(matrix), threshold, shares=shares)
+    return refine(cams, sinkhorn_transition(matrix), threshold, shares=shares)
 
 
 def decoder_shares(clip: Tensor, dino: Tensor) -> Tensor:

@@ -108,7 +108,7 @@ class PairLabels(NamedTuple):
     different: Tensor
 
 
-def affinity_labels(labels: Tensor, offsets: Tensor, inner: bool = False) -> PairLabels:
+def pair_labels(labels: Tensor, offsets: Tensor, inner: bool = False) -> PairLabels:
     """Supervision of every pair of the stencil from confident labels (B, h, w), 255 unknown (sec. 3.2.1).
 
     inner: only pairs of cells whose neighbours are all in the grid, as in the published training.
@@ -134,7 +134,7 @@ class AffinityLosses(NamedTuple):
     pairs: tuple[Tensor, Tensor, Tensor]
 
 
-def affinity_loss(affinity: Tensor, labels: PairLabels, eps: float = 1e-5) -> AffinityLosses:
+def pair_losses(affinity: Tensor, labels: PairLabels, eps: float = 1e-5) -> AffinityLosses:
     """¼ background + ¼ foreground + ½ different, each the mean over its pairs in the batch (eq. 3 … 5).
 
     affinity and each of the labels have one shape; a term without pairs is 0.

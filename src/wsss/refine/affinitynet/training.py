@@ -16,7 +16,7 @@ from wsss.backbones.build import freeze
 from wsss.data.dataset import Record
 from wsss.data.loading import StoredLabels
 from wsss.refine.affinitynet.labels import StoredScores, pooled_scores
-from wsss.refine.affinitynet.network import AffinityNet, affinity_labels, affinity_loss
+from wsss.refine.affinitynet.network import AffinityNet, pair_labels, pair_losses
 from wsss.refine.affinitynet.settings import Training
 from wsss.refine.base import LabelOf, Reduce, Terms
 from wsss.store.maps import ScoreStore, open_any
@@ -52,8 +52,8 @@ class AffinityNetTraining:
     def terms(self, model: AffinityNet, item: tuple[Any, Tensor], _step: int) -> Terms:
         batch, labels = item
         cells = labels if self.pooled else pool_labels(labels, model.stride)
-        pairs = affinity_labels(cells, model.offsets, self.settings.inner_pairs)
-        losses = affinity_loss(model(batch.images), pairs)
+        pairs = pair_labels(cells, model.offsets, self.settings.inner_pairs)
+        losses = pair_losses(model(batch.images), pairs)
         return {
             "background": losses.background / 4,
             "foreground": losses.foreground / 4,

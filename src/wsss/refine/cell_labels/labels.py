@@ -7,7 +7,7 @@ import torch
 
 from wsss.localise.seeds import power_background, with_background
 from wsss.refine.cell_labels.settings import Labels
-from wsss.refine.propagation.spread import spread_maps, stored_cells
+from wsss.refine.propagation.spread import propagate_maps, stored_cells
 from wsss.runtime.tensors import max_normalise
 from wsss.store.features import FeatureStore
 from wsss.store.maps import ScoreMap
@@ -23,6 +23,6 @@ class PropagatedMaps:
         """Maps (1 + k, h, w) in [0, 1], background first, from an image's maps (k, H, W)."""
         features = stored_cells(store, image_id, self.settings)
         maps = torch.from_numpy(found.scores).to(self.device)
-        cells = max_normalise(spread_maps(features, maps, self.settings))
+        cells = max_normalise(propagate_maps(features, maps, self.settings))
         whole = with_background(cells, power_background(cells, self.settings.background))
         return ScoreMap(np.r_[0, found.classes], whole.cpu().numpy())

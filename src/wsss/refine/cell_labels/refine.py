@@ -12,8 +12,8 @@ from torch import Tensor
 from wsss.data.dataset import Record
 from wsss.refine.base import Models
 from wsss.refine.cell_labels.settings import Settings, Training
-from wsss.refine.cell_labels.training import stacked
-from wsss.refine.propagation.spread import spread, stored_cells
+from wsss.refine.cell_labels.training import joined_stages
+from wsss.refine.propagation.spread import propagate_cells, stored_cells
 from wsss.runtime.tensors import resize
 from wsss.store.features import FeatureStore
 from wsss.store.models import read_model
@@ -35,9 +35,9 @@ class CellLabels:
         """Probabilities (1 + k, H, W) of one image, background first, which sum to 1 over the classes."""
         present = torch.from_numpy(np.r_[0, record.classes].astype(np.int64)).to(self.device)
         features = stored_cells(store, record.image_id, self.settings)
-        cells = stacked(store, record.image_id, self.training).to(self.device)
+        cells = joined_stages(store, record.image_id, self.training).to(self.device)
         shares = F.conv2d(cells, self.weight[present], self.bias[present]).softmax(0)
         if shares.shape[1:] != features.shape[1:]:
             shares = resize(shares, tuple(features.shape[1:]), align_corners=False)
-        solved = spread(features, shares, record.size[0], self.settings)
+        solved = propagate_cells(features, shares, record.size[0], self.settings)
         return F.normalize(resize(solved, record.size, align_corners=False), p=1, dim=0)

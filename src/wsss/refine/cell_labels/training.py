@@ -61,7 +61,7 @@ class CellTraining:
         self, store: FeatureStore, image_id: str, found: ScoreMap, count: int, share: int, rng: np.random.Generator
     ) -> tuple[Tensor, Tensor]:
         """Features (n, D) and target shares (n, C) of sampled cells of an image."""
-        features = stacked(store, image_id, self.settings)
+        features = joined_stages(store, image_id, self.settings)
         taught = torch.from_numpy(found.scores)
         if taught.shape[1:] != features.shape[1:]:
             raise ValueError(
@@ -87,6 +87,6 @@ class CellTraining:
         return minimise(linear, loss, steps=chosen.steps, lr=chosen.lr, weight_decay=chosen.weight_decay)
 
 
-def stacked(store: FeatureStore, image_id: str, chosen: Training) -> Tensor:
+def joined_stages(store: FeatureStore, image_id: str, chosen: Training) -> Tensor:
     """Features (D, h, w) of an image's cells, the stages concatenated."""
     return torch.cat(aligned(stored_stages(store, image_id, chosen)), 1)[0]

@@ -15,7 +15,7 @@ from torch.utils.checkpoint import checkpoint
 
 from wsss.backbones.base import Backbone
 from wsss.localise.seeds import constant_background, with_background
-from wsss.refine.affinitynet.network import PairLabels, affinity_loss, upsample_scores
+from wsss.refine.affinitynet.network import PairLabels, pair_losses, upsample_scores
 from wsss.refine.irnet.paths import boundary_affinity, path_offsets
 from wsss.refine.walk import pair_slices, walk_group
 from wsss.runtime import distributed
@@ -172,7 +172,7 @@ def irnet_loss(logits: Tensor, displacement: Tensor, labels: PairLabels, radius:
 
     logits (B, h, w) and displacement (B, 2, h, w) from `IRNet`; labels for `path_offsets(radius)`.
     """
-    affinity = affinity_loss(boundary_affinity(torch.sigmoid(logits.float()), radius), labels, eps)
+    affinity = pair_losses(boundary_affinity(torch.sigmoid(logits.float()), radius), labels, eps)
     kinds = (labels.foreground, labels.background)
     sums = _displacement_sums(displacement.float(), path_offsets(radius), *kinds)
     pairs = [2 * distributed.batch_sum(kind.sum()) + eps for kind in kinds]

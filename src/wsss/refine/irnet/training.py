@@ -15,7 +15,7 @@ from wsss.data.augment import to_input
 from wsss.data.dataset import Record, read_image
 from wsss.data.groups import read_ahead
 from wsss.data.loading import StoredLabels
-from wsss.refine.affinitynet.network import affinity_labels
+from wsss.refine.affinitynet.network import pair_labels
 from wsss.refine.base import LabelOf, Reduce, Terms
 from wsss.refine.irnet.network import IRNet, irnet_loss
 from wsss.refine.irnet.paths import path_offsets
@@ -43,7 +43,7 @@ class IRNetTraining:
     def terms(self, model: IRNet, item: tuple[Any, Tensor], _step: int) -> Terms:
         batch, labels = item
         offsets = path_offsets(self.settings.radius).to(labels.device)
-        pairs = affinity_labels(sample_labels(labels, model.stride), offsets, self.settings.inner_pairs)
+        pairs = pair_labels(sample_labels(labels, model.stride), offsets, self.settings.inner_pairs)
         losses = irnet_loss(*model(batch.images), pairs, self.settings.radius)
         return {
             "background": losses.background / 4,

@@ -10,7 +10,7 @@ from scipy.sparse.linalg import splu
 from wsss.refine.propagation.graph import laplacian
 
 
-def propagate(graph: np.ndarray | sp.csr_array, scores: np.ndarray, *, alpha: float = 0.95) -> np.ndarray:
+def label_propagation(graph: np.ndarray | sp.csr_array, scores: np.ndarray, *, alpha: float = 0.95) -> np.ndarray:
     """Propagated scores (N, K) float64 of scores (N, K) over a normalised graph (N, N).
 
     The solution is exact, by one factorisation for all classes; the published code takes 10 steps of conjugate

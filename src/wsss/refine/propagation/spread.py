@@ -19,7 +19,7 @@ from wsss.localise.views import scaled_views
 from wsss.refine.base import Models
 from wsss.refine.propagation.graph import cell_centres, cell_graph
 from wsss.refine.propagation.settings import Settings, Spreading, StoredStages
-from wsss.refine.propagation.solve import propagate
+from wsss.refine.propagation.solve import label_propagation
 from wsss.runtime.tensors import max_normalise, resize
 from wsss.store.features import FeatureStore
 
@@ -40,7 +40,7 @@ def joined(stages: Sequence[Tensor]) -> Tensor:
 
 def stored_stages(store: FeatureStore, image_id: str, chosen: StoredStages) -> list[Tensor]:
     """Features (1, D, h_s, w_s) of an image at each stage of the settings, without the mirror image."""
-    return [torch.from_numpy(store.stage(image_id, chosen.scale, stage)[:1]) for stage in chosen.stages]
+    return [torch.from_numpy(found[:1]) for found in store.stages_at(image_id, chosen.scale, chosen.stages)]
 
 
 def stored_cells(store: FeatureStore, image_id: str, chosen: StoredStages) -> Tensor:
@@ -48,7 +48,7 @@ def stored_cells(store: FeatureStore, image_id: str, chosen: StoredStages) -> Te
     return joined(stored_stages(store, image_id, chosen))[0]
 
 
-def spread(features: Tensor, scores: Tensor, height: int, chosen: Spreading) -> Tensor:
+def propagate_cells(features: Tensor, scores: Tensor, height: int, chosen: Spreading) -> Tensor:
     """Propagated scores (C, h, w) ≥ 0, float32, on the graph of one image's cells.
 
     features: (D, h, w) of unit length. scores: (C, h, w). height: of the image in pixels.
@@ -57,16 +57,16 @@ def spread(features: Tensor, scores: Tensor, height: int, chosen: Spreading) -> 
     nodes, centres = features.flatten(1).T.cpu().numpy(), cell_centres(grid, height / grid[0])
     weights = {"neighbours": chosen.neighbours, "power": chosen.power, "distance": chosen.distance}
     graph = cell_graph(nodes, centres, **weights)
-    solved = propagate(graph, scores.flatten(1).T.cpu().numpy(), alpha=chosen.alpha)
+    solved = label_propagation(graph, scores.flatten(1).T.cpu().numpy(), alpha=chosen.alpha)
     return torch.from_numpy(solved.T.astype(np.float32)).view(-1, *grid).to(scores.device).clamp(min=0)
 
 
-def spread_maps(features: Tensor, maps: Tensor, chosen: Spreading) -> Tensor:
+def propagate_maps(features: Tensor, maps: Tensor, chosen: Spreading) -> Tensor:
     """Propagated maps (k, h, w) ≥ 0 on the grid of the features (D, h, w), from an image's maps (k, H, W)."""
     grid = tuple(features.shape[1:])
     if not len(maps):
         return maps.new_zeros(0, *grid)
-    return spread(features, F.adaptive_avg_pool2d(maps, grid), maps.shape[1], chosen)
+    return propagate_cells(features, F.adaptive_avg_pool2d(maps, grid), maps.shape[1], chosen)
 
 
 class Propagation:
@@ -78,7 +78,7 @@ class Propagation:
 
     def __call__(self, images: np.ndarray, maps: Sequence[Tensor]) -> list[Tensor]:
         features = self.features(images)
-        return [self.spread(cells, cams) for cells, cams in zip(features, maps, strict=True)]
+        return [self.refined(cells, cams) for cells, cams in zip(features, maps, strict=True)]
 
     def features(self, images: np.ndarray) -> Tensor:
         """Features (B, D, h, w) of unit length of images (B, H, W, 3) uint8."""
@@ -89,10 +89,10 @@ class Propagation:
 
     def of_stored(self, store: FeatureStore, record: Record, maps: Tensor) -> Tensor:
         """As `__call__`, for an image with stored features; those of its mirror image are not used."""
-        return self.spread(stored_cells(store, record.image_id, self.settings), maps)
+        return self.refined(stored_cells(store, record.image_id, self.settings), maps)
 
-    def spread(self, features: Tensor, maps: Tensor) -> Tensor:
+    def refined(self, features: Tensor, maps: Tensor) -> Tensor:
         """Maps (1 + k, H, W), background first, from one image's features (D, h, w) and maps (k, H, W)."""
-        cells = spread_maps(features, maps, self.settings)
+        cells = propagate_maps(features, maps, self.settings)
         found = max_normalise(resize(cells, tuple(maps.shape[1:]), align_corners=False))
         return with_background(found, power_background(found, self.settings.background))

@@ -56,6 +56,14 @@ class Masks:
         parts = (np.concatenate([*p, np.empty(0, np.int64)]).astype(np.int64) for p in (starts, ends, owner))
         return cls(tuple(size), *parts, len(counts), _levels(level, counts))
 
+    def only(self, chosen: NDArray[np.int64]) -> Self:
+        """The masks of the given indices, in the order of this object."""
+        kept = np.zeros(self.count, bool)
+        kept[chosen] = True
+        runs, number = kept[self.owner], np.cumsum(kept) - 1
+        parts = self.starts[runs], self.ends[runs], number[self.owner[runs]]
+        return type(self)(self.size, *parts, int(kept.sum()), self.level[kept])
+
     def to_dense(self) -> NDArray[np.bool_]:
         """(S, H, W)."""
         pixels, owner = self.pixels()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from wsss.config.sections import Proposals
-from wsss.refine.proposals.fma import fma_merge
+from wsss.refine.proposals.fma import fma_merge, kept_levels
 from wsss.refine.proposals.masks import Masks
 from wsss.refine.proposals.sepl import sepl_merge
 from wsss.store.maps import ScoreMap
@@ -18,6 +18,8 @@ def merged(label: np.ndarray, maps: ScoreMap, masks: Masks | None, settings: Pro
     """
     if masks is None:
         return label
+    if settings.largest_cover is not None:
+        masks = masks.only(kept_levels(masks, settings.largest_cover))
     if settings.merge == "sepl":
         return sepl_merge(label, masks, settings.rule)
     present = np.asarray(maps.classes) > 0

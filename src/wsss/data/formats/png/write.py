@@ -22,10 +22,10 @@ def write(_settings: Settings, store: Labels, out: Path) -> int:
     Raises:
         ValueError: an id leads out of the folder, or two ids have one file.
     """
-    return write_masks(store, store.palette, out)
+    return write_pngs(store, store.palette, out)
 
 
-def write_masks(labels: Mapping[str, np.ndarray], colours: np.ndarray, out: Path) -> int:
+def write_pngs(labels: Mapping[str, np.ndarray], colours: np.ndarray, out: Path) -> int:
     """`write` for any label maps (H, W) uint8 by image id; colours: (C, 3) uint8."""
     palette = np.full((256, 3), 0, np.uint8)
     palette[: len(colours)] = colours
