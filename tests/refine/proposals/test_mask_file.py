@@ -87,7 +87,7 @@ def test_parts_within_wholes_are_left_out_if_wished():
     masks, label = Masks.from_dense(np.stack([part, whole]), [1, 2]), part.astype(np.uint8)
     scores = ScoreMap(np.array([1]), part[None].astype(np.float32))
     for share, expected in ((None, part), (0.3, np.zeros(SIZE))):
-        settings = Proposals(file="m.h5", largest_cover=share)
+        settings = Proposals(file="m.h5", rule="imp", largest_cover=share)
         np.testing.assert_array_equal(merged(label, scores, masks, settings), expected)
 
 
