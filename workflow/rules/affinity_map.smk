@@ -15,7 +15,7 @@ rule affinity_map:
         row=r"\d+",
         column=r"\d+",
     conda:
-        "../../envs/wsss.yaml"
+        ENVIRONMENT
     resources:
         gpu=int(GPU_HERE),
     params:

@@ -38,7 +38,7 @@ rule check_networks:
         digest=r"[0-9a-f]{16}",
     priority: CHECK_FIRST
     conda:
-        "../../envs/wsss.yaml"
+        ENVIRONMENT
     threads: ALL_CORES
     params:
         config=lambda wildcards: check_of(wildcards).text,
@@ -60,7 +60,7 @@ rule check_data:
         digest=r"[0-9a-f]{16}",
     priority: CHECK_FIRST
     conda:
-        "../../envs/wsss.yaml"
+        ENVIRONMENT
     threads: ALL_CORES
     params:
         config=lambda wildcards: check_of(wildcards).text,

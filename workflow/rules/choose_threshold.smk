@@ -11,7 +11,7 @@ rule choose_threshold:
         ROOT + "/choose_threshold/{key}/log.txt",
     priority: WAITED_FOR
     conda:
-        "../../envs/wsss.yaml"
+        ENVIRONMENT
     threads: training_threads("choose_threshold")
     params:
         config=settings("choose_threshold"),

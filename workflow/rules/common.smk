@@ -24,6 +24,13 @@ os.environ.setdefault("WSSS_NO_BAR", "1")
 os.environ.setdefault("MALLOC_MMAP_THRESHOLD_", str(2**32))
 os.environ.setdefault("MALLOC_TRIM_THRESHOLD_", str(2**32))
 
+# Of a clone, for `--sdm conda`; an installed package has no source from which conda could make its environment.
+CLONE = WORKFLOW.parent
+ENVIRONMENT = (
+    str(CLONE / "envs/wsss.yaml") if (CLONE / "pyproject.toml").is_file() else None
+)
+os.environ["WSSS_CLONE"] = str(CLONE)
+
 ROOT = "results/stages"
 GPU_HERE = EXECUTION.device != "cpu" and gpu_possible()
 

@@ -10,7 +10,7 @@ rule compute_features_shard:
         ROOT + "/compute_features/{key}/logs/{split}-{shard}-of-{n}.txt",
     priority: WAITED_FOR
     conda:
-        "../../envs/wsss.yaml"
+        ENVIRONMENT
     threads: 1
     resources:
         gpu=int(GPU_HERE),
@@ -38,7 +38,7 @@ rule compute_features:
         ROOT + "/compute_features/{key}/logs/{split}.txt",
     priority: WAITED_FOR
     conda:
-        "../../envs/wsss.yaml"
+        ENVIRONMENT
     params:
         data=subpath(input.data, parent=True),
     shell:

@@ -10,7 +10,7 @@ rule corrections:
     log:
         ROOT + "/corrections/{key}/log.txt",
     conda:
-        "../../envs/wsss.yaml"
+        ENVIRONMENT
     params:
         config=settings("corrections"),
         manifest=manifest("corrections"),

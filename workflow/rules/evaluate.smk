@@ -36,7 +36,7 @@ rule evaluate:
     log:
         ROOT + "/evaluate/{key}/log.txt",
     conda:
-        "../../envs/wsss.yaml"
+        ENVIRONMENT
     threads: 4
     params:
         config=settings("evaluate"),
@@ -72,7 +72,7 @@ rule collect:
     log:
         "results/{run}/collect.log",
     conda:
-        "../../envs/wsss.yaml"
+        ENVIRONMENT
     params:
         outline=lambda wildcards: json.dumps(outline(plan_of(wildcards.run))),
         made_of=lambda wildcards: table_digest(plan_of(wildcards.run)),

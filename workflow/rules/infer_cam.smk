@@ -13,7 +13,7 @@ rule infer_cam_shard:
         ROOT + "/infer_cam/{key}/logs/{split}-{shard}-of-{n}.txt",
     priority: WAITED_FOR
     conda:
-        "../../envs/wsss.yaml"
+        ENVIRONMENT
     threads: 1
     resources:
         gpu=int(GPU_HERE),
@@ -44,7 +44,7 @@ rule infer_cam:
         file="(train|val)(_strided)?",
     priority: WAITED_FOR
     conda:
-        "../../envs/wsss.yaml"
+        ENVIRONMENT
     params:
         data=subpath(input.data, parent=True),
         split=lambda wildcards: wildcards.file.removesuffix("_strided"),

@@ -12,7 +12,7 @@ rule make_affinity_labels_shard:
         ROOT + "/make_affinity_labels/{key}/logs/{split}-{shard}-of-{n}.txt",
     priority: WAITED_FOR
     conda:
-        "../../envs/wsss.yaml"
+        ENVIRONMENT
     threads: 1
     resources:
         gpu=crf_gpu("make_affinity_labels"),
@@ -42,7 +42,7 @@ rule make_affinity_labels:
         ROOT + "/make_affinity_labels/{key}/logs/{split}.txt",
     priority: WAITED_FOR
     conda:
-        "../../envs/wsss.yaml"
+        ENVIRONMENT
     params:
         data=subpath(input.data, parent=True),
     shell:

@@ -11,7 +11,7 @@ rule make_pseudo_labels_shard:
     log:
         ROOT + "/make_pseudo_labels/{key}/logs/{split}-{shard}-of-{n}.txt",
     conda:
-        "../../envs/wsss.yaml"
+        ENVIRONMENT
     threads: 1
     resources:
         gpu=crf_gpu("make_pseudo_labels"),
@@ -40,7 +40,7 @@ rule make_pseudo_labels:
     log:
         ROOT + "/make_pseudo_labels/{key}/logs/{split}.txt",
     conda:
-        "../../envs/wsss.yaml"
+        ENVIRONMENT
     params:
         data=subpath(input.data, parent=True),
     shell:

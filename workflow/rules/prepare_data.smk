@@ -8,7 +8,7 @@ rule prepare_data:
     log:
         ROOT + "/prepare_data/{key}/log.txt",
     conda:
-        "../../envs/wsss.yaml"
+        ENVIRONMENT
     threads: 4
     params:
         config=settings("prepare_data"),

@@ -15,7 +15,7 @@ rule quality:
     log:
         ROOT + "/quality/{key}/log.txt",
     conda:
-        "../../envs/wsss.yaml"
+        ENVIRONMENT
     params:
         config=settings("quality"),
         manifest=manifest("quality"),

@@ -14,7 +14,7 @@ rule refine_cam_shard:
         ROOT + "/refine_cam/{key}/logs/{split}-{shard}-of-{n}.txt",
     priority: WAITED_FOR
     conda:
-        "../../envs/wsss.yaml"
+        ENVIRONMENT
     threads: 1
     resources:
         gpu=int(GPU_HERE),
@@ -43,7 +43,7 @@ rule refine_cam:
         ROOT + "/refine_cam/{key}/logs/{split}.txt",
     priority: WAITED_FOR
     conda:
-        "../../envs/wsss.yaml"
+        ENVIRONMENT
     params:
         data=subpath(input.data, parent=True),
     shell:

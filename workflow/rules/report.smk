@@ -48,7 +48,7 @@ rule report:
     log:
         "results/{run}/report.log",
     conda:
-        "../../envs/wsss.yaml"
+        ENVIRONMENT
     threads: 4
     params:
         run=subpath(output.page, parent=True),
@@ -72,7 +72,7 @@ rule compare:
     log:
         "results/compare.log",
     conda:
-        "../../envs/wsss.yaml"
+        ENVIRONMENT
     threads: 4
     params:
         runs=lambda wildcards: [f"results/{run}" for run in compared()],

@@ -12,7 +12,7 @@ rule segment_shard:
     log:
         ROOT + "/segment/{key}/logs/{split}-{shard}-of-{n}.txt",
     conda:
-        "../../envs/wsss.yaml"
+        ENVIRONMENT
     threads: 1
     resources:
         gpu=int(GPU_HERE),
@@ -42,7 +42,7 @@ rule segment:
     wildcard_constraints:
         file="(train|val)(_crf)?",
     conda:
-        "../../envs/wsss.yaml"
+        ENVIRONMENT
     params:
         data=subpath(input.data, parent=True),
         split=lambda wildcards: wildcards.file.removesuffix("_crf"),

@@ -36,7 +36,7 @@ rule make_table:
     wildcard_constraints:
         table="|".join(TABLES) or "none",
     conda:
-        "../../envs/wsss.yaml"
+        ENVIRONMENT
     params:
         made_of=lambda wildcards: entries_digest(TABLES[wildcards.table]),
         entries=lambda wildcards: json.dumps(

@@ -14,7 +14,7 @@ rule train_affinity:
         ROOT + "/train_affinity/{key}/log.txt",
     priority: WAITED_FOR
     conda:
-        "../../envs/wsss.yaml"
+        ENVIRONMENT
     threads: training_threads("train_affinity")
     resources:
         gpu=int(GPU_HERE) * EXECUTION.processes,

@@ -13,7 +13,7 @@ rule train_classifier:
     log:
         ROOT + "/train_classifier/{key}/log.txt",
     conda:
-        "../../envs/wsss.yaml"
+        ENVIRONMENT
     threads: 4
     resources:
         gpu=int(GPU_HERE) * EXECUTION.processes,

@@ -13,7 +13,7 @@ rule train_segmentation:
     log:
         ROOT + "/train_segmentation/{key}/log.txt",
     conda:
-        "../../envs/wsss.yaml"
+        ENVIRONMENT
     threads: training_threads("train_segmentation")
     resources:
         gpu=int(GPU_HERE) * EXECUTION.processes,
