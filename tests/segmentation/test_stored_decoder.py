@@ -9,6 +9,7 @@ import torch
 from small_data import make_folder
 from wsss.backbones.build import build_backbone
 from wsss.config.run import Run
+from wsss.config.stages import TrainSegmentation
 from wsss.data.dataset import Dataset
 from wsss.data.prepare import prepare_data
 from wsss.segmentation import stored_training
@@ -79,6 +80,16 @@ def test_a_decoder_learns_and_sees_in_photographs_what_it_sees_in_stored_feature
         same = [(seen[r.image_id] == stored[r.image_id]).mean() for r in dataset.split("val")]
     assert min(same) > 0.97
     assert model.predict(dataset.split("val")[0].image).shape == (24, 32)
+
+
+@pytest.mark.parametrize(
+    "idle",
+    [{"amp": "bf16"}, {"accumulate": 2}, {"freeze_stages": 1}, {"freeze_batch_norm": True}, {"augment": {"crop": 64}}],
+)
+def test_settings_that_have_no_effect_on_features_are_refused(idle):
+    section = {"architecture": "FeatureDecoder", "backbone": BACKBONE, "stages": ["final"], "training": idle}
+    with pytest.raises(ValueError, match=rf"training\.{next(iter(idle))}.* has no effect on stored features"):
+        TrainSegmentation.model_validate(section)
 
 
 @pytest.mark.parametrize("changes", [{"stages": None}, {"init": "classifier"}, {"architecture": "Unet"}])

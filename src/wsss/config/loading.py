@@ -13,10 +13,10 @@ from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
+from wsss.config.labelling import policy_of
 from wsss.config.messages import nearest, shortened
 from wsss.config.run import Execution, Run
 from wsss.config.sections import network_family
-from wsss.config.stages import policy_of
 from wsss.runtime.ending import one_line
 from wsss.runtime.files import regular
 from wsss.runtime.plain_yaml import read_yaml

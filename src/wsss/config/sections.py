@@ -201,12 +201,14 @@ class Training(Section):
             raise ValueError(f"accumulate {self.accumulate} does not divide batch_size {self.batch_size}")
         return self
 
-    def words(self) -> str:
+    def words(self, on_features: bool = False) -> str:
+        """on_features: the network learns from stored features, without crops of images."""
         schedule = self.schedule.name.replace("_", " ")
         amp = {"off": "", "auto": ", bf16 where the device has it"}.get(self.amp, f", {self.amp}")
+        crops = "" if on_features else f", crops of {self.augment.crop} px{amp}"
         return (
             f"{in_words(self.epochs)} epochs, batches of {self.batch_size}, {self.optimizer.name} at learning rate "
-            f"{in_words(self.optimizer.lr)} ({schedule}), crops of {self.augment.crop} px{amp}"
+            f"{in_words(self.optimizer.lr)} ({schedule}){crops}"
         )
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -17,13 +16,10 @@ from wsss.data.dataset import Dataset
 from wsss.data.loading import labelled
 from wsss.runtime.seeds import derive_seed
 from wsss.segmentation.build import build_segmentation
-from wsss.segmentation.stored_decoder import FrozenNet, Sample, area_loss
+from wsss.segmentation.stored_decoder import Sample, area_loss
 from wsss.store.features import FeatureStore
 from wsss.store.models import save_model
-from wsss.training.loop import Trainer, write_history
-from wsss.training.optim import build_optimizer
-from wsss.training.schedules import make_schedule
-from wsss.training.session import Place, schedule_parameters
+from wsss.training.session import Place, fit
 
 SAMPLED = 64
 """Number of images from which the features' mean and deviation are computed."""
@@ -52,12 +48,17 @@ def train_decoder(
     every = max(1, len(records) // SAMPLED)
     model.decoder.standardise_by(sample_of(index).maps for index in range(0, len(records), every))
 
-    def batches(first: int) -> Iterator[list[Sample]]:
-        for step in range(first, training.steps(len(records))):
+    def batches_from(first: int, steps: int) -> Iterator[list[Sample]]:
+        for step in range(first, steps):
             numbers = range(step * training.batch_size, (step + 1) * training.batch_size)
             yield [_sample(sample_of, number, len(records), settings) for number in numbers]
 
-    _fit(model, settings, len(records), batches, place)
+    def losses(samples: list[Sample], _step: int) -> dict[str, Tensor]:
+        return {"seg": area_loss(decoder, [sample.each(lambda part: part.to(place.device)) for sample in samples])}
+
+    decoder = model.decoder.to(place.device)
+    fit(decoder, decoder.parameters(), losses, batches_from, len(records), training, settings.rng_seed, place)
+    decoder.eval()
     section = settings.model_dump(mode="json", exclude={"rng_seed"})
     if place.writes:
         save_model(model.cpu(), place.out / "model.safetensors", "segmentation", section, dataset.class_names)
@@ -92,30 +93,3 @@ def _sample(sample_of: Callable[[int], Sample], number: int, count: int, setting
 @lru_cache(maxsize=2)
 def _order(rng_seed: int, epoch: int, count: int) -> np.ndarray:
     return np.random.default_rng([rng_seed, epoch]).permutation(count)
-
-
-def _fit(model: FrozenNet, settings: TrainSegmentation, images: int, batches: Any, place: Place) -> None:
-    training, decoder = settings.training, model.decoder.to(place.device)
-
-    def losses(samples: list[Sample], _step: int) -> dict[str, Tensor]:
-        return {"seg": area_loss(decoder, [sample.each(lambda part: part.to(place.device)) for sample in samples])}
-
-    planned = training.planned_steps(images)
-    trainer = Trainer(
-        model=decoder,
-        losses=losses,
-        optimizer=build_optimizer(decoder, decoder.parameters(), training.optimizer),
-        schedule=make_schedule(training.schedule.name, planned, **schedule_parameters(training.schedule)),
-        steps=training.steps(images),
-        state=place.state,
-        identity=place.identity,
-        rng_seed=settings.rng_seed,
-        device=place.device,
-        clip_grad_norm=training.optimizer.clip_grad_norm,
-        checkpoint_seconds=place.checkpoint_seconds,
-        batch_size=training.batch_size,
-    )
-    trainer.fit(batches)
-    decoder.eval()
-    if place.writes:
-        write_history(trainer.history, place.out / "history.csv")

@@ -104,21 +104,49 @@ def train(
     Raises:
         ValueError: the batch size is not divisible by the parts of the settings and the number of processes.
     """
-    planned, steps = settings.planned_steps(len(samples.records)), settings.steps(len(samples.records))
-    amp = resolve_amp(settings.amp, place.device)
-    where = f"{place.device}, {amp}" if amp != "off" else place.device
-    log.info("%d images, %d steps of %d, on %s", len(samples.records), steps, settings.batch_size, where)
     model.to(place.device)
     if place.recompute:
         recompute_activations(model)
     if settings.channels_last:
         model.to(memory_format=torch.channels_last)
     step_losses, unsynchronised = _share(_Losses(model, losses), place.device)
+
+    def losses_of(item: Any, step: int) -> dict[str, Tensor]:
+        return step_losses(_move(item, place.device, settings.channels_last), step)
+
+    def batches_from(first: int, steps: int) -> Iterator[Any]:
+        return batches(samples, first, steps, settings.batch_size, place.workers, settings.accumulate)
+
+    images = len(samples.records)
+    fit(model, head, losses_of, batches_from, images, settings, rng_seed, place, unsynchronised)
+    model.to(memory_format=torch.contiguous_format).eval()
+
+
+def fit(
+    model: nn.Module,
+    head: Iterable[nn.Parameter],
+    losses: Callable[[Any, int], dict[str, Tensor]],
+    batches_from: Callable[[int, int], Iterator[Any]],
+    images: int,
+    settings: sections.Training,
+    rng_seed: int,
+    place: Place,
+    unsynchronised: Callable[[], AbstractContextManager[None]] = contextlib.nullcontext,
+) -> None:
+    """Trains `model` in place by the loop that the settings describe, and writes `history.csv`.
+
+    losses: (batch, step) → named scalar terms. batches_from: (first step, number of steps) → batches from the first on.
+    images: of the training set. unsynchronised: see `Trainer`.
+    """
+    steps, amp = settings.steps(images), resolve_amp(settings.amp, place.device)
+    where = f"{place.device}, {amp}" if amp != "off" else place.device
+    log.info("%d images, %d steps of %d, on %s", images, steps, settings.batch_size, where)
+    parameters = schedule_parameters(settings.schedule)
     trainer = Trainer(
         model=model,
-        losses=lambda item, step: step_losses(_move(item, place.device, settings.channels_last), step),
+        losses=losses,
         optimizer=build_optimizer(model, head, settings.optimizer),
-        schedule=make_schedule(settings.schedule.name, planned, **schedule_parameters(settings.schedule)),
+        schedule=make_schedule(settings.schedule.name, settings.planned_steps(images), **parameters),
         steps=steps,
         state=place.state,
         identity=place.identity,
@@ -133,9 +161,8 @@ def train(
     )
     if place.tensorboard and place.writes:
         trainer.on_losses = Board(place.events, LOG_EVERY).update
-    trainer.fit(lambda first: batches(samples, first, steps, settings.batch_size, place.workers, settings.accumulate))
+    trainer.fit(lambda first: batches_from(first, steps))
     trainer.on_losses(trainer.history)
-    model.to(memory_format=torch.contiguous_format).eval()
     if place.writes:
         write_history(trainer.history, place.out / "history.csv")
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
+from wsss.config.labelling import readable_formats
 from wsss.config.registry import FORMATS
-from wsss.config.stages import readable_formats
 from wsss.data.formats.regions import SizeOf
 
 
