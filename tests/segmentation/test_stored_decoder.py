@@ -34,20 +34,32 @@ def test_targets_are_shares_of_the_labelled_area():
     torch.testing.assert_close(weight, torch.tensor([[1.0, 0.25]]))
 
 
-def test_a_decoder_learns_and_sees_in_photographs_what_it_sees_in_stored_features(tmp_path, monkeypatch):
+DECODERS = {
+    "convolutions": {
+        "architecture": "FeatureDecoder",
+        "options": {"width": 16, "dropout": 0.0},
+        "backbone": BACKBONE,
+        "stages": [0, "final"],
+        "training": TRAINING,
+    },
+    "tokens": {
+        "architecture": "TokenDecoder",
+        "options": {"width": 16, "layers": 1, "heads": 2},
+        "backbone": {"name": "test_vit", "output_stride": None, "pretrained": False, "options": {"img_size": 32}},
+        "stages": [0, "final"],
+        "training": TRAINING | {"epochs": 30},
+    },
+}
+
+
+@pytest.mark.parametrize("section", DECODERS.values(), ids=DECODERS)
+def test_a_decoder_learns_and_sees_in_photographs_what_it_sees_in_stored_features(section, tmp_path, monkeypatch):
     torch.manual_seed(0)
     run = Run.model_validate(
         {
             "prepare_data": make_folder(tmp_path),
-            "compute_features": {"backbone": BACKBONE, "scales": [1.0, 2.0], "stages": [0, "final"]},
-            "train_segmentation": {
-                "architecture": "FeatureDecoder",
-                "options": {"width": 16, "dropout": 0.0},
-                "backbone": BACKBONE,
-                "stages": [0, "final"],
-                "labels": "ground_truth",
-                "training": TRAINING,
-            },
+            "compute_features": {"backbone": section["backbone"], "scales": [1.0, 2.0], "stages": [0, "final"]},
+            "train_segmentation": section | {"labels": "ground_truth"},
             "segment": {"scales": [1.0, 2.0], "flip": False},
         }
     )
@@ -92,8 +104,16 @@ def test_settings_that_have_no_effect_on_features_are_refused(idle):
         TrainSegmentation.model_validate(section)
 
 
-@pytest.mark.parametrize("changes", [{"stages": None}, {"init": "classifier"}, {"architecture": "Unet"}])
-def test_stages_belong_to_a_feature_decoder(changes):
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"stages": None}, "stages belong to architecture FeatureDecoder, which needs them, or TokenDecoder"),
+        ({"architecture": "Unet"}, r"stages belong to .*; found Unet with stages \['final'\]"),
+        ({"init": "classifier"}, "init: classifier does not go with stages"),
+        ({"architecture": "TokenDecoder", "options": {"blocks": [0]}}, "options.blocks does not go with stages"),
+    ],
+)
+def test_stages_belong_to_decoders_of_stored_features(changes, told):
     section = {"architecture": "FeatureDecoder", "backbone": BACKBONE, "stages": ["final"]} | changes
-    with pytest.raises(ValueError, match="belong together"):
+    with pytest.raises(ValueError, match=told):
         Run.model_validate({"prepare_data": {"dataset": "shapes"}, "train_segmentation": section})

@@ -165,15 +165,15 @@ def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     """`base` updated by `over`: mappings are merged, everything else is replaced.
 
     Settings that belong to a replaced choice are dropped. A mapping with another `method` or `dataset` replaces its
-    base whole, and so does a `method` with another name. Another `architecture` drops the base's `options`; another
-    network drops its `checkpoint`, and its `options` unless both are of one family (`network_family`). Another
-    `policy` drops the values of the base's policy.
+    base whole, and so does a `method` with another name. Another `architecture` drops the base's `options` and
+    `stages`; another network drops its `checkpoint`, and its `options` unless both are of one family
+    (`network_family`). Another `policy` drops the values of the base's policy.
     """
     if any(isinstance(over.get(tag), str) and over[tag] != base.get(tag, over[tag]) for tag in ("method", "dataset")):
         return dict(over)
     dropped = set()
     if over.get("architecture", base.get("architecture")) != base.get("architecture"):
-        dropped = {"options"}
+        dropped = {"options", "stages"}
     elif "name" in base and over.get("name", base["name"]) != base["name"]:
         same = network_family(str(over["name"])) == network_family(str(base["name"]))
         dropped = {"checkpoint"} if same else {"checkpoint", "options"}

@@ -60,7 +60,7 @@ class TrainSegmentation(Section, UsesFeatures):
         "DeepLabV3Plus",
         description="on a timm CNN: those of segmentation_models_pytorch; on any backbone: LargeFOV (DeepLab v1, as "
         "SEAM retrained it) and DeepLabV2 (sum of four dilated convolutions); on a frozen transformer: TokenDecoder "
-        "(WeCLIP's); on stored features: FeatureDecoder (convolutions)",
+        "(WeCLIP's); on stored features: FeatureDecoder (convolutions), or TokenDecoder with `stages`",
     )
     options: dict[str, Any] = Field(
         {},
@@ -69,7 +69,7 @@ class TrainSegmentation(Section, UsesFeatures):
     stages: list[int | Literal["final"]] | None = Field(
         None,
         exclude_if=lambda stages: stages is None,
-        description="FeatureDecoder: its inputs among compute_features.stages",
+        description="inputs of FeatureDecoder or TokenDecoder among compute_features.stages, instead of the images",
     )
     backbone: Backbone = Backbone(name="resnet101", output_stride=16)
     init: Literal["backbone", "classifier"] = Field(
@@ -88,23 +88,31 @@ class TrainSegmentation(Section, UsesFeatures):
 
     @model_validator(mode="after")
     def _stages_of_a_decoder(self) -> TrainSegmentation:
-        if self.uses_features != (self.stages is not None) or (self.uses_features and self.init == "classifier"):
-            raise ValueError("stages and architecture FeatureDecoder belong together, with init: backbone")
-        options_of(self.architecture, self.options)
+        stored, convolutions = self.uses_features, self.architecture == "FeatureDecoder"
+        if (convolutions and not stored) or (stored and not (convolutions or self.architecture == "TokenDecoder")):
+            raise ValueError(
+                "stages belong to architecture FeatureDecoder, which needs them, or TokenDecoder; "
+                f"found {self.architecture} with stages {self.stages}"
+            )
+        if stored and self.init == "classifier":
+            raise ValueError("init: classifier does not go with stages: the features are those of compute_features")
+        options = options_of(self.architecture, self.options)
+        if stored and options.get("blocks") is not None:
+            raise ValueError("options.blocks does not go with stages, which take its place")
         return self
 
     @model_validator(mode="after")
     def _training_that_acts_on_features(self) -> TrainSegmentation:
         if self.uses_features and (idle := next(_idle_on_features(self.training), None)):
             raise ValueError(
-                f"training.{idle} has no effect on stored features; with architecture FeatureDecoder accepted are "
+                f"training.{idle} has no effect on stored features; with stages, accepted are "
                 f"{', '.join(_ON_FEATURES)} and augment.flip"
             )
         return self
 
     @property
     def uses_features(self) -> bool:
-        return self.architecture == "FeatureDecoder"
+        return self.stages is not None
 
     @property
     def reads_masks(self) -> bool:

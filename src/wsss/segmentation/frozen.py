@@ -35,9 +35,7 @@ class FrozenTokens(OnFrozen, Segmenter):
         heads: int,
     ) -> None:
         super().__init__()
-        if not isinstance(backbone, TransformerBackbone):
-            given = type(backbone).__name__
-            raise ValueError(f"TokenDecoder reads a transformer's tokens (vit_*, deit_*, CLIP, DINO); got a {given}")
+        backbone = require_tokens(backbone)
         self.blocks = list(range(max(backbone.depth - 1, 1))) if blocks is None else list(blocks)
         require_blocks(backbone, self.blocks, "blocks")
         self.encoder = backbone.requires_grad_(False).eval()
@@ -56,3 +54,11 @@ class FrozenTokens(OnFrozen, Segmenter):
 
     def forward(self, images: Tensor) -> Tensor:
         return resize(self.head(self.block_maps(images, self.blocks)), images.shape[-2:], align_corners=False)
+
+
+def require_tokens(backbone: Backbone) -> TransformerBackbone:
+    """The backbone, if it is a transformer; else ValueError."""
+    if not isinstance(backbone, TransformerBackbone):
+        given = type(backbone).__name__
+        raise ValueError(f"TokenDecoder reads a transformer's tokens (vit_*, deit_*, CLIP, DINO); got a {given}")
+    return backbone

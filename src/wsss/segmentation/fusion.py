@@ -87,7 +87,7 @@ def stored_scores(model: FrozenNet, store: FeatureStore, image_id: str, size: Si
     device, views, maps = next(model.parameters()).device, 2 if settings.flip else 1, []
     for scale in settings.scales:
         stages = store.stages_at(image_id, scale, model.stages)
-        maps.append(model.decoder([torch.from_numpy(found[:views]).to(device) for found in stages]))
+        maps.append(model.decoder([torch.from_numpy(found[:views]).to(device).float() for found in stages]))
     return fused_scores(maps, size, settings.flip, RULES[settings.fusion])
 
 

@@ -1,16 +1,16 @@
-"""A small decoder on stored features of a frozen network, trained without running the network."""
+"""Decoders on stored features of a frozen network, trained without running the network."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from wsss.backbones.base import Backbone
-from wsss.backbones.stages import stage_channels, wanted_stages
+from wsss.backbones.stages import wanted_stages
 from wsss.runtime.tensors import resize
 from wsss.segmentation.network import BackboneNet
 
@@ -55,15 +55,12 @@ class FeatureDecoder(nn.Module):
 
 
 class FrozenNet(BackboneNet):
-    """A frozen backbone and a `FeatureDecoder`: normalised images (B, 3, H, W) → logits (B, C, H, W).
+    """A frozen backbone and a decoder of maps of its stages: normalised images (B, 3, H, W) → logits (B, C, H, W).
 
-    stages: outputs of the backbone, as in compute_features. options: of the decoder.
+    stages: outputs of the backbone, as in compute_features.
     """
 
-    def __init__(
-        self, backbone: Backbone, stages: Sequence[int | str], num_classes: int, options: dict[str, Any]
-    ) -> None:
-        decoder = FeatureDecoder([stage_channels(backbone, stage) for stage in stages], num_classes, **options)
+    def __init__(self, backbone: Backbone, stages: Sequence[int | str], decoder: nn.Module, num_classes: int) -> None:
         super().__init__(backbone.requires_grad_(False), decoder, num_classes)
         self.stages = list(stages)
 
@@ -110,7 +107,7 @@ class Sample(NamedTuple):
         return sum(tensor.nbytes for tensor in (*self.maps, self.target, self.weight))
 
 
-def area_loss(decoder: FeatureDecoder, samples: Sequence[Sample]) -> Tensor:
+def area_loss(decoder: nn.Module, samples: Sequence[Sample]) -> Tensor:
     """Cross-entropy with the class shares of each cell, averaged over the labelled area of all images.
 
     Images of equal size form one batch.
@@ -120,7 +117,7 @@ def area_loss(decoder: FeatureDecoder, samples: Sequence[Sample]) -> Tensor:
         sizes.setdefault(tuple(found.shape for found in sample.maps), []).append(sample)
     total, area = [], []
     for group in sizes.values():
-        scores = decoder([torch.cat(stage) for stage in zip(*(sample.maps for sample in group), strict=True)])
+        scores = decoder([torch.cat(stage).float() for stage in zip(*(sample.maps for sample in group), strict=True)])
         target, weight = (torch.stack(parts).float() for parts in zip(*(sample[1:] for sample in group), strict=True))
         total.append(-((target * scores.log_softmax(1)).sum(1) * weight).sum())
         area.append(weight.sum())

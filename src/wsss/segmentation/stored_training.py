@@ -16,7 +16,7 @@ from wsss.data.dataset import Dataset
 from wsss.data.loading import labelled
 from wsss.runtime.seeds import derive_seed
 from wsss.segmentation.build import build_segmentation
-from wsss.segmentation.stored_decoder import Sample, area_loss
+from wsss.segmentation.stored_decoder import FeatureDecoder, Sample, area_loss
 from wsss.store.features import FeatureStore
 from wsss.store.models import save_model
 from wsss.training.session import Place, fit
@@ -45,8 +45,9 @@ def train_decoder(
         return Sample.of([torch.from_numpy(found[:1]) for found in maps], label, len(dataset.class_names))
 
     sample_of = kept(read, ROOM)
-    every = max(1, len(records) // SAMPLED)
-    model.decoder.standardise_by(sample_of(index).maps for index in range(0, len(records), every))
+    if isinstance(model.decoder, FeatureDecoder):
+        every = max(1, len(records) // SAMPLED)
+        model.decoder.standardise_by(sample_of(index).maps for index in range(0, len(records), every))
 
     def batches_from(first: int, steps: int) -> Iterator[list[Sample]]:
         for step in range(first, steps):
