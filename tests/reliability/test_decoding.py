@@ -90,7 +90,19 @@ def rgb16(values):
     return b"\x89PNG\r\n\x1a\n" + body
 
 
+NOISE = {kind: saved(kind, picture(0, (160, 200))) for kind in ("JPEG", "PNG")}
+
+
+def within(kind, make):
+    """A file with a changed middle: make(first half, second half)."""
+    data = NOISE[kind]
+    return make(data[: len(data) // 2], data[len(data) // 2 :])
+
+
 ACCEPTED = {
+    "JPEG with bytes after its end": saved() + saved(),
+    "JPEG with restarts": saved(restart_marker_blocks=2),
+    "JPEG with padding before its end": saved()[:-2] + bytes(50) + b"\xff\xff\xd9",
     "EXIF with a broken number": broken_exif(saved(exif=b"")),
     "EXIF that is none": saved(exif=b"Exif\0\0" + b"\xff" * 40),
     "PNG with large ICC and XMP blocks": big_blocks(),
@@ -137,6 +149,11 @@ REFUSED = {
     "several TIFF pages": (several("TIFF"), "2 frames or pages"),
     "progressive JPEG, cut short": (saved(progressive=True, quality=95)[:900], "cut short or damaged"),
     "cut short": (saved("PNG")[:900], "cut short or damaged"),
+    "JPEG without a piece": (within("JPEG", lambda a, b: a + b[999:]), "cut short or damaged"),
+    "JPEG with a piece of another": (within("JPEG", lambda a, b: a + a[-5000:] + b), "do not fit its size"),
+    "JPEG with a wrong block": (within("JPEG", lambda a, b: a + b"\xff\x21" * 99 + b[198:]), "its data break off"),
+    "JPEG with an early end": (within("JPEG", lambda a, b: a + b"\xff\xd9"), "cut short or damaged"),
+    "PNG with a changed byte": (within("PNG", lambda a, b: a + b"!" + b[1:]), "wrong checksum of its pixels"),
     "EXIF bomb": (saved("WEBP")[:60], "damaged|not an image"),
 }
 

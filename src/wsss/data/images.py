@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import ExifTags, Image, PngImagePlugin
 
+from wsss.data.intact import opened
 from wsss.data.reasons import EXACT, FORMATS, MAX_PIXELS, Unfit, reason
 from wsss.runtime.files import regular
 
@@ -77,11 +77,6 @@ def readable(path: Path, what: str = "image") -> Iterator[None]:
         raise ValueError(f"{path}: not a readable {what} ({reason(error, path, what)})") from error
 
 
-def _opened(data: bytes, formats: tuple[str, ...]) -> Image.Image:
-    """An image opened from its file's bytes, so that a damaged length cannot make Pillow allocate gigabytes."""
-    return Image.open(io.BytesIO(data), formats=formats)
-
-
 def image_size(path: Path) -> tuple[int, int]:
     """Height and width of `read_image`'s result, from the header alone.
 
@@ -98,7 +93,7 @@ def read_image(path: Path) -> np.ndarray:
     Raises:
         ValueError: the file is not a whole image.
     """
-    with readable(path), _opened(regular(path).read_bytes(), FORMATS) as image:
+    with readable(path), opened(regular(path).read_bytes(), FORMATS) as image:
         return _decoded(image, _is_deep(image))[0]
 
 
@@ -135,7 +130,7 @@ def inspect(path: Path, min_edge: int = 1) -> Seen:
         Exception: whatever Pillow raises for a broken file.
     """
     data = regular(path).read_bytes()
-    with _opened(data, FORMATS) as image:
+    with opened(data, FORMATS) as image:
         deep = _is_deep(image)  # before the search for EXIF loads a PNG
         size, turn = _size(image), _turn(image)
         if min(size) < min_edge:
@@ -151,7 +146,7 @@ def read_mask(path: Path) -> np.ndarray:
     Raises:
         ValueError: the file is not a complete image, or has colours instead of class ids.
     """
-    with readable(path, "mask"), _opened(regular(path).read_bytes(), EXACT) as image:
+    with readable(path, "mask"), opened(regular(path).read_bytes(), EXACT) as image:
         if image.mode not in ("P", "L"):
             raise Unfit(f"mode {image.mode}", "a mask is a palette (P) or grey (L) image of class ids")
         _refuse_frames(image)

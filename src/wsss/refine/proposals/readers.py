@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from wsss.config.messages import shortened
 from wsss.data.files import files_below
 from wsss.data.images import readable
+from wsss.data.intact import opened
 from wsss.data.names import id_problem
 from wsss.data.rle import run_lengths
 from wsss.data.text import read_text
@@ -74,7 +73,7 @@ def _from_pngs(folder: Path, size: tuple[int, int] | None) -> Masks:
             continue
         with (
             readable(file, "mask in PNG"),
-            Image.open(io.BytesIO(regular(file).read_bytes()), formats=("PNG",)) as image,
+            opened(regular(file).read_bytes(), ("PNG",)) as image,
         ):
             pixels = np.asarray(image if image.mode in ("1", "L", "P", "I", "I;16") else image.convert("RGB"))
         inside = pixels if pixels.ndim == 2 else pixels.max(-1)

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import base64
-import io
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from wsss.data.files import files_below
 from wsss.data.formats.labelme.settings import Settings
 from wsss.data.formats.regions import SizeOf, canvas, class_id, filled
+from wsss.data.intact import opened
 from wsss.data.text import read_text
 from wsss.runtime.records import in_file
 
@@ -40,7 +39,7 @@ def _paint(label: np.ndarray, shape: dict[str, Any], c: int, where: str) -> None
     kind, points = shape.get("shape_type", "polygon"), shape["points"]
     if kind == "mask":
         left, top = (round(value) for value in points[0])
-        with Image.open(io.BytesIO(base64.b64decode(shape["mask"])), formats=("PNG",)) as image:
+        with opened(base64.b64decode(shape["mask"]), ("PNG",)) as image:
             inside = np.array(image.convert("L")) > 0
         window = label[top : top + inside.shape[0], left : left + inside.shape[1]]
         if min(top, left) < 0 or window.shape != inside.shape:
