@@ -344,6 +344,12 @@ def test_names_that_no_run_may_have(name):
     assert "\n" not in str(raised.value)
 
 
+@pytest.mark.parametrize("names", [("tiny", "Tiny"), ("Straße", "STRASSE"), ("가", "\u1100\u1161")])
+def test_names_whose_folders_may_be_one(names):
+    with pytest.raises(ConfigError, match=r"^runs\..* only in case or Unicode form; give it another name$"):
+        all_runs({"runs": {name: {"preset": "shapes"} for name in names}})
+
+
 @pytest.mark.parametrize(
     ("compare", "told"),
     [

@@ -12,7 +12,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 S = TypeVar("S", bound=BaseModel)
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Weight = Annotated[float, Field(ge=0)]
-Scale = Annotated[float, Field(gt=0, le=64)]
+Scale = Annotated[float, Field(ge=0.01, le=64)]
 
 
 def _in_order(ends: list[float]) -> list[float]:
@@ -27,9 +27,28 @@ Range = Annotated[list[Weight], *_Ends]
 EdgeRange = Annotated[list[Annotated[float, Field(ge=1, le=100_000)]], *_Ends]
 ScaleRange = Annotated[list[Scale], *_Ends]
 ShareRange = Annotated[list[Annotated[float, Field(gt=0, le=1)]], *_Ends]
-Scales = Annotated[list[Scale], Field(min_length=1)]
+
+
+def _once(values: list[Any]) -> list[Any]:
+    if twice := [value for value in values if values.count(value) > 1]:
+        raise ValueError(f"{in_words(twice[0])} occurs {values.count(twice[0])} times; accepted is each value once")
+    return values
+
+
+Once = AfterValidator(_once)
+Scales = Annotated[list[Scale], Field(min_length=1), Once]
+Blocks = Annotated[list[int], Field(min_length=1), Once]
+Stages = Annotated[list[int | Literal["final"]], Field(min_length=1), Once]
+"""Outputs of a network by number, negative from the end."""
 Count = Annotated[int, Field(ge=1, le=100_000)]
-"""Number of iterations, processes, images or pixels."""
+"""Number of processes, images, channels or pixels."""
+Iterations = Annotated[int, Field(ge=1, le=1000)]
+"""Number of times that the same is done to an image; all that is published is far below."""
+WalkSteps = Annotated[int, Field(ge=1, le=10_000)]
+Deviation = Annotated[float, Field(ge=0.01)]
+"""Of a kernel, in pixels or grey values; pydensecrf dies of much smaller ones."""
+Dilations = Annotated[list[Annotated[int, Field(ge=1, le=1000)]], Field(min_length=1, max_length=32), Once]
+"""Pixels; memory grows with their number, and with the largest."""
 Precision = Annotated[
     Literal["off", "auto", "bf16", "fp16"],
     Field(description="mixed precision; auto: bf16 if the GPU or CPU has instructions for it, else off"),
@@ -38,8 +57,8 @@ Radius = Annotated[int, Field(ge=2, le=100)]
 """Cells; work and memory grow with its square."""
 DEVICE = r"^(auto|cpu|cuda(:\d+)?)$"
 """Pattern of a device's name."""
-LARGEST, LARGEST_SEED = 10**8, 2**63 - 1
-"""Largest number in any section; a larger one is a typing error that would show after hours, or never."""
+SMALLEST, LARGEST, LARGEST_SEED = 1e-12, 10**8, 2**63 - 1
+"""Smallest and largest amount in any section, beside 0; others are typing errors that would show late, or never."""
 
 
 def in_words(value: Any) -> str:
@@ -75,8 +94,8 @@ class Section(BaseModel):
     def _within_bounds(self) -> Self:
         for name, value in self:
             largest = LARGEST_SEED if name.endswith("seed") else LARGEST
-            if wrong := next((n for n in _numbers(value) if not abs(n) <= largest), None):
-                raise ValueError(f"{name}: {wrong:.4g}; accepted are numbers up to {largest:.4g}")
+            if wrong := next((n for n in _numbers(value) if n and not SMALLEST <= abs(n) <= largest), None):
+                raise ValueError(f"{name}: {wrong:.4g}; accepted are numbers from {SMALLEST:g} up to {largest:.4g}")
         return self
 
     def words(self) -> str:

@@ -20,6 +20,7 @@ from wsss.config.sections import network_family
 from wsss.runtime.ending import one_line
 from wsss.runtime.files import regular
 from wsss.runtime.plain_yaml import read_yaml
+from wsss.runtime.targets import folded
 
 WORKFLOW = (Path(__file__).parents[1] / "workflow").resolve()
 """Folder of the Snakefile, rules, presets and profiles: part of the package; in a clone, a link to `workflow/`."""
@@ -71,11 +72,14 @@ def all_runs(config: Mapping[str, Any]) -> dict[str, Any]:
     runs = config.get("runs", {} if config.get("tables") else None)
     if not isinstance(runs, Mapping) or not (runs or config.get("tables")):
         raise ConfigError("runs: a mapping of run names to settings is needed, e.g. runs: {shapes: {preset: shapes}}")
+    seen: dict[str, str] = {}  # their folders would be one on many file systems
     for name in runs:
         if not isinstance(name, str):
             raise ConfigError(f"runs: to YAML the name {name} is no text; write it in quotes, e.g. '{name}'")
         if problem := name_problem(name):
             raise ConfigError(f"runs.{one_line(name)}: {problem}")
+        if (other := seen.setdefault(folded(name), name)) != name:
+            raise ConfigError(f"runs.{name}: differs from '{other}' only in case or Unicode form; give it another name")
     return dict(runs)
 
 

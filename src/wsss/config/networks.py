@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from wsss.config.common import Count, Section, Untrained, UsesFeatures, in_words
+from wsss.config.common import Count, Section, Stages, Untrained, UsesFeatures, in_words
 from wsss.config.decoders import listed, options_of
 from wsss.config.outside import OutsideFile
 from wsss.config.registry import METHODS
@@ -66,7 +66,7 @@ class TrainSegmentation(Section, UsesFeatures):
         {},
         description=f"further arguments, of segmentation_models_pytorch, or with these defaults; {listed()}",
     )
-    stages: list[int | Literal["final"]] | None = Field(
+    stages: Stages | None = Field(
         None,
         exclude_if=lambda stages: stages is None,
         description="inputs of FeatureDecoder or TokenDecoder among compute_features.stages, instead of the images",

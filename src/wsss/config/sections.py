@@ -9,8 +9,11 @@ from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from wsss.config.common import (
     Count,
+    Deviation,
+    Dilations,
     EdgeRange,
     Fraction,
+    Iterations,
     Precision,
     Range,
     ScaleRange,
@@ -215,12 +218,12 @@ class Training(Section):
 class CRF(Section):
     """DenseCRF (Krähenbühl & Koltun 2011)."""
 
-    gaussian_sxy: PositiveFloat = Field(3, description="pixels")
+    gaussian_sxy: Deviation = Field(3, description="pixels")
     gaussian_weight: float = Field(3, ge=0)
-    bilateral_sxy: PositiveFloat = Field(80, description="pixels")
-    bilateral_srgb: PositiveFloat = Field(13, description="grey values of 0..255")
+    bilateral_sxy: Deviation = Field(80, description="pixels")
+    bilateral_srgb: Deviation = Field(13, description="grey values of 0..255")
     bilateral_weight: float = Field(10, ge=0)
-    steps: Count = Field(10, description="mean-field iterations")
+    steps: Iterations = Field(10, description="mean-field iterations")
     backend: Literal["auto", "pydensecrf", "torch"] = "auto"
 
     def words(self) -> str:
@@ -240,8 +243,8 @@ class PAR(Section):
         description="weights of neighbours: par: by colour and place (AFA, ToCo); pamr: by colour (Araslanov & Roth "
         "2020)",
     )
-    dilations: list[Count] = Field([1, 2, 4, 8, 12, 24], min_length=1, description="pixels")
-    iterations: Count = 10
+    dilations: Dilations = Field([1, 2, 4, 8, 12, 24], description="pixels")
+    iterations: Iterations = 10
 
 
 class Proposals(Section):

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from wsss.config.common import Section
+from wsss.config.common import Section, Stages
 from wsss.config.labelling import ChooseThreshold, Corrections, MakePseudoLabels
 from wsss.config.networks import TrainClassifier, TrainSegmentation
 from wsss.config.registry import REFINEMENTS, SOURCES
@@ -24,9 +24,8 @@ class ComputeFeatures(Views):
     """Features of every image from a frozen network, computed once for all their users."""
 
     backbone: Backbone
-    stages: list[int | Literal["final"]] = Field(
+    stages: Stages = Field(
         ["final"],
-        min_length=1,
         description="outputs of the network: a stage's number, counted from 0, or from -1 backwards; final: the input "
         "of the network's own classifier",
     )

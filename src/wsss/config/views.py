@@ -9,9 +9,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from wsss.config.common import Count, Precision, Scale, Section, in_words
+from wsss.config.common import Precision, Scales, Section, in_words
 
-ViewScales = Annotated[list[Scale], Field(min_length=1, description="side lengths relative to the geometry's size")]
+ViewScales = Annotated[Scales, Field(description="side lengths relative to the geometry's size")]
 
 
 class Views(Section):
@@ -23,7 +23,7 @@ class Views(Section):
         "own",
         description="size of scale 1: the image's own; its longest edge `edge` pixels; or edge × edge, of any shape",
     )
-    edge: Count | None = Field(None, description="pixels, of longest_edge and squeeze")
+    edge: Annotated[int, Field(ge=1, le=10_000)] | None = Field(None, description="pixels, of longest_edge and squeeze")
     resampling: Literal["antialiased-bilinear", "tensor-bilinear", "pillow-bicubic", "opencv-bilinear"] = Field(
         "antialiased-bilinear",
         description="how to resize: torchvision on 8-bit values; F.interpolate on the normalised image, without "

@@ -6,7 +6,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from wsss.config.common import Component, Count, Decodes, Fraction, Scales, Weight
+from wsss.config.common import Blocks, Component, Count, Decodes, Dilations, Fraction, Iterations, Scales, Weight
 
 
 class Settings(Component, Decodes):
@@ -15,7 +15,7 @@ class Settings(Component, Decodes):
     implementation = "wsss.methods.afa.network:AFA"
     name: Literal["afa"]
     decoder_width: Count = Field(256, description="channels of the SegFormer decoder")
-    attention_blocks: list[int] = Field([-2, -1], min_length=1, description="last-stage blocks that give the affinity")
+    attention_blocks: Blocks = Field([-2, -1], description="last-stage blocks that give the affinity")
     freeze_norms: bool = Field(True, description="LayerNorms are not trained (as published); false from scratch")
     scales: Scales = Field([1.0, 0.5, 1.5], description="scales of the CAMs from which the labels are made")
     background: tuple[Fraction, Fraction] = Field((0.35, 0.55), description="low and high background score (§4.1)")
@@ -33,8 +33,8 @@ class Settings(Component, Decodes):
     counted_images: Count | None = Field(
         None, description="images per group over which L_seg and L_aff are normalised; null: the whole batch"
     )
-    dilations: list[Count] = Field([1, 2, 4, 8, 12, 24], min_length=1, description="of PAR; pixels at half resolution")
-    iterations: Count = Field(10, description="of PAR")
+    dilations: Dilations = Field([1, 2, 4, 8, 12, 24], description="of PAR; pixels at half resolution")
+    iterations: Iterations = Field(10, description="of PAR")
 
     @model_validator(mode="after")
     def _in_order(self) -> Self:

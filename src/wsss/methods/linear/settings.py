@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic import Field, PositiveFloat
 
-from wsss.config.common import Component, UsesFeatures
+from wsss.config.common import Component, Count, UsesFeatures
 
 
 class Settings(Component, UsesFeatures):
@@ -16,6 +16,6 @@ class Settings(Component, UsesFeatures):
     name: Literal["linear"]
     stage: int | Literal["final"] = Field("final", description="its input: one of compute_features.stages")
     bias: bool = Field(True, description="add a bias to the pooled scores; maps have none")
-    steps: PositiveInt = Field(400, description="steps of AdamW, each on the pooled features of all images and scales")
+    steps: Count = Field(400, description="steps of AdamW, each on the pooled features of all images and scales")
     lr: PositiveFloat = Field(0.02, description="first learning rate; it falls linearly to 0")
     weight_decay: float = Field(0.1, ge=0)

@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, PositiveFloat, model_validator
 
-from wsss.config.common import Component, Count, Decodes, Fraction, Scales, Weight
+from wsss.config.common import Component, Count, Decodes, Deviation, Fraction, Scales, Weight
 
 Term = Literal["cls", "cls_aux", "ptc", "ctc", "seg", "energy"]
 
@@ -39,8 +39,8 @@ class Settings(Component, Decodes):
     freeze_positions: bool = Field(
         True, description="position embedding is not trained (published); false from scratch"
     )
-    energy_sigma_rgb: PositiveFloat = Field(15.0, description="energy loss: deviation in grey values of 0..255")
-    energy_sigma_xy: PositiveFloat = Field(100.0, description="energy loss: deviation in pixels")
+    energy_sigma_rgb: Deviation = Field(15.0, description="energy loss: deviation in grey values of 0..255")
+    energy_sigma_xy: Deviation = Field(100.0, description="energy loss: deviation in pixels")
     energy_kernel: Literal["lattice", "exact"] = Field("lattice", description="energy loss: exact is a slow reference")
     weights: dict[Term, Weight] | None = Field(
         None, description="factors of the loss terms; null: 1, 1, 0.2, 0.5, 0.1, 0.05 (§4.1)"

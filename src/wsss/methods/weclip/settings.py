@@ -6,7 +6,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from wsss.config.common import Component, Count, Decodes, Fraction, Section, Weight
+from wsss.config.common import Blocks, Component, Count, Decodes, Fraction, Iterations, Section, Weight
 from wsss.config.sections import Backbone
 from wsss.config.words import Words
 
@@ -15,7 +15,7 @@ class Second(Section):
     """WeCLIP+'s second frozen tower, which shares the decoder."""
 
     backbone: Backbone = Field(description="a ViT or DINO; the batch is renormalised to its mean and deviation")
-    blocks: list[int] = Field([-1], min_length=1, description="blocks whose tokens are fused (published: the last)")
+    blocks: Blocks = Field([-1], description="blocks whose tokens are fused (published: the last)")
     mutual_weight: Weight = Field(0.1, description="factor of each tower's loss against the other's prediction")
     dice_weight: Weight = Field(1.0, description="factor of the dice loss of the mean logits")
     masked_dice: bool = Field(
@@ -30,9 +30,7 @@ class Settings(Component, Words, Decodes):
 
     implementation = "wsss.methods.weclip.network:WeCLIP"
     name: Literal["weclip"]
-    blocks: list[int] | None = Field(
-        None, min_length=1, description="blocks whose tokens are fused; null: all but the last (published)"
-    )
+    blocks: Blocks | None = Field(None, description="blocks whose tokens are fused; null: all but the last (published)")
     width: Count = Field(256, description="channels of the decoder")
     layers: Count = Field(3, description="transformer blocks of the decoder")
     heads: Count = Field(8, description="attention heads of a decoder's block")
@@ -45,7 +43,7 @@ class Settings(Component, Words, Decodes):
     box_threshold: Fraction | None = Field(
         0.4, description="maps spread from boxes around the cells above this × their maximum; COCO 0.7; null: all cells"
     )
-    iterations: Count = Field(20, description="of PAR")
+    iterations: Iterations = Field(20, description="of PAR")
     affinity_weight: Weight = Field(0.1, description="factor of the affinity loss")
     radius: Count = Field(8, description="cells; pairs farther apart (Chebyshev) are not compared")
     second: Second | None = Field(None, description="WeCLIP+: a second tower; null: CLIP alone")

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, PositiveFloat
+from pydantic import Field, PositiveFloat, model_validator
 
-from wsss.config.common import Component, Count, in_words
+from wsss.config.common import Component, Count, WalkSteps, in_words
 from wsss.config.sections import CRF
 from wsss.refine.settings import PairTraining
 
@@ -18,7 +18,7 @@ class Settings(Component):
     method: Literal["affinitynet"]
     alpha: PositiveFloat = Field(6, description="background (1 − max CAM)^α before the walk")
     beta: PositiveFloat = Field(8, description="exponent of the affinities in the transition matrix")
-    steps: Count = Field(64, description="steps of the walk (a power of two in the papers)")
+    steps: WalkSteps = Field(64, description="steps of the walk (a power of two in the papers)")
     inner_pairs: bool = Field(
         False, description="use only pairs of cells whose neighbours are all in the image, as the code of PSA and SEAM"
     )
@@ -55,6 +55,13 @@ class Labels(Component):
         description="store both CRFs' scores instead of labels; training averages them over its cells before the "
         "argmax (as published), and must not resize images",
     )
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if self.low_alpha > self.high_alpha:
+            given = f"{self.low_alpha:g} and {self.high_alpha:g}"
+            raise ValueError(f"low_alpha and high_alpha are {given}; accepted: in this order")
+        return self
 
     def words(self) -> str:
         return "confident foreground and background, the rest ignored"

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, PositiveFloat
+from pydantic import Field, PositiveFloat, model_validator
 
-from wsss.config.common import Component, Count, Fraction, Radius, in_words
+from wsss.config.common import Component, Fraction, Radius, WalkSteps, in_words
 from wsss.config.sections import CRF
 from wsss.refine.settings import PairTraining
 
@@ -18,7 +18,7 @@ class Settings(Component):
     method: Literal["irnet"]
     radius: Radius = Field(5, description="cells; reach of one step (exclusive)")
     beta: PositiveFloat = Field(10, description="exponent of the affinities in the transition matrix")
-    steps: Count = Field(256, description="steps of the walk (a power of two in the papers)")
+    steps: WalkSteps = Field(256, description="steps of the walk (a power of two in the papers)")
     threshold: Fraction = Field(0.25, description="background score after the walk")
     start: Literal["full", "strided"] = Field(
         "full",
@@ -58,6 +58,13 @@ class Labels(Component):
     background_threshold: Fraction = Field(0.05, description="background score below which background is certain")
     gt_prob: Annotated[float, Field(gt=0, lt=1)] = Field(0.7, description="probability of a given label in the CRF")
     crf: CRF = CRF(bilateral_sxy=50, bilateral_srgb=5)
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if self.background_threshold > self.foreground_threshold:
+            given = f"{self.background_threshold} and {self.foreground_threshold}"
+            raise ValueError(f"background_threshold and foreground_threshold are {given}; accepted: in this order")
+        return self
 
     def words(self) -> str:
         return "confident foreground and background, the rest ignored"

@@ -6,15 +6,14 @@ from typing import Annotated, Literal
 
 from pydantic import Field, PositiveFloat
 
-from wsss.config.common import Component, Count, UsesFeatures, in_words
+from wsss.config.common import Component, Count, Stages, UsesFeatures, in_words
 
 
 class StoredStages(Component):
     """Selection of stored features."""
 
-    stages: list[int | Literal["final"]] = Field(
+    stages: Stages = Field(
         [-1],
-        min_length=1,
         description="outputs of the network, of equal weight in comparisons; -1: the last stage; final: the input of "
         "the network's classifier",
     )
@@ -25,7 +24,9 @@ class Spreading(StoredStages):
     """Propagation of scores over similar cells of an image (LPOSS)."""
 
     neighbours: Count = Field(50, description="number of most similar cells that are a cell's neighbours")
-    power: PositiveFloat = Field(3.0, description="exponent of the cosine similarity (published 3)")
+    power: Annotated[float, Field(gt=0, le=1000)] = Field(
+        3.0, description="exponent of the cosine similarity (published 3)"
+    )
     distance: float = Field(0.01, ge=0, description="d of the factor exp(−d · pixels) (published 0.01)")
     alpha: Annotated[float, Field(ge=0, lt=1)] = Field(
         0.95, description="α of (I − αW) x = y, the weight of the neighbours (published 0.95; less for better maps)"
