@@ -38,6 +38,7 @@ class NoTorch:
             raise SystemExit("imports torch")
 
 sys.meta_path.insert(0, NoTorch())
+del os.sched_getaffinity  # macOS has none
 from wsss.cli.main import main
 
 found = {}

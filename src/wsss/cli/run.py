@@ -40,7 +40,7 @@ from wsss.plan.run import Plan, missing_inputs, plan_runs
 from wsss.report.precision import mean_average_precision
 from wsss.runtime.ending import plain_ending
 from wsss.runtime.files import regular, write_atomically
-from wsss.runtime.process import Terminated, raise_on
+from wsss.runtime.process import Terminated, raise_on, usable_cores
 from wsss.runtime.progress import duration
 from wsss.runtime.records import read_table
 from wsss.runtime.targets import a_path
@@ -239,7 +239,7 @@ def main() -> None:
     )
     parser.add_argument("--name", help="name of the run (default: that of the images' folder)")
     parser.add_argument("--out", type=a_path, default=Path(), help="folder of NAME.yaml and results/ (default: here)")
-    parser.add_argument("--cores", type=int, default=len(os.sched_getaffinity(0)), help="CPU cores (default: all)")
+    parser.add_argument("--cores", type=int, default=usable_cores(), help="CPU cores (default: all)")
     parser.add_argument("--force", action="store_true", help="overwrite NAME.yaml")
     parser.add_argument("--unlock", action="store_true", help="first remove the lock that a killed command left")
     args = parser.parse_args()

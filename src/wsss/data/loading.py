@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import re
 import shutil
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,8 @@ from wsss.store.maps import open_labels
 
 SHARED_MEMORY = Path("/dev/shm")
 """File system through which loader processes pass their batches."""
+START = "fork" if sys.platform == "linux" else None
+"""How loader processes begin; None: PyTorch's default, as a fork is not safe elsewhere."""
 AHEAD = 2
 """Batches that each process prepares ahead: PyTorch's default."""
 _LOADER = re.compile(r"DataLoader worker|shared memory|shm|No space left|unable to (write|open|mmap)", re.I)
@@ -145,7 +148,7 @@ def batches(
         num_workers=workers,
         prefetch_factor=AHEAD if workers else None,
         pin_memory=torch.cuda.is_available(),
-        multiprocessing_context="fork" if workers else None,
+        multiprocessing_context=START if workers else None,
     )
     try:
         for images, labels, boxes, targets, views in loader:

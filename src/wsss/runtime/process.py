@@ -38,9 +38,14 @@ def _raise_terminated(number: int, _frame: object) -> None:
     raise Terminated(128 + number)
 
 
+def usable_cores() -> int:
+    """Number of CPU cores that this process may use; all of them where the system has no affinity (macOS)."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def limit_threads(threads: int) -> int:
     """Limits every library to `threads`, or fewer if this process may use fewer CPUs; returns the limit."""
-    allowed = max(1, min(threads, len(os.sched_getaffinity(0))))
+    allowed = max(1, min(threads, usable_cores()))
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ[name] = str(allowed)
     if "torch" in sys.modules:

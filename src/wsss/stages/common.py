@@ -23,7 +23,7 @@ from wsss.plan.inputs import check_inputs, manifest_of
 from wsss.plan.manifest import Manifest
 from wsss.runtime.files import remove_leftovers, write_atomically
 from wsss.runtime.plain_yaml import read_yaml
-from wsss.runtime.process import Terminated, limit_threads, processes, raise_on, rank
+from wsss.runtime.process import Terminated, limit_threads, processes, raise_on, rank, usable_cores
 from wsss.runtime.progress import job_file
 from wsss.runtime.records import AGAIN, read_record, seal_tables
 from wsss.stages.log import plain_errors, start_log
@@ -113,7 +113,7 @@ def _prepare_process(args: argparse.Namespace) -> int:
 
 def cores(args: argparse.Namespace) -> int:
     """Number of CPU cores that the stage may use."""
-    return min(args.threads, len(os.sched_getaffinity(0)))
+    return min(args.threads, usable_cores())
 
 
 def read_threshold(path: Path) -> dict[str, Any]:
