@@ -17,6 +17,7 @@ from wsss.backbones.base import Backbone
 from wsss.backbones.checkpoints import load_published
 from wsss.backbones.irn_resnet import IRNResNet
 from wsss.backbones.resnet38 import ResNet38
+from wsss.localise.fusion import RULES, summed
 from wsss.localise.gradients import LOCALISERS, class_gradients
 from wsss.methods.cam.network import CAM
 from wsss.methods.cam.settings import Settings as CAMSettings
@@ -33,9 +34,10 @@ from wsss.methods.seam.losses import (
 )
 from wsss.methods.seam.network import Seam
 from wsss.methods.seam.settings import Settings as SeamSettings
+from wsss.methods.softmax_cam import stretch
 from wsss.refine.affinitynet.network import AffinityNet
 from wsss.refine.walk import pair_mask
-from wsss.runtime.tensors import min_max_normalise, resize
+from wsss.runtime.tensors import resize
 
 
 def _arrays(tensors: dict[str, Tensor]) -> Arrays:
@@ -155,17 +157,12 @@ def _irn_net(net: str) -> CAM:
 @torch.no_grad()
 def net_irn_cam(inputs: Arrays, meta: dict[str, Any]) -> Arrays:
     maps = _irn_net("irn_CAM").activation_maps(torch.from_numpy(inputs["x"]))
-    return _arrays({"cam": maps[0] + maps[1].flip(-1)})
+    return _arrays({"cam": summed([maps], RULES["max"], maps.shape[-2:])[0]})
 
 
 @torch.no_grad()
 def net_irn_cls(inputs: Arrays, meta: dict[str, Any]) -> Arrays:
     return _arrays({"logits": _irn_net("irn_resnet50_cam").logits(torch.from_numpy(inputs["x"]))})
-
-
-def _scaled(raw: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
-    """(B, h, w) → (B, *size) in [0, 1], min-max normalised before and after resizing, as pytorch-grad-cam does."""
-    return min_max_normalise(resize(min_max_normalise(raw.relu(), 1e-7), size, align_corners=False), 1e-7)
 
 
 def grad_cam(inputs: Arrays, meta: dict[str, Any]) -> Arrays:
@@ -179,7 +176,7 @@ def grad_cam(inputs: Arrays, meta: dict[str, Any]) -> Arrays:
     for name, rule in LOCALISERS.items():
         name = name.replace("+", "p")
         out[f"{name}_raw"] = rule(features, gradients)
-        out[name] = _scaled(out[f"{name}_raw"], tuple(x["x"].shape[-2:]))
+        out[name] = stretch(resize(stretch(out[f"{name}_raw"].relu()), x["x"].shape[-2:], align_corners=False))
     return _arrays(out)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Self
 
 import torch
+import torch.nn.functional as F
 from timm.layers import QuickGELU
 from timm.models.vision_transformer import Block
 from torch import Tensor, nn
@@ -60,13 +61,25 @@ class TokenFuse(nn.Module):
         return self.dropout(self.join(torch.cat(maps, dim=1)))
 
 
-class TokenDecoder(nn.Module):
-    """Fused features (B, width, h, w) → logits (B, C, h, w): pre-norm blocks without positions, then 1×1."""
+class HalfLinear(nn.Linear):
+    """A linear layer computed in float16, as the output projection of attention in WeCLIP's published code."""
 
-    def __init__(self, num_classes: int, width: int, layers: int, heads: int) -> None:
+    def forward(self, x: Tensor) -> Tensor:
+        return F.linear(x.half(), self.weight.half(), self.bias.half()).to(x.dtype)
+
+
+class TokenDecoder(nn.Module):
+    """Fused features (B, width, h, w) → logits (B, C, h, w): pre-norm blocks without positions, then 1×1.
+
+    half_projection: compute the output projections of attention in float16.
+    """
+
+    def __init__(self, num_classes: int, width: int, layers: int, heads: int, half_projection: bool = False) -> None:
         super().__init__()
         block = {"qkv_bias": True, "act_layer": QuickGELU, "norm_layer": nn.LayerNorm}
         self.blocks = nn.ModuleList(Block(width, heads, **block) for _ in range(layers))
+        for made in self.blocks if half_projection else ():
+            made.attn.proj = HalfLinear(width, width)
         self.head = nn.Conv2d(width, num_classes, 1)
 
     def forward(self, features: Tensor) -> Tensor:
@@ -79,10 +92,19 @@ class TokenDecoder(nn.Module):
 class TokenHead(nn.Module):
     """`TokenFuse` and `TokenDecoder` together, the trained part of WeCLIP."""
 
-    def __init__(self, blocks: int, channels: int, num_classes: int, width: int, layers: int, heads: int) -> None:
+    def __init__(
+        self,
+        blocks: int,
+        channels: int,
+        num_classes: int,
+        width: int,
+        layers: int,
+        heads: int,
+        half_projection: bool = False,
+    ) -> None:
         super().__init__()
         self.fuse = TokenFuse(blocks, channels, width)
-        self.decoder = TokenDecoder(num_classes, width, layers, heads)
+        self.decoder = TokenDecoder(num_classes, width, layers, heads, half_projection)
 
     def forward(self, tokens: Sequence[Tensor]) -> Tensor:
         return self.decoder(self.fuse(tokens))

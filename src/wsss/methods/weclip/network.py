@@ -43,7 +43,7 @@ class WeCLIP(OnCLIP):
         self.attention_blocks = max(settings.affinity_blocks, settings.early_blocks)
         if self.attention_blocks > depth:
             raise ValueError(f"affinity_blocks or early_blocks is {self.attention_blocks}; CLIP has {depth} blocks")
-        shape = (settings.width, settings.layers, settings.heads)
+        shape = (settings.width, settings.layers, settings.heads, settings.half_projection)
         self.head = TokenHead(len(self.blocks), self.backbone.channels, len(class_names), *shape)
         self.second = settings.second and SecondTower(settings.second, settings.width, backbone.mean, backbone.std)
 

@@ -34,6 +34,11 @@ class Settings(Component, Words, Decodes):
     width: Count = Field(256, description="channels of the decoder")
     layers: Count = Field(3, description="transformer blocks of the decoder")
     heads: Count = Field(8, description="attention heads of a decoder's block")
+    half_projection: bool = Field(
+        False,
+        exclude_if=lambda half: not half,
+        description="output projections of the decoder's attention in float16, as the published code computes them",
+    )
     affinity_blocks: Count = Field(6, description="last blocks from which the refinement selects attention; COCO 10")
     early_blocks: Count = Field(8, description="last blocks whose mean attention is used before refined_steps")
     refined_steps: int = Field(15000, ge=0, description="first step at which the decoder's features refine the labels")

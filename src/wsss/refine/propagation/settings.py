@@ -31,6 +31,11 @@ class Spreading(StoredStages):
     alpha: Annotated[float, Field(ge=0, lt=1)] = Field(
         0.95, description="α of (I − αW) x = y, the weight of the neighbours (published 0.95; less for better maps)"
     )
+    steps: Count | None = Field(
+        None,
+        exclude_if=lambda steps: steps is None,
+        description="steps of conjugate gradients, which do not converge (published 10); null: the exact solution",
+    )
 
     def words(self) -> str:
         return f"each cell shares with its {self.neighbours} most similar ones, strength {in_words(self.alpha)}"

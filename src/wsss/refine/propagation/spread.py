@@ -57,7 +57,7 @@ def propagate_cells(features: Tensor, scores: Tensor, height: int, chosen: Sprea
     nodes, centres = features.flatten(1).T.cpu().numpy(), cell_centres(grid, height / grid[0])
     weights = {"neighbours": chosen.neighbours, "power": chosen.power, "distance": chosen.distance}
     graph = cell_graph(nodes, centres, **weights)
-    solved = label_propagation(graph, scores.flatten(1).T.cpu().numpy(), alpha=chosen.alpha)
+    solved = label_propagation(graph, scores.flatten(1).T.cpu().numpy(), alpha=chosen.alpha, steps=chosen.steps)
     return torch.from_numpy(solved.T.astype(np.float32)).view(-1, *grid).to(scores.device).clamp(min=0)
 
 
