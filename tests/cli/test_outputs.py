@@ -144,16 +144,21 @@ NO_RUNS = {
 }
 
 
-@pytest.mark.parametrize("run", ["results", "results/nowhere", "a.png"])
+@pytest.mark.parametrize(
+    "run", ["results", "results/nowhere", "tiny", ".", "results/tiny/segment", "results/new", "a.png"]
+)
 @pytest.mark.parametrize("command", NO_RUNS)
 def test_what_is_no_run_is_told_with_what_may_be_meant(command, run, project, monkeypatch, capsys):
     if (command, run) == ("labels export", "a.png"):
         pytest.skip("a file of labels may be named")
     Path("results/stages").mkdir(exist_ok=True)
     Path("results/tiny/run.json").write_text("{}")
-    told = {
+    Path("results/tiny/segment").mkdir(exist_ok=True)
+    Path("config.yaml").write_text("runs: {new: {preset: shapes}}\n")
+    told = dict.fromkeys(["tiny", ".", "results/tiny/segment"], "no folder of a run; accepted here: results/tiny") | {
         "results": "results: holds all results; name a run's folder there: tiny",
-        "results/nowhere": "there; make it with: snakemake --cores all -- results/nowhere/miou.csv",
+        "results/nowhere": "there, as it is no folder of a run; accepted here: results/tiny",
+        "results/new": "there; make it with: snakemake --cores all -- results/new/miou.csv",
         "a.png": "a.png: is a file; accepted is the folder of a run",
     }
     before = state(project)

@@ -156,6 +156,16 @@ PREPARE = {
         r"labels\.csv: its first row names an image, 'a', where column names are needed; accepted",
     ),
     "no CSV": ("folder", lambda r: (r / "labels.csv").unlink(), r"labels\.csv: no such file"),
+    "VOC as CSV": (
+        "folder",
+        lambda r: ((r / "labels.csv").unlink(), make_voc(r / "labels.csv")),
+        r"labels\.csv: is a folder; annotations of VOC are read by a run with prepare_data: \{dataset: voc, …\}",
+    ),
+    "COCO as CSV": (
+        "folder",
+        lambda r: ((r / "labels.csv").unlink(), make_coco(r / "labels.csv")),
+        r"labels\.csv: is a folder; annotations of COCO are read by a run with prepare_data: \{dataset: coco, …\}",
+    ),
     "reserved class": (
         "folder",
         lambda r: table(r, "image,labels\na,background\n"),

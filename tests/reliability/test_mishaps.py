@@ -177,12 +177,13 @@ def test_a_column_that_a_table_lacks_is_one_line(tmp_path):
 
 
 def test_a_finished_run_without_a_network_is_not_told_to_finish(tmp_path):
-    (tmp_path / "miou.csv").write_text("stage\n")
-    with pytest.raises(ValueError, match="is finished, and trains no network that decodes masks"):
-        load_predictor(tmp_path, torch.device("cpu"), 512)
-    (tmp_path / "miou.csv").unlink()
+    (tmp_path / "stages").mkdir()
+    (run := tmp_path / "tiny").mkdir()
     with pytest.raises(ValueError, match="make it with: snakemake"):
-        load_predictor(tmp_path, torch.device("cpu"), 512)
+        load_predictor(run, torch.device("cpu"), 512)
+    (run / "miou.csv").write_text("stage\n")
+    with pytest.raises(ValueError, match="is finished, and trains no network that decodes masks"):
+        load_predictor(run, torch.device("cpu"), 512)
 
 
 def test_a_file_system_without_locks_is_named(tmp_path, monkeypatch):

@@ -144,7 +144,7 @@ def test_a_run_without_masks_has_a_page_too(tmp_path):
 
 
 def test_an_unfinished_run_is_named(tmp_path):
-    with pytest.raises(ValueError, match=r"no run\.json there; make it with: snakemake"):
+    with pytest.raises(ValueError, match=r"no run\.json there, as it is no folder of a run"):
         RunResults(tmp_path)
 
 

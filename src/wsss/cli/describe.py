@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from wsss.config.loading import models_in
+from wsss.config.messages import nearest
 from wsss.config.run import Execution, Run
 from wsss.runtime.ending import plain_ending
 
@@ -64,7 +65,8 @@ def _print(section: str) -> None:
     found = [row for row in every if row[0].startswith(section)]
     if not found:
         sections = ", ".join([*Run.model_fields, "execution"])
-        raise ValueError(f"no setting starts with '{section}'; sections: {sections}")
+        near = nearest(section, (row[0] for row in every))
+        raise ValueError(f"no setting starts with '{section}'{near}; sections: {sections}")
     for path, kind, default, about in found:
         print(
             f"{path}  ({kind}{f', {default}' if default else ''})\n    {about}"

@@ -188,6 +188,8 @@ def main() -> None:
     if (args.name is None) == (args.tables is None):
         parser.error(f"give a system, one of {', '.join(systems())}, or --tables PAGE")
     with plain_ending("reproduce"):
+        if not (args.cores == "all" or (args.cores.isdecimal() and int(args.cores) > 0)):
+            raise ValueError(f"--cores '{args.cores}'; accepted: all, or 1 or more")
         if args.tables is not None:
             write_atomically(args.tables, with_tables(args.tables.read_text()))
             return

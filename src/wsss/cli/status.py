@@ -272,6 +272,10 @@ def main(arguments: list[str] | None = None) -> None:
     with plain_ending("status"):
         if args.results.exists() and not args.results.is_dir():
             raise ValueError(f"{args.results}: is a file; accepted is the folder of results")
+        if (args.results / "run.json").is_file():
+            raise ValueError(f"{args.results}: is the folder of one run; accepted is {args.results.parent}, of all")
+        if not 0 < args.every <= 3600:
+            raise ValueError(f"--every {args.every:g}; accepted: seconds, more than 0 and up to 3600")
         _show(args, console)
 
 

@@ -14,6 +14,9 @@ from wsss.runtime.plain_yaml import read_yaml
 DEFAULT = "config.yaml"
 """The configuration that Snakemake reads without `--configfile`."""
 
+MENTIONED = 8
+"""Largest number of runs that a hint names."""
+
 
 def project_of(results: Path) -> Path:
     """The project's folder: the one that contains the folder of results, or a link to it."""
@@ -55,6 +58,18 @@ def lacking(run: Path, what: str) -> str:
     if run.exists() and not run.is_dir():
         return f"{run}: is a file; accepted is the folder of a run, e.g. results/RUN"
     if (run / "stages").is_dir():
-        runs = sorted(path.parent.name for path in run.glob("*/run.json"))
-        return f"{run}: holds all results; name a run's folder there: {', '.join(runs) or 'none is finished'}"
-    return f"{run}: {what}; make it with: {making(run)}"
+        runs = ", ".join(path.name for path in finished_runs(run))
+        return f"{run}: holds all results; name a run's folder there: {runs or 'none is finished'}"
+    whole = Path(os.path.abspath(run))  # noqa: PTH100
+    begun = whole.is_dir() and (whole.parent / "stages").is_dir() and whole.name != "stages"
+    if begun or any(whole.name in content["runs"] for _, content in configurations(whole.parent.parent)):
+        return f"{run}: {what}; make it with: {making(run)}"
+    places = [place for place in (run.parent, Path("results")) if (place / "stages").is_dir()]
+    found = list(dict.fromkeys(str(path) for place in places for path in finished_runs(place)))
+    named = f"accepted here: {', '.join(found[:MENTIONED])}" if found else "accepted is one, e.g. results/RUN"
+    return f"{run}: {what}, as it is no folder of a run; {named}"
+
+
+def finished_runs(results: Path) -> list[Path]:
+    """The folders of a folder of results that hold a finished run."""
+    return sorted(path.parent for path in results.glob("*/run.json"))

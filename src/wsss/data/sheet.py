@@ -58,6 +58,22 @@ def plain_header(name: str) -> str:
     return re.sub(r"[\s_-]", "", name.casefold())
 
 
+def _no_table(path: Path) -> str | None:
+    """What is there in the place of a table, and what reads it, if that is told by the names of files."""
+    if path.is_file():
+        source = {".json": "coco", ".xml": "voc"}.get(path.suffix.lower())
+        found = f"is {path.suffix[1:].upper()}"
+    elif path.is_dir():
+        voc = any(any(path.glob(pattern)) for pattern in ("JPEGImages", "Annotations", "*.xml"))
+        source = "voc" if voc else "coco" if any(path.glob("annotations/*.json")) else None
+        found = "is a folder"
+    else:
+        return "no such file"
+    if source is not None:
+        return f"{found}; annotations of {source.upper()} are read by a run with prepare_data: {{dataset: {source}, …}}"
+    return found if path.is_dir() else None
+
+
 def read_sheet(path: Path) -> Sheet:
     """The cells of a CSV file, without empty columns and row numbers.
 
@@ -66,9 +82,8 @@ def read_sheet(path: Path) -> Sheet:
     Raises:
         ValueError: not such a table; names the file and the line.
     """
-    if not path.is_file():
-        found = "is a folder" if path.is_dir() else "no such file"
-        raise ValueError(f"{path}: {found}; a CSV of labels is needed ({ACCEPTED})")
+    if problem := _no_table(path):
+        raise ValueError(f"{path}: {problem}; a CSV of labels is needed ({ACCEPTED})")
     text, remark = read_text(path)
     rows = _rows(path, text)
     if len(rows) < 2:
