@@ -22,7 +22,9 @@ from rich.console import Console
 from servers import serving
 from wsss.backbones.reach import answers
 from wsss.cli.init import Request
-from wsss.cli.run import WORDS, parts_to_do, reason, set_corrections, settle_config
+from wsss.cli.launch import reason
+from wsss.cli.run import WORDS, parts_to_do
+from wsss.cli.settle import set_corrections, settle_config
 from wsss.cli.watch import REPORT, Part, Watch, rounded
 from wsss.config.loading import PRESETS, WORKFLOW
 from wsss.config.stages import SECTIONS

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tiny import TINY, Project, environment
-from wsss.cli.run import snakemake
+from wsss.cli.launch import snakemake
 
 
 def without_cores(project: Project) -> list[str]:

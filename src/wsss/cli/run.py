@@ -9,37 +9,32 @@ prints the files to open. Snakemake's output goes to results/NAME/run.log.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import re
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import yaml
 from rich.console import Console
 
-from wsss.cli.init import Request, add_arguments, prepare, write_config
+from wsss.cli.init import Request, add_arguments
 from wsss.cli.labels import LABELS, export, label_file
+from wsss.cli.launch import reason, snakemake, work
+from wsss.cli.settle import set_corrections, settle_config
 from wsss.cli.watch import Part, Watch, bar, finished, rounded
-from wsss.config.loading import WORKFLOW, all_runs, load_execution, read_config
+from wsss.config.loading import load_execution, read_config
 from wsss.config.stages import SHARDED
-from wsss.data.changes import changes, labels_of
-from wsss.data.dataset import Dataset
-from wsss.data.sources.folder.index import Survey
 from wsss.plan.connection import unreachable_weights
 from wsss.plan.forecast import predicted_seconds
 from wsss.plan.notes import note, noted
 from wsss.plan.run import Plan, missing_inputs, plan_runs
 from wsss.report.precision import mean_average_precision
 from wsss.runtime.ending import plain_ending
-from wsss.runtime.files import regular, write_atomically
 from wsss.runtime.process import Terminated, raise_on, usable_cores
 from wsss.runtime.progress import duration
 from wsss.runtime.records import read_table
@@ -62,70 +57,6 @@ WORDS = {
     "evaluate": "measuring",
 }
 """Stage → description in the progress bar."""
-PATIENCE = 60
-"""Seconds that stopped stages have to save their checkpoints."""
-
-
-def settle_config(request: Request, console: Console, *, force: bool) -> tuple[Path, np.ndarray]:
-    """The configuration of the run, written unless it exists, and the images' sizes (N, 2).
-
-    Raises:
-        ValueError: the data have problems, or an existing configuration names other data.
-    """
-    target = Path(f"{request.name}.yaml")
-    found = prepare(request)
-    if found.problems:
-        raise ValueError(f"{len(found.problems)} problem(s) to solve first, e.g. {found.problems[0]}")
-    if target.exists() and not force:
-        _require_same_data(target, request, found.config)
-        console.print(f"{target} exists and is used unchanged (--force overwrites it)", highlight=False)
-    else:
-        write_config(target, request.name, found.config)
-    for line in found.summary:
-        console.print(line, highlight=False, markup=False)
-    if said := _since_last_time(request.name, found.seen):
-        console.print(f"since the last time: {said}", highlight=False, markup=False)
-    return target, found.sizes
-
-
-def _since_last_time(run: str, seen: Survey) -> str | None:
-    """The changes of the data since the run was finished; None if it never was."""
-    try:
-        before = labels_of(Dataset(Path("results") / run / "prepare_data"))
-    except (OSError, ValueError):
-        return None
-    return changes(before, {found.image_id: frozenset(found.row.names) for found in seen.found})
-
-
-def _require_same_data(target: Path, request: Request, config: dict) -> None:
-    there = all_runs(read_config(target)).get(request.name)
-    if there is None:
-        raise ValueError(f"{target} has no run '{request.name}'; choose another --name, or --force to replace it")
-    mine, theirs = config["runs"][request.name]["prepare_data"], there.get("prepare_data", {})
-    for key in ("images", "labels", "masks"):
-        if len({value and os.path.realpath(str(value)) for value in (mine.get(key), theirs.get(key))}) > 1:
-            raise ValueError(
-                f"{target} says {key}: {theirs.get(key)}, the command {mine.get(key)}; edit it, choose another "
-                "--name, or --force to overwrite it"
-            )
-
-
-def set_corrections(target: Path, name: str, folder: Path) -> None:
-    """Sets `corrections` of a configuration's run to a folder of masks, without changing other lines.
-
-    Raises:
-        ValueError: the file's layout does not allow this by one line.
-    """
-    text = regular(target).read_text(encoding="utf-8")
-    wanted = read_config(target)
-    wanted["runs"][name]["corrections"] = str(folder)
-    line = f"corrections: {json.dumps(str(folder), ensure_ascii=False)}"
-    plain = re.sub(r"(?m)^(    )corrections: [^{\n]*\n", "", text)
-    changed = re.sub(rf"(?m)^(  {re.escape(name)}:[^\S\n]*\n)", lambda found: f"{found[1]}    {line}\n", plain, count=1)
-    if yaml.safe_load(changed) != wanted:
-        raise ValueError(f"{target}: cannot be changed by --corrections; write '{line}' into run '{name}' yourself")
-    if changed != text:
-        write_atomically(target, changed)
 
 
 def parts_to_do(plan: Plan, sizes: np.ndarray, shards: int, cores: int) -> list[Part]:
@@ -142,55 +73,6 @@ def parts_to_do(plan: Plan, sizes: np.ndarray, shards: int, cores: int) -> list[
         for step in plan.steps
         if not finished(step.folder)
     ]
-
-
-def snakemake(config: Path, run: str, cores: int, *options: str) -> list[str]:
-    """The command that makes a run's table and report; options: further ones of Snakemake."""
-    profile = str(WORKFLOW / "profiles" / "default")
-    command = [sys.executable, "-m", "snakemake", "--snakefile", str(WORKFLOW / "Snakefile")]
-    command += ["--workflow-profile", profile, "--configfile", str(config), "--cores", str(cores)]
-    return [*command, *options, "--", f"results/{run}/miou.csv", f"results/{run}/report.html"]
-
-
-def work(command: list[str], log: Path, show: Callable[[], None]) -> int:
-    """Runs a command in its own process group; an interruption stops the group first. Returns its exit status."""
-    log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("w") as output:
-        process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
-        )
-        try:
-            while process.poll() is None:
-                show()
-                time.sleep(0.5)
-        except BaseException:
-            _stop(process)
-            raise
-    return process.returncode
-
-
-def _stop(process: subprocess.Popen) -> None:
-    """Stops the process group: stages save their state; after a second signal or a timeout they are killed."""
-    try:
-        os.killpg(process.pid, signal.SIGINT)
-        process.wait(PATIENCE)
-    except (Terminated, subprocess.TimeoutExpired):
-        os.killpg(process.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
-
-
-def reason(log: Path) -> str:
-    """One line on the failure of a workflow: a stage's error message, or the last line of Snakemake's log."""
-    lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
-    if told := next((line for line in lines if re.match(r"\[[\w ]+\] error: ", line)), None):
-        return told
-    killed = (re.search(r"-m wsss\.stages\.(\w+) .* died with <Signals\.(\w+)", line) for line in lines)
-    if found := next(filter(None, killed), None):
-        return f"[{found[1]}] was ended by {found[2]}, as when memory runs out; with --cores 1 less is needed"
-    if any("cannot be locked" in line or "LockException" in line for line in lines):
-        return "another command works in this folder; if none does (one was killed), give --unlock once"
-    return lines[-1] if lines else "it said nothing"
 
 
 def export_labels(run: Path, key: str) -> Path:

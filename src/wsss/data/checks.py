@@ -10,13 +10,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
-from wsss.data.images import MIN_EDGE, Seen, inspect, read_mask, values_of
 from wsss.data.names import checked_classes, id_problem
-from wsss.data.reasons import AGAIN, Unfit, reason
+from wsss.data.opening import Entry, Look, Problem, look_at
 from wsss.data.remarks import of_labels, of_masks, of_measuring
 from wsss.data.text import Text, read_text
 from wsss.runtime.cells import csv_text
@@ -26,36 +23,6 @@ from wsss.runtime.progress import log
 SHOWN = 20
 """Number of problems printed; the file lists all."""
 COLUMNS = ("file", "problem", "what to do")
-
-
-class Problem(NamedTuple):
-    """A problem and its remedy. image_id: the image whose exclusion solves it; empty if none does."""
-
-    file: str
-    problem: str
-    advice: str
-    image_id: str = ""
-
-    def __str__(self) -> str:
-        return f"{self.file}: {self.problem}; {self.advice}"
-
-
-class Look(NamedTuple):
-    """Result of opening an entry. seen: its image; shown: values of its mask."""
-
-    problem: Problem | None = None
-    seen: Seen | None = None
-    shown: frozenset[int] | None = None
-
-
-@dataclass(frozen=True)
-class Entry:
-    """Files to open for one image. annotated: height and width according to its annotations, if they state them."""
-
-    image_id: str
-    image: Path
-    mask: Path | None = None
-    annotated: tuple[int, int] | None = None
 
 
 class Preflight:
@@ -129,7 +96,7 @@ class Preflight:
         """Opens every image and mask, and collects the problems."""
         self._check_names(entries)
         with ThreadPoolExecutor(self.workers) as pool:
-            looks = pool.map(lambda entry: _look(entry, num_classes, MIN_EDGE), entries)
+            looks = pool.map(lambda entry: look_at(entry, num_classes), entries)
             for number, (entry, look) in enumerate(zip(entries, looks, strict=True), start=1):
                 self._note(entry, look)
                 self.done(number, len(entries))
@@ -236,62 +203,6 @@ def _table(problems: Sequence[Problem]) -> str:
     cells = [COLUMNS, *((p.file, p.problem, p.advice) for p in problems)]
     widths = [max(len(row[column]) for row in cells) for column in range(2)]
     return "\n".join(f"{a:{widths[0]}}  {b:{widths[1]}}  {c}" for a, b, c in cells)
-
-
-def _look(entry: Entry, num_classes: int, min_edge: int) -> Look:
-    path = entry.image
-    look = Look()
-    try:
-        seen = _open_image(path, min_edge)
-        look = Look(seen=seen)
-        if entry.annotated and entry.annotated != seen.size:
-            raise Unfit(
-                f"size {seen.size[::-1]}, but its annotations are for {entry.annotated[::-1]}",
-                "take image and annotations of one release",
-            )
-        if entry.mask:
-            path = entry.mask
-            look = Look(seen=seen, shown=_open_mask(path, seen, num_classes))
-    except Unfit as bad:
-        return look._replace(problem=Problem(str(path), *bad.args, entry.image_id))
-    return look
-
-
-def _open_image(path: Path, min_edge: int) -> Seen:
-    _check_file(path, "image")
-    try:
-        return inspect(path, min_edge)
-    except Exception as error:
-        raise reason(error, path, "image") from None
-
-
-def _open_mask(path: Path, seen: Seen, num_classes: int) -> frozenset[int]:
-    """The values of a mask, after checks of its size and class ids."""
-    _check_file(path, "mask")
-    try:
-        ids = read_mask(path)
-    except Exception as error:
-        raise reason(error.__cause__ or error, path, "mask") from None
-    shown = values_of(ids)
-    top = max(shown - {255}, default=0)
-    if top > num_classes:
-        raise Unfit(f"class id {top}", f"accepted are 0..{num_classes} and 255 (void)")
-    if ids.shape != seen.size:
-        turned = seen.turned and ids.shape == seen.size[::-1]
-        advice = "turn it as its image's EXIF tag does" if turned else "export it again"
-        raise Unfit(f"size {ids.shape[::-1]}, but its image has {seen.size[::-1]}", advice)
-    return shown
-
-
-def _check_file(path: Path, what: str) -> None:
-    try:
-        if not path.is_file():
-            found = "a folder, not a file" if path.is_dir() else f"no such {what}"
-            raise Unfit(found, "put it there, or take it out of the lists")
-        if path.stat().st_size == 0:
-            raise Unfit("empty file (0 bytes)", AGAIN)
-    except (OSError, ValueError) as error:  # a name that no file can have
-        raise Unfit(f"cannot be opened ({error})", "rename it, or change its permissions") from None
 
 
 def check_rows(class_names: Sequence[str], rows: Sequence[dict[str, str]], where: str = "data set") -> list[str]:

@@ -17,7 +17,8 @@ import re
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from wsss.data.names import checked_classes, clean_name
+from wsss.data.name_cells import name_sets, refuse_vectors, spaces_remark, without_call
+from wsss.data.names import checked_classes
 from wsss.data.sheet import ACCEPTED, FLAGS, IMAGE_COLUMNS, NAME_COLUMNS, Sheet, plain_header, read_sheet
 
 SPLITS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val"}
@@ -29,11 +30,6 @@ DOUBTFUL = (
 )
 DOUBTFUL += "|truncated|occluded|crowd|annotated|checked|verified|reviewed|label+ed|group|batch|index"
 """Names of columns of flags that may be no classes."""
-SIGNS = r"[,;|，、；]"
-"""Separators of names, with those of Chinese and Japanese keyboards; where a table has none, spaces separate."""
-
-_CALL = re.compile(r"^(?:(?:np|numpy)\.)?(?:array|list|tuple|set|frozenset)\((.*?)(?:,\s*dtype=\S*)?\)$", re.DOTALL)
-"""A list in a cell as Python's or numpy's `repr` writes it: `array(['cat'], dtype=object)`."""
 
 
 @dataclass(frozen=True)
@@ -141,19 +137,19 @@ def _names_table(sheet: Sheet, named: int, split: int | None) -> LabelTable:
         if len(cells) > width and any(cells[width:]) and not last:
             raise ValueError(f"{path} line {line}: {len(cells)} cells for {width} columns; quote the class names")
         text = ",".join(filter(None, cells[named:] if last else cells[named : named + 1]))
-        texts.append(_CALL.sub(r"\1", text))
-    _refuse_vectors(path, texts)
+        texts.append(without_call(text))
+    refuse_vectors(path, texts)
     _refuse_denied(sheet)
     rows = [
         _row(sheet, line, cells, names, split)
-        for (line, cells), names in zip(sheet.lines, _name_sets(texts), strict=True)
+        for (line, cells), names in zip(sheet.lines, name_sets(texts), strict=True)
     ]
     if not any(row.names for row in rows):
         raise ValueError(f"{path}: no row names a class")
     classes = checked_classes(path, sorted({name for row in rows for name in row.names}))
     _check_separators(path, rows, classes)
     remarks = [*sheet.remarks, *_unused(sheet, [i for i in range(width) if i not in (sheet.image, split, named)])]
-    remarks += _parted(path, texts)
+    remarks += spaces_remark(path, texts)
     if all(re.fullmatch(r"\d+(\.0)?", name) for name in classes):
         remarks.append(f"{path}: its classes are numbers ({', '.join(classes[:3])} …), which are taken for their names")
     elif all(map(_is_flag, classes)):
@@ -167,30 +163,6 @@ def _names_table(sheet: Sheet, named: int, split: int | None) -> LabelTable:
     return LabelTable(path, "names", classes, rows, remarks)
 
 
-def _name_sets(texts: list[str]) -> list[frozenset[str]]:
-    """The class names in each cell of a column."""
-    if _are_lists(texts):
-        return [_listed(text[1:-1]) for text in texts]
-    pattern = SIGNS if any(re.search(SIGNS, text) for text in texts) else r"\s+"
-    return [frozenset(clean_name(name) for name in re.split(pattern, text) if name.strip()) for text in texts]
-
-
-def _are_lists(texts: list[str]) -> bool:
-    """Whether the cells hold lists as Python, numpy or JSON write them."""
-    filled = [text for text in texts if text]
-    return bool(filled) and all(re.fullmatch(r"\[.*\]|\(.*\)|\{.*\}", text, re.DOTALL) for text in filled)
-
-
-def _refuse_vectors(path: Path, texts: list[str]) -> None:
-    """Raises ValueError for cells such as `[0, 1, 0]` or `{'cat': 0}`, which flag classes with or without names."""
-    if any(re.match(r"""\{\s*["'].*?["']\s*:""", text) for text in texts):
-        raise ValueError(f"{path}: its cells hold mappings; {ACCEPTED}")
-    cells = [re.findall(r"[^\s,;|()\[\]{}]+", text) for text in texts if text]
-    count = len(cells[0]) if cells else 0
-    if count > 1 and all(len(cell) == count and all(re.fullmatch(r"[01](\.0?)?", v) for v in cell) for cell in cells):
-        raise ValueError(f"{path}: its cells hold {count} times 0 or 1, for classes without names; {ACCEPTED}")
-
-
 def _refuse_denied(sheet: Sheet) -> None:
     """Raises ValueError for a row of Open Images that says that its image lacks the class."""
     for column in sheet.columns(("confidence",)):
@@ -198,27 +170,6 @@ def _refuse_denied(sheet: Sheet) -> None:
             if re.fullmatch(r"0(\.0*)?", cell):
                 found = f"{sheet.path} line {line}: confidence {cell}, so that the image lacks the class"
                 raise ValueError(f"{found}; leave such rows out")
-
-
-def _parted(path: Path, texts: list[str]) -> list[str]:
-    """A remark on cells that may be one name with spaces: those of several words, none of which is alone in a cell."""
-    if _are_lists(texts) or any(re.search(SIGNS, text) for text in texts):
-        return []
-    alone = set(texts)
-    doubtful = [text for text in dict.fromkeys(texts) if len(text.split()) > 1 and not alone & set(text.split())]
-    if not doubtful:
-        return []
-    return [
-        f"{path}: spaces separate its names, so that '{doubtful[0]}' is {len(doubtful[0].split())} classes; where "
-        f"a name has spaces, end it with a semicolon: '{doubtful[0]};'"
-    ]
-
-
-def _listed(text: str) -> frozenset[str]:
-    """The names in a list as Python, numpy or JSON write it: quoted, or separated by commas."""
-    quoted = re.findall(r"'((?:[^'\\]|\\.)*)'|\"((?:[^\"\\]|\\.)*)\"", text)
-    names = [re.sub(r"\\(.)", r"\1", one or other) for one, other in quoted] if quoted else text.split(",")
-    return frozenset(clean_name(name) for name in names if name.strip())
 
 
 def _joined(rows: list[Row]) -> tuple[list[Row], int]:

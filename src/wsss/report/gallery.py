@@ -6,9 +6,6 @@ values on a coarse grid; images are WebP.
 
 from __future__ import annotations
 
-import base64
-import io
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -17,12 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from wsss.data.dataset import Dataset, Record, read_image, read_mask
 from wsss.measure.iou import confusion
 from wsss.measure.quality import agreement
 from wsss.measure.scoremaps import two_highest, winner, with_background
+from wsss.report.packing import LEVELS, fitted, packed_image, packed_labels, packed_scores
 from wsss.report.palette import bright_palette
 from wsss.runtime.progress import Progress
 from wsss.store.maps import LabelStore, ScoreMap, ScoreStore, open_any
@@ -36,10 +33,6 @@ EDGES = {250: 320, 500: 224, MOST_IMAGES: 160}
 """Number of images up to which → longest edge of images and label maps in pixels that fits the size."""
 SAMPLE_EDGE = 224
 """The same of a sample of more images."""
-SCORE_EDGE = 72
-"""Longest edge of score maps in pixels."""
-LEVELS = 63
-QUALITY = 68
 
 
 @dataclass(frozen=True)
@@ -192,25 +185,25 @@ def _item(record: Record, stores: Stores, views: Sequence[View], size: int, edge
     image = read_image(record.image)
     truth = read_mask(record.mask) if record.mask else None
     item = Item(record.image_id, record.split, record.classes.tolist())
-    item.payload = {"image": _webp(image, edge), "labels": {}, "scores": {}}
-    item.payload["height"], item.payload["width"] = _fit(image.shape[:2], edge)
+    item.payload = {"image": packed_image(image, edge), "labels": {}, "scores": {}}
+    item.payload["height"], item.payload["width"] = fitted(image.shape[:2], edge)
     seed = final = None
     for i, view in enumerate(views):
         if record.split not in view.files or record.image_id not in stores[i, record.split]:
             continue
         found = stores[i, record.split][record.image_id]
         if isinstance(found, ScoreMap):
-            item.payload["scores"][i] = _pack_scores(found)
+            item.payload["scores"][i] = packed_scores(found)
             label = _label_of(found, view.files[record.split][1], item)
             seed = label if seed is None else seed
         else:
             label = found
-            item.payload["labels"][i] = _pack_labels(found, edge)
+            item.payload["labels"][i] = packed_labels(found, edge)
         final = label if view.final and label is not None else final
         if truth is not None and label is not None:
             item.ious[i] = image_iou(truth, label, size)
     if truth is not None:
-        item.payload["labels"]["truth"] = _pack_labels(truth, edge)
+        item.payload["labels"]["truth"] = packed_labels(truth, edge)
     if final is not None:
         item.missing = [c for c in item.classes if not (final == c).any()]
         item.agreement = None if seed is None or seed is final else agreement(seed, final, item.classes)
@@ -243,46 +236,6 @@ def image_iou(truth: np.ndarray, label: np.ndarray, size: int) -> float:
     right = np.diagonal(matrix)
     union = matrix.sum(1) + matrix[:, :-1].sum(0) - right
     return float((right[union > 0] / union[union > 0]).mean()) if union.any() else 1.0
-
-
-def _fit(shape: tuple[int, int], edge: int) -> tuple[int, int]:
-    factor = min(1.0, edge / max(shape))
-    return max(1, round(shape[0] * factor)), max(1, round(shape[1] * factor))
-
-
-def _nearest(length: int, wanted: int) -> np.ndarray:
-    """Indices of the nearest of `length` positions to each of `wanted` pixel centres."""
-    return ((np.arange(wanted) + 0.5) * length / wanted).astype(int)
-
-
-def _webp(image: np.ndarray, edge: int) -> str:
-    height, width = _fit(image.shape[:2], edge)
-    small = Image.fromarray(image)
-    if small.size != (width, height):
-        small = small.resize((width, height))
-    file = io.BytesIO()
-    small.save(file, "WEBP", quality=QUALITY, method=2)
-    return _text(file.getvalue())
-
-
-def _pack_labels(label: np.ndarray, edge: int) -> str:
-    height, width = _fit(label.shape, edge)
-    small = label[np.ix_(_nearest(label.shape[0], height), _nearest(label.shape[1], width))]
-    return _text(zlib.compress(np.ascontiguousarray(small), 6))
-
-
-def _pack_scores(maps: ScoreMap) -> dict[str, Any]:
-    """The foreground maps, coarse: classes, height, width, data (k, height, width) of 0..LEVELS."""
-    keep = maps.classes > 0
-    height, width = _fit(maps.scores.shape[1:], SCORE_EDGE)
-    rows, columns = _nearest(maps.scores.shape[1], height), _nearest(maps.scores.shape[2], width)
-    small = np.rint(maps.scores[keep][:, rows][:, :, columns] * LEVELS).astype(np.uint8)
-    data = _text(zlib.compress(np.ascontiguousarray(small), 6))
-    return {"classes": maps.classes[keep].tolist(), "height": height, "width": width, "data": data}
-
-
-def _text(data: bytes) -> str:
-    return base64.b64encode(data).decode()
 
 
 def _rounded(value: float | None) -> float | None:

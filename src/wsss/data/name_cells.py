@@ -1,0 +1,65 @@
+"""Class names in the cells of one column of a spreadsheet: separated by signs or spaces, or written as lists."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from wsss.data.names import clean_name
+from wsss.data.sheet import ACCEPTED
+
+SIGNS = r"[,;|，、；]"
+"""Separators of names, with those of Chinese and Japanese keyboards; where a table has none, spaces separate."""
+
+_CALL = re.compile(r"^(?:(?:np|numpy)\.)?(?:array|list|tuple|set|frozenset)\((.*?)(?:,\s*dtype=\S*)?\)$", re.DOTALL)
+"""A list in a cell as Python's or numpy's `repr` writes it: `array(['cat'], dtype=object)`."""
+
+
+def without_call(text: str) -> str:
+    """The list that a cell holds, where it is written as `array(…)` or the like."""
+    return _CALL.sub(r"\1", text)
+
+
+def name_sets(texts: list[str]) -> list[frozenset[str]]:
+    """The class names in each cell of a column."""
+    if _are_lists(texts):
+        return [_listed(text[1:-1]) for text in texts]
+    pattern = SIGNS if any(re.search(SIGNS, text) for text in texts) else r"\s+"
+    return [frozenset(clean_name(name) for name in re.split(pattern, text) if name.strip()) for text in texts]
+
+
+def _are_lists(texts: list[str]) -> bool:
+    """Whether the cells hold lists as Python, numpy or JSON write them."""
+    filled = [text for text in texts if text]
+    return bool(filled) and all(re.fullmatch(r"\[.*\]|\(.*\)|\{.*\}", text, re.DOTALL) for text in filled)
+
+
+def _listed(text: str) -> frozenset[str]:
+    """The names in a list as Python, numpy or JSON write it: quoted, or separated by commas."""
+    quoted = re.findall(r"'((?:[^'\\]|\\.)*)'|\"((?:[^\"\\]|\\.)*)\"", text)
+    names = [re.sub(r"\\(.)", r"\1", one or other) for one, other in quoted] if quoted else text.split(",")
+    return frozenset(clean_name(name) for name in names if name.strip())
+
+
+def refuse_vectors(path: Path, texts: list[str]) -> None:
+    """Raises ValueError for cells such as `[0, 1, 0]` or `{'cat': 0}`, which flag classes with or without names."""
+    if any(re.match(r"""\{\s*["'].*?["']\s*:""", text) for text in texts):
+        raise ValueError(f"{path}: its cells hold mappings; {ACCEPTED}")
+    cells = [re.findall(r"[^\s,;|()\[\]{}]+", text) for text in texts if text]
+    count = len(cells[0]) if cells else 0
+    if count > 1 and all(len(cell) == count and all(re.fullmatch(r"[01](\.0?)?", v) for v in cell) for cell in cells):
+        raise ValueError(f"{path}: its cells hold {count} times 0 or 1, for classes without names; {ACCEPTED}")
+
+
+def spaces_remark(path: Path, texts: list[str]) -> list[str]:
+    """A remark on cells that may be one name with spaces: those of several words, none of which is alone in a cell."""
+    if _are_lists(texts) or any(re.search(SIGNS, text) for text in texts):
+        return []
+    alone = set(texts)
+    doubtful = [text for text in dict.fromkeys(texts) if len(text.split()) > 1 and not alone & set(text.split())]
+    if not doubtful:
+        return []
+    return [
+        f"{path}: spaces separate its names, so that '{doubtful[0]}' is {len(doubtful[0].split())} classes; where "
+        f"a name has spaces, end it with a semicolon: '{doubtful[0]};'"
+    ]
