@@ -125,6 +125,76 @@ def shape(points):
     return json.dumps({"imageHeight": 4, "imageWidth": 4, "shapes": [{"label": "cat", "points": points}]})
 
 
+def painted(region, about='name="a.jpg" width="4" height="4"'):
+    """A file of CVAT with one region."""
+    return f"<annotations><image {about}>{region}</image></annotations>"
+
+
+FAR_OUT = [[90, 90], [99, 90], [99, 99]]
+INSTANCES = json.loads(region(segmentation=[[0, 0, 3, 0, 3, 3]]))
+SHARES = "0 0.1 0.1 0.9 0.1 0.9 0.9\n"
+DRAWN = {
+    "labelme: outside of the image": (shape(FAR_OUT), "an outline from 90×90 to 99×99, outside of the image of 4×4 px"),
+    "labelme: shares": (shape([[0.1, 0.1], [0.5, 0.1], [0.5, 0.5]]), "pixels, not shares of the image's size"),
+    "labelme: no shapes": ('{"imageHeight": 4, "imageWidth": 4}', "not a file of labelme \\(it has no 'shapes'\\)"),
+    "labelme: a class's number": (
+        '{"imageHeight": 4, "imageWidth": 4, "shapes": [{"label": 1, "points": []}]}',
+        "no class '1'; classes: cat",
+    ),
+    "coco: outside of the image": (
+        region(segmentation=[np.ravel(FAR_OUT).tolist()]),
+        "its outline lies outside of",
+    ),
+    "coco: shares": (region(segmentation=[[0.1, 0.1, 0.5, 0.1, 0.5, 0.5]]), "its outlines are fractions"),
+    "coco: of no image": (region(image_id=8), "is of an image or a category that is not listed"),
+    "coco: ids as text": (region(category_id="90"), "is of an image or a category that is not listed"),
+    "coco: an image under two ids": (
+        json.dumps(INSTANCES | {"images": [INSTANCES["images"][0] | {"id": i} for i in (7, 8)]}),
+        "image 'a' occurs twice; leave one",
+    ),
+    "cvat: outside of the image": (
+        painted('<polygon label="cat" points="90,90;99,90;99,99"/>'),
+        "outside of the image of 4×4 px",
+    ),
+    "cvat: a turned box": (
+        painted('<box label="cat" xtl="0" ytl="0" xbr="2" ybr="2" rotation="9"/>'),
+        "a box turned by 9°; accepted are upright ones",
+    ),
+    "cvat: a box without an end": (painted('<box label="cat" xtl="0" ytl="0"/>'), "it has no 'xbr'"),
+    "cvat: an image without a name": (painted("", 'width="4" height="4"'), "it has no 'name'"),
+    "cvat: an image twice": (painted("").replace("</annotations>", painted("")[13:]), "image 'a' occurs twice"),
+    "cvat: tracks of a video": ("<annotations><track/></annotations>", "holds tracks of a video; accepted is"),
+    "yolo: pixels": ("0 1 1 3 1 3 3\n", "accepted are a class and shares of the image's size, from 0 to 1"),
+    "yolo: a confidence": (f"{SHARES[:-1]} 0.9\n", "accepted are a class and shares"),
+    "yolo: commas": (SHARES.replace(" ", ","), "accepted are a class and shares"),
+    "yolo: an unknown class": (f"9{SHARES[1:]}", "class 9; accepted: 0"),
+}
+"""Annotations whose regions would be lost, or painted elsewhere, → the message."""
+FILES = {"labelme": "a.json", "coco": "instances.json", "cvat": "annotations.xml", "yolo": "labels/a.txt"}
+
+
+@pytest.mark.parametrize("case", DRAWN)
+def test_no_region_is_lost_in_silence(tmp_path, case):
+    (text, message), name = DRAWN[case], case.partition(":")[0]
+    (file := tmp_path / "in" / FILES[name]).parent.mkdir(parents=True)
+    file.write_text(text)
+    with pytest.raises(ValueError, match=message) as caught:
+        bring(tmp_path / "in", name, CLASSES, tmp_path / "masks", lambda _: (4, 4))
+    assert "\n" not in str(caught.value) and "in" in str(caught.value) and not (tmp_path / "masks").exists()
+
+
+def test_names_of_classes_txt_are_those_of_yolo_s_numbers(tmp_path):
+    for place in ("classes.txt", "labels/classes.txt"):
+        (folder := tmp_path / place.replace("/", "-")).mkdir()
+        (folder / "labels").mkdir()
+        (folder / "labels" / "a.txt").write_text(SHARES)
+        (folder / place).write_text("\n".join(reversed(CLASSES[1:])))
+        masks = tmp_path / f"{folder.name}-masks"
+        bring(folder, "yolo", CLASSES, masks, lambda _: (4, 4))
+        with Image.open(masks / "a.png") as mask:
+            assert np.array(mask).max() == len(CLASSES) - 1
+
+
 @pytest.mark.parametrize(
     ("name", "file", "text", "message"),
     [
@@ -146,14 +216,14 @@ def shape(points):
             "</image></a>",
             "does not fit its box",
         ),
-        ("coco", "instances.json", "[]", "not a file of COCO"),
+        ("coco", "instances.json", "[]", "not COCO instances"),
         ("coco", "instances.json", region(bbox=[1, 1, 2, 2]), "'a.jpg': a region without an outline, e.g. a box alone"),
         ("coco", "instances.json", region(segmentation=[[]]), "'a.jpg': a region without an outline"),
         (
             "coco",
             "instances.json",
             region(segmentation=[[1, 1, 3, 3]]),
-            "an outline of 2 points; a polygon has 3 or more",
+            "its outline has 2 points, a polygon has 3 or more",
         ),
         ("labelme", "a.json", shape([[1, 1], [3, 3]]), "an outline of 2 points; a polygon has 3 or more"),
         ("labelme", "a.json", shape([[1, 1], [3, 1], [3, float("nan")]]), "a polygon has 3 or more, of finite x and y"),

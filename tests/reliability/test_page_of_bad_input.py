@@ -14,6 +14,7 @@ from test_places import BLANKS, CELLS
 from test_sources import BROKEN, ENCODINGS, NAMES, STRANGE_NAMES
 
 from cli.test_outputs import LINES, PLACES
+from data.test_formats import DRAWN
 
 PAGE = Path(__file__).parents[2] / "docs" / "bad-input.md"
 TABLE = re.compile(r"(?s)(<!-- (\w+): made by tests/reliability -->\n).*?(<!-- end -->)")
@@ -38,6 +39,7 @@ def kinds() -> list[tuple[str, str, str]]:
             words(name for name, read in blanks.items() if not read),
         ),
         ("configuration", "YAML or JSON, of any editor", words(UNMEANT)),
+        ("regions drawn in other tools", "masks, polygons, upright boxes", words(DRAWN)),
         (f"where {words(LINES)} write", "a new place, or what the command itself wrote", words(PLACES)),
     ]
 

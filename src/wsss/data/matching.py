@@ -143,4 +143,5 @@ class ByName:
 
 
 def _keys(name: str) -> tuple[str, str]:
+    name = name.replace("\\", "/")
     return fold(name), fold(name.rpartition("/")[2])

@@ -10,6 +10,8 @@ from wsss.runtime.files import NoFile
 
 MAX_PIXELS = 2 * Image.MAX_IMAGE_PIXELS
 """Pillow refuses larger images as decompression bombs (178,956,970 pixels)."""
+FAR = 100_000
+"""Largest coordinate of an outline in pixels; drawing a larger one would take hours."""
 FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "WEBP", "GIF")
 """Image formats; MPO of cameras is opened as JPEG. Some of Pillow's other readers start programs or fetch files."""
 EXACT = ("PNG", "TIFF", "BMP", "GIF")

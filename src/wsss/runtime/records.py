@@ -82,7 +82,9 @@ def in_file(path: Path, what: str) -> Iterator[None]:
     except Exception as error:  # parsers and decoders raise many types
         if isinstance(error, ValueError) and str(error).startswith(str(path)):
             raise
-        text = " ".join(f"{type(error).__name__}: {error}".split())
+        text = f"it has no {error}" if isinstance(error, KeyError) else " ".join(str(error).split())
+        if isinstance(error, TypeError | AttributeError | IndexError):
+            text = f"a value is of another kind than expected: {text}"
         raise ValueError(f"{path}: not {what} ({text})") from None
 
 

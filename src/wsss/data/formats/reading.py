@@ -30,7 +30,11 @@ def read_annotations(
         raise ValueError(f"--format {name}: is only written; read are {', '.join(readable_formats())}")
     module, _, function = settings.reader.partition(":")
     chosen = settings(format=name if name != "auto" else recognised(source))
-    found = dict(getattr(import_module(module), function)(chosen, source, class_names, size_of))
+    found: dict[str, np.ndarray] = {}
+    for image, label in getattr(import_module(module), function)(chosen, source, class_names, size_of):
+        if image in found:
+            raise ValueError(f"{source}: image '{image}' occurs twice; leave one")
+        found[image] = label
     if not found:
         raise ValueError(f"{source}: no annotated image of format {chosen.format} in it")
     return found

@@ -13,6 +13,7 @@ from wsss.config.messages import nearest
 from wsss.data.files import files_below
 from wsss.data.images import MAX_PIXELS
 from wsss.data.names import clean_name
+from wsss.data.reasons import FAR
 from wsss.runtime.targets import fitting, refuse_sources, unique_places
 
 SizeOf = Callable[[str], tuple[int, int] | None]
@@ -99,17 +100,33 @@ def _joined(outer: np.ndarray, holes: Sequence[np.ndarray]) -> np.ndarray:
     return np.concatenate([*pieces, outer[last:]])
 
 
+def corners(points: Sequence[Sequence[float]]) -> list[tuple[float, float]]:
+    """The corners of an upright rectangle that is given by two or more of them."""
+    (x0, y0), (x1, y1) = np.min(points, 0), np.max(points, 0)
+    return [(x0, y0), (x1, y0), (x1, y1), (x0, y1)]
+
+
 def filled(points: Sequence[Sequence[float]], size: tuple[int, int]) -> np.ndarray:
     """(H, W) bool of a polygon drawn by hand; points: x and y in pixels. ValueError for what is no polygon."""
-    _require_polygon(points)
+    _require_polygon(np.asarray(points, np.float64), size)
     image = Image.new("1", size[::-1])
     ImageDraw.Draw(image).polygon([(float(x), float(y)) for x, y in points], fill=1)
     return np.array(image)
 
 
-def _require_polygon(points: Sequence[Sequence[float]] | np.ndarray) -> None:
-    if len(points) < 3 or not np.isfinite(np.asarray(points, np.float64)).all():
+def _require_polygon(points: np.ndarray, size: tuple[int, int]) -> None:
+    """Raises ValueError unless points (n, 2) of x and y are a polygon that meets an image of this height and width."""
+    if len(points) < 3 or not (np.abs(points) <= FAR).all():
         raise ValueError(f"an outline of {len(points)} points; a polygon has 3 or more, of finite x and y")
+    low, high, limits = points.min(0), points.max(0), np.array(size[::-1])
+    if (high < 0).any() or (low > limits).any():
+        raise ValueError(f"an outline from {_xy(low)} to {_xy(high)}, outside of the image of {_xy(limits)} px")
+    if (low >= 0).all() and (high <= 1).all() and (limits > 1).all():
+        raise ValueError("an outline within the first pixel; accepted are pixels, not shares of the image's size")
+
+
+def _xy(point: np.ndarray) -> str:
+    return "×".join(f"{value:.4g}" for value in point)
 
 
 def centres_inside(polygon: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -119,7 +136,7 @@ def centres_inside(polygon: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """
     from matplotlib.path import Path as Outline
 
-    _require_polygon(polygon)
+    _require_polygon(polygon, size)
     inside = np.zeros(size, bool)
     low = np.clip(np.floor(polygon.min(0)), 0, size[::-1]).astype(int)
     high = np.clip(np.ceil(polygon.max(0)), 0, size[::-1]).astype(int)
@@ -136,7 +153,7 @@ def class_id(name: str, class_names: Sequence[str], where: str) -> int:
     Raises:
         ValueError: the run has no such class.
     """
-    name = clean_name(name)
+    name = clean_name(str(name))
     if name not in class_names[1:]:
         known = ", ".join(class_names[1:])
         raise ValueError(f"{where}: no class '{name}'{nearest(name, class_names[1:])}; classes: {known}")

@@ -10,7 +10,7 @@ import numpy as np
 
 from wsss.data.files import SUFFIXES
 from wsss.data.formats.cvat.settings import Settings
-from wsss.data.formats.regions import SizeOf, annotation_file, canvas, class_id, filled
+from wsss.data.formats.regions import SizeOf, annotation_file, canvas, class_id, corners, filled
 from wsss.data.xml import read_xml
 from wsss.runtime.records import in_file
 
@@ -28,8 +28,11 @@ def read(
     path = annotation_file(source, "annotations.xml")
     with in_file(path, "XML"):
         root, _ = read_xml(path)
+    if root.find("track") is not None:
+        raise ValueError(f"{path}: holds tracks of a video; accepted is an export as 'CVAT for images 1.1'")
     for image in root.iter("image"):
-        name = image.get("name", "")
+        with in_file(path, "CVAT's XML"):
+            name = image.attrib["name"]
         where = f"{path}, image '{name}'"
         with in_file(path, f"an image of CVAT, '{name}'"):
             label = canvas((int(image.attrib["height"]), int(image.attrib["width"])), where)
@@ -40,7 +43,6 @@ def read(
 
 
 def _paint(label: np.ndarray, shape: ElementTree.Element, c: int, where: str) -> None:
-    number = {key: float(shape.attrib[key]) for key in ("xtl", "ytl", "xbr", "ybr") if key in shape.attrib}
     if shape.tag == "mask":
         left, top, width, height = (int(float(shape.attrib[key])) for key in ("left", "top", "width", "height"))
         runs = [int(run) for run in shape.attrib["rle"].split(",")]
@@ -53,7 +55,9 @@ def _paint(label: np.ndarray, shape: ElementTree.Element, c: int, where: str) ->
         points = [tuple(float(v) for v in point.split(",")) for point in shape.attrib["points"].split(";")]
         label[filled(points, label.shape)] = c
     elif shape.tag == "box":
-        x0, y0, x1, y1 = number.values()
-        label[filled([(x0, y0), (x1, y0), (x1, y1), (x0, y1)], label.shape)] = c
+        x0, y0, x1, y1 = (float(shape.attrib[key]) for key in ("xtl", "ytl", "xbr", "ybr"))
+        if float(shape.get("rotation", 0)) % 360:
+            raise ValueError(f"{where}: a box turned by {shape.get('rotation')}°; accepted are upright ones")
+        label[filled(corners([(x0, y0), (x1, y1)]), label.shape)] = c
     else:
         raise ValueError(f"{where}: a shape <{shape.tag}>; accepted are {', '.join(SHAPES)}")

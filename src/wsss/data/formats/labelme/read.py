@@ -12,7 +12,7 @@ import numpy as np
 
 from wsss.data.files import files_below
 from wsss.data.formats.labelme.settings import Settings
-from wsss.data.formats.regions import SizeOf, canvas, class_id, filled
+from wsss.data.formats.regions import SizeOf, canvas, class_id, corners, filled
 from wsss.data.intact import opened
 from wsss.data.text import read_text
 from wsss.runtime.records import in_file
@@ -48,7 +48,6 @@ def _paint(label: np.ndarray, shape: dict[str, Any], c: int, where: str) -> None
     elif kind == "polygon":
         label[filled(points, label.shape)] = c
     elif kind == "rectangle":
-        (x0, y0), (x1, y1) = points
-        label[filled([(x0, y0), (x1, y0), (x1, y1), (x0, y1)], label.shape)] = c
+        label[filled(corners(points), label.shape)] = c
     else:
         raise ValueError(f"{where}: a shape of type '{kind}'; accepted are mask, polygon and rectangle")

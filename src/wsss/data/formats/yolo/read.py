@@ -14,6 +14,9 @@ from wsss.data.formats.yolo.settings import Settings, label_folder
 from wsss.data.text import read_text
 from wsss.runtime.records import in_file
 
+CLASSES = "classes.txt"
+"""Names of the classes, one a line, of labelImg and others."""
+
 
 def read(
     _settings: Settings, source: Path, class_names: Sequence[str], size_of: SizeOf
@@ -25,6 +28,8 @@ def read(
     """
     ids = _class_ids(source, class_names)
     for name, path in files_below(label_folder(source), suffixes=(".txt",)):
+        if path.name == CLASSES:
+            continue
         image_id = name[: -len(".txt")]
         if (size := size_of(image_id)) is None:
             raise ValueError(f"{path}: no image '{image_id}' whose size is known; YOLO's files hold none (give --run)")
@@ -37,10 +42,14 @@ def read(
 
 
 def _class_ids(source: Path, class_names: Sequence[str]) -> dict[int, int]:
-    """YOLO's class index → class id, by the names in data.yaml; without it, in the same order."""
+    """YOLO's class index → class id, by the names in data.yaml or classes.txt; without either, in the same order."""
     path = source / "data.yaml"
-    if not path.is_file():
+    listed = next((p for p in (source / CLASSES, label_folder(source) / CLASSES) if p.is_file()), None)
+    if not path.is_file() and listed is None:
         return {c - 1: c for c in range(1, len(class_names))}
+    if not path.is_file():
+        names = [line for _, line in read_text(listed).lines()]
+        return {number: class_id(name, class_names, str(listed)) for number, name in enumerate(names)}
     with in_file(path, "YOLO's description of a data set"):
         names = yaml.safe_load(read_text(path).text)["names"]
         pairs = names.items() if isinstance(names, dict) else enumerate(names)
@@ -49,14 +58,22 @@ def _class_ids(source: Path, class_names: Sequence[str]) -> dict[int, int]:
 
 def _region(line: str, ids: dict[int, int], size: tuple[int, int]) -> tuple[int, np.ndarray]:
     """Class id and polygon (n, 2) of x and y in pixels; four values are a box's centre, width and height."""
+    told = f"'{line:.60}': accepted are a class and shares of the image's size, from 0 to 1, in pairs"
     number, *values = line.split()
-    points = np.array(values, np.float64)
+    try:
+        index, points = int(number), np.array(values, np.float64)
+    except ValueError:
+        raise ValueError(told) from None
     if len(points) == 4:
         x, y, width, height = points
         points = np.array([x, y, x, y, x, y, x, y]) + np.array([-1, -1, 1, -1, 1, 1, -1, 1]) * np.tile(
             [width / 2, height / 2], 4
         )
-    return ids[int(number)], points.reshape(-1, 2) * np.array(size[::-1])
+    if not (np.abs(points - 0.5) <= 0.6).all() or len(points) % 2:
+        raise ValueError(told)
+    if index not in ids:
+        raise ValueError(f"class {index}; accepted: {', '.join(map(str, ids))}")
+    return ids[index], points.reshape(-1, 2) * np.array(size[::-1])
 
 
 def _area(polygon: np.ndarray) -> float:
