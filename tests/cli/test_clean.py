@@ -10,8 +10,8 @@ import pytest
 import yaml
 
 from small_data import make_folder
+from wsss.cli.jobs import read_status
 from wsss.cli.main import main
-from wsss.cli.status import read_status
 from wsss.plan.run import plan_runs
 from wsss.runtime.progress import job_file
 

@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from wsss.cli.status import read_status, render
+from wsss.cli.jobs import read_status
+from wsss.cli.status import render
 from wsss.config.hints import making
 from wsss.runtime.progress import Progress, job_file
 

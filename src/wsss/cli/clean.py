@@ -15,7 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from wsss.cli.status import linked_names, planned_steps, read_steps
+from wsss.cli.jobs import linked_names, planned_steps, read_steps
 from wsss.config.hints import project_of, yaml_files
 from wsss.config.loading import read_config
 from wsss.plan.run import STAGES, Plan, plan_runs

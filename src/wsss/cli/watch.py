@@ -11,7 +11,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
-from wsss.cli.status import Job, read_jobs
+from wsss.cli.jobs import Job, read_jobs
 from wsss.plan.steps import Step
 from wsss.runtime.progress import duration
 
