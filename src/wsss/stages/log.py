@@ -62,5 +62,10 @@ class _Terminal(logging.StreamHandler):
 class _LastLineFormatter(logging.Formatter):
     """Messages without tracebacks: those are for the log file."""
 
+    def format(self, record: logging.LogRecord) -> str:
+        text = super().format(record)
+        record.exc_text = None  # else the log file's formatter takes it over
+        return text
+
     def formatException(self, ei: Any) -> str:
         return f"{ei[0].__name__}: {ei[1]} (traceback in the log file)"
