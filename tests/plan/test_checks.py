@@ -111,6 +111,14 @@ REFUSED = {
 }
 
 
+def test_weights_are_loaded_before_anything_is_computed(tmp_path):
+    (tmp_path / "w.pth").write_text("<html>404</html>")
+    for part in (classifier, segmentation):
+        run = run_of(part(backbone={"name": "test_resnet", "checkpoint": str(tmp_path / "w.pth")}))
+        with pytest.raises(ValueError, match=r"^x\.train_\w+\.backbone\.checkpoint: .* is a web page"):
+            check_networks(run, 1, "x")
+
+
 @pytest.mark.parametrize("case", REFUSED)
 def test_networks_that_cannot_be_trained(case):
     changes, message = REFUSED[case]

@@ -211,6 +211,7 @@ WEIGHTS = {
     "text": (lambda p: p.write_text("<html>404</html>"), "is a web page instead of weights"),
     "truncated": (lambda p: cut(torch_file(p, state())), "no checkpoint of tensors"),
     "missing": (lambda p: None, "no checkpoint '"),
+    "a list": (lambda p: torch_file(p, ["a"]), "holds a list; accepted is a mapping of names to tensors"),
     "another architecture": (
         lambda p: torch_file(p, {"conv1.w": torch.zeros(3)}),
         "does not fit|cannot build|[Mm]issing",

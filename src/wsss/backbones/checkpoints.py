@@ -88,11 +88,14 @@ def read_state_dict(path: Path | str) -> dict[str, Tensor]:
     try:
         if _is_torchscript(path):
             return torch.jit.load(path, map_location="cpu").state_dict()
-        return torch.load(path, map_location="cpu", weights_only=True)
+        state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         raise ValueError(
             f"'{path}' is no checkpoint of tensors alone (accepted: .pth, .safetensors, .params), or is damaged"
         ) from error
+    if not isinstance(state, Mapping):
+        raise ValueError(f"'{path}' holds a {type(state).__name__}; accepted is a mapping of names to tensors")
+    return state
 
 
 def _require_weights(path: Path) -> None:

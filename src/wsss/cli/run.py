@@ -38,7 +38,7 @@ from wsss.runtime.ending import plain_ending
 from wsss.runtime.process import Terminated, raise_on, usable_cores
 from wsss.runtime.progress import duration
 from wsss.runtime.records import read_table
-from wsss.runtime.targets import a_path
+from wsss.runtime.targets import a_path, require_folder
 
 WORDS = {
     "prepare_data": "opening every image",
@@ -144,6 +144,8 @@ def _run(args: argparse.Namespace, console: Console) -> None:
         args.corrections = args.corrections and args.corrections.absolute()
         args.out.mkdir(parents=True, exist_ok=True)
         os.chdir(args.out)
+    for place in (Path(), Path("results") / name):
+        require_folder(place)
     config, sizes = settle_config(request, console, force=args.force)
     if args.corrections is not None:
         set_corrections(config, name, args.corrections)

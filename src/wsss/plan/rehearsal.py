@@ -14,7 +14,8 @@ from torch import nn
 from wsss.backbones.base import Backbone
 from wsss.backbones.build import build_backbone, freeze, freeze_batch_norm
 from wsss.backbones.stages import stage_channels
-from wsss.config.common import UsesFeatures
+from wsss.config import sections
+from wsss.config.common import UsesFeatures, settings_below
 from wsss.config.run import Run
 from wsss.config.sections import Training
 from wsss.config.stages import ComputeFeatures
@@ -48,6 +49,7 @@ def check_networks(run: Run, processes: int, where: str) -> None:
         if run.train_segmentation is not None:
             with _built(f"{where}.train_segmentation"):
                 _segmentation(run, method.backbone, processes)
+        _weights(run, where)
 
 
 @contextmanager
@@ -59,6 +61,15 @@ def _built(where: str) -> Iterator[None]:
         except (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError) as error:
             reason = one_line(f"{type(error).__name__}: {error}")
             raise ValueError(f"the network cannot be built with these settings ({reason})") from error
+
+
+def _weights(run: Run, where: str) -> None:
+    """Loads every weights file that is there into its network; others are downloaded later."""
+    given = {backbone.model_dump_json(): (key, backbone) for key, backbone in settings_below(run, sections.Backbone)}
+    for key, backbone in given.values():
+        if backbone.checkpoint is not None and backbone.checkpoint.path.is_file():
+            with named(f"{where}.{key}.checkpoint"):
+                build_backbone(backbone)
 
 
 def _features(settings: ComputeFeatures) -> None:

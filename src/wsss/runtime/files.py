@@ -107,7 +107,9 @@ def write_error(path: Path, error: Exception) -> Exception:
         reason = "the disk is full, or files may not grow so large"
     else:
         return error
-    return OSError(f"cannot write {path} ({reason}); free some space, and the same command resumes")
+    closed = reason.startswith(("read-only", "permission", "operation not permitted"))
+    advice = "change that, or choose another place" if closed else "free some space, and the same command resumes"
+    return OSError(f"cannot write {path} ({reason}); {advice}")
 
 
 def write_csv(frame: Any, path: Path, digits: int = 4) -> None:

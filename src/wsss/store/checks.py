@@ -50,6 +50,8 @@ def open_whole(path: Path) -> h5py.File:
     """
     if not path.exists():
         raise FileNotFoundError(f"{path}: no such file")
+    if path.is_dir():
+        raise ValueError(f"{path}: is a folder; accepted is an HDF5 file, e.g. make_pseudo_labels/train.h5 of a run")
     try:
         file = h5py.File(regular(path), "r", locking=False)
     except OSError as e:

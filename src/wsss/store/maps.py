@@ -147,7 +147,7 @@ class MapStore(Mapping[str, T], Generic[T]):
         return -1
 
     def _found(self, image_id: str) -> int:
-        row = self._row(image_id)
+        row = self._row(image_id) if isinstance(image_id, str) else -1
         if row < 0:
             raise UnknownImage(f"{self.path}: no image {image_id!r} in it; the file is of another run or data set")
         return row
