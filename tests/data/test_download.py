@@ -14,7 +14,7 @@ from scipy.io import savemat
 from servers import serving
 from wsss.data import download
 from wsss.data.download import Archive, DownloadError, extract, fetch
-from wsss.data.sources.voc.download import Published, get_voc
+from wsss.data.sources.voc.download import Archives, get_voc
 
 CONTENT = np.random.default_rng(0).integers(0, 256, 50_000, np.uint8).tobytes()
 MD5 = hashlib.md5(CONTENT).hexdigest()
@@ -140,7 +140,7 @@ def published(server):
         sbd[f"benchmark_RELEASE/dataset/img/{name}.jpg"] = b"not needed"
     server.files = {"/voc.tar": tar(voc), "/sbd.tgz": tar(sbd, "w:gz")}
     archives = [Archive(server.url + n, hashlib.md5(c).hexdigest()) for n, c in server.files.items()]
-    return Published(*archives, {"train": 1, "val": 1, "trainaug": 3})
+    return Archives(*archives, {"train": 1, "val": 1, "trainaug": 3})
 
 
 def test_voc_and_sbd_become_trainaug(server, published, tmp_path):
@@ -164,10 +164,10 @@ def test_voc_and_sbd_become_trainaug(server, published, tmp_path):
 
 
 def test_wrong_counts_are_refused(published, tmp_path):
-    wrong = Published(published.voc, published.sbd, {"train": 1464, "val": 1, "trainaug": 3})
+    wrong = Archives(published.voc, published.sbd, {"train": 1464, "val": 1, "trainaug": 3})
     with pytest.raises(ValueError, match=r"train\.txt: 1 images, but VOC 2012's list 'train' has 1464"):
         get_voc(tmp_path / "VOC2012", [], published=wrong)
-    short = Published(published.voc, published.sbd, {"train": 1, "val": 1, "trainaug": 10582})
+    short = Archives(published.voc, published.sbd, {"train": 1, "val": 1, "trainaug": 10582})
     with pytest.raises(ValueError, match="trainaug would have 3 images, published are 10582"):
         get_voc(tmp_path / "VOC2012", [], published=short)
 
@@ -176,7 +176,7 @@ def test_the_published_addresses_are_torchvisions():
     from torchvision.datasets import SBDataset
     from torchvision.datasets.voc import DATASET_YEAR_DICT
 
-    voc, sbd = Published().voc, Published().sbd
+    voc, sbd = Archives().voc, Archives().sbd
     assert (voc.url, voc.digest) == (DATASET_YEAR_DICT["2012"]["url"], DATASET_YEAR_DICT["2012"]["md5"])
     assert (sbd.url, sbd.digest) == (SBDataset.url, SBDataset.md5)
-    assert dict(Published().counts) == {"train": 1464, "val": 1449, "test": 1456, "trainaug": 10582}
+    assert dict(Archives().counts) == {"train": 1464, "val": 1449, "test": 1456, "trainaug": 10582}

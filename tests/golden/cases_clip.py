@@ -10,7 +10,7 @@ from formula import formula_state_dict, meta_shapes
 
 from wsss.backbones.checkpoints import load_published
 from wsss.backbones.clip import CLIPBackbone
-from wsss.localise.seeds import confidence_labels, power_background, with_background
+from wsss.localise.seeds import background_first, confidence_labels, power_background
 from wsss.methods.softmax_cam import encode, softmax_cam, stretch
 from wsss.refine.attention import box_masks, refine, sinkhorn_transition
 from wsss.refine.walk import dense_walk
@@ -71,7 +71,7 @@ def clip_es_confidence_labels(x: Arrays, meta: dict[str, Any]) -> Arrays:
     prob, classes = torch.from_numpy(x["prob"]), torch.from_numpy(x["keys"]) + 1
     cams = torch.from_numpy(x["cams"])
     label = confidence_labels(prob, torch.cat([classes.new_zeros(1), classes]), meta["params"]["threshold"])
-    unary = with_background(cams, power_background(cams, 1))
+    unary = background_first(cams, power_background(cams, 1))
     return {"label": label.numpy(), "crf_unary_prob": unary.float().numpy()}
 
 

@@ -3,6 +3,7 @@ import pytest
 import torch
 
 from wsss.localise.seeds import (
+    background_first,
     band_labels,
     confident_labels,
     constant_background,
@@ -11,7 +12,6 @@ from wsss.localise.seeds import (
     power_background,
     present_scores,
     seed_labels,
-    with_background,
 )
 
 
@@ -34,7 +34,7 @@ def test_labels_are_a_dense_argmax(alpha):
     assert labels.dtype == torch.uint8
     np.testing.assert_array_equal(labels.numpy(), dense.argmax(0))
     np.testing.assert_array_equal(seed_labels(scores, constant_background(scores, alpha), classes), labels)
-    stacked = with_background(scores, constant_background(scores, alpha)).argmax(0)
+    stacked = background_first(scores, constant_background(scores, alpha)).argmax(0)
     np.testing.assert_array_equal(seed_labels(scores, alpha), stacked)
 
 

@@ -23,7 +23,7 @@ from wsss.report.charts import heatmap, line_chart, ticks
 from wsss.report.comparison import setting_differences
 from wsss.report.content import gallery_views, report_page
 from wsss.report.gallery import Item, build_gallery, choose, image_iou, uncertainty
-from wsss.report.run import RunResults, Step
+from wsss.report.run import RunResults, StepResults
 from wsss.runtime.labels import IGNORE
 from wsss.stages.report import report
 
@@ -160,7 +160,7 @@ def test_every_step_of_a_run_has_words(preset):
 
 def test_settings_of_another_version_have_no_words(tmp_path):
     (tmp_path / "config.yaml").write_text("{new: 3}")
-    assert Step("infer_cam", "infer_cam", tmp_path, {}).words == ""
+    assert StepResults("infer_cam", "infer_cam", tmp_path, {}).words == ""
 
 
 def test_comparison_names_what_differs(tmp_path):

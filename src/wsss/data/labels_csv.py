@@ -21,7 +21,7 @@ from wsss.data.name_cells import name_sets, refuse_vectors, spaces_remark, witho
 from wsss.data.names import checked_classes
 from wsss.data.sheet import ACCEPTED, FLAGS, IMAGE_COLUMNS, NAME_COLUMNS, Sheet, plain_header, read_sheet
 
-SPLITS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val"}
+SPLIT_NAMES = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val"}
 """Cell of a column of splits → split."""
 FLAGGED = {"is_valid": "val", "is_val": "val", "is_validation": "val", "is_train": "train", "is_training": "train"}
 """Name of a column of flags → the split of the images for which they are set."""
@@ -33,7 +33,7 @@ DOUBTFUL += "|truncated|occluded|crowd|annotated|checked|verified|reviewed|label
 
 
 @dataclass(frozen=True)
-class Row:
+class LabelRow:
     """line: of the file, 1-based; image: as written; names: classes; split: train, val or empty."""
 
     line: int
@@ -53,7 +53,7 @@ class LabelTable:
     path: Path
     shape: str
     classes: list[str]
-    rows: list[Row]
+    rows: list[LabelRow]
     remarks: list[str] = field(default_factory=list)
     unsure: str | None = None
 
@@ -88,7 +88,7 @@ def _split_column(sheet: Sheet) -> int | None:
         for _, cells in sheet.lines:
             cells[flags : flags + 1] = [named if FLAGS[cells[flags].lower()] else other] * (flags < len(cells))
     names = sheet.columns(NAME_COLUMNS)
-    values = {i: {SPLITS.get(cell.lower()) for cell in sheet.cells(i)} for i in columns if i not in names}
+    values = {i: {SPLIT_NAMES.get(cell.lower()) for cell in sheet.cells(i)} for i in columns if i not in names}
     found = next((i for i, splits in values.items() if splits == {"train", "val"}), None)
     if found is not None:
         sheet.remarks.append(f"{sheet.path}: column '{sheet.header[found]}' divides the images into train and val")
@@ -114,13 +114,13 @@ def _is_flag(cell: str) -> bool:
     return cell.lower() in FLAGS
 
 
-def _row(sheet: Sheet, line: int, cells: list[str], names: frozenset[str], split: int | None) -> Row:
+def _row(sheet: Sheet, line: int, cells: list[str], names: frozenset[str], split: int | None) -> LabelRow:
     if sheet.image >= len(cells) or not cells[sheet.image]:
         raise ValueError(f"{sheet.path} line {line}: the row names no image")
     value = cells[split].lower() if split is not None and split < len(cells) else ""
-    if value and value not in SPLITS:
+    if value and value not in SPLIT_NAMES:
         raise ValueError(f"{sheet.path} line {line}: split '{value}'; accepted: train, val, or nothing")
-    return Row(line, cells[sheet.image], names, SPLITS.get(value, ""))
+    return LabelRow(line, cells[sheet.image], names, SPLIT_NAMES.get(value, ""))
 
 
 def _unused(sheet: Sheet, columns: list[int]) -> list[str]:
@@ -172,14 +172,14 @@ def _refuse_denied(sheet: Sheet) -> None:
                 raise ValueError(f"{found}; leave such rows out")
 
 
-def _joined(rows: list[Row]) -> tuple[list[Row], int]:
+def _joined(rows: list[LabelRow]) -> tuple[list[LabelRow], int]:
     """One row per image if each row has at most one label, and the number of images that had several rows.
 
     Rows that name an image differently, or give it different splits, stay separate.
     """
     if any(len(row.names) > 1 for row in rows):
         return rows, 0
-    first: dict[tuple[str, str], Row] = {}
+    first: dict[tuple[str, str], LabelRow] = {}
     rest, several = [], set()
     for row in rows:
         key = (row.image, row.split)
@@ -192,7 +192,7 @@ def _joined(rows: list[Row]) -> tuple[list[Row], int]:
     return sorted([*first.values(), *rest], key=lambda row: row.line), len(several)
 
 
-def _check_separators(path: Path, rows: list[Row], classes: list[str]) -> None:
+def _check_separators(path: Path, rows: list[LabelRow], classes: list[str]) -> None:
     """Raises ValueError for a class name that consists of other classes' names, i.e. lacks a separator."""
     known = set(classes)
     for row in rows:

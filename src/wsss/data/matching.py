@@ -12,7 +12,7 @@ from pathlib import Path, PurePath
 from wsss.config.messages import nearest
 from wsss.data.checks import Problem
 from wsss.data.dataset import Dataset, Record
-from wsss.data.labels_csv import LabelTable, Row
+from wsss.data.labels_csv import LabelRow, LabelTable
 from wsss.data.names import fold
 from wsss.data.sheet import ACCEPTED
 
@@ -85,9 +85,9 @@ def _without(name: str, prefixes: Sequence[str]) -> Iterator[str]:
             yield "/".join(name.split("/")[prefix.count("/") :])
 
 
-def matched(table: LabelTable, match: Matcher) -> tuple[dict[Path, Row], list[Problem], list[Row]]:
+def matched(table: LabelTable, match: Matcher) -> tuple[dict[Path, LabelRow], list[Problem], list[LabelRow]]:
     """(image → its row, problems of contradictory rows, rows without an image)."""
-    rows: dict[Path, Row] = {}
+    rows: dict[Path, LabelRow] = {}
     problems, strangers = _lost_header(table, match), []
     for row in table.rows:
         try:

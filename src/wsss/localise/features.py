@@ -18,7 +18,7 @@ from wsss.config.stages import ComputeFeatures
 from wsss.localise.views import scaled_views, view_maps
 from wsss.runtime.files import regular
 from wsss.store.features import DIGEST, FeatureStore, FeatureWriter
-from wsss.store.hdf5 import Record
+from wsss.store.hdf5 import MapRecord
 
 HALF = 65504.0
 """Largest float16."""
@@ -67,7 +67,7 @@ def reuse(out: FeatureWriter, photographs: Mapping[str, Path], folders: Sequence
     return set(photographs) - set(left)
 
 
-def _unchanged(file: Path, left: Mapping[str, Path], digests: Mapping[Path, bytes]) -> Iterator[tuple[str, Record]]:
+def _unchanged(file: Path, left: Mapping[str, Path], digests: Mapping[Path, bytes]) -> Iterator[tuple[str, MapRecord]]:
     """(image id, record) of the unchanged photographs in a file of features."""
     try:
         store = FeatureStore(file)

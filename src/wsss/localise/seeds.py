@@ -23,7 +23,7 @@ def constant_background(scores: Tensor, alpha: float) -> Tensor:
     return torch.full_like(_highest(scores), alpha)
 
 
-def with_background(scores: Tensor, background: Tensor) -> Tensor:
+def background_first(scores: Tensor, background: Tensor) -> Tensor:
     """Scores (..., 1 + K, H, W), background first; background: (..., H, W)."""
     return torch.cat([background.unsqueeze(-3), scores], dim=-3)
 

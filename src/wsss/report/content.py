@@ -17,7 +17,7 @@ from wsss.report.gallery import View, build_gallery
 from wsss.report.page import render
 from wsss.report.palette import bright_palette
 from wsss.report.precision import average_precisions
-from wsss.report.run import RunResults, Step, is_bound, title
+from wsss.report.run import RunResults, StepResults, is_bound, title
 from wsss.runtime.progress import duration, rough_duration
 from wsss.runtime.records import read_record, read_table, require_keys
 
@@ -155,7 +155,7 @@ def intro(run: RunResults) -> str:
 
 
 def _method_name(run: RunResults) -> str:
-    classifier = require_keys(run.folder / "run.json", run.steps, train_classifier=Step)["train_classifier"]
+    classifier = require_keys(run.folder / "run.json", run.steps, train_classifier=StepResults)["train_classifier"]
     where = classifier.folder / "config.yaml"
     method = require_keys(where, classifier.config, method=dict)["method"]
     return require_keys(where, method, name=str)["name"].upper()
@@ -199,7 +199,7 @@ def _heatmaps(run: RunResults) -> list[Any]:
     return found
 
 
-def _step(step: Step) -> dict[str, Any]:
+def _step(step: StepResults) -> dict[str, Any]:
     jobs = step.jobs
     return {
         "label": step.label,

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from wsss.report.charts import LineChart, line_chart
-from wsss.report.run import RunResults, Step, title
+from wsss.report.run import RunResults, StepResults, title
 from wsss.runtime.records import read_record, read_table
 
 
@@ -81,7 +81,7 @@ def best_on_curve(curve: pd.DataFrame, row: Mapping[str, Any]) -> str:
     return f"best on your {masks}: {best['threshold']:.2f}, + {gain:.1f}{edge}"
 
 
-def training_charts(step: Step) -> list[LineChart]:
+def training_charts(step: StepResults) -> list[LineChart]:
     """Losses, smoothed a little, and the learning rate."""
     history = step.history
     losses = [name for name in history.columns if name not in ("step", "lr")]

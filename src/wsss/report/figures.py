@@ -35,7 +35,7 @@ def save_figures(run: RunResults, folder: Path) -> None:
         if len(run.table):
             _save(stage_bars(run), folder / "stages")
         if len(run.curves):
-            _save(threshold_curve(run), folder / "threshold")
+            _save(threshold_figure(run), folder / "threshold")
         _save(qualitative(run), folder / "qualitative")
 
 
@@ -69,7 +69,7 @@ def stage_bars(run: RunResults) -> Figure:
     return figure
 
 
-def threshold_curve(run: RunResults) -> Figure:
+def threshold_figure(run: RunResults) -> Figure:
     """mIoU over the background score for each split; the chosen point is a circle."""
     figure = Figure(figsize=(3.4, 2.2))
     axes = figure.subplots()

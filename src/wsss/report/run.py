@@ -22,7 +22,7 @@ _NEEDED = ("threshold", "threshold_source", "miou", "m_fn", "m_fp", "pixel_accur
 
 
 @dataclass(frozen=True)
-class Step:
+class StepResults:
     """One step: its label in the run, its stage, and role → label of its upstream steps."""
 
     label: str
@@ -102,7 +102,7 @@ class RunResults:
         if absent := {"prepare_data", "evaluate"} - named:
             raise ValueError(f"{folder / 'run.json'}: damaged (there is no step {sorted(absent)[0]}); {AGAIN}")
         self.steps = {
-            step["label"]: Step(step["label"], step["stage"], folder / step["label"], step["upstream"])
+            step["label"]: StepResults(step["label"], step["stage"], folder / step["label"], step["upstream"])
             for step in outline["steps"]
         }
         if gone := next(
@@ -115,7 +115,7 @@ class RunResults:
         return Dataset(self.steps["prepare_data"].folder)
 
     @property
-    def evaluation(self) -> Step:
+    def evaluation(self) -> StepResults:
         return self.steps["evaluate"]
 
     @cached_property

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from wsss.store.hdf5 import Header, Record
+from wsss.store.hdf5 import Header, MapRecord
 from wsss.store.maps import FEATURES, MapStore, PathLike, kind_of, open_any
 from wsss.store.writers import MapWriter
 
@@ -101,7 +101,7 @@ class FeatureStore(MapStore[Features]):
         """One stage's maps (n, D, h, w) at a scale; raises as `stages_at`."""
         return self.stages_at(image_id, scale, [stage])[0]
 
-    def photograph(self, record: Record) -> bytes:
+    def photograph(self, record: MapRecord) -> bytes:
         """The digest of the photograph from a record of this file.
 
         Raises:

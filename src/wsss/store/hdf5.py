@@ -41,7 +41,7 @@ class Header(NamedTuple):
         return blake2b(json.dumps(self, sort_keys=True).encode(), digest_size=16).hexdigest()
 
 
-class Record(NamedTuple):
+class MapRecord(NamedTuple):
     """One image's maps. shape: (k, H, W); classes: k ids; chunks: the filtered chunks of the (k, H, W) bytes."""
 
     shape: Shape
@@ -54,7 +54,7 @@ class Record(NamedTuple):
         return head.tobytes() + b"".join(self.chunks)
 
     @classmethod
-    def unpack(cls, shape: Shape, packed: bytes) -> Record:
+    def unpack(cls, shape: Shape, packed: bytes) -> MapRecord:
         """The inverse of `pack`."""
         count, chunks = np.frombuffer(packed, "<u4", 2).tolist()
         numbers = np.frombuffer(packed, "<u4", 2 + count + chunks)[2:].tolist()
@@ -65,10 +65,10 @@ class Record(NamedTuple):
         return cls(shape, tuple(numbers[:count]), tuple(parts))
 
 
-def make_record(classes: Sequence[int], pixels: np.ndarray, level: int = LEVEL) -> Record:
+def make_record(classes: Sequence[int], pixels: np.ndarray, level: int = LEVEL) -> MapRecord:
     """The record of maps (k, H, W) uint8 of k class ids. level: of deflate; 0 for bytes that do not compress."""
     data = np.ascontiguousarray(pixels).tobytes()
-    return Record(pixels.shape, tuple(classes), tuple(_filtered(chunk, level) for chunk in _chunks(data)))
+    return MapRecord(pixels.shape, tuple(classes), tuple(_filtered(chunk, level) for chunk in _chunks(data)))
 
 
 def _chunks(data: bytes) -> Iterator[bytes]:
@@ -111,7 +111,7 @@ def hash_id(image_id: str) -> int:
     return int.from_bytes(blake2b(image_id.encode(), digest_size=8).digest(), "little")
 
 
-def write_file(path: Path, header: Header, records: Iterable[tuple[str, Record]]) -> None:
+def write_file(path: Path, header: Header, records: Iterable[tuple[str, MapRecord]]) -> None:
     """Writes a file atomically. records: (image id, record), in the order of the file."""
 
     def write(temporary: Path) -> None:
@@ -122,7 +122,7 @@ def write_file(path: Path, header: Header, records: Iterable[tuple[str, Record]]
     write_atomically(path, write)
 
 
-def _fill(file: h5py.File, header: Header, records: Iterable[tuple[str, Record]]) -> None:
+def _fill(file: h5py.File, header: Header, records: Iterable[tuple[str, MapRecord]]) -> None:
     file.attrs["format"], file.attrs["version"], file.attrs["digest"] = header.kind, VERSION, header.digest
     put = file.create_dataset
     put("class_names", data=np.array(header.class_names, dtype=_TEXT), track_times=False)
@@ -149,7 +149,7 @@ def _fill(file: h5py.File, header: Header, records: Iterable[tuple[str, Record]]
 
 
 def _fill_pixels(
-    file: h5py.File, records: Iterable[tuple[str, Record]]
+    file: h5py.File, records: Iterable[tuple[str, MapRecord]]
 ) -> tuple[list[str], list[Shape], list[tuple[int, ...]]]:
     """Writes the dataset `pixels` chunk by chunk; returns the ids, shapes and classes of its images."""
     ids, shapes, classes = [], [], []

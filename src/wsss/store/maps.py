@@ -37,7 +37,7 @@ import h5py
 import numpy as np
 
 from wsss.store.checks import open_whole, require_all_chunks, require_own, require_small, undamaged
-from wsss.store.hdf5 import CHUNK, VERSION, Header, Record, checked, hash_id
+from wsss.store.hdf5 import CHUNK, VERSION, Header, MapRecord, checked, hash_id
 
 LABELS, SCORES, FEATURES = "wsss-labels", "wsss-scores", "wsss-features"
 CORRECTED = "corrected"
@@ -163,7 +163,7 @@ class MapStore(Mapping[str, T], Generic[T]):
         first, last = self._class_offsets[row : row + 2].tolist()
         return self._classes[first:last].astype(np.int64)
 
-    def record(self, image_id: str) -> Record:
+    def record(self, image_id: str) -> MapRecord:
         """The stored record of an image, after a check of its checksums; for merging."""
         row = self._found(image_id)
         self._handle()
@@ -173,7 +173,7 @@ class MapStore(Mapping[str, T], Generic[T]):
             if any(mask for mask, _ in raw):
                 raise ValueError("a chunk skips a filter")
             chunks = tuple(checked(bytes(chunk)) for _, chunk in raw)
-        return Record(tuple(self._shapes[row].tolist()), tuple(self._classes_of(row).tolist()), chunks)
+        return MapRecord(tuple(self._shapes[row].tolist()), tuple(self._classes_of(row).tolist()), chunks)
 
     @abstractmethod
     def _decode(self, row: int, image_id: str) -> T:

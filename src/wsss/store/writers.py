@@ -10,7 +10,7 @@ from typing import Self
 import numpy as np
 
 from wsss.runtime.labels import IGNORE
-from wsss.store.hdf5 import LEVEL, Header, Record, make_record, write_file
+from wsss.store.hdf5 import LEVEL, Header, MapRecord, make_record, write_file
 from wsss.store.journal import Journal
 from wsss.store.maps import LABELS, LEVELS, SCORES, PathLike
 
@@ -38,7 +38,7 @@ class MapWriter:
         if image_id not in self._earlier:
             self.copy(image_id, make_record(classes, pixels, self._LEVEL))
 
-    def copy(self, image_id: str, record: Record) -> None:
+    def copy(self, image_id: str, record: MapRecord) -> None:
         """Appends a record of another file of this kind, unless an interrupted process did."""
         if image_id in self._earlier:
             return
@@ -62,9 +62,9 @@ class MapWriter:
                 self._journal.close()
 
 
-def _unpacked(entries: Iterable[tuple[str, tuple[int, int, int], bytes]]) -> Iterator[tuple[str, Record]]:
+def _unpacked(entries: Iterable[tuple[str, tuple[int, int, int], bytes]]) -> Iterator[tuple[str, MapRecord]]:
     for image_id, shape, packed in entries:
-        yield image_id, Record.unpack(shape, packed)
+        yield image_id, MapRecord.unpack(shape, packed)
 
 
 def _journal_path(path: Path) -> Path:

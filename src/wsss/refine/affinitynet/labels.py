@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from wsss.data.dataset import Record
-from wsss.localise.seeds import confident_labels, power_background, with_background
+from wsss.localise.seeds import background_first, confident_labels, power_background
 from wsss.refine.affinitynet.network import pool_confident_labels
 from wsss.refine.affinitynet.settings import Labels
 from wsss.refine.base import crf_device
@@ -59,7 +59,7 @@ class PowerLabels:
     def refined(self, images: Sequence[np.ndarray], maps: Sequence[ScoreMap], alpha: float) -> list[ScoreMap]:
         """Marginals of the CRF, background first, for maps with the background (1 − max)^alpha."""
         scores = [torch.from_numpy(found.scores) for found in maps]
-        both = [with_background(s, power_background(s, alpha)).numpy() for s in scores]
+        both = [background_first(s, power_background(s, alpha)).numpy() for s in scores]
         crf = self.settings.crf
         found = crf_marginal_group(images, both, crf, crf.backend, self.device)
         return [ScoreMap(np.r_[0, m.classes], marginals) for m, marginals in zip(maps, found, strict=True)]

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from wsss.backbones.base import Backbone
-from wsss.localise.seeds import confident_labels, power_background, with_background
+from wsss.localise.seeds import background_first, confident_labels, power_background
 from wsss.refine.walk import half_plane_offsets, pair_mask, pair_slices
 from wsss.runtime import distributed
 from wsss.runtime.labels import IGNORE
@@ -168,7 +168,7 @@ def pool_with_background(cams: Tensor, alpha: float, stride: int) -> Tensor:
 
     Averaged over stride × stride blocks; all channels, the background included, are padded with 0, as published.
     """
-    scores = with_background(cams, power_background(cams, alpha))
+    scores = background_first(cams, power_background(cams, alpha))
     bottom, right = (-side % stride for side in cams.shape[1:])
     return F.avg_pool2d(F.pad(scores, (0, right, 0, bottom)), stride)
 

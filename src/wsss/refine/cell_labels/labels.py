@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from wsss.localise.seeds import power_background, with_background
+from wsss.localise.seeds import background_first, power_background
 from wsss.refine.cell_labels.settings import Labels
 from wsss.refine.propagation.spread import propagate_maps, stored_cells
 from wsss.runtime.tensors import max_normalise
@@ -24,5 +24,5 @@ class PropagatedMaps:
         features = stored_cells(store, image_id, self.settings)
         maps = torch.from_numpy(found.scores).to(self.device)
         cells = max_normalise(propagate_maps(features, maps, self.settings))
-        whole = with_background(cells, power_background(cells, self.settings.background))
+        whole = background_first(cells, power_background(cells, self.settings.background))
         return ScoreMap(np.r_[0, found.classes], whole.cpu().numpy())

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from wsss.backbones.base import Backbone
-from wsss.localise.seeds import constant_background, with_background
+from wsss.localise.seeds import background_first, constant_background
 from wsss.refine.affinitynet.network import PairLabels, pair_losses, upsample_scores
 from wsss.refine.irnet.paths import boundary_affinity, path_offsets
 from wsss.refine.walk import pair_slices, walk_group
@@ -210,4 +210,4 @@ def relative_scores(walked: Tensor, stride: int, size: Sequence[int], threshold:
     scores = upsample_scores(walked, stride, size)
     if scores.numel():
         scores = scores / scores.max().clamp_min(torch.finfo(scores.dtype).tiny)
-    return with_background(scores, constant_background(scores, threshold))
+    return background_first(scores, constant_background(scores, threshold))

@@ -14,7 +14,7 @@ from wsss.backbones.stages import wanted_stages
 from wsss.config.views import CamViews
 from wsss.data.dataset import Record
 from wsss.localise.features import frozen
-from wsss.localise.seeds import power_background, with_background
+from wsss.localise.seeds import background_first, power_background
 from wsss.localise.views import scaled_views
 from wsss.refine.base import Models
 from wsss.refine.propagation.graph import cell_centres, cell_graph
@@ -95,4 +95,4 @@ class Propagation:
         """Maps (1 + k, H, W), background first, from one image's features (D, h, w) and maps (k, H, W)."""
         cells = propagate_maps(features, maps, self.settings)
         found = max_normalise(resize(cells, tuple(maps.shape[1:]), align_corners=False))
-        return with_background(found, power_background(found, self.settings.background))
+        return background_first(found, power_background(found, self.settings.background))

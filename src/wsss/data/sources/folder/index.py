@@ -13,7 +13,7 @@ from PIL import Image
 from wsss.data.checks import Entry, Preflight, Problem
 from wsss.data.dataset import image_size, read_image, read_mask
 from wsss.data.files import MASK_SUFFIXES, SUFFIXES, UNREAD, Finder, files_below, unread, unread_masks
-from wsss.data.labels_csv import LabelTable, Row, read_labels
+from wsss.data.labels_csv import LabelRow, LabelTable, read_labels
 from wsss.data.matching import Matcher, matched
 from wsss.data.names import checked_classes
 from wsss.data.palette import voc_palette
@@ -31,7 +31,7 @@ class Found:
 
     image_id: str
     path: Path
-    row: Row
+    row: LabelRow
 
 
 @dataclass(frozen=True)

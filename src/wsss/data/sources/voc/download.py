@@ -32,7 +32,7 @@ _SBD_PARTS = ("/dataset/cls/", "/dataset/train.txt", "/dataset/val.txt")
 
 
 @dataclass(frozen=True)
-class Published:
+class Archives:
     """The archives, and the numbers of images in their lists."""
 
     voc: Archive = VOC
@@ -40,7 +40,7 @@ class Published:
     counts: Mapping[str, int] = field(default_factory=lambda: COUNTS)
 
 
-def get_voc(root: Path, mirrors: Sequence[str], published: Published | None = None) -> None:
+def get_voc(root: Path, mirrors: Sequence[str], published: Archives | None = None) -> None:
     """Makes `root` a VOC 2012 folder with the list trainaug; existing files are kept.
 
     Archives stay in `downloads` beside root's folder, so that another attempt starts from them.
@@ -48,7 +48,7 @@ def get_voc(root: Path, mirrors: Sequence[str], published: Published | None = No
     Raises:
         ValueError, OSError: an archive cannot be downloaded or differs from the published one.
     """
-    published = published or Published()
+    published = published or Archives()
     downloads = root.parent / "downloads"
     if (root / "ImageSets" / "Segmentation" / "trainaug.txt").is_file():
         check_counts(root, published.counts)
@@ -57,7 +57,7 @@ def get_voc(root: Path, mirrors: Sequence[str], published: Published | None = No
         _download_and_build(root, downloads, mirrors, published)
 
 
-def _download_and_build(root: Path, downloads: Path, mirrors: Sequence[str], published: Published) -> None:
+def _download_and_build(root: Path, downloads: Path, mirrors: Sequence[str], published: Archives) -> None:
     if not (root / "JPEGImages").is_dir():
         _extract_voc(fetch(published.voc, downloads, mirrors), root, downloads)
     check_counts(root, published.counts)

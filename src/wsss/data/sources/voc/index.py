@@ -14,7 +14,7 @@ from wsss.config.messages import nearest
 from wsss.data.checks import Entry, Preflight
 from wsss.data.files import unread_masks
 from wsss.data.images import read_mask, values_of
-from wsss.data.labels_csv import Row, read_labels
+from wsss.data.labels_csv import LabelRow, read_labels
 from wsss.data.matching import Matcher, matched
 from wsss.data.names import checked_classes, clean_name
 from wsss.data.palette import voc_palette
@@ -244,7 +244,7 @@ def _classes_of_mask(path: Path | None) -> list[int]:
         return []
 
 
-def _from_csv(path: Path, layout: Layout, members: list[Member], preflight: Preflight) -> list[Row | None]:
+def _from_csv(path: Path, layout: Layout, members: list[Member], preflight: Preflight) -> list[LabelRow | None]:
     """The row of each listed image; other rows are ignored."""
     if not path.is_file():
         raise ValueError(f"prepare_data.labels: '{path}' is neither annotations, masks nor a CSV file")
