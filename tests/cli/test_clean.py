@@ -70,7 +70,10 @@ def test_the_project_of_the_results_counts_wherever_one_is(cwd, project, monkeyp
     ("spoil", "told"),
     [
         (lambda: Path("mine.yaml").write_text("runs: {b: {}, b: {}}"), "mine.yaml: not YAML that is accepted"),
-        (lambda: Path("mine.yaml").write_text("runs: {b: {preset: shape}}"), "no preset 'shape'"),
+        (
+            lambda: Path("mine.yaml").write_text("runs: {b: {preset: shape}}"),
+            "mine.yaml: runs.b.preset: no",
+        ),
         (lambda: [Path(name).unlink() for name in ("config.yaml", "mine.yaml")], "name it by --configfile"),
         (lambda: Path("results").rename("moved"), "results: no folder of results"),
     ],

@@ -177,6 +177,27 @@ def command() -> list[str]:
     return [sys.executable, "-m", "wsss.cli.run", "photos", "--labels", "labels.csv", "--preset", "shapes"]
 
 
+WAITS = """import signal, sys, time
+def end(*_): print("interrupted", flush=True); sys.exit()
+signal.signal(signal.SIGINT, end)
+print("begun", flush=True)
+time.sleep(60)"""
+
+
+def test_what_the_command_started_is_interrupted_where_it_is_killed(tmp_path):
+    log = tmp_path / "log"
+    code = "import sys; from pathlib import Path; from wsss.cli.launch import work; "
+    code += "work([sys.executable, '-c', sys.argv[1]], Path(sys.argv[2]), lambda: None)"
+    process = subprocess.Popen([sys.executable, "-c", code, WAITS, str(log)])
+    for told in ("begun", "interrupted"):
+        end = time.monotonic() + 30
+        while not (log.is_file() and told in log.read_text()):
+            assert time.monotonic() < end, told
+            time.sleep(0.05)
+        process.kill()
+    process.wait()
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_an_interrupted_run_goes_on_and_ends_with_three_things(own):

@@ -34,16 +34,21 @@ def planned(project: Path, files: Sequence[Path]) -> tuple[set[Path], set[str]]:
     contents = [read_config(file) for file in files]
     if not any("runs" in content or "tables" in content for content in contents):
         raise ValueError(f"{project}: no configuration there that defines runs; name it by --configfile")
-    steps = planned_steps(project, lambda: (plan for content in contents for plan in _plans(content)))
+    steps = planned_steps(
+        project, lambda: (p for file, content in zip(files, contents, strict=True) for p in _plans(file, content))
+    )
     return {folder for _, _, folder in steps}, {run for run, _, _ in steps}
 
 
-def _plans(content: dict[str, Any]) -> list[Plan]:
-    """The plans of a configuration's runs and tables; none of another YAML file."""
+def _plans(file: Path, content: dict[str, Any]) -> list[Plan]:
+    """The plans of a configuration's runs and tables; none of another YAML file. ValueError: names the file."""
     if "runs" not in content and "tables" not in content:
         return []
-    tables = plan_tables(content).values()
-    return [*plan_runs(content).values(), *(entry.plan for entries in tables for entry in entries)]
+    try:
+        tables = plan_tables(content).values()
+        return [*plan_runs(content).values(), *(entry.plan for entries in tables for entry in entries)]
+    except ValueError as error:
+        raise ValueError(f"{file}: {error}") from error
 
 
 def unused(results: Path, keep: set[Path], runs: set[str]) -> Iterator[Path]:

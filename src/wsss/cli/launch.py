@@ -8,7 +8,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from wsss.config.loading import WORKFLOW
@@ -34,13 +35,26 @@ def work(command: list[str], log: Path, show: Callable[[], None]) -> int:
             command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
         )
         try:
-            while process.poll() is None:
-                show()
-                time.sleep(0.5)
+            with _ended_with_us(process.pid):
+                while process.poll() is None:
+                    show()
+                    time.sleep(0.5)
         except BaseException:
             _stop(process)
             raise
     return process.returncode
+
+
+@contextmanager
+def _ended_with_us(group: int) -> Iterator[None]:
+    """Context after whose sudden end, as by `kill -9`, a shell interrupts a process group: its pipe is closed then."""
+    script = ["sh", "-c", 'read -r _; kill -s INT -- "-$0"', str(group)]
+    watcher = subprocess.Popen(script, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True)
+    with watcher:
+        try:
+            yield
+        finally:
+            watcher.kill()
 
 
 def _stop(process: subprocess.Popen) -> None:
