@@ -61,7 +61,7 @@ def read_text(path: Path) -> Text:
         line = f"{path} line {number}" if encoding == "utf-8" else f"{path}"
         if encoding != "utf-8" or mark or _SEQUENCE.search(data):
             raise ValueError(f"{line}: not {encoding.upper()}, as the rest of the file is; {_SAVE}") from None
-        return _windows(path, line, data, error.start)
+        return _windows(line, data, error.start)
 
 
 def _without_mark(path: Path, data: bytes) -> str:
@@ -73,7 +73,7 @@ def _without_mark(path: Path, data: bytes) -> str:
     raise ValueError(f"{path}: holds NUL bytes, so it is no text; {_SAVE}")
 
 
-def _windows(path: Path, line: str, data: bytes, at: int) -> Text:
+def _windows(line: str, data: bytes, at: int) -> Text:
     """The text in Windows-1252, the encoding of Excel's plain 'CSV', with a remark."""
     try:
         text = data.decode("cp1252")
