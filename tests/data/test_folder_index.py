@@ -169,3 +169,51 @@ def test_a_stripe_keeps_the_smallest_edge(own):
         file.write("stripe,cat\n")
     by_id = {r.image_id: r.size for r in index(own, max_edge=64).records}
     assert by_id["stripe"] == (16, 1600)
+
+
+def folders(root, *images):
+    """Images of 20 × 20 px at paths below `root`."""
+    for number, image in enumerate(images):
+        (root / image).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (20, 20), (number, 0, 0)).save(root / image)
+    return root
+
+
+def test_without_a_csv_folders_of_classes_are_the_labels(tmp_path):
+    root = folders(tmp_path / "p", "cat/1.jpg", "cat/old/2.jpg", "dining  table/1.jpg", "background/4.png")
+    names, _, rows = folder_index(root, None, **SETTINGS, out=tmp_path)
+    assert names == ["background", "cat", "dining table"]
+    found = {row["image_id"]: row["labels"] for row in rows}
+    assert found == {"cat/1": "cat", "cat/old/2": "cat", "dining  table/1": "dining table", "background/4": ""}
+
+
+def test_folders_of_splits_hold_folders_of_classes(tmp_path):
+    root = folders(tmp_path / "p", "train/cat/1.jpg", "train/dog/1.jpg", "Validation/cat/2.jpg")
+    _, _, rows = folder_index(root, None, **SETTINGS, out=tmp_path)
+    found = {row["image_id"]: (row["labels"], row["split"]) for row in rows}
+    cat, dog, val = ("cat", "train"), ("dog", "train"), ("cat", "val")
+    assert found == {"train/cat/1": cat, "train/dog/1": dog, "Validation/cat/2": val}
+
+
+@pytest.mark.parametrize(
+    ("images", "told"),
+    [
+        (["cat/1.jpg", "2.jpg"], r"2\.jpg: lies in no folder of a class; accepted without a CSV"),
+        (["train/cat/1.jpg", "val/2.jpg"], r"val/2\.jpg: lies in no folder of a class"),
+        (["train/cat/1.jpg", "test/cat/2.jpg"], "its folders 'train' and 'test' are a split and a class"),
+        (["Cat/1.jpg", "cat/2.jpg"], "classes 'Cat' and 'cat' differ in case only"),
+        (["void/1.jpg", "cat/2.jpg"], "void"),
+        (["JPEGImages/1.jpg"], "annotations of VOC are read by a run with prepare_data: {dataset: voc"),
+    ],
+)
+def test_folders_that_are_no_labels_are_refused(images, told, tmp_path):
+    with pytest.raises(ValueError, match=told):
+        survey(folders(tmp_path / "p", *images), None)
+
+
+def test_an_image_moved_to_another_class_changes_the_content(tmp_path):
+    root = folders(tmp_path / "p", "cat/1.jpg", "dog/2.jpg")
+    settings = Settings(dataset="folder", images=root)
+    before = settings.digests(Contents())
+    (root / "cat/1.jpg").rename(root / "dog/1.jpg")
+    assert settings.missing() is None and settings.digests(Contents()) != before

@@ -30,10 +30,11 @@ VAL_WITHOUT_MASKS = 0.1
 
 
 def make_config(
-    name: str, images: Path, labels: Path, masks: Path | None, classes: list[str], preset: list[str]
+    name: str, images: Path, labels: Path | None, masks: Path | None, classes: list[str], preset: list[str]
 ) -> dict[str, Any]:
     """The configuration of one run on a folder."""
-    data: dict[str, Any] = {"dataset": "folder", "images": str(images), "labels": str(labels)}
+    data: dict[str, Any] = {"dataset": "folder", "images": str(images)}
+    data |= {"labels": str(labels)} if labels else {}
     data |= {"masks": str(masks), "classes": classes} if masks else {"val_fraction": VAL_WITHOUT_MASKS}
     run: dict[str, Any] = {"preset": preset if len(preset) > 1 else preset[0], "prepare_data": data}
     return {"runs": {name: run | {"choose_threshold": "masks", "upper_bound": False}}}

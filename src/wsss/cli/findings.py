@@ -22,7 +22,7 @@ SHOWN = 20
 """Number of problems, classes and pairs that are printed."""
 
 
-def open_folder(images: Path, labels: Path, masks: Path | None) -> tuple[Survey, np.ndarray, Preflight]:
+def open_folder(images: Path, labels: Path | None, masks: Path | None) -> tuple[Survey, np.ndarray, Preflight]:
     """The survey of a folder, the sizes (N, 2) of its readable images, and prepare_data's problems and remarks."""
     seen, preflight = survey(images, labels), Preflight()
     preflight.open(entries_of(seen, images, masks, preflight), len(seen.table.classes))

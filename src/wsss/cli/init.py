@@ -1,6 +1,7 @@
 """Checks images and labels, reports problems and remarks, and writes a configuration that is ready to run.
 
 wsss init path/to/images --labels labels.csv
+wsss init path/to/images                       (in folders of classes: path/to/images/cat/1.jpg)
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ class Request:
     """The command's arguments. options: KEY=VALUE, options of the weights' network."""
 
     images: Path
-    labels: Path
+    labels: Path | None
     masks: Path | None
     name: str
     preset: list[str]
@@ -114,7 +115,11 @@ def prepare(request: Request) -> Prepared:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments shared by `wsss init` and `wsss run`."""
     parser.add_argument("images", type=a_path, help="folder of images, with its subfolders")
-    parser.add_argument("--labels", type=a_path, required=True, help="CSV: image,labels or a 0/1 column per class")
+    parser.add_argument(
+        "--labels",
+        type=a_path,
+        help="CSV: image,labels or a 0/1 column per class; without it, folders of classes are the labels",
+    )
     parser.add_argument("--masks", type=a_path, help="folder of masks of some images; used only to measure")
     parser.add_argument(
         "--preset", nargs="+", default=[FITTED[0]], help=f"recipes of workflow/presets (default: {FITTED[0]})"
@@ -148,7 +153,7 @@ def init(args: argparse.Namespace) -> int:
         raise ValueError(f"{target} exists; choose another --name or --config, or --force")
     if target.suffix.lower() not in (".yaml", ".yml"):
         raise ValueError(f"--config {target}: accepted is the name of a .yaml file")
-    refuse_sources([target], [args.labels, *filter(None, [args.weights])])
+    refuse_sources([target], filter(None, [args.labels, args.weights]))
     found = prepare(
         Request(args.images, args.labels, args.masks, args.name, args.preset, args.weights, args.network_options)
     )

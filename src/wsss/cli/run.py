@@ -1,6 +1,7 @@
 """From images and labels to masks, a model and a report in one command, which resumes after interruptions.
 
     wsss run photos/ --labels labels.csv
+    wsss run photos/                       (in folders of classes: photos/cat/1.jpg)
 
 Checks the images, writes a configuration (NAME.yaml, which can be edited), runs the workflow with one progress bar, and
 prints the files to open. Snakemake's output goes to results/NAME/run.log.

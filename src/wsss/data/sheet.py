@@ -59,19 +59,23 @@ def plain_header(name: str) -> str:
 
 
 def _no_table(path: Path) -> str | None:
-    """What is there in the place of a table, and what reads it, if that is told by the names of files."""
-    if path.is_file():
-        source = {".json": "coco", ".xml": "voc"}.get(path.suffix.lower())
-        found = f"is {path.suffix[1:].upper()}"
-    elif path.is_dir():
+    """What is there in the place of a table, and what reads it."""
+    if not path.exists():
+        return "no such file"
+    reader = annotations_at(path)
+    if path.is_dir():
+        return f"is a folder; {reader or 'without a table, folders of classes are the labels'}"
+    return f"is {path.suffix[1:].upper()}; {reader}" if reader else None
+
+
+def annotations_at(path: Path) -> str | None:
+    """What reads the annotations of a file or folder, by its name or those of the files in it; None if it has none."""
+    if path.is_dir():
         voc = any(any(path.glob(pattern)) for pattern in ("JPEGImages", "Annotations", "*.xml"))
         source = "voc" if voc else "coco" if any(path.glob("annotations/*.json")) else None
-        found = "is a folder"
     else:
-        return "no such file"
-    if source is not None:
-        return f"{found}; annotations of {source.upper()} are read by a run with prepare_data: {{dataset: {source}, …}}"
-    return found if path.is_dir() else None
+        source = {".json": "coco", ".xml": "voc"}.get(path.suffix.lower())
+    return source and f"annotations of {source.upper()} are read by a run with prepare_data: {{dataset: {source}, …}}"
 
 
 def read_sheet(path: Path) -> Sheet:

@@ -1,4 +1,4 @@
-"""The user's own images: a folder with subfolders and a CSV of image-level labels; masks are optional."""
+"""The user's own images: a folder with subfolders, and labels in a CSV or by folder; masks are optional."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from wsss.data.names import checked_classes
 from wsss.data.palette import voc_palette
 from wsss.data.shrink import shrunk
 from wsss.data.sources.base import Index
+from wsss.data.sources.folder.class_folders import labels_of_folders
 from wsss.data.sources.folder.settings import Settings
 from wsss.data.split import stratified_split
 from wsss.runtime.files import write_atomically
@@ -36,7 +37,7 @@ class Found:
 
 @dataclass(frozen=True)
 class Survey:
-    """Content of a folder and its CSV. problems stop a run; remarks do not. unread: a line on unsupported files."""
+    """Content of a folder and its labels. problems stop a run; remarks do not. unread: a line on unsupported files."""
 
     table: LabelTable
     found: list[Found]
@@ -50,14 +51,26 @@ class Survey:
         return np.array(flags, np.uint8).reshape(len(self.found), len(classes))
 
 
-def survey(images: Path, labels: Path) -> Survey:
-    """Matches a folder of images with its CSV, without decoding an image.
+def survey(images: Path, labels: Path | None) -> Survey:
+    """Matches a folder of images with its CSV, without decoding an image; without a CSV, folders are the labels.
 
     Raises:
-        ValueError: no folder, no images, or not a table of labels.
+        ValueError: no folder, no images, not a table of labels, or not folders of classes.
     """
     paths = list_images(images)
-    table = read_labels(labels)
+    if labels is None:
+        table, problems = labels_of_folders(images, paths), []
+        rows = dict(zip(paths, table.rows, strict=True))
+    else:
+        table = read_labels(labels)
+        rows, problems = _matched(images, paths, table, labels)
+    ids = image_ids(images, paths)
+    found = [Found(ids[path], path, rows[path]) for path in paths if path in rows]
+    return Survey(table, found, [path for path in paths if path not in rows], problems, unread(images))
+
+
+def _matched(images: Path, paths: list[Path], table: LabelTable, labels: Path) -> tuple[dict[Path, Row], list[Problem]]:
+    """Image → its row, and problems of the table."""
     match = Matcher(images, {path: path.relative_to(images) for path in paths}, labels.parent)
     rows, problems, strangers = matched(table, match)
     for row in strangers:
@@ -65,9 +78,7 @@ def survey(images: Path, labels: Path) -> Survey:
         if row.image.lower().endswith(UNREAD):
             found, mend = f"'{row.image}' is of a format that is not read", "save it as JPEG or PNG and correct the row"
         problems.append(Problem(f"{labels} line {row.line}", found, mend, row.image))
-    ids = image_ids(images, paths)
-    found = [Found(ids[path], path, rows[path]) for path in paths if path in rows]
-    return Survey(table, found, [path for path in paths if path not in rows], problems, unread(images))
+    return rows, problems
 
 
 def entries_of(seen: Survey, images: Path, masks: Path | None, preflight: Preflight) -> list[Entry]:
@@ -110,7 +121,7 @@ def read(settings: Settings, out: Path, _workers: int, preflight: Preflight) -> 
 
 def folder_index(
     images: Path,
-    labels: Path,
+    labels: Path | None,
     *,
     masks: Path | None,
     classes: list[str] | None,
