@@ -44,7 +44,7 @@ class LabelRow:
 
 @dataclass(frozen=True)
 class LabelTable:
-    """classes: in the order of the columns, or alphabetical; shape: `names` or `flags`.
+    """classes: in the order of the columns, or alphabetical; shape: `names`, `flags` or `folders`.
 
     remarks: for the user, on how the file was read. unsure: the header of the images' column, where that may be a
     name of an image.

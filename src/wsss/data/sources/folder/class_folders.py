@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from wsss.data.labels_csv import SPLITS, LabelTable, Row
+from wsss.data.labels_csv import SPLIT_NAMES, LabelRow, LabelTable
 from wsss.data.names import checked_classes, clean_name, fold
 from wsss.data.sheet import annotations_at
 
@@ -26,8 +26,8 @@ def labels_of_folders(root: Path, images: Sequence[Path]) -> LabelTable:
         raise ValueError(f"{root}: without a CSV of labels, {reader}")
     parts = [image.relative_to(root).parts[:-1] for image in images]
     outer = {fold(folders[0]) for folders in parts if folders}
-    splits = outer & SPLITS.keys()
-    if other := next(iter(sorted(outer - SPLITS.keys())), None) if splits else None:
+    splits = outer & SPLIT_NAMES.keys()
+    if other := next(iter(sorted(outer - SPLIT_NAMES.keys())), None) if splits else None:
         raise ValueError(f"{root}: its folders '{min(splits)}' and '{other}' are a split and a class; {ACCEPTED}")
     depth = 1 if splits else 0
     if loose := next((image for image, folders in zip(images, parts, strict=True) if len(folders) <= depth), None):
@@ -36,8 +36,8 @@ def labels_of_folders(root: Path, images: Sequence[Path]) -> LabelTable:
     rows = []
     for image, folders in zip(images, parts, strict=True):
         names = frozenset({clean_name(folders[depth])} - {NO_CLASS})
-        split = SPLITS[fold(folders[0])] if len(splits) > 1 else ""
-        rows.append(Row(0, image.relative_to(root).as_posix(), names, split))
+        split = SPLIT_NAMES[fold(folders[0])] if len(splits) > 1 else ""
+        rows.append(LabelRow(0, image.relative_to(root).as_posix(), names, split))
     shown = ", ".join(classes[:4]) + " …" * (len(classes) > 4)
     remark = f"no CSV of labels is given: the label of an image is its folder ({shown})"
     return LabelTable(root, "folders", classes, rows, [remark])

@@ -69,7 +69,9 @@ def survey(images: Path, labels: Path | None) -> Survey:
     return Survey(table, found, [path for path in paths if path not in rows], problems, unread(images))
 
 
-def _matched(images: Path, paths: list[Path], table: LabelTable, labels: Path) -> tuple[dict[Path, Row], list[Problem]]:
+def _matched(
+    images: Path, paths: list[Path], table: LabelTable, labels: Path
+) -> tuple[dict[Path, LabelRow], list[Problem]]:
     """Image → its row, and problems of the table."""
     match = Matcher(images, {path: path.relative_to(images) for path in paths}, labels.parent)
     rows, problems, strangers = matched(table, match)
