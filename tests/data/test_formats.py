@@ -143,7 +143,7 @@ DRAWN = {
     ),
     "coco: outside of the image": (
         region(segmentation=[np.ravel(FAR_OUT).tolist()]),
-        "its outline lies outside of",
+        "outside of the image of 4×4 px",
     ),
     "coco: shares": (region(segmentation=[[0.1, 0.1, 0.5, 0.1, 0.5, 0.5]]), "its outlines are fractions"),
     "coco: of no image": (region(image_id=8), "is of an image or a category that is not listed"),

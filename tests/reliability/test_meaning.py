@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import ExifTags, Image
 
-from small_data import SIZE, make_coco, make_folder, make_voc, picture, write_coco
+from small_data import SIZE, WRITE, make_coco, make_folder, make_voc, picture, write_coco
 from wsss.cli import init
 from wsss.data.dataset import Dataset
 from wsss.plan.run import missing_inputs, plan_runs
@@ -133,6 +133,15 @@ def test_a_split_that_is_not_measured_is_remarked(stage, tmp_path, source, split
         (tmp_path / "data" / folder / f"{name}.png").unlink()
     done = stage("prepare_data", tmp_path / "out", config=settings)
     assert done.code == 0 and f"no image of {split} has a mask to measure with: nothing is measured" in done.text
+
+
+@pytest.mark.parametrize("source", WRITE)
+def test_names_that_may_be_no_class_or_several_are_remarked(stage, tmp_path, source):
+    names = ["Empty", "cat-dog", "cat", "dog", "and"]
+    done = stage("prepare_data", tmp_path / "out", config=WRITE[source](tmp_path / "data", names))
+    for told in ("'Empty': where an image shows none", "'cat-dog' may be 2 classes", "'and' may be a word between"):
+        assert done.code == 0 and f"class {told}" in done.text, done.text
+    assert done.text.count(" may be ") == 2
 
 
 @pytest.mark.parametrize("source", SOURCES_OF_MASKS)

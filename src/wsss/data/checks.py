@@ -14,7 +14,7 @@ from pathlib import Path
 
 from wsss.data.names import checked_classes, id_problem
 from wsss.data.opening import Entry, Look, Problem, look_at
-from wsss.data.remarks import of_labels, of_masks, of_measuring
+from wsss.data.remarks import of_labels, of_masks, of_measuring, of_names
 from wsss.data.text import Text, read_text
 from wsss.runtime.cells import csv_text
 from wsss.runtime.files import write_atomically
@@ -145,6 +145,7 @@ class Preflight:
     def remarks(self, class_names: Sequence[str], rows: Sequence[dict[str, str]]) -> Iterator[str]:
         """Remarks for the user on suspicious but valid files. class_names: background first."""
         yield from dict.fromkeys(self.notes)
+        yield from of_names(class_names)
         yield from of_masks(class_names, rows, self.shown)
         if strange := [*dict.fromkeys(self.strange)]:
             found = f"{len(strange)} annotation(s) state another image's name or size, e.g. that of {strange[0]}"

@@ -2,11 +2,28 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 
 Rows = Sequence[Mapping[str, str]]
 """Rows of index.csv: with image_id and labels, and if known split, mask and measured."""
+
+_SHOW_NOTHING = {"bg", "blank", "clean", "empty", "negative", "no", "normal", "nothing", "other", "others", "rest"}
+_SHOW_NOTHING |= {"unknown"}
+_BETWEEN = {"and", "or", "with", "und", "oder", "mit", "et", "ou", "avec"}
+
+
+def of_names(class_names: Sequence[str]) -> Iterator[str]:
+    """Names that may be no class, or several. class_names: background first."""
+    names = {name.casefold(): name for name in class_names[1:]}
+    for word, name in names.items():
+        if word in _SHOW_NOTHING:
+            yield f"class '{name}': where an image shows none of the classes, it has no label, and this is no class"
+        elif word in _BETWEEN and len(names) > 2:
+            yield f"class '{name}' may be a word between names; separate them by commas or semicolons"
+        elif len(parts := re.split(r"[-_.\s]+", word)) > 1 and set(parts) <= names.keys():
+            yield f"class '{name}' may be {len(parts)} classes; separate names by commas or semicolons"
 
 
 def of_labels(class_names: Sequence[str], rows: Rows) -> Iterator[str]:

@@ -18,7 +18,6 @@ from wsss.data.sources.coco.instances import (
     named,
     outline,
     outline_problem,
-    outside,
     polygons,
     read_instances,
 )
@@ -56,5 +55,4 @@ def _mask(region: dict[str, Any], size: tuple[int, int]) -> np.ndarray:
     """(H, W) bool from polygons or run lengths, uncompressed or compressed."""
     if isinstance(outline(region), dict):
         return filled_runs(size, run_lengths(outline(region))[1])
-    parts = (part for part in polygons(region) if not outside(part, size))
-    return np.any([filled(np.reshape(part, (-1, 2)).tolist(), size) for part in parts], axis=0)
+    return np.any([filled(np.reshape(part, (-1, 2)).tolist(), size) for part in polygons(region)], axis=0)

@@ -138,8 +138,6 @@ def outline_problem(annotation: dict[str, Any], size: tuple[int, int]) -> str | 
             return "its outline is no list of x and y"
         if any(abs(value) > FAR for value in polygon):
             return f"its outline leads further than {FAR:,} px"
-    if found and all(outside(polygon, size) for polygon in found):
-        return f"its outline lies outside of the image of {size[1]}×{size[0]} px"
     if not polygons(annotation):
         return f"its outline has {max(len(polygon) for polygon in found) // 2} points, a polygon has 3 or more"
     return None
@@ -153,12 +151,6 @@ def polygons(annotation: dict[str, Any]) -> list[list[float]]:
 def _within_a_pixel(found: Any) -> bool:
     values = [v for polygon in found if isinstance(polygon, list) for v in polygon] if isinstance(found, list) else []
     return bool(values) and all(_is_number(value) and 0 <= value <= 1 for value in values)
-
-
-def outside(polygon: list[float], size: tuple[int, int]) -> bool:
-    """Whether a polygon [x, y, x, y …] has no point in common with an image of this height and width."""
-    ends = zip((polygon[::2], polygon[1::2]), size[::-1], strict=True)
-    return bool(polygon) and any(max(values) < 0 or min(values) > limit for values, limit in ends)
 
 
 def _is_number(value: Any) -> bool:
