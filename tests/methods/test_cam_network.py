@@ -8,8 +8,9 @@ from torch import nn
 
 from wsss.backbones.base import Backbone
 from wsss.data.batch import Batch
-from wsss.methods.cam.network import CAM, pool
+from wsss.methods.cam.network import CAM
 from wsss.methods.cam.settings import Settings
+from wsss.methods.shared import pool
 
 NAMES = ["background", "a", "b", "c"]
 

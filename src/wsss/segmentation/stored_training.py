@@ -14,6 +14,7 @@ from wsss.backbones.build import build_backbone
 from wsss.config.stages import TrainSegmentation
 from wsss.data.dataset import Dataset
 from wsss.data.loading import labelled
+from wsss.runtime.memory import kept
 from wsss.runtime.seeds import derive_seed
 from wsss.segmentation.build import build_segmentation
 from wsss.segmentation.stored_decoder import FeatureDecoder, Sample, area_loss
@@ -42,9 +43,9 @@ def train_decoder(
     def read(index: int) -> Sample:
         maps = store.stages_at(records[index].image_id, store.own_scale, model.stages)
         label = torch.from_numpy(label_of(records[index]))
-        return Sample.of([torch.from_numpy(found[:1]) for found in maps], label, len(dataset.class_names))
+        return Sample.of([torch.from_numpy(found[:1].copy()) for found in maps], label, len(dataset.class_names))
 
-    sample_of = kept(read, ROOM)
+    sample_of = kept(read, ROOM, lambda sample: sample.bytes)
     if isinstance(model.decoder, FeatureDecoder):
         every = max(1, len(records) // SAMPLED)
         model.decoder.standardise_by(sample_of(index).maps for index in range(0, len(records), every))
@@ -63,24 +64,6 @@ def train_decoder(
     section = settings.model_dump(mode="json", exclude={"rng_seed"})
     if place.writes:
         save_model(model.cpu(), place.out / "model.safetensors", "segmentation", section, dataset.class_names)
-
-
-def kept(read: Callable[[int], Sample], room: int) -> Callable[[int], Sample]:
-    """`read` with a cache of at most `room` bytes."""
-    held: dict[int, Sample] = {}
-    left = room
-
-    def find(index: int) -> Sample:
-        nonlocal left
-        if index in held:
-            return held[index]
-        sample = read(index)
-        if sample.bytes <= left:
-            held[index] = sample.each(torch.clone)  # a copy, as tensors that are read may be views of larger ones
-            left -= sample.bytes
-        return sample
-
-    return find
 
 
 def _sample(sample_of: Callable[[int], Sample], number: int, count: int, settings: TrainSegmentation) -> Sample:

@@ -11,6 +11,7 @@ from wsss.backbones.build import build_backbone
 from wsss.config.run import Run
 from wsss.data.dataset import Dataset
 from wsss.data.prepare import prepare_data
+from wsss.localise.inference import image_scores, stored_image_scores
 from wsss.methods.load import load_classifier
 from wsss.methods.training import train_classifier
 from wsss.refine.base import Models
@@ -50,12 +51,14 @@ def made(tmp_path_factory):
     return root, run, dataset, backbone
 
 
-@pytest.fixture(scope="module")
-def trained(made):
+@pytest.fixture(scope="module", params=["average", "top_quarter"])
+def trained(request, made):
     root, run, dataset, backbone = made
-    place = Place(root / "classifier", CPU, 0, 60.0, "x")
+    place = Place(root / request.param, CPU, 0, 60.0, "x")
     place.out.mkdir()
-    train_classifier(run.train_classifier, dataset, place, FeatureFiles(root / "features"))
+    method = run.train_classifier.method.model_copy(update={"pooling": request.param})
+    section = run.train_classifier.model_copy(update={"method": method})
+    train_classifier(section, dataset, place, FeatureFiles(root / "features"))
     model = load_classifier(place.out / "model.safetensors")
     model.backbone.load_state_dict(backbone.state_dict())  # both were drawn at random
     return model
@@ -85,12 +88,19 @@ def test_features_come_back_by_scale_and_stage(made):
 def test_the_loss_falls_and_the_training_is_deterministic(made, trained):
     root, _run, dataset, _ = made
     store, records = FeatureFiles(root / "features").open("train"), dataset.split("train")
-    again = load_classifier(root / "classifier" / "model.safetensors")
+    again = load_classifier(root / trained.settings.pooling / "model.safetensors")
     torch.nn.init.zeros_(again.classifier.weight)
     torch.nn.init.zeros_(again.classifier.bias)
     losses = again.fit(store, records, CPU)
     assert losses[-1] < 0.7 * losses[0]
     assert torch.equal(again.classifier.weight, trained.classifier.weight)
+
+
+def test_stored_features_give_the_scores_of_the_photographs(made, trained):
+    store, records = FeatureFiles(made[0] / "features").open("val"), made[2].split("val")
+    (wanted, labels), (found, _) = image_scores(trained, records, CPU), stored_image_scores(trained, store, records)
+    np.testing.assert_array_equal(labels, [record.labels for record in records])
+    np.testing.assert_allclose(found, wanted, atol=0.02, rtol=0.02)
 
 
 def test_stored_features_give_the_maps_of_the_photographs(made, trained, tmp_path):
@@ -109,7 +119,7 @@ def test_propagation_reads_stored_features(made, trained, tmp_path):
     store = FeatureFiles(root / "features").open("train")
     about = {"shard": Shard("train"), "device": CPU, "features": store}
     infer_cam(run.infer_cam, dataset, trained, tmp_path / "cam.h5", **about)
-    refine = run.refine_cam.load()(run.refine_cam, Models(root / "classifier" / "model.safetensors"), CPU)
+    refine = run.refine_cam.load()(run.refine_cam, Models(root / trained.settings.pooling / "model.safetensors"), CPU)
     refine_cam(refine, dataset, tmp_path / "cam.h5", tmp_path / "refined.h5", **about)
     with open_scores(tmp_path / "refined.h5") as found:
         for record in dataset.split("train"):

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -13,8 +12,8 @@ from wsss.backbones.base import Backbone
 from wsss.data.batch import Batch
 from wsss.methods.base import Method
 from wsss.methods.cam.settings import Settings
+from wsss.methods.shared import pool
 
-TOP_SHARE = 0.25
 _INITS = {
     "kaiming": partial(nn.init.kaiming_normal_, nonlinearity="linear"),
     "xavier": nn.init.xavier_uniform_,
@@ -50,14 +49,3 @@ class CAM(Method):
 
     def head_parameters(self) -> list[nn.Parameter]:
         return list(self.classifier.parameters())
-
-
-def pool(maps: Tensor, how: str) -> Tensor:
-    """(B, K, h, w) → (B, K). how: average, max, or top_quarter, the mean of the highest quarter of positions."""
-    flat = maps.flatten(2)
-    if how == "average":
-        return flat.mean(2)
-    if how == "max":
-        return flat.amax(2)
-    count = max(1, round(TOP_SHARE * flat.shape[2]))
-    return torch.topk(flat, count, dim=2).values.mean(2)

@@ -15,7 +15,9 @@ from wsss.backbones.stages import stage_channels, wanted_stages
 from wsss.data.batch import Batch
 from wsss.data.dataset import Record
 from wsss.methods.base import Method
+from wsss.methods.linear.images import Averaged, Images, Numbers, Positions
 from wsss.methods.linear.settings import Settings
+from wsss.methods.shared import pool
 from wsss.store.features import FeatureStore
 from wsss.training.optim import minimise
 
@@ -37,19 +39,19 @@ class LinearMethod(Method):
         raise ValueError("method linear learns from stored features: set train_classifier.training to null")
 
     def fit(self, store: FeatureStore, records: Sequence[Record], device: torch.device) -> list[float]:
-        """Trains the classifier by full-batch steps, independent of the images' order; returns the loss of each."""
-        pooled = torch.cat([self.pooled(store, records, scale) for scale in store.scales]).to(device)
+        """Trains the classifier in a fixed order of images; returns the loss of each step."""
+        self.to(device)
+        images = self.images(store, records, store.scales)
         labels = torch.stack([torch.from_numpy(record.labels) for record in records])
         labels = labels.repeat(len(store.scales), 1).to(device)
-        self.to(device)
-        return fit_classifier(self.classifier, pooled, labels, self.settings)
+        return fit_classifier(self.classifier, images, labels, slice(None), self.settings)
 
     def held_out(self, store: FeatureStore, records: Sequence[Record], parts: Sequence[np.ndarray]) -> np.ndarray:
         """Probabilities (N, K), each from a classifier trained on all parts but the image's own.
 
         parts: indices of records, a partition of all of them.
         """
-        pooled = self.pooled(store, records, store.own_scale)
+        images = self.images(store, records, [store.own_scale])
         labels = torch.stack([torch.from_numpy(record.labels) for record in records])
         found = torch.empty(labels.shape)
         for part in parts:
@@ -57,15 +59,15 @@ class LinearMethod(Method):
             classifier = copy.deepcopy(self.classifier).requires_grad_(True)
             for parameter in classifier.parameters():
                 nn.init.zeros_(parameter)
-            fit_classifier(classifier, pooled[rest], labels[rest], self.settings)
+            fit_classifier(classifier, images, labels, rest, self.settings)
             with torch.inference_mode():
-                found[part] = scores_of(classifier, pooled[part]).sigmoid()
+                found[part] = images.scores(classifier, part).sigmoid()
         return found.numpy()
 
-    def pooled(self, store: FeatureStore, records: Sequence[Record], scale: float) -> Tensor:
-        """Each image's features at a scale, averaged over positions and mirror: (N, D)."""
-        maps = (torch.from_numpy(store.stage(r.image_id, scale, self.settings.stage)) for r in records)
-        return torch.stack([found.float().mean((0, 2, 3)) for found in maps])
+    def images(self, store: FeatureStore, records: Sequence[Record], scales: Sequence[float]) -> Images:
+        """The records' stored features at some scales, as the pooling needs them."""
+        about = (store, records, scales, self.settings.stage)
+        return Averaged(*about) if self.settings.pooling == "average" else Positions(*about, self.settings.pooling)
 
     def feature_maps(self, features: Tensor) -> Tensor:
         """Class maps (B, K, h, w) of the stage's features (B, D, h, w), before ReLU and without the bias."""
@@ -76,8 +78,7 @@ class LinearMethod(Method):
         return F.relu(self.feature_maps(found.to(self.classifier.weight.device)))
 
     def stored_logits(self, store: FeatureStore, records: Sequence[Record]) -> Tensor:
-        pooled = self.pooled(store, records, store.own_scale).to(self.classifier.weight.device)
-        return scores_of(self.classifier, pooled)
+        return self.images(store, records, [store.own_scale]).scores(self.classifier, slice(None))
 
     def activation_maps(self, images: Tensor) -> Tensor:
         return F.relu(self.class_maps(images))
@@ -86,7 +87,7 @@ class LinearMethod(Method):
         return self.feature_maps(self._features(images))
 
     def logits(self, images: Tensor) -> Tensor:
-        return scores_of(self.classifier, self._features(images).mean((2, 3)))
+        return pool(self.classifier(self._features(images)), self.settings.pooling)
 
     def head_parameters(self) -> list[nn.Parameter]:
         return list(self.classifier.parameters())
@@ -95,17 +96,13 @@ class LinearMethod(Method):
         return wanted_stages(self.backbone, images, [self.settings.stage])[0]
 
 
-def fit_classifier(classifier: nn.Conv2d, pooled: Tensor, labels: Tensor, settings: Settings) -> list[float]:
-    """Trains a classifier (D → K) on pooled features (N, D) and labels (N, K); returns the loss of every step."""
-    return minimise(
-        classifier,
-        lambda _step: F.multilabel_soft_margin_loss(scores_of(classifier, pooled), labels),
-        steps=settings.steps,
-        lr=settings.lr,
-        weight_decay=settings.weight_decay,
-    )
+def fit_classifier(
+    classifier: nn.Conv2d, images: Images, labels: Tensor, numbers: Numbers, settings: Settings
+) -> list[float]:
+    """Trains a classifier (D → K) on some of the images with labels (N, K); returns the loss of every step."""
 
+    def loss(step: int) -> Tensor:
+        chosen = images.of_step(numbers, step)
+        return F.multilabel_soft_margin_loss(images.scores(classifier, chosen), labels[chosen])
 
-def scores_of(classifier: nn.Conv2d, pooled: Tensor) -> Tensor:
-    """Scores (N, K) of pooled features (N, D): the classifier as a matrix, faster than at one position."""
-    return F.linear(pooled, classifier.weight[..., 0, 0], classifier.bias)
+    return minimise(classifier, loss, steps=settings.steps, lr=settings.lr, weight_decay=settings.weight_decay)
