@@ -10,6 +10,7 @@ from PIL import ExifTags, Image
 
 from small_data import problem_of
 from wsss.data.dataset import Dataset, image_size, read_image, write_index
+from wsss.data.files import files_below
 from wsss.data.sources.folder.index import folder_index, survey
 from wsss.data.sources.folder.settings import Settings
 from wsss.runtime.contents import Contents
@@ -161,6 +162,16 @@ def test_photographs_of_formats_that_are_not_read_are_named(own):
     (own / "only" / "a.nef").touch()
     with pytest.raises(ValueError, match=r"no image in it.*1 \.nef .* save them as JPEG"):
         survey(own / "only", own / "labels.csv")
+
+
+def test_what_a_run_wrote_within_the_folder_is_no_input(own):
+    before = [name for name, _ in files_below(own)]
+    for written in ("results/tiny/pseudo-labels/0.png", "results/stages/infer_cam/a/0.png"):
+        (own / written).parent.mkdir(parents=True)
+        Image.new("L", (40, 30)).save(own / written)
+    (own / "results" / "stages" / ".content.json").write_text("{}")
+    assert [name for name, _ in files_below(own)] == before
+    assert len(list(files_below(own / "results" / "tiny"))) == 1
 
 
 def test_a_stripe_keeps_the_smallest_edge(own):

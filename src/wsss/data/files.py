@@ -11,6 +11,7 @@ from pathlib import Path
 
 from wsss.data.names import fold
 from wsss.data.text import read_text
+from wsss.runtime.contents import CACHE
 
 SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".tif", ".tiff", ".bmp", ".webp", ".gif")
 """Suffixes of images, in lower or upper case."""
@@ -28,11 +29,13 @@ UNREAD = (".heic", ".heif", ".avif", ".jxl", ".jp2", ".dng", ".cr2", ".cr3", ".n
 def files_below(folder: Path, name: str = "", suffixes: Sequence[str] = SUFFIXES) -> Iterator[tuple[str, Path]]:
     """(`name`/path, file) of every image below a folder, linked folders included, sorted by path.
 
-    Hidden files and folders are left out, and links to a folder above themselves.
+    Hidden files and folders are left out, links to a folder above themselves, and the results of runs that were started
+    within the folder.
     """
     wanted = tuple(suffixes)
     for top, folders, files in os.walk(folder, followlinks=True):
         folders[:] = sorted(f for f in folders if not f.startswith(".") and not _leads_back(folder, top, f))
+        folders[:] = [f for f in folders if not Path(top, f, *CACHE.parts[1:]).is_file()]
         below = os.path.relpath(top, folder)
         prefix = "/".join(part for part in (name, "" if below == "." else below) if part)
         images = (f for f in sorted(files) if f.lower().endswith(wanted) and not f.startswith("."))
