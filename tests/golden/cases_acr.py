@@ -23,7 +23,7 @@ from wsss.methods.acr.network import (
     unflip_patch_blocks,
 )
 from wsss.methods.acr.settings import Settings
-from wsss.methods.shared import pool
+from wsss.methods.pooling import pool
 
 
 def _tensors(inputs: Arrays) -> dict[str, Tensor]:

@@ -10,7 +10,7 @@ from wsss.backbones.base import Backbone
 from wsss.data.batch import Batch
 from wsss.methods.cam.network import CAM
 from wsss.methods.cam.settings import Settings
-from wsss.methods.shared import pool
+from wsss.methods.pooling import pool
 
 NAMES = ["background", "a", "b", "c"]
 

@@ -249,7 +249,7 @@ def test_an_edited_walk_leaves_the_classifier_alone(edit):
 
 
 def test_an_edited_method_changes_the_classifier_and_another_method_does_not(edit):
-    assert "train_classifier" in edit("methods/cam/network.py", "import torch\n", "import torch\nX = 1\n")
+    assert "train_classifier" in edit("methods/cam/network.py", "\nclass CAM(", "\nX = 1\n\n\nclass CAM(")
     assert not edit("methods/seam/network.py", "from torch import", "X = 1\nfrom torch import")
 
 

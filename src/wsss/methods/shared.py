@@ -1,4 +1,4 @@
-"""Parts of several methods: pooling; pseudo-labels from CAMs and PAR at two background scores, and their loss."""
+"""Pseudo-labels from CAMs and PAR at two background scores, and their loss: shared by AFA and ToCo."""
 
 from __future__ import annotations
 
@@ -14,8 +14,6 @@ from wsss.runtime import distributed
 from wsss.runtime.labels import IGNORE
 from wsss.runtime.tensors import resize
 
-TOP_SHARE = 0.25
-"""Share of the positions that the pooling top_quarter averages."""
 ABSENT = -1e4  # probability 0 after a softmax; unlike −inf, it can be interpolated
 
 
@@ -86,14 +84,3 @@ def balanced_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
     counts = distributed.batch_sum(masks.sum(1))
     terms = (masks * per_pixel.flatten()).sum(1) * distributed.processes() / counts.clamp(min=1)
     return terms.sum() / (counts > 0).sum().clamp(min=1)
-
-
-def pool(maps: Tensor, how: str) -> Tensor:
-    """(B, K, h, w) → (B, K). how: average, max, or top_quarter, the mean of the highest quarter of positions."""
-    flat = maps.flatten(2)
-    if how == "average":
-        return flat.mean(2)
-    if how == "max":
-        return flat.amax(2)
-    count = max(1, round(TOP_SHARE * flat.shape[2]))
-    return torch.topk(flat, count, dim=2).values.mean(2)

@@ -12,7 +12,7 @@ from wsss.backbones.base import Backbone
 from wsss.data.batch import Batch
 from wsss.methods.base import Method
 from wsss.methods.cam.settings import Settings
-from wsss.methods.shared import pool
+from wsss.methods.pooling import pool
 
 _INITS = {
     "kaiming": partial(nn.init.kaiming_normal_, nonlinearity="linear"),

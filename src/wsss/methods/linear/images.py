@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from wsss.data.dataset import Record
-from wsss.methods.shared import pool
+from wsss.methods.pooling import pool
 from wsss.runtime.memory import kept
 from wsss.store.features import FeatureStore
 

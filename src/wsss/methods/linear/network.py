@@ -17,7 +17,7 @@ from wsss.data.dataset import Record
 from wsss.methods.base import Method
 from wsss.methods.linear.images import Averaged, Images, Numbers, Positions
 from wsss.methods.linear.settings import Settings
-from wsss.methods.shared import pool
+from wsss.methods.pooling import pool
 from wsss.store.features import FeatureStore
 from wsss.training.optim import minimise
 
