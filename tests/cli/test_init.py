@@ -157,6 +157,7 @@ def test_what_a_run_lacks_is_one_line(own, monkeypatch, change, message):
         (lambda o: None, ["--preset", "photo"], "runs.photos.preset: no preset 'photo'; did you mean 'photos'"),
         (lambda o: None, ["--weights", "w.pth"], "error: --weights: no file 'w.pth'"),
         (lambda o: None, ["--network-options", "same"], "error: --network-options 'same'; accepted: KEY=VALUE"),
+        (lambda o: None, ["--network-options", "a=["], "error: --network-options 'a=[': line 1: while parsing"),
         (lambda o: None, ["--name", "a b"], "error: --name 'a b'; accepted"),
     ],
 )

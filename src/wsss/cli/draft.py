@@ -14,6 +14,7 @@ from wsss.backbones.packages import installed
 from wsss.config.loading import merge
 from wsss.config.run import Run
 from wsss.config.words import Words, words_of
+from wsss.plan.checks import named
 from wsss.runtime.files import write_atomically
 from wsss.runtime.plain_yaml import read_yaml
 
@@ -76,10 +77,13 @@ def backbone_settings(weights: Path | None, options: list[str]) -> dict[str, Any
     """
     if weights and not weights.is_file():
         raise ValueError(f"--weights: no file '{weights}'")
+    chosen: dict[str, Any] = {}
     for option in options:
         if not re.fullmatch(r"\w+=.+", option):
             raise ValueError(f"--network-options '{option}'; accepted: KEY=VALUE, e.g. pad_type=same")
-    chosen = {key: read_yaml(value) for key, _, value in (option.partition("=") for option in options)}
+        key, _, value = option.partition("=")
+        with named(f"--network-options '{option}'"):
+            chosen[key] = read_yaml(value)
     own = {"checkpoint": str(weights), "weights": None} if weights else {}
     return own | ({"options": chosen} if chosen else {})
 

@@ -18,6 +18,7 @@ from wsss.config.loading import PRESETS, load_run, merge, read_config
 from wsss.config.outside import BY_HAND, OutsideFile
 from wsss.config.sections import Backbone
 from wsss.config.weights import KnownWeights, known_weights
+from wsss.plan.checks import named
 from wsss.plan.forecast import forecast, gpu
 from wsss.plan.published import NO_SETTING, System, as_text, cited, system, systems, tables
 from wsss.plan.run import Plan, missing_inputs, plan_run
@@ -53,7 +54,8 @@ def changed(settings: dict[str, Any], given: Sequence[str]) -> dict[str, Any]:
         path, equals, value = text.partition("=")
         if not equals or not path:
             raise ValueError(f"--set '{text}'; accepted: KEY=VALUE, e.g. prepare_data.root=/data/VOC2012")
-        layer: Any = read_yaml(value)
+        with named(f"--set '{text}'"):
+            layer: Any = read_yaml(value)
         for key in reversed(path.split(".")):
             layer = {key: layer}
         settings = merge(settings, layer)
