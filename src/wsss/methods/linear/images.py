@@ -70,13 +70,13 @@ class Positions:
 
     def scores(self, classifier: nn.Conv2d, numbers: Numbers) -> Tensor:
         chosen = np.arange(len(self.samples))[numbers]
-        found = classifier.weight.new_empty(len(chosen), len(classifier.weight))
+        order, parts = [], []
         for places in self._alike(chosen):
             maps = np.stack([self._maps(chosen[place]) for place in places])  # (B, mirrors, D, h, w)
-            cells = torch.from_numpy(maps).to(classifier.weight.device).float()
-            flat = cells.transpose(1, 2).flatten(2)
-            found[places] = pool(F.conv1d(flat, classifier.weight[..., 0], classifier.bias), self.pooling)
-        return found
+            cells = torch.from_numpy(maps).to(classifier.weight.device).float().transpose(1, 2).flatten(2)
+            parts.append(pool(F.conv1d(cells, classifier.weight[..., 0], classifier.bias), self.pooling))
+            order += places
+        return torch.cat(parts)[np.argsort(order)]
 
     def _alike(self, chosen: np.ndarray) -> Iterator[list[int]]:
         """The places in `chosen` of images with equally large maps, `BATCH` at most."""
