@@ -20,7 +20,7 @@ from wsss.config.sections import network_family
 from wsss.runtime.ending import one_line
 from wsss.runtime.files import regular
 from wsss.runtime.plain_yaml import read_yaml
-from wsss.runtime.targets import folded
+from wsss.runtime.targets import fold
 
 WORKFLOW = (Path(__file__).parents[1] / "workflow").resolve()
 """Folder of the Snakefile, rules, presets and profiles: part of the package; in a clone, a link to `workflow/`."""
@@ -78,7 +78,7 @@ def all_runs(config: Mapping[str, Any]) -> dict[str, Any]:
             raise ConfigError(f"runs: to YAML the name {name} is no text; write it in quotes, e.g. '{name}'")
         if problem := name_problem(name):
             raise ConfigError(f"runs.{one_line(name)}: {problem}")
-        if (other := seen.setdefault(folded(name), name)) != name:
+        if (other := seen.setdefault(fold(name), name)) != name:
             raise ConfigError(f"runs.{name}: differs from '{other}' only in case or Unicode form; give it another name")
     return dict(runs)
 

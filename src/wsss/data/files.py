@@ -9,9 +9,9 @@ from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 
-from wsss.data.names import fold
 from wsss.data.text import read_text
 from wsss.runtime.contents import CACHE
+from wsss.runtime.targets import fold
 
 SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".tif", ".tiff", ".bmp", ".webp", ".gif")
 """Suffixes of images, in lower or upper case."""

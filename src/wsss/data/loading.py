@@ -24,7 +24,7 @@ from wsss.data.augment import Augment
 from wsss.data.batch import Batch
 from wsss.data.dataset import Dataset, Record, read_image, read_mask
 from wsss.runtime import distributed
-from wsss.runtime.seeds import derive_seed
+from wsss.runtime.seeds import derive_seed, drawn
 from wsss.store.maps import open_labels
 
 SHARED_MEMORY = Path("/dev/shm")
@@ -58,15 +58,10 @@ class Samples(data.Dataset):
         self.reduce = reduce
         self._cache: dict[int, tuple[np.ndarray, np.ndarray | None]] = {}
         self._cached_bytes = 0
-        self._order: tuple[int, np.ndarray] = (-1, np.empty(0, np.int64))
 
     def index(self, sample: int) -> int:
         """Which record sample number `sample` shows."""
-        epoch, position = divmod(sample, len(self.records))
-        if self._order[0] != epoch:
-            rng = np.random.default_rng([self.rng_seed, epoch])
-            self._order = (epoch, rng.permutation(len(self.records)))
-        return int(self._order[1][position])
+        return drawn(sample, len(self.records), self.rng_seed)
 
     def __getitem__(self, sample: int) -> tuple[Tensor, Tensor, Tensor, Tensor, dict[str, Tensor]]:
         """Image (3, h, w), image-level labels (K,), box (4,), label map (h, w) or empty, further views by name."""

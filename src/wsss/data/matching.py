@@ -13,8 +13,8 @@ from wsss.config.messages import nearest
 from wsss.data.checks import Problem
 from wsss.data.dataset import Dataset, Record
 from wsss.data.labels_csv import LabelRow, LabelTable
-from wsss.data.names import fold
 from wsss.data.sheet import ACCEPTED
+from wsss.runtime.targets import fold
 
 
 class Matcher:

@@ -19,11 +19,6 @@ SIGNS = ("Sm", "Sc", "Sk")
 CONTROL = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 
 
-def fold(name: str) -> str:
-    """A name in one Unicode form and one case, for comparison."""
-    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
-
-
 def clean_name(name: str) -> str:
     """A class name in Unicode's composed form, stripped, with single spaces inside."""
     return " ".join(unicodedata.normalize("NFC", name).split())

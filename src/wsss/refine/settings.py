@@ -27,3 +27,10 @@ class PairTraining(Component):
 
     def words(self) -> str:
         return f"{self.method} at stride {self.stride}, radius {self.radius}; {self.training.words()}"
+
+
+def require_order(section: Component, low: str, high: str) -> None:
+    """Raises ValueError unless one number of a section is at most another."""
+    ends = getattr(section, low), getattr(section, high)
+    if ends[0] > ends[1]:
+        raise ValueError(f"{low} and {high} are {ends[0]:g} and {ends[1]:g}; accepted: in this order")

@@ -69,13 +69,13 @@ def _clashing(places: Mapping[K, PurePath]) -> list[K]:
     return [key for key, place in places.items() if count[place] > 1 or place in folders]
 
 
-def folded(name: str) -> str:
-    """The form in which names of files are compared where case, or the composition of letters, makes no difference."""
+def fold(name: str) -> str:
+    """A name in one Unicode form and one case, for comparison."""
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 
 
 def _folded(place: PurePath) -> PurePath:
-    return PurePath(folded(place.as_posix()))
+    return PurePath(fold(place.as_posix()))
 
 
 def fitting(place: P) -> P:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from functools import lru_cache
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -15,7 +13,7 @@ from wsss.config.stages import TrainSegmentation
 from wsss.data.dataset import Dataset
 from wsss.data.loading import labelled
 from wsss.runtime.memory import kept
-from wsss.runtime.seeds import derive_seed
+from wsss.runtime.seeds import derive_seed, drawn
 from wsss.segmentation.build import build_segmentation
 from wsss.segmentation.stored_decoder import FeatureDecoder, Sample, area_loss
 from wsss.store.features import FeatureStore
@@ -68,12 +66,6 @@ def train_decoder(
 
 def _sample(sample_of: Callable[[int], Sample], number: int, count: int, settings: TrainSegmentation) -> Sample:
     """Sample `number` since the start of training, a function of the number and the random seed."""
-    epoch, position = divmod(number, count)
-    sample = sample_of(int(_order(settings.rng_seed, epoch, count)[position]))
+    sample = sample_of(drawn(number, count, settings.rng_seed))
     flip = settings.training.augment.flip and derive_seed(settings.rng_seed, "flip", number) % 2 == 1
     return sample.each(lambda tensor: tensor.flip(-1)) if flip else sample
-
-
-@lru_cache(maxsize=2)
-def _order(rng_seed: int, epoch: int, count: int) -> np.ndarray:
-    return np.random.default_rng([rng_seed, epoch]).permutation(count)

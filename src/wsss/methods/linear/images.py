@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from functools import lru_cache
+from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
@@ -14,6 +13,7 @@ from torch import Tensor, nn
 from wsss.data.dataset import Record
 from wsss.methods.pooling import pool
 from wsss.runtime.memory import kept
+from wsss.runtime.seeds import drawn
 from wsss.store.features import FeatureStore
 
 BATCH = 64
@@ -37,17 +37,21 @@ class Averaged:
     """Features (N, D), averaged over positions and mirror. A step uses all images."""
 
     def __init__(
-        self, store: FeatureStore, records: Sequence[Record], scales: Sequence[float], stage: int | str
+        self,
+        store: FeatureStore,
+        records: Sequence[Record],
+        scales: Sequence[float],
+        stage: int | str,
+        device: torch.device,
     ) -> None:
         maps = (torch.from_numpy(store.stage(r.image_id, scale, stage)) for scale in scales for r in records)
-        self.features = torch.stack([found.float().mean((0, 2, 3)) for found in maps])
+        self.features = torch.stack([found.float().mean((0, 2, 3)) for found in maps]).to(device)
 
     def of_step(self, numbers: Numbers, _step: int) -> Numbers:
         return numbers
 
     def scores(self, classifier: nn.Conv2d, numbers: Numbers) -> Tensor:
-        features = self.features[numbers].to(classifier.weight.device)
-        return F.linear(features, classifier.weight[..., 0, 0], classifier.bias)
+        return F.linear(self.features[numbers], classifier.weight[..., 0, 0], classifier.bias)
 
 
 class Positions:
@@ -65,28 +69,23 @@ class Positions:
 
     def of_step(self, numbers: Numbers, step: int) -> Numbers:
         chosen = np.arange(len(self.samples))[numbers]
-        places = np.arange(step * BATCH, (step + 1) * BATCH)
-        return np.array([chosen[_order(place // len(chosen), len(chosen))[place % len(chosen)]] for place in places])
+        return chosen[[drawn(number, len(chosen), 0) for number in range(step * BATCH, (step + 1) * BATCH)]]
 
     def scores(self, classifier: nn.Conv2d, numbers: Numbers) -> Tensor:
         chosen = np.arange(len(self.samples))[numbers]
+        parts = (chosen[i : i + BATCH] for i in range(0, len(chosen), BATCH))
+        return torch.cat([self._scores(classifier, part.tolist()) for part in parts])
+
+    def _scores(self, classifier: nn.Conv2d, numbers: list[int]) -> Tensor:
+        """Scores of a batch; images with equally large maps are computed together."""
+        sizes: dict[tuple[int, ...], dict[int, np.ndarray]] = {}
+        for place, number in enumerate(numbers):
+            found = self._maps(number)  # (mirrors, D, h, w)
+            sizes.setdefault(found.shape, {})[place] = found
         order, parts = [], []
-        for places in self._alike(chosen):
-            maps = np.stack([self._maps(chosen[place]) for place in places])  # (B, mirrors, D, h, w)
-            cells = torch.from_numpy(maps).to(classifier.weight.device).float().transpose(1, 2).flatten(2)
+        for alike in sizes.values():
+            maps = torch.from_numpy(np.stack([*alike.values()])).to(classifier.weight.device)
+            cells = maps.float().transpose(1, 2).flatten(2)
             parts.append(pool(F.conv1d(cells, classifier.weight[..., 0], classifier.bias), self.pooling))
-            order += places
+            order += alike
         return torch.cat(parts)[np.argsort(order)]
-
-    def _alike(self, chosen: np.ndarray) -> Iterator[list[int]]:
-        """The places in `chosen` of images with equally large maps, `BATCH` at most."""
-        sizes: dict[tuple[int, ...], list[int]] = {}
-        for place, number in enumerate(chosen.tolist()):
-            sizes.setdefault(self._maps(number).shape, []).append(place)
-        for places in sizes.values():
-            yield from (places[i : i + BATCH] for i in range(0, len(places), BATCH))
-
-
-@lru_cache(maxsize=4)
-def _order(epoch: int, count: int) -> np.ndarray:
-    return np.random.default_rng([0, epoch]).permutation(count)

@@ -67,7 +67,9 @@ class LinearMethod(Method):
     def images(self, store: FeatureStore, records: Sequence[Record], scales: Sequence[float]) -> Images:
         """The records' stored features at some scales, as the pooling needs them."""
         about = (store, records, scales, self.settings.stage)
-        return Averaged(*about) if self.settings.pooling == "average" else Positions(*about, self.settings.pooling)
+        if self.settings.pooling == "average":
+            return Averaged(*about, self.classifier.weight.device)
+        return Positions(*about, self.settings.pooling)
 
     def feature_maps(self, features: Tensor) -> Tensor:
         """Class maps (B, K, h, w) of the stage's features (B, D, h, w), before ReLU and without the bias."""

@@ -8,7 +8,7 @@ from pydantic import Field, PositiveFloat, model_validator
 
 from wsss.config.common import Component, Count, WalkSteps, in_words
 from wsss.config.sections import CRF
-from wsss.refine.settings import PairTraining
+from wsss.refine.settings import PairTraining, require_order
 
 
 class Settings(Component):
@@ -58,9 +58,7 @@ class Labels(Component):
 
     @model_validator(mode="after")
     def _in_order(self) -> Self:
-        if self.low_alpha > self.high_alpha:
-            given = f"{self.low_alpha:g} and {self.high_alpha:g}"
-            raise ValueError(f"low_alpha and high_alpha are {given}; accepted: in this order")
+        require_order(self, "low_alpha", "high_alpha")
         return self
 
     def words(self) -> str:

@@ -8,7 +8,7 @@ from pydantic import Field, PositiveFloat, model_validator
 
 from wsss.config.common import Component, Fraction, Radius, WalkSteps, in_words
 from wsss.config.sections import CRF
-from wsss.refine.settings import PairTraining
+from wsss.refine.settings import PairTraining, require_order
 
 
 class Settings(Component):
@@ -61,9 +61,7 @@ class Labels(Component):
 
     @model_validator(mode="after")
     def _in_order(self) -> Self:
-        if self.background_threshold > self.foreground_threshold:
-            given = f"{self.background_threshold} and {self.foreground_threshold}"
-            raise ValueError(f"background_threshold and foreground_threshold are {given}; accepted: in this order")
+        require_order(self, "background_threshold", "foreground_threshold")
         return self
 
     def words(self) -> str:

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from wsss.data.labels_csv import SPLIT_NAMES, LabelRow, LabelTable
-from wsss.data.names import checked_classes, clean_name, fold
+from wsss.data.names import checked_classes, clean_name
 from wsss.data.sheet import annotations_at
+from wsss.runtime.targets import fold
 
 NO_CLASS = "background"
 """Folder of images that show none of the classes."""
