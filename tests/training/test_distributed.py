@@ -21,6 +21,15 @@ from wsss.training.session import recompute_activations, synchronise_batch_norm
 SCRIPT = Path(__file__).with_name("shared_training.py")
 
 
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    """torchrun gives each process one thread, so the run that is compared with them has one too."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture(scope="module")
 def images(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("images")
