@@ -11,7 +11,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from wsss.runtime.patience import in_time
@@ -83,7 +83,7 @@ def fetch(archive: Archive, folder: Path, mirrors: Sequence[str] = (), *, answer
 def extract(archive: Path, into: Path, wanted: Callable[[str], bool] = lambda name: True) -> None:
     """Unpacks the wanted members of a tar file into the folder `into`, whole or not at all.
 
-    Members outside the folder, devices and the like are refused (tarfile's filter `data`).
+    Members outside the folder, links, devices and the like are refused; owners, rights and times are not taken over.
 
     Raises:
         ValueError: a damaged archive, or a refused member.
@@ -93,15 +93,26 @@ def extract(archive: Path, into: Path, wanted: Callable[[str], bool] = lambda na
     temporary.mkdir(parents=True)
     try:
         with tarfile.open(archive) as tar:
-            members = (member for member in tar if wanted(member.name))
-            tar.extractall(temporary, members, filter="data")
+            for member in tar:
+                if wanted(member.name):
+                    _unpack(tar, member, temporary, archive)
         temporary.replace(into)
-    except tarfile.FilterError as error:
-        raise ValueError(f"{archive}: refused to unpack: {error}") from None
     except (tarfile.TarError, EOFError, OSError) as error:
         raise ValueError(f"{archive}: cannot be unpacked ({error})") from None
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _unpack(tar: tarfile.TarFile, member: tarfile.TarInfo, folder: Path, archive: Path) -> None:
+    """Writes a file or folder of an archive; tarfile's own filter for this needs Python 3.11.4."""
+    name = PurePosixPath(member.name)
+    if not (member.isreg() or member.isdir()) or name.is_absolute() or ".." in name.parts:
+        raise ValueError(f"{archive}: refused to unpack: '{member.name}' is no file or folder within it")
+    target = folder / name
+    (target if member.isdir() else target.parent).mkdir(parents=True, exist_ok=True)
+    if member.isreg():
+        with tar.extractfile(member) as source, target.open("wb") as out:
+            shutil.copyfileobj(source, out)
 
 
 def _download(url: str, part: Path, answer_within: float | None) -> None:
