@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import signal
 import subprocess
 import sys
 import time
@@ -33,7 +34,9 @@ def test_a_second_snakemake_says_that_the_first_still_runs(tmp_path):
     while not list((tmp_path / folder).glob("progress/*.json")):
         assert first.poll() is None
         time.sleep(0.05)
+    first.send_signal(signal.SIGSTOP)  # it holds its lock until it is let go on, however fast its job ends
     second = project.snakemake(target=f"{folder}/index.csv")
+    first.send_signal(signal.SIGCONT)
     assert second.returncode == 1 and "cannot be locked" in second.stderr and "other Snakemake process" in second.stderr
     assert first.wait() == 0 and (tmp_path / folder / "index.csv").is_file()
 
