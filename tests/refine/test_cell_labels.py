@@ -129,5 +129,5 @@ def test_the_preset_trains_it_on_stored_features():
     for stage in ("make_affinity_labels", "train_affinity", "refine_cam"):
         assert steps[stage].upstream["features"] is steps["compute_features"]
     assert "classifier" not in steps["train_affinity"].upstream
-    run |= {"make_affinity_labels": None, "compute_features": {"stages": [-2, -1, "final"], "scales": [1.25, 1.5]}}
+    run |= {"make_affinity_labels": None, "compute_features": {"stages": [-2, -1, "final"], "scales": [1.125, 1.5]}}
     assert load_run("r", {"r": run}).make_affinity_labels.method == "cell_labels"

@@ -75,12 +75,16 @@ def walked_scores(wildcards):
     return ancient(f"{step.upstream['scores'].folder}/{wildcards.split}{suffix}.h5")
 
 
-def shards(pattern):
-    """Input function: the shards of a step's file."""
+def shards(pattern, stage=None):
+    """Input function: the shards of a step's file.
+
+    stage: one that takes milliseconds an image on stored features, less than the start of a job; it is not cut then.
+    """
 
     @by_key
     def find(wildcards):
-        count = EXECUTION.shards
+        stored = stage and "features" in step_of(stage, wildcards).upstream
+        count = 1 if stored else EXECUTION.shards
         return [
             ancient(pattern.format(**wildcards, shard=i, n=count)) for i in range(count)
         ]
@@ -130,8 +134,9 @@ def crf_gpu(stage):
     return find
 
 
-# Jobs on the path to the pseudo-labels go before those for evaluation only.
+# Jobs on the path to the pseudo-labels go before those for evaluation only, and those that the report alone needs last.
 WAITED_FOR = 1
+WAITED_FOR_BY_REPORT = -1
 HALF_OF_THE_CORES = max(1, min(4, (workflow.resource_settings.cores or 8) // 2))
 
 

@@ -8,6 +8,8 @@ rule compute_features_shard:
         temp(ROOT + "/compute_features/{key}/shards/{split}/{shard}-of-{n}.h5"),
     log:
         ROOT + "/compute_features/{key}/logs/{split}-{shard}-of-{n}.txt",
+    wildcard_constraints:
+        split="train",
     priority: WAITED_FOR
     conda:
         ENVIRONMENT
@@ -24,6 +26,12 @@ rule compute_features_shard:
         "python -m wsss.stages.compute_features --config {params.config:q} --manifest {params.manifest:q}"
         " --data {params.data:q} --out {params.out:q} --log {log:q} --threads {threads} --device {params.device:q}"
         " --split {wildcards.split:q} --shard {wildcards.shard:q} --of {wildcards.n:q} --file {output:q}"
+
+
+use rule compute_features_shard as compute_features_shard_of_val with:
+    wildcard_constraints:
+        split="val",
+    priority: 0
 
 
 rule compute_features:

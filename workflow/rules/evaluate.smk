@@ -23,7 +23,6 @@ rule evaluate:
     input:
         data=upstream("evaluate", "data", "index.csv"),
         threshold=upstream("evaluate", "threshold", "threshold.json"),
-        quality=upstream("evaluate", "quality", "quality.csv"),
         rows=lambda wildcards: [
             ancient(f"{step.folder}/{file}")
             for step, file in row_steps(wildcards).values()
@@ -37,7 +36,7 @@ rule evaluate:
         ROOT + "/evaluate/{key}/log.txt",
     conda:
         ENVIRONMENT
-    threads: 4
+    threads: HALF_OF_THE_CORES
     params:
         config=settings("evaluate"),
         manifest=manifest("evaluate"),
@@ -59,6 +58,9 @@ rule collect:
     input:
         miou=lambda wildcards: ancient(
             f"{plan_of(wildcards.run).step('evaluate').folder}/miou.csv"
+        ),
+        quality=lambda wildcards: ancient(
+            f"{plan_of(wildcards.run).step('quality').folder}/quality.csv"
         ),
         passed=lambda wildcards: passed(plan_of(wildcards.run)),
     output:

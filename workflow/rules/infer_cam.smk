@@ -11,6 +11,8 @@ rule infer_cam_shard:
         strided=temp(ROOT + "/infer_cam/{key}/shards/{split}_strided/{shard}-of-{n}.h5"),
     log:
         ROOT + "/infer_cam/{key}/logs/{split}-{shard}-of-{n}.txt",
+    wildcard_constraints:
+        split="train",
     priority: WAITED_FOR
     conda:
         ENVIRONMENT
@@ -32,10 +34,18 @@ rule infer_cam_shard:
         " --strided-file {output.strided:q}"
 
 
+use rule infer_cam_shard as infer_cam_shard_of_val with:
+    wildcard_constraints:
+        split="val",
+    priority: 0
+
+
 rule infer_cam:
     input:
         data=upstream("infer_cam", "data", "index.csv"),
-        shards=shards(ROOT + "/infer_cam/{key}/shards/{file}/{shard}-of-{n}.h5"),
+        shards=shards(
+            ROOT + "/infer_cam/{key}/shards/{file}/{shard}-of-{n}.h5", "infer_cam"
+        ),
     output:
         ROOT + "/infer_cam/{key}/{file}.h5",
     log:

@@ -231,10 +231,10 @@ class _Builder:
         upstream = {"data": self.data, "scores": self.cams, "labels": self.labels, "threshold": self.threshold}
         features = self._features(self.run.train_classifier.method)
         upstream |= features | ({"classifier": self.classifier} if features else {})
-        self.quality = self.add("quality", Quality(), upstream=upstream, modules=self.method_code if features else ())
+        self.add("quality", Quality(), upstream=upstream, modules=self.method_code if features else ())
 
     def evaluate(self) -> None:
-        upstream = {"data": self.data, "quality": self.quality, "threshold": self.threshold} | self.row_steps
+        upstream = {"data": self.data, "threshold": self.threshold} | self.row_steps
         self.add("evaluate", Evaluate(rows=self.rows), upstream=upstream)
 
 

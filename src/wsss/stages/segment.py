@@ -46,7 +46,7 @@ def segment(
         for group, images in shard.images(dataset, *writers):
             scores = group_scores(model, group, images, settings, device, features)
             shares = probabilities(scores, group[0].size, settings)
-            labels = [shares.argmax(1).byte().cpu().numpy()]
+            labels = [shares.max(1).indices.byte().cpu().numpy()]  # argmax takes three times as long on a CPU
             labels += [crf_labels(images, shares.cpu().numpy(), settings.crf, refine_on) for _ in writers[1:]]
             for out, found in zip(writers, labels, strict=True):
                 for record, label in zip(group, found, strict=True):

@@ -40,4 +40,5 @@ class CellLabels:
         if shares.shape[1:] != features.shape[1:]:
             shares = resize(shares, tuple(features.shape[1:]), align_corners=False)
         solved = propagate_cells(features, shares, record.size[0], self.settings)
-        return F.normalize(resize(solved, record.size, align_corners=False), p=1, dim=0)
+        whole = resize(solved, record.size, align_corners=False)
+        return whole / whole.sum(0).clamp(min=torch.finfo(whole.dtype).tiny)

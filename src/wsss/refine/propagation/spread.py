@@ -35,7 +35,12 @@ def aligned(stages: Sequence[Tensor]) -> list[Tensor]:
 
 def joined(stages: Sequence[Tensor]) -> Tensor:
     """Unit features (B, D, h, w) of several stages of equal weight, on the coarsest of their grids."""
-    return F.normalize(torch.cat([F.normalize(found, dim=1) for found in aligned(stages)], 1), dim=1)
+    return _unit(torch.cat([_unit(found) for found in aligned(stages)], 1))
+
+
+def _unit(features: Tensor) -> Tensor:
+    """Features (B, D, h, w) of unit length; `F.normalize` takes three times as long along this dimension on a CPU."""
+    return features / features.square().sum(1, keepdim=True).sqrt().clamp(min=1e-12)
 
 
 def stored_stages(store: FeatureStore, image_id: str, chosen: StoredStages) -> list[Tensor]:
