@@ -7,8 +7,10 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 from PIL import Image
+from safetensors.torch import save_file
 
 from wsss.cli.init import Request, prepare
 from wsss.config.loading import load_execution, load_run
@@ -58,7 +60,7 @@ def test_it_looks_reports_and_writes_a_config_that_is_valid(own, monkeypatch):
 
 
 def test_weights_and_how_their_network_is_built_serve_both_trainings(own):
-    (own / "w.safetensors").touch()
+    save_file({"w": torch.zeros(1)}, own / "w.safetensors")
     done = init(own, "--weights", "w.safetensors", "--network-options", "pad_type=same")
     assert done.returncode == 0, done.stderr
     run = yaml.safe_load((own / "photos.yaml").read_text())["runs"]["photos"]
@@ -78,7 +80,7 @@ def test_weights_are_downloaded_where_their_package_is_not_installed(own, monkey
 
 
 def test_a_preset_that_knows_classes_by_words_gets_a_phrase_for_each(own):
-    (own / "clip.pt").touch()
+    torch.save({"w": torch.zeros(1)}, own / "clip.pt")
     (own / "labels.csv").write_text("image,labels\n0,fire_truck\n1,bird\n2,sky\n3,bird\n4,\n")
     done = init(own, "--preset", "clip-es", "--weights", "clip.pt")
     assert done.returncode == 0, done.stderr
@@ -156,6 +158,17 @@ def test_what_a_run_lacks_is_one_line(own, monkeypatch, change, message):
         (lambda o: (o / "photos/0.jpg").write_bytes(b""), [], "problem: photos/0.jpg: empty file"),
         (lambda o: None, ["--preset", "photo"], "runs.photos.preset: no preset 'photo'; did you mean 'photos'"),
         (lambda o: None, ["--weights", "w.pth"], "error: --weights: no file 'w.pth'"),
+        (lambda o: (o / "w.pth").touch(), ["--weights", "w.pth"], "error: --weights: 'w.pth' is empty"),
+        (
+            lambda o: (o / "w.safetensors").write_text("<!DOCTYPE html><p>log in"),
+            ["--weights", "w.safetensors"],
+            "error: --weights: 'w.safetensors' is a web page instead of weights",
+        ),
+        (
+            lambda o: (o / "labels.pth").write_bytes((o / "labels.csv").read_bytes()),
+            ["--weights", "labels.pth"],
+            "error: --weights: 'labels.pth' is no checkpoint of tensors alone",
+        ),
         (lambda o: None, ["--network-options", "same"], "error: --network-options 'same'; accepted: KEY=VALUE"),
         (lambda o: None, ["--network-options", "a=["], "error: --network-options 'a=[': line 1: while parsing"),
         (lambda o: None, ["--name", "a b"], "error: --name 'a b'; accepted"),

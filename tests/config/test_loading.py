@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from wsss.config.loading import WORKFLOW, ConfigError, load_run, load_section, merge
@@ -61,8 +63,6 @@ def test_unknown_run_and_preset_suggest_the_nearest():
 
 
 def test_every_preset_combination_of_the_config_is_valid():
-    from pathlib import Path
-
     import yaml
 
     runs = yaml.safe_load(Path("config.yaml").read_text())["runs"]
@@ -100,3 +100,23 @@ def test_a_preset_may_stand_on_others(tmp_path):
 def test_the_registry_names_the_stages_whose_rules_write_shards():
     rules = WORKFLOW / "rules"
     assert set(SHARDED) == {path.stem for path in rules.glob("*.smk") if "/shards/" in path.read_text()}
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        {"dataset": "folder", "images": "~/p", "labels": "~/p.csv", "masks": "~/m"},
+        {"dataset": "voc", "root": "~/VOC2012", "labels": "~/p.csv"},
+        {"dataset": "coco", "root": "~/coco", "val_list": "~/val.txt"},
+    ],
+    ids=lambda data: data["dataset"],
+)
+def test_paths_may_begin_at_the_home_folder(data, monkeypatch):
+    monkeypatch.setenv("HOME", "/home/ann")
+    network = {"name": "resnet18", "checkpoint": "~/w.pth"}
+    given = {"prepare_data": data, "train_classifier": {"backbone": network}, "corrections": "~/c"}
+    run = load_run("r", {"r": {"train_segmentation": None, **given}})
+    found = run.prepare_data.model_dump(mode="json")
+    assert {key: found[key] for key in data} == {key: value.replace("~", "/home/ann") for key, value in data.items()}
+    assert str(run.train_classifier.backbone.checkpoint) == "/home/ann/w.pth"
+    assert run.corrections.masks.path == Path("/home/ann/c")

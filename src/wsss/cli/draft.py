@@ -73,10 +73,15 @@ def backbone_settings(weights: Path | None, options: list[str]) -> dict[str, Any
     """The section `backbone` from the command line.
 
     Raises:
-        ValueError: an option is not KEY=VALUE, or there is no such file.
+        ValueError: an option is not KEY=VALUE, there is no such file, or it holds no weights.
     """
     if weights and not weights.is_file():
         raise ValueError(f"--weights: no file '{weights}'")
+    if weights:
+        from wsss.backbones.checkpoints import read_state_dict  # seconds of import
+
+        with named("--weights"):
+            read_state_dict(weights)
     chosen: dict[str, Any] = {}
     for option in options:
         if not re.fullmatch(r"\w+=.+", option):

@@ -126,7 +126,7 @@ def load_run(name: str, runs: Mapping[str, Any], presets: Path = PRESETS, sectio
         found = shortened(runs[name])
         raise ConfigError(f"{where}: a mapping of settings is needed, e.g. {{preset: shapes}}; found {found}")
     own = dict(runs[name])
-    settings = _layered(own, where, presets, ())
+    settings = _at_home(_layered(own, where, presets, ()))
     try:
         return Run.model_validate(settings)
     except ValidationError as error:
@@ -202,6 +202,15 @@ def _layered(settings: Mapping[str, Any], where: str, presets: Path, chain: tupl
         base = merge(base, _layered(_read_preset(preset, where, presets), where, presets, (*chain, preset)))
     own = {key: policy_of(value) if key == "choose_threshold" else value for key, value in settings.items()}
     return merge(base, {key: value for key, value in own.items() if key != "preset"})
+
+
+def _at_home(value: Any) -> Any:
+    """A value with `~/` at the beginning of its texts, at any depth, replaced by the home folder, as a shell does."""
+    if isinstance(value, str):
+        return os.path.expanduser(value) if value.startswith("~/") else value  # noqa: PTH111
+    if isinstance(value, Mapping):
+        return {key: _at_home(below) for key, below in value.items()}
+    return [_at_home(below) for below in value] if isinstance(value, list) else value
 
 
 def _read_preset(preset: str, where: str, presets: Path) -> dict[str, Any]:
