@@ -75,16 +75,13 @@ def walked_scores(wildcards):
     return ancient(f"{step.upstream['scores'].folder}/{wildcards.split}{suffix}.h5")
 
 
-def shards(pattern, stage=None):
-    """Input function: the shards of a step's file.
-
-    stage: one that takes milliseconds an image on stored features, less than the start of a job; it is not cut then.
-    """
+def shards(stage, file):
+    """Input function: the shards of a step's file."""
+    pattern = f"{ROOT}/{stage}/{{key}}/shards/{file}/{{shard}}-of-{{n}}.h5"
 
     @by_key
     def find(wildcards):
-        stored = stage and "features" in step_of(stage, wildcards).upstream
-        count = 1 if stored else EXECUTION.shards
+        count = step_of(stage, wildcards).shards(EXECUTION.shards)
         return [
             ancient(pattern.format(**wildcards, shard=i, n=count)) for i in range(count)
         ]

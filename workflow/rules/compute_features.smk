@@ -37,9 +37,7 @@ use rule compute_features_shard as compute_features_shard_of_val with:
 rule compute_features:
     input:
         data=upstream("compute_features", "data", "index.csv"),
-        shards=shards(
-            ROOT + "/compute_features/{key}/shards/{split}/{shard}-of-{n}.h5",
-        ),
+        shards=shards("compute_features", "{split}"),
     output:
         ROOT + "/compute_features/{key}/{split}.h5",
     log:

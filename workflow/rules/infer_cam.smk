@@ -43,9 +43,7 @@ use rule infer_cam_shard as infer_cam_shard_of_val with:
 rule infer_cam:
     input:
         data=upstream("infer_cam", "data", "index.csv"),
-        shards=shards(
-            ROOT + "/infer_cam/{key}/shards/{file}/{shard}-of-{n}.h5", "infer_cam"
-        ),
+        shards=shards("infer_cam", "{file}"),
     output:
         ROOT + "/infer_cam/{key}/{file}.h5",
     log:

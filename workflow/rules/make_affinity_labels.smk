@@ -33,9 +33,7 @@ rule make_affinity_labels_shard:
 rule make_affinity_labels:
     input:
         data=upstream("make_affinity_labels", "data", "index.csv"),
-        shards=shards(
-            ROOT + "/make_affinity_labels/{key}/shards/{split}/{shard}-of-{n}.h5",
-        ),
+        shards=shards("make_affinity_labels", "{split}"),
     output:
         ROOT + "/make_affinity_labels/{key}/{split}.h5",
     log:

@@ -32,9 +32,7 @@ rule make_pseudo_labels_shard:
 rule make_pseudo_labels:
     input:
         data=upstream("make_pseudo_labels", "data", "index.csv"),
-        shards=shards(
-            ROOT + "/make_pseudo_labels/{key}/shards/{split}/{shard}-of-{n}.h5",
-        ),
+        shards=shards("make_pseudo_labels", "{split}"),
     output:
         ROOT + "/make_pseudo_labels/{key}/{split}.h5",
     log:

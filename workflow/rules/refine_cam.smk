@@ -36,7 +36,7 @@ rule refine_cam_shard:
 rule refine_cam:
     input:
         data=upstream("refine_cam", "data", "index.csv"),
-        shards=shards(ROOT + "/refine_cam/{key}/shards/{split}/{shard}-of-{n}.h5"),
+        shards=shards("refine_cam", "{split}"),
     output:
         ROOT + "/refine_cam/{key}/{split}.h5",
     log:

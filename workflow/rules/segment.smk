@@ -34,7 +34,7 @@ rule segment_shard:
 rule segment:
     input:
         data=upstream("segment", "data", "index.csv"),
-        shards=shards(ROOT + "/segment/{key}/shards/{file}/{shard}-of-{n}.h5"),
+        shards=shards("segment", "{file}"),
     output:
         ROOT + "/segment/{key}/{file}.h5",
     log:

@@ -69,7 +69,9 @@ def parts_to_do(plan: Plan, sizes: np.ndarray, shards: int, cores: int) -> list[
     megapixels = float(np.median(sizes.prod(1) * shrunk**2)) / 1e6
     return [
         Part(
-            step, predicted_seconds(step, images, megapixels, cores), max(1, shards * len(SHARDED.get(step.stage, ())))
+            step,
+            predicted_seconds(step, images, megapixels, cores),
+            max(1, step.shards(shards) * len(SHARDED.get(step.stage, ()))),
         )
         for step in plan.steps
         if not finished(step.folder)

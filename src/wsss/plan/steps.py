@@ -86,6 +86,13 @@ class Step:
         """The identity for steps that do not read a data set's masks, so that changed masks do not rerun them."""
         return identity_of(self.manifest, masks=False)
 
+    def shards(self, most: int) -> int:
+        """Number of jobs for each split, at most `most`.
+
+        Maps from stored features are one job: they take milliseconds an image, and the start of a job takes seconds.
+        """
+        return 1 if self.stage == "infer_cam" and "features" in self.upstream else most
+
     @functools.cached_property
     def _content(self) -> dict[str, str]:
         content = {key: digest(file, self.contents, f"{self.label}.{key}") for key, file in self.files.items()}
