@@ -51,9 +51,10 @@ def test_a_preset_runs_from_images_to_the_report(name, runs):
 @pytest.mark.parametrize("shards", [3, 8])
 def test_other_numbers_of_shards_change_no_result(shards, runs, tmp_path):
     other = jobs_of(tmp_path / "other", shards)
-    parts = {job.rule for job in runs.jobs if job.rule.endswith("_shard")}
-    for rule in parts:
-        assert sum(job.rule == rule for job in other.jobs) == shards * sum(job.rule == rule for job in runs.jobs)
+    for rule in {job.rule for job in runs.jobs if "_shard" in job.rule}:
+        one = [job for job in runs.jobs if job.rule == rule]
+        whole = sum("infer_cam" in rule and "--features" in job.command for job in one)  # not worth a second job
+        assert sum(job.rule == rule for job in other.jobs) == shards * (len(one) - whole) + whole
     for name in ROWS:
         table = f"results/{name}/miou.csv"
         assert other.make(table).read_bytes() == runs.make(table).read_bytes(), name
