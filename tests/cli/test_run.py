@@ -153,7 +153,7 @@ def test_why_it_ended_is_one_line(tmp_path, log, text):
 def test_without_a_connection_there_is_one_line_in_time(own):
     place = {"HF_ENDPOINT": "https://nowhere.invalid", "HF_HOME": str(own / "cache"), "no_proxy": "*"}
     given = [sys.executable, "-m", "wsss.cli.run", "photos", "--labels", "labels.csv", "--preset", "photos"]
-    done = subprocess.run(given, capture_output=True, text=True, env=os.environ | place, check=False, timeout=120)
+    done = subprocess.run(given, capture_output=True, text=True, env=os.environ | place, check=False, timeout=60)
     assert done.returncode == 2
     line = done.stderr.splitlines()[-1]
     assert "no connection to https://nowhere.invalid" in line and "--weights" in line and "wsss[offline]" in line

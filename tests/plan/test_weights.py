@@ -103,7 +103,7 @@ def test_without_a_network_one_line_comes_soon(monkeypatch):
     monkeypatch.setattr("socket.getaddrinfo", hangs)
     started = time.monotonic()
     line = weights.obtain(at("https://far.invalid/net.pth"))
-    assert time.monotonic() - started < 30 and "no answer within 0.2 s" in line
+    assert time.monotonic() - started < 2 and "no answer within 0.2 s" in line
 
 
 def test_a_redirect_away_from_https_is_refused():

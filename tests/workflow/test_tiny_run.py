@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import re
 import shutil
+import time
 from importlib import import_module
 
 import pandas as pd
@@ -177,8 +178,10 @@ def test_exported_pngs_are_the_stored_labels(tiny, tmp_path, run_module):
 )
 def test_a_mistake_is_one_line_at_once(tmp_path, run, line):
     project = Project(tmp_path, run)
+    start = time.monotonic()
     failed = project.snakemake()
-    assert failed.returncode == 1 and not list(tmp_path.glob("results/stages/*/*/progress"))  # no job was started
+    assert failed.returncode == 1 and time.monotonic() - start < 60
+    assert not list(tmp_path.glob("results/stages/*/*/progress"))  # no job was started
     lines = [text for text in failed.stderr.splitlines() if text.strip()]
     assert lines[-1].startswith(line) and "Traceback" not in failed.stderr
 

@@ -131,9 +131,9 @@ def crf_gpu(stage):
     return find
 
 
-# Jobs on the path to the pseudo-labels go before those for evaluation only, and those that the report alone needs last.
+# Jobs on the path to the pseudo-labels go before those for evaluation only, and what no other stage reads goes last.
 WAITED_FOR = 1
-WAITED_FOR_BY_REPORT = -1
+READ_BY_NO_STAGE = -1
 HALF_OF_THE_CORES = max(1, min(4, (workflow.resource_settings.cores or 8) // 2))
 
 

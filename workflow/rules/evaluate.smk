@@ -19,6 +19,13 @@ def plan_of(run):
     return PLANS[run]
 
 
+def of_run(label, file):
+    """Input function: a file of a step of the run."""
+    return lambda wildcards: ancient(
+        f"{plan_of(wildcards.run).step(label).folder}/{file}"
+    )
+
+
 rule evaluate:
     input:
         data=upstream("evaluate", "data", "index.csv"),
@@ -36,7 +43,7 @@ rule evaluate:
         ROOT + "/evaluate/{key}/log.txt",
     conda:
         ENVIRONMENT
-    threads: HALF_OF_THE_CORES
+    threads: HALF_OF_THE_CORES  # the table of what to check by eye is made beside it
     params:
         config=settings("evaluate"),
         manifest=manifest("evaluate"),
@@ -56,12 +63,8 @@ rule evaluate:
 
 rule collect:
     input:
-        miou=lambda wildcards: ancient(
-            f"{plan_of(wildcards.run).step('evaluate').folder}/miou.csv"
-        ),
-        quality=lambda wildcards: ancient(
-            f"{plan_of(wildcards.run).step('quality').folder}/quality.csv"
-        ),
+        miou=of_run("evaluate", "miou.csv"),
+        quality=of_run("quality", "quality.csv"),
         passed=lambda wildcards: passed(plan_of(wildcards.run)),
     output:
         table=report(

@@ -14,7 +14,7 @@ rule quality:
         images=ROOT + "/quality/{key}/images.csv",
     log:
         ROOT + "/quality/{key}/log.txt",
-    priority: WAITED_FOR_BY_REPORT
+    priority: READ_BY_NO_STAGE
     conda:
         ENVIRONMENT
     params:

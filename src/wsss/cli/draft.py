@@ -75,9 +75,9 @@ def backbone_settings(weights: Path | None, options: list[str]) -> dict[str, Any
     Raises:
         ValueError: an option is not KEY=VALUE, there is no such file, or it holds no weights.
     """
-    if weights and not weights.is_file():
-        raise ValueError(f"--weights: no file '{weights}'")
     if weights:
+        if not weights.is_file():
+            raise ValueError(f"--weights: no file '{weights}'")
         from wsss.backbones.checkpoints import read_state_dict  # seconds of import
 
         with named("--weights"):

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from wsss.backbones.base import IMAGENET_MEAN, IMAGENET_STD, Backbone
 from wsss.data.augment import to_input
 from wsss.data.images import as_rgb
-from wsss.runtime.tensors import resize
+from wsss.runtime.tensors import largest, resize
 
 _STRIDE = 32
 """Inputs are padded to a multiple of this, as every decoder accepts."""
@@ -49,7 +49,7 @@ class Segmenter(nn.Module, ABC):
         if self.apply_to is not None:
             return self.apply_to(pixels, fast)
         inputs = to_input(pixels, self.mean, self.std)[None].to(next(self.parameters()).device)
-        return self(inputs)[0].argmax(0).to(torch.uint8).cpu().numpy()
+        return largest(self(inputs)[0], 0).to(torch.uint8).cpu().numpy()
 
     @abstractmethod
     def load_encoder(self, backbone: Backbone) -> None:

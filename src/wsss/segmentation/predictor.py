@@ -16,6 +16,7 @@ from torch import nn
 from wsss.config.sections import CRF
 from wsss.config.stages import Segment
 from wsss.data.shrink import shrunk
+from wsss.runtime.tensors import sum_normalise
 from wsss.segmentation.fusion import probabilities, view_scores
 from wsss.segmentation.inference import crf_labels
 from wsss.segmentation.tiling import MARGIN, enlarged, enlarged_labels, tiled_probabilities
@@ -66,7 +67,7 @@ class Predictor:
         shares = probabilities(view_scores(self.model, images, s, self.device), images.shape[1:3], s)
         if self.classes is not None:
             shares[:, [c for c in range(1, shares.shape[1]) if c not in self.classes]] = 0
-            shares = shares / shares.sum(1, keepdim=True).clamp_min(1e-12)
+            shares = sum_normalise(shares, 1)
         return shares.cpu().numpy()
 
     def batch(self, images: Sequence[np.ndarray], softmax: bool = False) -> list[tuple[np.ndarray, np.ndarray | None]]:

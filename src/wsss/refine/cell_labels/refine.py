@@ -14,7 +14,7 @@ from wsss.refine.base import Models
 from wsss.refine.cell_labels.settings import Settings, Training
 from wsss.refine.cell_labels.training import joined_stages
 from wsss.refine.propagation.spread import propagate_cells, stored_cells
-from wsss.runtime.tensors import resize
+from wsss.runtime.tensors import resize, sum_normalise
 from wsss.store.features import FeatureStore
 from wsss.store.models import read_model
 
@@ -40,5 +40,4 @@ class CellLabels:
         if shares.shape[1:] != features.shape[1:]:
             shares = resize(shares, tuple(features.shape[1:]), align_corners=False)
         solved = propagate_cells(features, shares, record.size[0], self.settings)
-        whole = resize(solved, record.size, align_corners=False)
-        return whole / whole.sum(0).clamp(min=torch.finfo(whole.dtype).tiny)
+        return sum_normalise(resize(solved, record.size, align_corners=False), 0)
