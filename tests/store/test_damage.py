@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 import tracemalloc
 
@@ -150,7 +149,7 @@ def huge_palette(f):
 
 def huge_names(f):
     del f["class_names"]
-    f.create_dataset("class_names", (10**7,), h5py.string_dtype(), chunks=(1000,))
+    f.create_dataset("class_names", (10**7,), "S1000", chunks=(1000,), compression="gzip", fletcher32=True)
 
 
 def huge_chunk(f):
@@ -164,7 +163,7 @@ def test_what_a_file_says_of_itself_is_checked_before_it_is_read(claim, tmp_path
     with h5py.File(tmp_path / "x.h5", "r+") as f:
         claim(f)
     tracemalloc.start()
-    with pytest.raises(ValueError, match=r"x\.h5: damaged .* of another shape"):
+    with pytest.raises(ValueError, match=r"x\.h5: damaged .* (of another shape|not complete)"):
         open_any(tmp_path / "x.h5")
     assert tracemalloc.get_traced_memory()[1] < 10e6
     tracemalloc.stop()
@@ -220,23 +219,30 @@ def test_model_files_are_as_readable_as_others(tmp_path):
     assert (tmp_path / "m").stat().st_mode == (tmp_path / "plain").stat().st_mode
 
 
-def sizes_of_texts(data: bytes) -> list[int]:
-    """Where the sizes of HDF5's collections of texts stand in a file."""
-    return [found.start() + 8 for found in re.finditer(re.escape(b"GCOL\1\0\0\0"), data)]
+WRITERS = {
+    "labels": make_labels,
+    "scores": make_scores,
+    "masks": lambda path: write_masks(path, [(i, Masks.from_dense(np.ones((1, 3, 4), bool))) for i in IDS]),
+}
 
 
-@pytest.mark.parametrize("kind", ["labels", "scores", "masks"])
-def test_texts_that_claim_to_be_huge_are_refused_before_memory_is_taken(kind, tmp_path):
-    path = tmp_path / "x.h5"
-    if kind == "masks":
-        write_masks(path, [(i, Masks.from_dense(np.ones((1, 3, 4), bool))) for i in IDS])
-    else:
-        {"labels": make_labels, "scores": make_scores}[kind](path)
-    data = path.read_bytes()
-    assert sizes_of_texts(data)
-    for at in sizes_of_texts(data):
-        spoilt = bytearray(data)
-        spoilt[at + 3] ^= 0x40  # a gigabyte
-        path.write_bytes(spoilt)
-        with pytest.raises(ValueError, match=r"x\.h5: damaged \(texts at byte \d+ do not fit into the file"):
+@pytest.mark.parametrize("kind", WRITERS)
+def test_texts_of_variable_length_are_neither_written_nor_read(kind, tmp_path):
+    """HDF5 follows their sizes unchecked: a flipped bit takes gigabytes, or never ends."""
+    WRITERS[kind](tmp_path / "x.h5")
+    assert b"GCOL" not in (tmp_path / "x.h5").read_bytes()
+    path = tmp_path / "y.h5"
+    for part in ("attribute format", "dataset ids", *(["dataset class_names"] if kind != "masks" else [])):
+        shutil.copy(tmp_path / "x.h5", path)
+        where, name = part.split()
+        with h5py.File(path, "r+") as f:
+            if where == "attribute":
+                f.attrs[name] = f.attrs[name].decode()
+            else:
+                texts = f[name].asstr()[:]
+                del f[name]
+                f.create_dataset(name, data=texts, dtype=h5py.string_dtype(), chunks=texts.shape)
+        with pytest.raises(
+            ValueError, match=r"y\.h5: (damaged .*no (texts of fixed length|checksums)|.*(not written|no masks))"
+        ):
             MaskStore(path).__enter__() if kind == "masks" else open_any(path)

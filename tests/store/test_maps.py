@@ -168,7 +168,7 @@ def test_errors_name_the_file(tmp_path):
         open_labels(path)["nope"]
     with pytest.raises(FileNotFoundError, match="missing"):
         open_labels(tmp_path / "missing")
-    with pytest.raises(ValueError, match="x: holds wsss-labels version 3, expected wsss-scores version 3"):
+    with pytest.raises(ValueError, match="x: holds wsss-labels version 4, expected wsss-scores version 4"):
         open_scores(path)
     (tmp_path / "text").write_text("hello")
     (tmp_path / "short").write_bytes(path.read_bytes()[:-500])

@@ -17,13 +17,14 @@ import numpy as np
 
 from wsss.runtime.files import write_atomically
 
-VERSION = 3
+VERSION = 4
 CHUNK = 1 << 16
 """Bytes of `pixels` per HDF5 chunk. Each image begins a new chunk; its last one is padded with zeros."""
+TEXT_CHUNK = 1 << 20
+"""Most bytes of a chunk of texts."""
 LEVEL = 4
 """Deflate level: a fifth smaller than level 1, and as fast to read."""
 _FILTERS = {"compression": "gzip", "compression_opts": LEVEL, "fletcher32": True, "track_times": False}
-_TEXT = h5py.string_dtype("utf-8")
 Shape = tuple[int, int, int]
 
 
@@ -111,6 +112,14 @@ def hash_id(image_id: str) -> int:
     return int.from_bytes(blake2b(image_id.encode(), digest_size=8).digest(), "little")
 
 
+def put_texts(file: h5py.File, name: str, texts: Sequence[str]) -> None:
+    """Adds a dataset (n,) of texts as UTF-8 padded to one length: HDF5 has no checksum for texts of variable length."""
+    encoded = [text.encode(errors="surrogateescape") for text in texts]
+    kind = h5py.string_dtype("utf-8", max(map(len, encoded), default=0) or 1)
+    chunks = (max(1, min(len(texts), TEXT_CHUNK // kind.itemsize)),)
+    file.create_dataset(name, data=np.array(encoded, kind), maxshape=(None,), chunks=chunks, **_FILTERS)
+
+
 def write_file(path: Path, header: Header, records: Iterable[tuple[str, MapRecord]]) -> None:
     """Writes a file atomically. records: (image id, record), in the order of the file."""
 
@@ -123,19 +132,17 @@ def write_file(path: Path, header: Header, records: Iterable[tuple[str, MapRecor
 
 
 def _fill(file: h5py.File, header: Header, records: Iterable[tuple[str, MapRecord]]) -> None:
-    file.attrs["format"], file.attrs["version"], file.attrs["digest"] = header.kind, VERSION, header.digest
-    put = file.create_dataset
-    put("class_names", data=np.array(header.class_names, dtype=_TEXT), track_times=False)
-    if header.palette is not None:
-        put("palette", data=np.array(header.palette, np.uint8), track_times=False)
-    attributes = json.dumps(dict(sorted(header.attributes.items())), ensure_ascii=False)
-    put("attributes", data=attributes, track_times=False)
+    file.attrs["format"], file.attrs["digest"] = np.bytes_(header.kind), np.bytes_(header.digest)
+    file.attrs["version"] = VERSION
+    put_texts(file, "class_names", header.class_names)
+    attributes = json.dumps(dict(sorted(header.attributes.items())), ensure_ascii=False).encode()
     ids, shapes, classes = _fill_pixels(file, records)
+    put_texts(file, "ids", ids)
     hashes = np.array([hash_id(i) for i in ids], dtype=np.uint64)
     rows = np.argsort(hashes, kind="stable").astype(np.int64)
-    put("ids", data=np.array(ids, dtype=_TEXT), track_times=False)
     sizes = np.array([-(-np.prod(shape, dtype=np.int64) // CHUNK) * CHUNK for shape in shapes], np.int64)
     tables = {
+        "attributes": np.frombuffer(attributes, np.uint8),
         "shapes": np.array(shapes, np.int32).reshape(-1, 3),
         "offsets": np.r_[0, np.cumsum(sizes)].astype(np.int64),
         "classes": np.array([c for members in classes for c in members], np.uint16),
@@ -143,9 +150,11 @@ def _fill(file: h5py.File, header: Header, records: Iterable[tuple[str, MapRecor
         "lookup_hash": hashes[rows],
         "lookup_row": rows,
     }
+    if header.palette is not None:
+        tables["palette"] = np.array(header.palette, np.uint8).reshape(-1, 3)
     for name, table in tables.items():
         chunks = (min(max(len(table), 1), CHUNK), *table.shape[1:])
-        put(name, data=table, maxshape=(None, *table.shape[1:]), chunks=chunks, **_FILTERS)
+        file.create_dataset(name, data=table, maxshape=(None, *table.shape[1:]), chunks=chunks, **_FILTERS)
 
 
 def _fill_pixels(

@@ -1,12 +1,12 @@
 """Label maps and score maps of a data set in one HDF5 file, with random access by image id.
 
-Layout (format version 3); `n` images, in the order of addition:
+Layout (format version 4); `n` images, in the order of addition:
 
-    attrs            format = "wsss-labels" | "wsss-scores", version = 3, digest: of class_names, palette, attributes
-    class_names      (C,) UTF-8; class id = position, 0 = background
+    attrs            format = "wsss-labels" | "wsss-scores", version = 4, digest: of class_names, palette, attributes
+    class_names      (C,) UTF-8 of fixed length; class id = position, 0 = background
     palette          (C, 3) uint8 RGB (labels only)
-    attributes       scalar UTF-8, a JSON object of strings: notes of the writer on the data
-    ids              (n,) UTF-8, the image ids
+    attributes       (bytes,) uint8, UTF-8 of a JSON object of strings: notes of the writer on the data
+    ids              (n,) UTF-8 of fixed length, the image ids
     shapes           (n, 3) int32: k, H, W (k = 1 for labels)
     pixels           (bytes,) uint8: the maps of image i begin at offsets[i] and are k · H · W bytes, padded to chunks
     offsets          (n + 1,) int64
@@ -17,7 +17,8 @@ Layout (format version 3); `n` images, in the order of addition:
 
 A label is a class id, 255 = ignore; a score s in [0, 1] is stored as round(255 · s). Plain h5py reads them:
 `k, h, w = f["shapes"][i]; f["pixels"][f["offsets"][i]:][: k * h * w].reshape(k, h, w)`. Filters are HDF5's own, deflate
-and Fletcher32, so that no damaged byte is read as another map. Ids are data, never HDF5 or file names, so that they may
+and Fletcher32, so that no damaged byte is read as another map; texts have a fixed length, as HDF5 has no checksum for
+others. Ids are data, never HDF5 or file names, so that they may
 contain any character but NUL. Nothing in a file depends on the time, the machine or the number of shards: equal
 content in equal order gives equal bytes. There are no HDF5 groups, because they contain a time stamp.
 """
@@ -36,7 +37,15 @@ from typing import Generic, NamedTuple, Self, TypeVar
 import h5py
 import numpy as np
 
-from wsss.store.checks import open_whole, require_all_chunks, require_own, require_small, undamaged
+from wsss.store.checks import (
+    attribute,
+    open_whole,
+    read_texts,
+    require_all_chunks,
+    require_own,
+    require_small,
+    undamaged,
+)
 from wsss.store.hdf5 import CHUNK, VERSION, Header, MapRecord, checked, hash_id
 
 LABELS, SCORES, FEATURES = "wsss-labels", "wsss-scores", "wsss-features"
@@ -84,7 +93,7 @@ class MapStore(Mapping[str, T], Generic[T]):
     def _load_header(self) -> None:
         with open_whole(self.path) as f:
             with undamaged(self.path):
-                found = f.attrs.get("format"), f.attrs.get("version")
+                found = attribute(f, "format"), attribute(f, "version")
             if found[0] not in (LABELS, SCORES, FEATURES):
                 raise ValueError(f"{self.path}: an HDF5 file, but not written by wsss (no format mark)")
             if found != (self._KIND, VERSION):
@@ -104,10 +113,10 @@ class MapStore(Mapping[str, T], Generic[T]):
         for name in f:
             require_own(f, name)
         require_small(f)
-        self.class_names: tuple[str, ...] = tuple(f["class_names"].asstr()[:].tolist())
+        self.class_names: tuple[str, ...] = tuple(read_texts(f["class_names"]))
         self.palette: np.ndarray | None = f["palette"][:] if "palette" in f else None
-        self.attributes: dict[str, str] = json.loads(f["attributes"].asstr()[()])
-        if self.header.digest != f.attrs["digest"]:
+        self.attributes: dict[str, str] = json.loads(f["attributes"][:].tobytes())
+        if self.header.digest != attribute(f, "digest"):
             raise ValueError("class names, palette or attributes are not those that were written")
         self._length = len(f["ids"])
         for name in _TABLES:
@@ -192,13 +201,12 @@ class MapStore(Mapping[str, T], Generic[T]):
         """Ids in the order of the file."""
         hashes = np.empty_like(self._hashes)
         hashes[self._rows] = self._hashes
-        for start in range(0, self._length, 4096):
-            self._handle()
-            with undamaged(self.path):
-                ids = self._ids.asstr()[start : start + 4096].tolist()
-                if [hash_id(i) for i in ids] != hashes[start : start + 4096].tolist():
+        self._handle()
+        with undamaged(self.path):
+            for image_id, written in zip(read_texts(self._ids), hashes.tolist(), strict=True):
+                if hash_id(image_id) != written:
                     raise ValueError("image ids are not those that were written")
-            yield from ids
+                yield image_id
 
     def __len__(self) -> int:
         return self._length
@@ -267,5 +275,5 @@ def kind_of(path: PathLike) -> str | None:
     """The format attribute of a file, e.g. `wsss-labels`; None if it has none or cannot be read."""
     if h5py.is_hdf5(path):
         with suppress(OSError, KeyError, RuntimeError, ValueError), open_whole(Path(path)) as f:
-            return f.attrs.get("format")
+            return attribute(f, "format")
     return None

@@ -2,8 +2,8 @@
 
 Layout; `n` images with `M` masks and `R` runs in all, in the order of addition:
 
-    attrs         format = "wsss-masks", version = 1
-    ids           (n,) UTF-8
+    attrs         format = "wsss-masks", version = 2
+    ids           (n,) UTF-8 of fixed length
     sizes         (n, 2) int32: H, W
     mask_offsets  (n + 1,) int64: masks of image i are mask_offsets[i] … mask_offsets[i + 1] − 1
     level         (M,) uint8: 0 sub-part, 1 part, 2 whole
@@ -26,9 +26,18 @@ import numpy as np
 
 from wsss.refine.proposals.masks import Masks
 from wsss.runtime.files import regular, write_atomically
-from wsss.store.checks import open_whole, undamaged
+from wsss.store.checks import (
+    attribute,
+    open_whole,
+    read_texts,
+    require_all_chunks,
+    require_own,
+    require_texts,
+    undamaged,
+)
+from wsss.store.hdf5 import put_texts
 
-FORMAT, VERSION = "wsss-masks", 1
+FORMAT, VERSION = "wsss-masks", 2
 _FILTERS = {"compression": "gzip", "compression_opts": 4, "fletcher32": True}
 _TYPES = {"sizes": np.int32, "mask_offsets": np.int64, "level": np.uint8, "run_offsets": np.int64}
 _TYPES |= {"starts": np.uint32, "ends": np.uint32}
@@ -51,13 +60,13 @@ def is_masks(path: Path) -> bool:
     """Whether a file is one of masks, of any version."""
     try:
         with h5py.File(regular(path), "r", locking=False) as file:
-            return file.attrs.get("format") == FORMAT
+            return attribute(file, "format") == FORMAT
     except (KeyError, OSError, RuntimeError, ValueError):
         return False
 
 
 def _fill(file: h5py.File, images: Iterable[tuple[str, Masks]]) -> int:
-    file.attrs["format"], file.attrs["version"] = FORMAT, VERSION
+    file.attrs["format"], file.attrs["version"] = np.bytes_(FORMAT), VERSION
     for name, kind in _TYPES.items():
         shape = (2,) if name == "sizes" else ()
         first = int(name.endswith("offsets"))  # offsets begin with 0
@@ -73,8 +82,8 @@ def _fill(file: h5py.File, images: Iterable[tuple[str, Masks]]) -> int:
         _append(file["mask_offsets"], [len(file["level"])])
         _append(file["starts"], masks.starts)
         _append(file["ends"], masks.ends)
-    file.attrs["ids"] = _digest(ids)
-    file.create_dataset("ids", data=np.array(ids, dtype=h5py.string_dtype()), track_times=False)
+    file.attrs["ids"] = np.bytes_(_digest(ids))
+    put_texts(file, "ids", ids)
     return len(ids)
 
 
@@ -111,12 +120,16 @@ class MaskStore:
 
     def _ids(self) -> list[str]:
         with undamaged(self.path):
-            found = self._file.attrs.get("format"), self._file.attrs.get("version")
+            found = attribute(self._file, "format"), attribute(self._file, "version")
         if found != (FORMAT, VERSION):
             raise ValueError(f"{self.path}: holds no masks of version {VERSION}; `wsss masks` writes them")
         with undamaged(self.path):
-            ids = self._file["ids"].asstr()[:].tolist()
-            if self._file.attrs.get("ids", _digest(ids)) != _digest(ids):
+            for name in self._file:
+                require_own(self._file, name)
+                require_all_chunks(self._file[name])
+            require_texts(self._file["ids"])
+            ids = list(read_texts(self._file["ids"]))
+            if attribute(self._file, "ids") != _digest(ids):
                 raise ValueError("image ids are not those that were written")
         return ids
 
