@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from wsss.backbones.stages import stage_channels, wanted_stages
 from wsss.backbones.vit import ViTBackbone
 
 NETWORKS = {
@@ -61,6 +62,18 @@ def test_maps_are_row_major_and_skip_every_prefix_token():
     torch.testing.assert_close(tokens.final_map[0, :, 1, 2], tokens.final[0, offset])
     torch.testing.assert_close(backbone.net.norm(tokens.blocks[-1]), tokens.final)
     assert not torch.allclose(tokens.blocks[0], tokens.blocks[-1])
+
+
+@pytest.mark.parametrize("kind", NETWORKS)
+@torch.no_grad()
+def test_keys_are_those_of_the_last_attention(kind):
+    backbone, seen = build(kind), []
+    backbone.net.blocks[-1].attn.qkv.register_forward_hook(lambda _layer, _tokens, joint: seen.append(joint))
+    final, keys, last = wanted_stages(backbone, torch.randn(1, 3, 28, 42), ["final", "keys", -1])
+    height, width = keys.shape[2:]
+    expected = seen[-1][0, backbone.num_prefix :, backbone.channels : 2 * backbone.channels]
+    torch.testing.assert_close(keys[0], expected.T.unflatten(1, (height, width)))
+    assert final.shape == last.shape == keys.shape and stage_channels(backbone, "keys") == keys.shape[1]
 
 
 def test_an_attention_map_under_no_grad_belongs_to_that_call():

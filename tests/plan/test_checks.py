@@ -59,6 +59,14 @@ REFUSED = {
         {"compute_features": {"backbone": {"name": "test_resnet", "pretrained": False}, "stages": [9]}},
         r"x\.compute_features: stage 9 does not exist; this network has 5",
     ),
+    "keys of a network without attention": (
+        {"compute_features": {"backbone": {"name": "test_resnet", "pretrained": False}, "stages": ["keys"]}},
+        r"x\.compute_features: stage keys does not exist; only transformers",
+    ),
+    "a stage to propagate over that the network lacks": (
+        {"refine_cam": {"method": "propagation", "stages": [7]}, "train_affinity": None, "make_affinity_labels": None},
+        r"x\.refine_cam: stage 7 does not exist; this network has 5",
+    ),
     "an option of a backbone": (classifier(backbone={"options": {"foo": 1}}), r"train_classifier: timm cannot .*'foo'"),
     "misspelt": (
         classifier(backbone={"name": "resent50"}),

@@ -17,7 +17,10 @@ class Backbone(nn.Module, ABC):
     stride: input pixels per cell of the final features.
     pyramid_channels, pyramid_strides: of each stage output, shallow to deep.
     mean, std: per-channel input normalisation, for images in [0, 1].
+    has_keys: whether `features_pyramid_keys` exists.
     """
+
+    has_keys = False
 
     channels: int
     stride: int
@@ -33,6 +36,10 @@ class Backbone(nn.Module, ABC):
     @abstractmethod
     def features_and_pyramid(self, images: Tensor) -> tuple[Tensor, list[Tensor]]:
         """Final features and every stage's output, shallow to deep, in one pass."""
+
+    def features_pyramid_keys(self, images: Tensor) -> tuple[Tensor, list[Tensor], Tensor]:
+        """As `features_and_pyramid`, and the last block's attention keys (B, D, h, w); transformers only."""
+        raise NotImplementedError(f"{type(self).__name__} has no attention keys")
 
     @abstractmethod
     def freeze(self, stages: int) -> None:

@@ -27,6 +27,7 @@ class Tokens:
     num_prefix: P; distillation and register tokens follow the class token.
     blocks: block index (from 0) -> (B, P+N, D), that block's output before any final norm.
     attention: one per block, (B, heads, P+N, P+N) after softmax, rows sum to 1; empty unless requested.
+    keys: (B, P+N, D), the keys of the last block's attention, heads one after another; None unless requested.
     """
 
     final: Tensor
@@ -34,6 +35,7 @@ class Tokens:
     num_prefix: int
     blocks: dict[int, Tensor] = field(default_factory=dict)
     attention: list[Tensor] = field(default_factory=list)
+    keys: Tensor | None = None
 
     @property
     def class_token(self) -> Tensor:
@@ -86,6 +88,7 @@ class TransformerBackbone(Backbone):
 
     depth: int
     num_prefix: int
+    has_keys = True
 
     def __init__(self, net: nn.Module, mean: Sequence[float] | None, std: Sequence[float] | None) -> None:
         """net: with `blocks`, `norm`, `patch_embed` and `num_prefix_tokens`. mean, std: None: the net's own."""
@@ -109,23 +112,33 @@ class TransformerBackbone(Backbone):
         tokens = self.tokens(images, blocks=self._pyramid)
         return tokens.final_map, [tokens.block_map(index) for index in self._pyramid]
 
-    def tokens(self, images: Tensor, *, blocks: Sequence[int] = (), attention: bool = False) -> Tokens:
+    def features_pyramid_keys(self, images: Tensor) -> tuple[Tensor, list[Tensor], Tensor]:
+        tokens = self.tokens(images, blocks=self._pyramid, keys=True)
+        return tokens.final_map, [tokens.block_map(index) for index in self._pyramid], tokens.as_map(tokens.keys)
+
+    def tokens(
+        self, images: Tensor, *, blocks: Sequence[int] = (), attention: bool = False, keys: bool = False
+    ) -> Tokens:
         """One pass over normalised images (B, 3, H, W).
 
         Args:
             blocks: indices of the outputs to return; negative ones count from the end and keep their key.
             attention: also return every block's attention. It is part of the graph: gradients with respect to it
                 exist if grad mode is on and something before it requires a gradient.
+            keys: also return the last block's keys, as `queries_keys_values` gives them.
         """
         wanted = self._requested(blocks)
         embedded = self.embed(images)
         outputs: dict[int, Tensor] = {}
         maps: list[Tensor] = []
         sink = (lambda _index, weights: maps.append(weights)) if attention else None
+        last_keys = None
         for index in range(self.depth):
+            if keys and index == self.depth - 1:
+                last_keys = self.queries_keys_values(embedded)[1].transpose(1, 2).flatten(2)
             embedded = self.run(embedded, index, index + 1, sink)
             outputs |= dict.fromkeys(wanted.get(index, ()), embedded.x)
-        return Tokens(self.net.norm(embedded.x), embedded.grid, self.num_prefix, outputs, maps)
+        return Tokens(self.net.norm(embedded.x), embedded.grid, self.num_prefix, outputs, maps, last_keys)
 
     def run(self, embedded: Embedded, start: int, stop: int, attention: AttentionSink | None = None) -> Embedded:
         """Tokens after blocks start … stop − 1, given those before block `start`.

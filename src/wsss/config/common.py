@@ -38,8 +38,9 @@ def _once(values: list[Any]) -> list[Any]:
 Once = AfterValidator(_once)
 Scales = Annotated[list[Scale], Field(min_length=1), Once]
 Blocks = Annotated[list[int], Field(min_length=1), Once]
-Stages = Annotated[list[int | Literal["final"]], Field(min_length=1), Once]
-"""Outputs of a network by number, negative from the end."""
+Stage = int | Literal["final", "keys"]
+"""Output of a network: a stage by number, negative from the end; the input of its classifier; a transformer's keys."""
+Stages = Annotated[list[Stage], Field(min_length=1), Once]
 Count = Annotated[int, Field(ge=1, le=100_000)]
 """Number of processes, images, channels or pixels."""
 Iterations = Annotated[int, Field(ge=1, le=1000)]

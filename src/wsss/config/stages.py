@@ -27,7 +27,7 @@ class ComputeFeatures(Views):
     stages: Stages = Field(
         ["final"],
         description="outputs of the network: a stage's number, counted from 0, or from -1 backwards; final: the input "
-        "of the network's own classifier",
+        "of the network's own classifier; keys: of a transformer's last attention",
     )
     flip: bool = Field(False, description="add the mirror image of each view")
 

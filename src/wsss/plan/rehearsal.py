@@ -46,6 +46,8 @@ def check_networks(run: Run, processes: int, where: str) -> None:
         if run.train_affinity is not None and not isinstance(run.train_affinity, UsesFeatures):
             with _built(f"{where}.train_affinity"):
                 _affinity(run, method.backbone, processes)
+        with _built(f"{where}.refine_cam"):
+            _stages(method.backbone, run.refine_cam)
         if run.train_segmentation is not None:
             with _built(f"{where}.train_segmentation"):
                 _segmentation(run, method.backbone, processes)
@@ -75,8 +77,14 @@ def _weights(run: Run, where: str) -> None:
 def _features(settings: ComputeFeatures) -> None:
     with torch.device("meta"):
         backbone = build_backbone(settings.backbone, weights=False)
-    for stage in settings.stages:
-        stage_channels(backbone, stage)
+    _stages(backbone, settings)
+
+
+def _stages(backbone: Backbone, section: Any) -> None:
+    """Raises ValueError for outputs that the network lacks; of stored ones the configuration knows."""
+    if not (isinstance(section, UsesFeatures) and section.uses_features):
+        for stage in getattr(section, "stages", ()):
+            stage_channels(backbone, stage)
 
 
 def _classifier(run: Run, processes: int) -> Method:

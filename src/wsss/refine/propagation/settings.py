@@ -15,7 +15,7 @@ class StoredStages(Component):
     stages: Stages = Field(
         [-1],
         description="outputs of the network, of equal weight in comparisons; -1: the last stage; final: the input of "
-        "the network's classifier",
+        "the network's classifier; keys: of a transformer's last attention",
     )
     scale: PositiveFloat = Field(1.5, description="image scale of the features")
 
