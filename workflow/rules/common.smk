@@ -9,6 +9,9 @@ from pathlib import Path
 
 from snakemake.settings.enums import RerunTrigger
 
+from wsss.config.registry import component_packages
+from wsss.plan.code import source_digest
+from wsss.plan.inputs import PLANNED
 from wsss.plan.products import outdated
 from wsss.runtime.gpus import gpu_possible
 
@@ -30,6 +33,8 @@ ENVIRONMENT = (
     str(CLONE / "envs/wsss.yaml") if (CLONE / "pyproject.toml").is_file() else None
 )
 os.environ["WSSS_CLONE"] = str(CLONE)
+# Jobs refuse other code than they were planned with.
+os.environ[PLANNED] = source_digest(*component_packages())
 
 ROOT = "results/stages"
 GPU_HERE = EXECUTION.device != "cpu" and gpu_possible()

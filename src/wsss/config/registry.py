@@ -8,7 +8,7 @@ the registry's group that names such a module. A new component needs no edit els
 from __future__ import annotations
 
 import pkgutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from importlib import import_module, metadata, util
 from pathlib import Path
@@ -38,13 +38,18 @@ class Registry:
             ValueError: two components have one name, or an entry point has no `Settings`.
         """
         found: dict[str, ModuleType] = {}
-        for name in [*self._own(), *(point.value for point in metadata.entry_points(group=self.group))]:
+        for name in self.places:
             module = import_module(name)
             key = tag_of(self._settings(module), self.tag)
             if key in found and found[key] is not module:
                 raise ValueError(f"{self.group}: '{key}' occurs twice, in {found[key].__name__} and {name}")
             found[key] = module
         return dict(sorted(found.items()))
+
+    @cached_property
+    def places(self) -> Sequence[str]:
+        """The names of the modules that hold components' settings."""
+        return [*self._own(), *(point.value for point in metadata.entry_points(group=self.group))]
 
     def _own(self) -> list[str]:
         locations = util.find_spec(self.package).submodule_search_locations
@@ -85,3 +90,8 @@ METHODS = Registry("wsss.methods", "wsss.methods", "name")
 REFINEMENTS = Registry("wsss.refinements", "wsss.refine", "method")
 SOURCES = Registry("wsss.sources", "wsss.data.sources", "dataset")
 FORMATS = Registry("wsss.formats", "wsss.data.formats", "format")
+
+
+def component_packages() -> list[str]:
+    """The packages that hold components: this one, and those of others."""
+    return sorted({name.split(".")[0] for kind in (METHODS, REFINEMENTS, SOURCES, FORMATS) for name in kind.places})

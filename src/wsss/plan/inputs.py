@@ -2,30 +2,35 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
 
-from wsss.config.common import settings_below
+from wsss.config.common import Component, settings_below
 from wsss.config.outside import OUTSIDE, OutsideFile, OutsideFolder
-from wsss.config.registry import SOURCES
+from wsss.config.registry import SOURCES, component_packages
 from wsss.data.sources.base import Source
-from wsss.plan.code import code_digest
+from wsss.plan.code import code_digest, source_digest
 from wsss.plan.manifest import Manifest, read_manifest
 from wsss.plan.weights import digest, obtain
 from wsss.runtime.contents import Contents
 
+PLANNED = "WSSS_SOURCES"
+"""Variable of the environment that tells the stages the `source_digest` of the code that they were planned with."""
+
 
 def check_inputs(manifest: Manifest, settings: BaseModel, inputs: Mapping[str, Path | None]) -> None:
-    """Checks that inputs are as planned: the upstream steps, and the files named in the settings.
+    """Checks that inputs are as planned: the code, the upstream steps, and the files named in the settings.
 
     inputs: role → folder of a step, or a file in it.
 
     Raises:
         ValueError: an input differs.
     """
+    check_code(manifest)
     for role, path in inputs.items():
         if path is None or role not in manifest.upstream:
             continue
@@ -45,6 +50,17 @@ def check_inputs(manifest: Manifest, settings: BaseModel, inputs: Mapping[str, P
             raise ValueError(f"{file}: changed since the run was planned; start it again")
 
 
+def check_code(manifest: Manifest) -> None:
+    """Raises ValueError if the stage would run other code than planned: a file was edited, or updated, meanwhile.
+
+    Comparing the bytes of all files is quick, and enough where nothing was.
+    """
+    if os.environ.get(PLANNED) == source_digest(*component_packages()):
+        return
+    if code_digest(f"wsss.stages.{manifest.stage}", *manifest.modules) != manifest.code:
+        raise ValueError(f"the code of {manifest.stage} changed since the run was planned; start it again")
+
+
 def manifest_of(stage: str, settings: BaseModel, inputs: Mapping[str, Path | None]) -> Manifest:
     """The manifest of a stage that is started by hand, from its current inputs."""
     contents = Contents()
@@ -53,17 +69,22 @@ def manifest_of(stage: str, settings: BaseModel, inputs: Mapping[str, Path | Non
         _require(file)
         content[key] = digest(file, contents, key)
     upstream: dict[str, str] = {}
+    components = [settings, *(part for _, part in settings_below(settings, Component))]
+    modules = {part.module() for part in components if isinstance(part, Component)}
     for role, path in inputs.items():
         if path is None:
             continue
         try:
-            upstream[role] = identity_of(read_manifest(path if path.is_dir() else path.parent))
+            found = read_manifest(path if path.is_dir() else path.parent)
+            upstream[role] = identity_of(found)
+            modules |= set(found.modules)
         except ValueError:
             files = sorted(path.glob("*.*")) if path.is_dir() else [path]
             content[role] = contents.digest([(file.name, file) for file in files], role)
     if isinstance(settings, Source):
         content |= settings.digests(contents)
-    return Manifest(stage, settings.model_dump(mode="json"), code_digest(f"wsss.stages.{stage}"), upstream, content)
+    code = code_digest(f"wsss.stages.{stage}", *modules)
+    return Manifest(stage, settings.model_dump(mode="json"), code, upstream, content, sorted(modules))
 
 
 def _require(file: OutsideFile | OutsideFolder) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import NoneType
@@ -22,6 +22,7 @@ class Manifest:
 
     stage: its name. settings: JSON types, without paths of outside files. code: digest of the code that the stage runs.
     upstream: role → identity of the upstream step. content: role → digest of an outside file or data set.
+    modules: those that the stage loads by name; their code is part of `code`, and they are in no key.
     """
 
     stage: str
@@ -29,11 +30,14 @@ class Manifest:
     code: str
     upstream: Mapping[str, str] = field(default_factory=dict)
     content: Mapping[str, str] = field(default_factory=dict)
+    modules: Sequence[str] = field(default=(), compare=False)
 
     @property
     def key(self) -> str:
         """16 hex digits; equal for equal manifests."""
-        text = json.dumps(asdict(self), sort_keys=True)
+        parts = asdict(self)
+        del parts["modules"]
+        text = json.dumps(parts, sort_keys=True)
         return hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()[:16]
 
     def text(self, indent: int | None = None) -> str:

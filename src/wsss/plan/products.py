@@ -9,7 +9,6 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from importlib import resources
 from pathlib import Path
 
 from wsss.plan.code import code_digest
@@ -26,12 +25,12 @@ def table_digest(plan: Plan) -> str:
 
 def report_digest(plan: Plan) -> str:
     """Digest of the inputs of a run's page and figures."""
-    return _digest(table_digest(plan), code_digest("wsss.stages.report"), _templates())
+    return _digest(table_digest(plan), code_digest("wsss.stages.report"))
 
 
 def comparison_digest(plans: Iterable[Plan]) -> str:
     """Digest of the inputs of the page that compares runs."""
-    return _digest([table_digest(plan) for plan in plans], code_digest("wsss.cli.compare"), _templates())
+    return _digest([table_digest(plan) for plan in plans], code_digest("wsss.cli.compare"))
 
 
 def entries_digest(entries: Sequence[PlannedEntry]) -> str:
@@ -75,9 +74,3 @@ def outdated(
 
 def _digest(*parts: object) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
-
-
-def _templates() -> str:
-    """Digest of the pages' templates."""
-    files = sorted((resources.files("wsss") / "report" / "templates").iterdir(), key=lambda file: file.name)
-    return _digest([[file.name, file.read_text(encoding="utf-8")] for file in files])

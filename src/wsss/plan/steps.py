@@ -64,7 +64,7 @@ class Step:
         masks = getattr(self.settings, "reads_masks", False)
         upstream = {role: step.identity if masks else step.unmasked for role, step in self.upstream.items()}
         code = code_digest(f"wsss.stages.{self.stage}", *self.modules)
-        return Manifest(self.stage, settings, code, upstream, self._content)
+        return Manifest(self.stage, settings, code, upstream, self._content, self.modules)
 
     @functools.cached_property
     def texts(self) -> tuple[str, str]:
