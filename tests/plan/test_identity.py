@@ -105,6 +105,24 @@ def test_a_data_set_that_moves_is_prepared_again_and_nothing_else(kind, tmp_path
     assert changed(before, keys(data_plan(moved))) == {"prepare_data"}
 
 
+@pytest.mark.parametrize(
+    ("kind", "old", "new"),
+    [
+        ("voc", "JPEGImages/a.jpg", "JPEGImages/a.jpeg"),
+        ("voc", "SegmentationClass/a.png", "SegmentationClassAug/a.png"),
+        ("folder", "photos/a.jpg", "photos/a.jpeg"),
+        ("folder", "masks/a.png", "masks/a.tif"),
+        ("coco", "train2014/1.jpg", "train2014/more/1.jpg"),
+    ],
+)
+def test_a_renamed_file_is_looked_for_again(kind, old, new, tmp_path):
+    settings = MAKERS[kind](tmp_path)
+    before = keys(data_plan(settings))
+    (tmp_path / new).parent.mkdir(exist_ok=True)
+    (tmp_path / old).rename(tmp_path / new)
+    assert "prepare_data" in changed(before, keys(data_plan(settings)))
+
+
 def test_added_masks_are_measured_with_and_nothing_else(tmp_path):
     settings = make_folder(tmp_path / "data")
     without = {name: value for name, value in settings.items() if name != "masks"}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Literal
 
@@ -92,10 +92,15 @@ class Settings(FileSource):
         yield "classes", self.root / "classes.txt"
         if self.labels not in ("annotations", "masks"):
             yield "labels", Path(self.labels)
-        yield from ((f"images/{i}", layout.image(i)) for i in members)
-        yield from ((f"masks/{i}", mask) for i, listed in members.items() if (mask := layout.mask(listed)))
+        masks = (layout.mask(listed) for listed in members.values())
+        yield from self._below_root(map(layout.image, members))
+        yield from self._below_root(mask for mask in masks if mask is not None)
         if self.labels == "annotations":
             yield from ((f"annotations/{i}", layout.annotation(i)) for i in members)
+
+    def _below_root(self, files: Iterable[Path]) -> Iterator[tuple[str, Path]]:
+        """(path below the root, file) of files that the table names."""
+        yield from ((str(file).removeprefix(f"{self.root}/"), file) for file in files)
 
 
 def _listed(layout: Layout, path: Path) -> list[Listed]:
