@@ -33,6 +33,7 @@ def labels(tmp_path):
         "ring": np.pad(np.pad(np.zeros((3, 3), np.uint8), 4, constant_values=2), 3),
         "islands": np.repeat(np.repeat(rng.integers(0, 3, (40, 50)), 3, 0), 3, 1).astype(np.uint8),
     }
+    maps["day 1/a"][:2, :2] = [[1, 0], [0, 0]]  # a part of the first pixel alone
     with LabelWriter(tmp_path / "labels.h5", class_names=CLASSES, palette=voc_palette()[:4]) as writer:
         for image_id, label in maps.items():
             writer.add(image_id, label)

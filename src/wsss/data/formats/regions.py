@@ -109,6 +109,8 @@ def corners(points: Sequence[Sequence[float]]) -> list[tuple[float, float]]:
 def filled(points: Sequence[Sequence[float]], size: tuple[int, int]) -> np.ndarray:
     """(H, W) bool of a polygon drawn by hand; points: x and y in pixels. ValueError for what is no polygon."""
     _require_polygon(np.asarray(points, np.float64), size)
+    if np.min(points) >= 0 and np.max(points) <= 1 < min(size):
+        raise ValueError("an outline within the first pixel; accepted are pixels, not shares of the image's size")
     image = Image.new("1", size[::-1])
     ImageDraw.Draw(image).polygon([(float(x), float(y)) for x, y in points], fill=1)
     return np.array(image)
@@ -121,8 +123,6 @@ def _require_polygon(points: np.ndarray, size: tuple[int, int]) -> None:
     low, high, limits = points.min(0), points.max(0), np.array(size[::-1])
     if (high < 0).any() or (low > limits).any():
         raise ValueError(f"an outline from {_xy(low)} to {_xy(high)}, outside of the image of {_xy(limits)} px")
-    if (low >= 0).all() and (high <= 1).all() and (limits > 1).all():
-        raise ValueError("an outline within the first pixel; accepted are pixels, not shares of the image's size")
 
 
 def _xy(point: np.ndarray) -> str:
