@@ -16,9 +16,9 @@ from wsss.data.palette import voc_palette
 from wsss.localise import choose
 from wsss.localise.choose import choose_auto, choose_oracle, choose_threshold
 from wsss.measure.quality import quality
-from wsss.measure.scoremaps import balanced, relative, winner
+from wsss.measure.scoremaps import balanced, relative, winner, with_background
 from wsss.measure.table import evaluate
-from wsss.store.maps import open_scores
+from wsss.store.maps import BACKGROUND_POWER, open_scores
 from wsss.store.writers import LabelWriter, ScoreWriter
 
 NAMES = ["background", "cat", "dog"]
@@ -62,6 +62,22 @@ def test_auto_needs_no_mask_and_parts_what_is_high(tmp_path):
     found = choose_auto(make(tmp_path, 0), tmp_path / "train.h5")
     assert 0.2 < found.threshold < 0.6 and found.masks == 0
     assert found.curve["share"].is_monotonic_decreasing and found.curve["share"][0] == 100
+
+
+@pytest.mark.parametrize("power", [0.2, 2.0, 12.0])
+def test_auto_weights_a_power_background_so_that_it_begins_at_the_scores_threshold(tmp_path, power):
+    dataset, file, about = make(tmp_path, 0), tmp_path / "refined.h5", {BACKGROUND_POWER: str(power)}
+    with (
+        open_scores(tmp_path / "train.h5") as cams,
+        ScoreWriter(file, class_names=NAMES, attributes=about) as out,
+    ):
+        for record in dataset.split("train"):
+            out.add(record.image_id, *with_background(cams[record.image_id], None, power))
+    found = choose_auto(dataset, file)
+    with open_scores(file) as maps:
+        for record in dataset.split("train"):
+            label = winner(balanced(maps[record.image_id], found.threshold))
+            np.testing.assert_array_equal(label, TRUTH * np.uint8(len(record.classes) > 0))
 
 
 def test_oracle_takes_the_few_masks_there_are_and_warns(tmp_path, caplog):

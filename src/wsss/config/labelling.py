@@ -39,7 +39,8 @@ class ChooseThreshold(Section):
         False,
         exclude_if=lambda refined: not refined,
         description="also choose the weight of the background of refine_cam's maps in the pseudo-labels: a class wins "
-        "where its share of class + background is above the chosen score; 0.5, auto's choice, changes nothing",
+        "where its share of class + background is above the chosen score; 0.5 changes nothing, and is auto's choice "
+        "except after propagation",
     )
 
     @model_validator(mode="before")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,14 +10,14 @@ import numpy as np
 import pandas as pd
 
 from wsss.config.stages import ChooseThreshold
-from wsss.data.dataset import Dataset
+from wsss.data.dataset import Dataset, Record
 from wsss.localise.thresholds import LEVELS, add_best_scores, minimum_cross_entropy
 from wsss.measure.bootstrap import resampled
 from wsss.measure.evaluation import measured_records, threshold_curve
 from wsss.measure.iou import THRESHOLDS, score
 from wsss.measure.scoremaps import relative
 from wsss.runtime.progress import Progress, log
-from wsss.store.maps import open_scores
+from wsss.store.maps import BACKGROUND_POWER, ScoreStore, open_scores
 
 FEW = 30
 """Number of masks below which a warning says that the best threshold is uncertain."""
@@ -126,18 +127,31 @@ def _chosen(place: int, source: str, masks: int, curve: pd.DataFrame) -> Choice:
 def choose_auto(dataset: Dataset, file: Path) -> Choice:
     """The minimum cross entropy threshold of the training images' scores, rounded to 0.01; it uses no masks.
 
-    Maps with a background map get OWN_BALANCE, as no criterion without masks is better on them (docs/thresholds.md).
+    Where the background map is a power of the scores, it is weighted so that it begins at their threshold. Any other
+    background map is left as it is, as no criterion without masks is better (docs/thresholds.md).
     """
     records = [record for record in dataset.split("train") if len(record.classes)]
-    histogram = np.zeros(LEVELS, np.int64)
-    progress = Progress(len(records), "images")
     with open_scores(file) as store:
         own = len(records) > 0 and 0 in store[records[0].image_id].classes
-        for record in records:
-            add_best_scores(histogram, relative(store[record.image_id]).scores)
-            progress.update()
-    chosen = OWN_BALANCE if own else round(minimum_cross_entropy(histogram), 2)
-    above = 100 * histogram[::-1].cumsum()[::-1] / max(1, histogram.sum())
+        power = store.attributes.get(BACKGROUND_POWER)
+        scores, shares = _histograms(store, records)
+    best = OWN_BALANCE if own and power is None else minimum_cross_entropy(scores)
+    if power is not None:
+        best /= best + (1 - best) ** float(power)
+    chosen = min(round(best, 2), float(THRESHOLDS[-1]))
+    above = 100 * shares[::-1].cumsum()[::-1] / max(1, shares.sum())
     share = above[np.rint(THRESHOLDS * LEVELS).astype(int)]
     log.info("threshold %.2f, without masks; it makes %.0f %% foreground", chosen, share[round(100 * chosen)])
     return Choice(chosen, "auto", curve=pd.DataFrame({"threshold": THRESHOLDS, "share": share}))
+
+
+def _histograms(store: ScoreStore, records: Sequence[Record]) -> tuple[np.ndarray, np.ndarray]:
+    """Histograms of each pixel's highest score of a class, and of its highest share (`relative`)."""
+    scores, shares = np.zeros(LEVELS, np.int64), np.zeros(LEVELS, np.int64)
+    progress = Progress(len(records), "images")
+    for record in records:
+        found = store[record.image_id]
+        add_best_scores(scores, found.scores[found.classes > 0])
+        add_best_scores(shares, relative(found).scores)
+        progress.update()
+    return scores, shares

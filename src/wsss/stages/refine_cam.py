@@ -15,7 +15,7 @@ from wsss.runtime.devices import claim_device
 from wsss.stages.common import stage_parser, stage_session
 from wsss.stages.shards import Shard, features_argument, features_of, shard_arguments, shard_of
 from wsss.store.features import FeatureStore
-from wsss.store.maps import open_scores
+from wsss.store.maps import BACKGROUND_POWER, open_scores
 from wsss.store.writers import ScoreWriter
 
 
@@ -34,7 +34,9 @@ def refine_cam(
 
     features: stored features, used by the refinement; None: it runs on the images.
     """
-    writer = ScoreWriter(file, class_names=dataset.class_names, resume=shard.resume)
+    power = getattr(refine, "background_power", None)
+    about = {BACKGROUND_POWER: str(power)} if power is not None else {}
+    writer = ScoreWriter(file, class_names=dataset.class_names, attributes=about, resume=shard.resume)
     with open_scores(scores, dataset.class_names) as cams, writer as store, WriteBehind() as behind:
         for group, images in shard.images(dataset, store, read=features is None):
             seeds = [cams[record.image_id] for record in group]

@@ -51,6 +51,8 @@ from wsss.store.hdf5 import CHUNK, VERSION, Header, MapRecord, checked, hash_id
 LABELS, SCORES, FEATURES = "wsss-labels", "wsss-scores", "wsss-features"
 CORRECTED = "corrected"
 """Attribute of label files: a JSON list of the images whose maps were corrected by hand."""
+BACKGROUND_POWER = "background_power"
+"""Attribute of score files: exponent p, where the background map is (1 − max)^p of the classes' maps."""
 LEVELS = 255
 """Largest stored level of a score, which stands for 1."""
 _TABLES = ("shapes", "offsets", "classes", "class_offsets", "lookup_hash", "lookup_row")
