@@ -18,7 +18,9 @@ from wsss.config.registry import SOURCES
 from wsss.config.run import Execution
 from wsss.plan import code
 from wsss.plan.manifest import Manifest, read_manifest
-from wsss.plan.run import plan_runs
+from wsss.plan.notes import note
+from wsss.plan.products import outdated, table_digest
+from wsss.plan.run import missing_inputs, plan_runs
 
 PRESETS = Path(__file__).parents[2] / "workflow" / "presets"
 FOLLOWS = {"infer_cam", "choose_threshold", "refine_cam", "make_pseudo_labels", "segment", "quality", "evaluate"}
@@ -297,6 +299,31 @@ def test_a_folder_of_another_step_is_not_used(tmp_path):
     Manifest("segment", {}, "c").write(tmp_path)
     with pytest.raises(ValueError, match="results of another step"):
         Manifest("segment", {}, "d").write(tmp_path)
+
+
+def test_a_folder_of_another_step_stops_the_run_before_it_begins():
+    p = plan()
+    folder = p.step("evaluate").folder
+    p.step("evaluate").manifest.write(folder)
+    assert missing_inputs(p) is None
+    other = p.step("quality").manifest
+    for text, told in (("{", "not a manifest of a stage"), (other.text(), f"holds the results of step {other.key}")):
+        (folder / "manifest.json").write_text(text)
+        assert told in missing_inputs(p) and str(folder) in missing_inputs(p)
+
+
+def test_a_table_whose_links_are_lost_or_of_other_steps_is_made_again():
+    p, table = plan(), Path("results/r/miou.csv")
+    table.parent.mkdir(parents=True)
+    table.write_text("stage,split\n")
+    note(table, table_digest(p))
+    for step in p.steps:
+        (table.parent / step.label).symlink_to(os.path.relpath(step.folder, table.parent))
+    assert not outdated([str(table)], {"r": p}, {})
+    (table.parent / "segment").unlink()
+    assert outdated([str(table)], {"r": p}, {}) == {str(table)}
+    (table.parent / "segment").symlink_to("../stages/segment/" + "0" * 16)
+    assert outdated([str(table)], {"r": p}, {}) == {str(table)}
 
 
 def test_settings_of_a_stage_are_exactly_what_its_program_gets():

@@ -3,8 +3,8 @@
 
 rule affinity_map:
     input:
-        data=lambda wildcards: f"{plan_of(wildcards.run).step('prepare_data').folder}/index.csv",
-        classifier=lambda wildcards: f"{plan_of(wildcards.run).step('train_classifier').folder}/model.safetensors",
+        data=of_run("prepare_data", "index.csv"),
+        classifier=of_run("train_classifier", "model.safetensors"),
     output:
         "results/{run}/affinity_map/{image}-{row}-{column}.png",
         "results/{run}/affinity_map/{image}-{row}-{column}.npy",

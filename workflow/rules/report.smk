@@ -28,8 +28,8 @@ def compared():
 
 rule report:
     input:
-        table="results/{run}/miou.csv",
-        outline="results/{run}/run.json",
+        table=ancient("results/{run}/miou.csv"),
+        outline=ancient("results/{run}/run.json"),
         maps=lambda wildcards: evaluated(wildcards.run),
     output:
         page=report(
@@ -60,7 +60,9 @@ rule report:
 
 rule compare:
     input:
-        tables=lambda wildcards: [f"results/{run}/miou.csv" for run in compared()],
+        tables=lambda wildcards: [
+            ancient(f"results/{run}/miou.csv") for run in compared()
+        ],
         maps=lambda wildcards: [file for run in compared() for file in evaluated(run)],
     output:
         report(

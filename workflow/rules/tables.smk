@@ -16,12 +16,15 @@ def table_of(name):
 
 rule make_table:
     input:
-        miou=lambda wildcards: sorted(
-            {
-                f"{e.plan.step('evaluate').folder}/miou.csv"
-                for e in table_of(wildcards.table)
-            }
-        ),
+        miou=lambda wildcards: [
+            ancient(file)
+            for file in sorted(
+                {
+                    f"{e.plan.step('evaluate').folder}/miou.csv"
+                    for e in table_of(wildcards.table)
+                }
+            )
+        ],
         passed=lambda wildcards: [
             file
             for plan in checked_plans(TABLES[wildcards.table])

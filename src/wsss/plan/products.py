@@ -55,21 +55,30 @@ def outdated(
 ) -> frozenset[str]:
     """The existing products, among the targets and their inputs, that were made from other inputs than planned.
 
-    compared: the runs of results/compare.html.
+    A table beside which a link to a stage is lost, or leads elsewhere, counts too. compared: the runs of
+    results/compare.html.
     """
     wanted: dict[str, str] = {}
+    unlinked: set[str] = set()
     for target in targets:
         if (found := re.match(r"results/tables/([^/]+?)(-scales)?\.", target)) and found[1] in tables:
             wanted[f"results/tables/{found[1]}.csv"] = entries_digest(tables[found[1]])
         elif (found := re.match(r"results/([^/]+)/", target)) and found[1] in plans:
             plan = plans[found[1]]
-            wanted[f"results/{found[1]}/miou.csv"] = table_digest(plan)
+            wanted[table := f"results/{found[1]}/miou.csv"] = table_digest(plan)
+            unlinked |= set() if _linked(plan) else {table}
             wanted[f"results/{found[1]}/report.html"] = report_digest(plan)
             if "/affinity_map/" in target:
                 wanted[target] = affinity_map_digest(plan)
         elif target == "results/compare.html" and all(name in plans for name in compared):
             wanted[target] = comparison_digest(plans[name] for name in compared)
-    return frozenset(file for file, digest in wanted.items() if Path(file).exists() and noted(Path(file)) != digest)
+    there = {file: digest for file, digest in wanted.items() if Path(file).exists()}
+    return frozenset(file for file, digest in there.items() if file in unlinked or noted(Path(file)) != digest)
+
+
+def _linked(plan: Plan) -> bool:
+    links = ((Path("results") / plan.run / step.label, step.folder) for step in plan.steps)
+    return all(link.is_symlink() and link.resolve() == folder.resolve() for link, folder in links)
 
 
 def _digest(*parts: object) -> str:

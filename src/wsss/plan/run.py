@@ -14,6 +14,7 @@ from wsss.config.loading import PRESETS, all_runs, load_run
 from wsss.config.run import Run
 from wsss.config.sections import CRF
 from wsss.config.stages import Evaluate, MakePseudoLabels, Quality, Row, TrainSegmentation
+from wsss.plan.manifest import NAME, read_manifest
 from wsss.plan.steps import STAGES, Step
 from wsss.plan.weights import obtain
 from wsss.runtime.contents import Contents
@@ -244,7 +245,7 @@ def _code(component: Component) -> tuple[str, ...]:
 
 
 def missing_inputs(plan: Plan, *, download: bool = False) -> str | None:
-    """One line on the first file or folder of a run that does not exist, or on missing masks; None if there is none.
+    """One line on the first file or folder of a run that does not exist or is another's, or on missing masks, or None.
 
     download: download weight files with a URL; otherwise they count as existing.
     """
@@ -263,4 +264,15 @@ def missing_inputs(plan: Plan, *, download: bool = False) -> str | None:
             later = not download and file.address and file.stated_sha256
             if not later and (problem := obtain(file)):
                 return f"{where}.{step.stage}.{key}: {problem}"
-    return None
+    return next(filter(None, map(_foreign, plan.steps)), None)
+
+
+def _foreign(step: Step) -> str | None:
+    """One line if a step's folder holds other results than its name tells; None if it is right, or not there."""
+    if not (step.folder / NAME).exists():
+        return None
+    try:
+        found = read_manifest(step.folder).key
+    except ValueError as error:
+        return str(error)
+    return None if found == step.key else f"{step.folder}: holds the results of step {found}; remove the folder"
