@@ -43,4 +43,5 @@ def test_the_sheet_pools_a_class_and_says_what_to_check():
     sheet = class_sheet(counts, ["background", "cat", "dog", "bus"]).set_index("class")
     assert sheet.loc["cat", "agreement"] == pytest.approx(50) and sheet.loc["cat", "area_median"] == pytest.approx(30)
     assert sheet.loc["cat", "hint"] == "" and sheet.loc["dog", "hint"].startswith("not found in 50 %")
+    assert sheet.loc["bus", ["found", "agreement", "area_median"]].isna().all()
     assert sheet.loc["bus", "images"] == 0 and "no training image" in sheet.loc["bus", "hint"]

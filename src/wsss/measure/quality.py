@@ -101,11 +101,11 @@ def class_sheet(counts: pd.DataFrame, class_names: list[str]) -> pd.DataFrame:
         row = {
             "class": name,
             "images": len(own),
-            "found": 100 * own["found"].mean() if len(own) else 0.0,
-            "agreement": 100 * own["both"].sum() / max(1, own["either"].sum()),
+            "found": 100 * own["found"].mean() if len(own) else np.nan,
+            "agreement": 100 * own["both"].sum() / max(1, own["either"].sum()) if len(own) else np.nan,
         }
         for label, share in (("area_p10", 10), ("area_median", 50), ("area_p90", 90)):
-            row[label] = float(np.percentile(area, share)) if len(area) else 0.0
+            row[label] = float(np.percentile(area, share)) if len(area) else np.nan
         rows.append(row | {"hint": _hint(row)})
     return pd.DataFrame(rows)
 

@@ -67,7 +67,10 @@ def _train(model: Method, settings: TrainClassifier, dataset: Dataset, place: Pl
 
 
 def measure(model: Method, dataset: Dataset, place: Place, features: FeatureFiles | None = None) -> None:
-    """Writes the average precision of each class on val, and their mean, in percent; needs image labels only."""
+    """Writes the average precision of each class on val, and their mean, in percent; needs image labels only.
+
+    A class in all images, or in none, has none: any classifier would reach 100 %.
+    """
     records, names = dataset.split("val"), dataset.class_names[1:]
     table = pd.DataFrame({"class": names, "images": 0, "average_precision": np.nan})
     if records:
@@ -77,8 +80,13 @@ def measure(model: Method, dataset: Dataset, place: Place, features: FeatureFile
         else:
             scores, labels = stored_image_scores(model, features.open("val"), records)
         table["images"] = labels.sum(0).astype(int)
-        table["average_precision"] = 100 * average_precision(scores, labels)
+        table["average_precision"] = np.where(labels.all(0), np.nan, 100 * average_precision(scores, labels))
         mean = table["average_precision"].mean()
         table.loc[len(table)] = ["mean", len(records), mean]
-        log.info("mean average precision on val: %.1f %%", mean)
+        if np.isnan(mean):
+            log.info(
+                "average precision on val is not measured: no class is in some of its %d images only", len(records)
+            )
+        else:
+            log.info("mean average precision on val: %.1f %%", mean)
     write_csv(table, place.out / "average_precision.csv", digits=2)

@@ -150,7 +150,7 @@ def intro(run: RunResults) -> str:
         stages.append(f"{architecture} trained on them")
     return (
         f"From image-level labels to pixel masks on “{dataset.name}”: {counts['train']} training and {counts['val']} "
-        f"validation images of {classes} classes. Stages: {', '.join(stages)}."
+        f"validation images of {classes} {'class' if classes == 1 else 'classes'}. Stages: {', '.join(stages)}."
     )
 
 
