@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 
@@ -75,3 +76,26 @@ def test_answers_without_torch(name, answers):
     assert "Traceback" not in err and (out if code == 0 else err)
     if name.endswith("--help"):
         assert f"usage: wsss {name.split()[0]} " in out
+
+
+INTERRUPTED = """
+import os, signal, sys, weakref
+
+class Interrupting:
+    def find_spec(self, name, path=None, target=None):
+        if name == "wsss.cli.describe":
+            short = type("Short", (), {})()
+            self.kept = weakref.ref(short, lambda _: os.kill(os.getpid(), signal.SIGINT))  # its errors are ignored
+
+sys.meta_path.insert(0, Interrupting())
+signal.signal(signal.SIGINT, signal.default_int_handler)  # pytest may run in the background
+from wsss.cli.main import main
+
+sys.argv = ["wsss", "describe"]
+main()
+"""
+
+
+def test_an_interrupt_is_not_lost_in_an_import():
+    done = subprocess.run([sys.executable, "-c", INTERRUPTED], capture_output=True, text=True, check=False)
+    assert done.returncode == -signal.SIGINT and not done.stdout + done.stderr

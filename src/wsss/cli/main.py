@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 from importlib import import_module
+from types import ModuleType
 
 from wsss import __version__
 from wsss.config.messages import nearest
@@ -29,7 +30,6 @@ COMMANDS = {
 
 def main() -> None:
     """Runs `wsss.cli.{command}` with the other arguments; a signal that ends it leaves no unfinished file."""
-    raise_on((signal.SIGTERM, signal.SIGHUP))
     with plain_ending("wsss"):
         _main()
 
@@ -46,7 +46,20 @@ def _main() -> None:
         print(f"{unknown}usage: wsss <command> [--help]\n{lines}", file=sys.stdout if helped else sys.stderr)
         sys.exit(0 if helped else 2)
     sys.argv = [f"wsss {command}", *sys.argv[2:]]
-    import_module(f"wsss.cli.{command}").main()
+    program = _imported(f"wsss.cli.{command}")
+    raise_on((signal.SIGTERM, signal.SIGHUP))
+    program.main()
+
+
+def _imported(name: str) -> ModuleType:
+    """A module; Ctrl-C ends the process at once meanwhile, as an exception is lost in what Python calls in imports."""
+    before = signal.getsignal(signal.SIGINT)
+    if before is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    try:
+        return import_module(name)
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 if __name__ == "__main__":
