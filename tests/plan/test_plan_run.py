@@ -125,6 +125,13 @@ def test_a_choice_by_masks_reaches_the_pseudo_labels_of_refined_maps(run):
     assert "threshold" not in plain["make_pseudo_labels"].upstream  # a paper's choice is for its activation maps
 
 
+def test_auto_weights_the_background_of_propagated_maps():
+    chosen = {"policy": "auto", "refined": True}
+    auto = plan(preset=["shapes", "propagation"], choose_threshold=chosen).steps
+    steps = {step.label: step for step in auto}
+    assert steps["make_pseudo_labels"].upstream["threshold"] is steps["choose_threshold-refined"]
+
+
 @pytest.mark.parametrize("preset", ["photos", "frozen"])
 def test_a_policy_or_a_number_keeps_what_the_preset_says_of_refined_maps(preset):
     def chosen(given) -> ChooseThreshold:

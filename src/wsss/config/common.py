@@ -167,6 +167,10 @@ class Untrained:
     """Settings of a method without training: its weights are its backbone's, and it needs the class names."""
 
 
+class PowerBackground:
+    """Settings of a refinement whose background map is (1 − max)^p of its other maps; p is their field `background`."""
+
+
 class UsesFeatures:
     """Settings of a component that learns from, or compares, the features stored by compute_features."""
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from wsss.config.common import Component, Decodes, UsesFeatures
+from wsss.config.common import Component, Decodes, PowerBackground, UsesFeatures
 from wsss.config.loading import PRESETS, all_runs, load_run
 from wsss.config.run import Run
 from wsss.config.sections import CRF
@@ -201,7 +201,8 @@ class _Builder:
         chosen = self.run.choose_threshold
         if scores is self.cams:
             upstream["threshold"] = self.threshold
-        elif chosen.refined and chosen.policy != "auto":  # auto leaves refined maps unchanged
+        elif chosen.refined and (chosen.policy != "auto" or isinstance(self.run.refine_cam, PowerBackground)):
+            # auto leaves other background maps unchanged
             upstream["threshold"] = self.add(
                 "choose_threshold", chosen, "refined", upstream={"data": self.data, "scores": scores}
             )

@@ -35,12 +35,7 @@ class Models:
 
 
 class Refines(Protocol):
-    """Constructed from (settings, models, device), then called with groups of images of equal size.
-
-    background_power: exponent p, where the background map is (1 − max)^p of the other maps; any other one: None.
-    """
-
-    background_power: float | None = None
+    """Constructed from (settings, models, device), then called with groups of images of equal size."""
 
     def __call__(self, images: np.ndarray, maps: Sequence[Tensor]) -> list[Tensor]:
         """Maps (1 + k, H, W) in [0, 1] of each image, background first.

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from wsss.config.common import PowerBackground
 from wsss.config.stages import RefineCam
 from wsss.data.dataset import Dataset
 from wsss.data.groups import WriteBehind
@@ -29,13 +30,14 @@ def refine_cam(
     shard: Shard,
     device: torch.device,
     features: FeatureStore | None = None,
+    power: float | None = None,
 ) -> None:
     """Writes the refined maps (background first) of `shard` to `file`.
 
-    features: stored features, used by the refinement; None: it runs on the images.
+    features: stored features, used by the refinement; None: it runs on the images. power: p, where the refinement's
+    background map is (1 − max)^p.
     """
-    power = getattr(refine, "background_power", None)
-    about = {BACKGROUND_POWER: str(power)} if power is not None else {}
+    about = {} if power is None else {BACKGROUND_POWER: str(power)}
     writer = ScoreWriter(file, class_names=dataset.class_names, attributes=about, resume=shard.resume)
     with open_scores(scores, dataset.class_names) as cams, writer as store, WriteBehind() as behind:
         for group, images in shard.images(dataset, store, read=features is None):
@@ -63,7 +65,8 @@ def main() -> None:
     ) as settings:
         device = claim_device(args.device)
         refine = settings.load()(settings, Models(args.classifier, args.affinity), device)
-        about = {"shard": shard_of(args), "device": device, "features": features_of(args)}
+        power = settings.background if isinstance(settings, PowerBackground) else None
+        about = {"shard": shard_of(args), "device": device, "features": features_of(args), "power": power}
         refine_cam(refine, Dataset(args.data), args.scores, args.file, **about)
 
 

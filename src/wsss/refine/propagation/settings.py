@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, PositiveFloat
 
-from wsss.config.common import Component, Count, Stages, UsesFeatures, in_words
+from wsss.config.common import Component, Count, PowerBackground, Stages, UsesFeatures, in_words
 
 
 class StoredStages(Component):
@@ -41,7 +41,7 @@ class Spreading(StoredStages):
         return f"each cell shares with its {self.neighbours} most similar ones, strength {in_words(self.alpha)}"
 
 
-class Settings(Spreading, UsesFeatures):
+class Settings(Spreading, UsesFeatures, PowerBackground):
     """Maps propagated over similar cells of an image (LPOSS), without training."""
 
     implementation = "wsss.refine.propagation.spread:Propagation"

@@ -78,7 +78,7 @@ class Propagation:
     """Solves (I − αW) x = maps on the grid of the features and resizes the result to the image."""
 
     def __init__(self, settings: Settings, models: Models, device: torch.device) -> None:
-        self.settings, self.device, self.background_power = settings, device, settings.background
+        self.settings, self.device = settings, device
         self.backbone = None if settings.uses_features else frozen(classifier_backbone(models.classifier)[0], device)
 
     def __call__(self, images: np.ndarray, maps: Sequence[Tensor]) -> list[Tensor]:
