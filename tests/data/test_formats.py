@@ -101,10 +101,10 @@ def test_polygons_and_boxes_drawn_by_hand(tmp_path):
     about = {"imageHeight": 8, "imageWidth": 10, "shapes": shapes}
     (tmp_path / "labelme" / "a.json").write_text(json.dumps(about))
     points = ";".join(f"{x},{y}" for x, y in square)
-    xml = f'<image name="a.jpg" width="10" height="8"><polygon label="cat" points="{points}"/></image>'
+    xml = f'<image name="a.JPG" width="10" height="8"><polygon label="cat" points="{points}"/></image>'
     (tmp_path / "cvat.xml").write_text(f"<annotations>{xml}</annotations>")
     region = {"image_id": 7, "category_id": 90, "segmentation": [np.ravel(square).tolist()], "area": 12}
-    image = {"id": 7, "file_name": "a.jpg", "height": 8, "width": 10}
+    image = {"id": 7, "file_name": "a.JPG", "height": 8, "width": 10}
     content = {"images": [image], "annotations": [region], "categories": [{"id": 90, "name": "cat"}]}
     (tmp_path / "coco.json").write_text(json.dumps(content))
     for name, source in (("labelme", "labelme"), ("cvat", "cvat.xml"), ("coco", "coco.json")):

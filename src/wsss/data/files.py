@@ -42,6 +42,11 @@ def files_below(folder: Path, name: str = "", suffixes: Sequence[str] = SUFFIXES
         yield from ((f"{prefix}/{file}" if prefix else file, Path(top, file)) for file in images)
 
 
+def without_suffix(name: str) -> str:
+    """The name of an image file without its suffix, in lower or upper case."""
+    return next((name[: -len(suffix)] for suffix in SUFFIXES if name.lower().endswith(suffix)), name)
+
+
 def unread(folder: Path) -> str | None:
     """One line on the photographs below a folder in unsupported formats; None if there are none."""
     found = sorted(path for _, path in files_below(folder, suffixes=UNREAD))

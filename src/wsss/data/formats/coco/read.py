@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from wsss.data.checks import Preflight
-from wsss.data.files import SUFFIXES
+from wsss.data.files import without_suffix
 from wsss.data.formats.coco.settings import Settings
 from wsss.data.formats.regions import SizeOf, annotation_file, canvas, class_id, filled
 from wsss.data.rle import filled_runs, run_lengths
@@ -47,8 +47,7 @@ def read(
                 raise ValueError(f"{where}: {named(region)}: {problem}")
             with in_file(path, f"COCO's instances, {named(region)}"):
                 label[_mask(region, label.shape)] = c
-        name = image["file_name"]
-        yield name.removesuffix(next((s for s in SUFFIXES if name.lower().endswith(s)), "")), label
+        yield without_suffix(image["file_name"]), label
 
 
 def _mask(region: dict[str, Any], size: tuple[int, int]) -> np.ndarray:

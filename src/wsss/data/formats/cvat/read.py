@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 
-from wsss.data.files import SUFFIXES
+from wsss.data.files import without_suffix
 from wsss.data.formats.cvat.settings import Settings
 from wsss.data.formats.regions import SizeOf, annotation_file, canvas, class_id, corners, filled
 from wsss.data.xml import read_xml
@@ -39,7 +39,7 @@ def read(
             shapes = sorted((s for s in image if s.tag != "tag"), key=lambda shape: int(shape.get("z_order", 0)))
             for shape in shapes:
                 _paint(label, shape, class_id(shape.attrib["label"], class_names, where), where)
-        yield name.removesuffix(next((s for s in SUFFIXES if name.lower().endswith(s)), "")), label
+        yield without_suffix(name), label
 
 
 def _paint(label: np.ndarray, shape: ElementTree.Element, c: int, where: str) -> None:
