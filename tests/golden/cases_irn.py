@@ -18,7 +18,7 @@ from wsss.refine.affinitynet.network import affinity_costs, pair_labels
 from wsss.refine.irnet.network import (
     IRNet,
     displacement_costs,
-    irnet_loss,
+    irnet_losses,
     relative_scores,
     walk_to_boundary,
 )
@@ -87,19 +87,20 @@ def irn_losses(inputs: Arrays, meta: dict[str, Any]) -> Arrays:
     logits = torch.from_numpy(inputs["edge"]).requires_grad_()
     displacement = torch.from_numpy(inputs["dp"]).requires_grad_()
     labels = pair_labels(torch.from_numpy(inputs["label"]), offsets, inner=True)
-    losses = irnet_loss(logits[:, 0], displacement, labels, radius, eps)
-    losses.total.backward()
+    losses = irnet_losses(logits[:, 0], displacement, labels, radius, eps)
+    total = sum(losses.values())
+    total.backward()
     with torch.no_grad():
         attract, repel = affinity_costs(boundary_affinity(torch.sigmoid(logits[:1, 0]), radius), eps)
         foreground, background = displacement_costs(displacement[:1], offsets)
     maps = {"pos_map0": attract, "neg_map0": repel, "dp_fg_map0": foreground, "dp_bg_map0": background}
     scalars = {
-        "bg_pos_aff_loss": losses.background,
-        "fg_pos_aff_loss": losses.foreground,
-        "neg_aff_loss": losses.different,
-        "dp_fg_loss": losses.displacement_foreground,
-        "dp_bg_loss": losses.displacement_background,
-        "total_loss": losses.total,
+        "bg_pos_aff_loss": 4 * losses["background"],
+        "fg_pos_aff_loss": 4 * losses["foreground"],
+        "neg_aff_loss": 2 * losses["different"],
+        "dp_fg_loss": 2 * losses["displacement_foreground"],
+        "dp_bg_loss": 2 * losses["displacement_background"],
+        "total_loss": total,
     }
     return (
         {name: inner_pairs(value[0], offsets) for name, value in maps.items()}

@@ -12,6 +12,7 @@ from torch import Tensor
 from stencils import dense_to_stencil, flat_indices, stencil_to_dense
 from wsss.refine.affinitynet.network import (
     PairLabels,
+    kind_counts,
     pair_affinity,
     pair_labels,
     pair_losses,
@@ -93,9 +94,11 @@ def psa_aff_loss(inputs: Arrays, meta: dict[str, Any]) -> Arrays:
     affinity = torch.from_numpy(inputs["aff"]).requires_grad_()
     labels = PairLabels(*(torch.from_numpy(inputs[name]) for name in ("bg", "fg", "neg")))
     losses = pair_losses(affinity, labels, eps=meta["params"]["eps"])
-    losses.total.backward()
+    total = sum(losses.values())
+    total.backward()
     names = ("loss", "bg_loss", "fg_loss", "neg_loss", "bg_count", "fg_count", "neg_count")
-    values = (*losses[:4], *losses.pairs)
+    means = [4 * losses["background"], 4 * losses["foreground"], 2 * losses["different"]]
+    values = (total, *means, *kind_counts(labels, meta["params"]["eps"]))
     return {n: v.detach().numpy() for n, v in zip(names, values, strict=True)} | {"grad_aff": affinity.grad.numpy()}
 
 

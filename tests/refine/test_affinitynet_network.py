@@ -65,9 +65,9 @@ def test_loss_weighs_kinds_not_pairs_and_ignores_absent_kinds():
     affinity = torch.full((1, 2, 3, 3), 0.5, requires_grad=True)
     kinds = torch.zeros(3, 1, 2, 3, 3, dtype=torch.bool)
     kinds[0, 0, 0], kinds[2, 0, 1, 0, 0] = True, True
-    losses = pair_losses(affinity, PairLabels(*kinds))
-    assert losses.total.item() == pytest.approx(0.75 * np.log(2), rel=1e-3)
-    losses.total.backward()
+    loss = sum(pair_losses(affinity, PairLabels(*kinds)).values())
+    assert loss.item() == pytest.approx(0.75 * np.log(2), rel=1e-3)
+    loss.backward()
     assert torch.isfinite(affinity.grad).all()
     assert (affinity.grad[0, 0] < 0).all() and affinity.grad[0, 1, 0, 0] > 0
 
@@ -111,7 +111,7 @@ def test_network_gives_a_stencil_on_the_grid_and_learns(network):
     assert affinity.shape == (2, len(OFFSETS), 13, 16)
     labels = torch.zeros(2, 13, 16, dtype=torch.uint8)
     labels[:, :, 8:] = 3
-    pair_losses(affinity, pair_labels(labels, network.offsets)).total.backward()
+    sum(pair_losses(affinity, pair_labels(labels, network.offsets)).values()).backward()
     assert all(p.grad.abs().sum() > 0 for p in network.head_parameters())
     assert any(p.grad is not None and p.grad.abs().sum() > 0 for p in network.backbone.parameters())
 

@@ -7,7 +7,7 @@ from wsss.refine.affinitynet.network import pair_labels
 from wsss.refine.irnet.network import (
     IRNet,
     displacement_costs,
-    irnet_loss,
+    irnet_losses,
     relative_scores,
     walk_to_boundary,
 )
@@ -28,7 +28,7 @@ def test_both_branches_learn_and_the_backbone_does_not(network):
     assert logits.shape == (2, 16, 24) and displacement.shape == (2, 2, 16, 24)
     labels = torch.zeros(2, 16, 24, dtype=torch.uint8)
     labels[:, :, 9:] = 2
-    irnet_loss(logits, displacement, pair_labels(labels, path_offsets(4)), 4).total.backward()
+    sum(irnet_losses(logits, displacement, pair_labels(labels, path_offsets(4)), 4).values()).backward()
     assert all(p.grad.abs().sum() > 0 for p in network.head_parameters())
     assert all(p.grad is None for p in network.backbone.parameters())
     assert not any(m.training for m in network.backbone.modules())
@@ -64,8 +64,8 @@ def test_a_perfect_field_costs_nothing():
     assert (background * labels.foreground[:, None]).sum() > 0
     assert displacement_costs(torch.ones(1, 2, 9, 12), offsets)[1].abs().max() == 0
     sure = torch.full((1, 9, 12), -20.0)  # no boundary anywhere
-    assert irnet_loss(sure, centroid, labels, 4).total.item() == pytest.approx(0, abs=1e-4)
-    assert irnet_loss(-sure, centroid, labels, 4).total.item() > 1
+    assert sum(irnet_losses(sure, centroid, labels, 4).values()).item() == pytest.approx(0, abs=1e-4)
+    assert sum(irnet_losses(-sure, centroid, labels, 4).values()).item() > 1
 
 
 def test_walk_fills_the_region_and_stops_at_its_boundary():

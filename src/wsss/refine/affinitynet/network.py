@@ -124,28 +124,21 @@ def pair_labels(labels: Tensor, offsets: Tensor, inner: bool = False) -> PairLab
     return PairLabels(known & same & background, known & same & ~background, known & ~same)
 
 
-class AffinityLosses(NamedTuple):
-    """Scalars: the weighted sum, its three terms, and the number of pairs of each term."""
-
-    total: Tensor
-    background: Tensor
-    foreground: Tensor
-    different: Tensor
-    pairs: tuple[Tensor, Tensor, Tensor]
-
-
-def pair_losses(affinity: Tensor, labels: PairLabels, eps: float = 1e-5) -> AffinityLosses:
-    """¼ background + ¼ foreground + ½ different, each the mean over its pairs in the batch (eq. 3 … 5).
+def pair_losses(affinity: Tensor, labels: PairLabels, eps: float = 1e-5) -> dict[str, Tensor]:
+    """Loss terms ¼ background, ¼ foreground, ½ different, each a mean over its pairs in the batch (eq. 3 … 5).
 
     affinity and each of the labels have one shape; a term without pairs is 0.
     """
-    pairs = tuple(distributed.batch_sum(kind.sum(dtype=affinity.dtype)) + eps for kind in labels)
     attract, repel = affinity_costs(affinity, eps)
-    costs = (attract, attract, repel)
     shares = distributed.processes()
-    terms = [(cost * kind).sum() * shares / n for cost, kind, n in zip(costs, labels, pairs, strict=True)]
-    total = terms[0] / 4 + terms[1] / 4 + terms[2] / 2
-    return AffinityLosses(total, *terms, pairs)
+    costs = zip((attract, attract, repel), labels, kind_counts(labels, eps), strict=True)
+    background, foreground, different = ((cost * kind).sum() * shares / count for cost, kind, count in costs)
+    return {"background": background / 4, "foreground": foreground / 4, "different": different / 2}
+
+
+def kind_counts(labels: PairLabels, eps: float) -> list[Tensor]:
+    """Number of pairs of each kind in the batch, plus eps; float32."""
+    return [distributed.batch_sum(kind.sum(dtype=torch.float32)) + eps for kind in labels]
 
 
 def affinity_costs(affinity: Tensor, eps: float = 1e-5) -> tuple[Tensor, Tensor]:

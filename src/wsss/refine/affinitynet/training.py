@@ -53,12 +53,7 @@ class AffinityNetTraining:
         batch, labels = item
         cells = labels if self.pooled else pool_labels(labels, model.stride)
         pairs = pair_labels(cells, model.offsets, self.settings.inner_pairs)
-        losses = pair_losses(model(batch.images), pairs)
-        return {
-            "background": losses.background / 4,
-            "foreground": losses.foreground / 4,
-            "different": losses.different / 2,
-        }
+        return pair_losses(model(batch.images), pairs)
 
     def finish(self, model: AffinityNet, records: Sequence[Record], place: Place) -> None:
         """Nothing is measured afterwards."""

@@ -6,7 +6,6 @@ Ahn, Cho & Kwak, "Weakly Supervised Learning of Instance Segmentation with Inter
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -156,28 +155,20 @@ def displacement_costs(displacement: Tensor, offsets: Tensor) -> tuple[Tensor, T
     return (difference - target).abs(), difference.abs()
 
 
-class IRNetLosses(NamedTuple):
-    """Scalars: the weighted sum and its five terms."""
-
-    total: Tensor
-    background: Tensor
-    foreground: Tensor
-    different: Tensor
-    displacement_foreground: Tensor
-    displacement_background: Tensor
-
-
-def irnet_loss(logits: Tensor, displacement: Tensor, labels: PairLabels, radius: int, eps: float = 1e-5) -> IRNetLosses:
-    """¼ background + ¼ foreground + ½ different + ½ (sum of displacement terms), each a mean over its pairs.
+def irnet_losses(
+    logits: Tensor, displacement: Tensor, labels: PairLabels, radius: int, eps: float = 1e-5
+) -> dict[str, Tensor]:
+    """The loss terms of `pair_losses`, and ½ of each displacement term, a mean over its pairs.
 
     logits (B, h, w) and displacement (B, 2, h, w) from `IRNet`; labels for `path_offsets(radius)`.
     """
-    affinity = pair_losses(boundary_affinity(torch.sigmoid(logits.float()), radius), labels, eps)
-    kinds = (labels.foreground, labels.background)
-    sums = _displacement_sums(displacement.float(), path_offsets(radius), *kinds)
-    pairs = [2 * distributed.batch_sum(kind.sum()) + eps for kind in kinds]
-    shifts = [total * distributed.processes() / n for total, n in zip(sums, pairs, strict=True)]
-    return IRNetLosses(affinity.total + (shifts[0] + shifts[1]) / 2, *affinity[1:4], *shifts)
+    terms = pair_losses(boundary_affinity(torch.sigmoid(logits.float()), radius), labels, eps)
+    kinds = {"displacement_foreground": labels.foreground, "displacement_background": labels.background}
+    sums = _displacement_sums(displacement.float(), path_offsets(radius), *kinds.values())
+    for (name, kind), total in zip(kinds.items(), sums, strict=True):
+        count = 2 * distributed.batch_sum(kind.sum()) + eps
+        terms[name] = total * distributed.processes() / count / 2
+    return terms
 
 
 def _displacement_sums(

@@ -17,7 +17,7 @@ from wsss.data.groups import read_ahead
 from wsss.data.loading import StoredLabels
 from wsss.refine.affinitynet.network import pair_labels
 from wsss.refine.base import LabelOf, Reduce, Terms
-from wsss.refine.irnet.network import IRNet, irnet_loss
+from wsss.refine.irnet.network import IRNet, irnet_losses
 from wsss.refine.irnet.paths import path_offsets
 from wsss.refine.irnet.settings import Training
 from wsss.runtime.progress import Progress, log
@@ -44,14 +44,7 @@ class IRNetTraining:
         batch, labels = item
         offsets = path_offsets(self.settings.radius).to(labels.device)
         pairs = pair_labels(sample_labels(labels, model.stride), offsets, self.settings.inner_pairs)
-        losses = irnet_loss(*model(batch.images), pairs, self.settings.radius)
-        return {
-            "background": losses.background / 4,
-            "foreground": losses.foreground / 4,
-            "different": losses.different / 2,
-            "displacement_foreground": losses.displacement_foreground / 2,
-            "displacement_background": losses.displacement_background / 2,
-        }
+        return irnet_losses(*model(batch.images), pairs, self.settings.radius)
 
     def finish(self, model: IRNet, records: Sequence[Record], place: Place) -> None:
         """Stores the mean displacement over the training images in the model; inference subtracts it."""
