@@ -14,7 +14,7 @@ from benchmarks.measure import Case, Thunk, largest_difference
 from benchmarks.shards import Part, in_shards
 from wsss.config.sections import CRF
 from wsss.data.dataset import read_image
-from wsss.refine.crf.dense import crf_probabilities
+from wsss.refine.crf.dense import crf_marginal_group
 from wsss.refine.crf.mean_field import mean_field
 
 PARAMETERS = CRF()
@@ -31,15 +31,19 @@ def scores(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
     return (6 * smooth(rng, LABELS, height, width, 32)).softmax(0).numpy()
 
 
+def marginals(pixels: np.ndarray, shares: np.ndarray, backend: str = "pydensecrf") -> np.ndarray:
+    return crf_marginal_group([pixels], [shares], CRF(backend=backend))[0]
+
+
 def part_of_items(height: int, width: int, count: int, number: int, shards: int) -> Part:
     """What one shard does with its share of the images."""
     mine = list(enumerate(items(height, width, count)))[number::shards]
-    return lambda: {f"{i:04}": crf_probabilities(*pair, PARAMETERS, "pydensecrf") for i, pair in mine}
+    return lambda: {f"{i:04}": marginals(*pair) for i, pair in mine}
 
 
 def cpp(height: int, width: int, _device: str) -> Thunk:
     ((pixels, shares),) = items(height, width, 1)
-    return lambda: crf_probabilities(pixels, shares, PARAMETERS, "pydensecrf")
+    return lambda: marginals(pixels, shares)
 
 
 def in_torch(height: int, width: int, count: int, device: str) -> Thunk:
@@ -57,7 +61,7 @@ def on_photographs(count: int, backend: str, _device: str) -> Thunk:
         images = [read_image(record.image) for record in photographs(count, Path(folder))]
     rng = np.random.default_rng(7)
     given = [(pixels, scores(rng, *pixels.shape[:2])) for pixels in images]
-    return lambda: [crf_probabilities(*pair, PARAMETERS, backend).argmax(0).astype(np.uint8) for pair in given]
+    return lambda: [marginals(*pair, backend).argmax(0).astype(np.uint8) for pair in given]
 
 
 def agreement(plain: list[np.ndarray], ours: list[np.ndarray]) -> tuple[str, bool]:

@@ -15,7 +15,7 @@ from wsss.config.run import Execution, Run
 from wsss.config.sections import CRF, PAR
 from wsss.refine.affinitynet.settings import Labels
 from wsss.refine.affinitynet.settings import Settings as Walk
-from wsss.refine.crf.dense import crf_probabilities
+from wsss.refine.crf.dense import crf_marginal_group
 from wsss.refine.irnet.settings import Labels as BoundaryLabels
 from wsss.refine.par import par
 from wsss.refine.propagation.settings import Settings as Propagation
@@ -89,7 +89,7 @@ def refined(settings: PAR) -> torch.Tensor:
 
 
 COMPUTED = {
-    CRF: lambda settings: crf_probabilities(IMAGE, SHARES, settings),
+    CRF: lambda settings: crf_marginal_group([IMAGE], [SHARES], settings),
     PAR: refined,
     Walk: walked,
     Propagation: lambda settings: propagate_maps(torch.full((4, 12, 16), 0.5), torch.from_numpy(SHARES), settings),

@@ -9,7 +9,7 @@ from compare import Adapter, Arrays, Tolerance
 
 from wsss.config.sections import CRF
 from wsss.localise.seeds import seed_labels
-from wsss.refine.crf.dense import crf_probabilities
+from wsss.refine.crf.dense import crf_marginal_group
 from wsss.refine.crf.energy import bilateral_filter, dense_energy, dense_energy_loss, grey_levels
 from wsss.refine.irnet.labels import confident_label_group
 from wsss.refine.irnet.settings import Labels
@@ -34,7 +34,7 @@ def crf_params(p: dict[str, Any]) -> CRF:
 
 
 def crf_soft(x: Arrays, meta: dict[str, Any]) -> Arrays:
-    return {"Q": crf_probabilities(x["image"], x["probs"], crf_params(meta["params"]))}
+    return {"Q": crf_marginal_group([x["image"]], [x["probs"]], crf_params(meta["params"]))[0]}
 
 
 def par_masks(x: Arrays, meta: dict[str, Any]) -> Arrays:

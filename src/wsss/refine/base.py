@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
-import torch
 from torch import Tensor, nn
 
 if TYPE_CHECKING:
@@ -80,8 +79,3 @@ class TrainsAffinity(Protocol):
 
     def finish(self, model: nn.Module, records: Sequence[Record], place: Place) -> None:
         """Called after training, for statistics that the model stores."""
-
-
-def crf_device(backend: str, device: torch.device) -> torch.device:
-    """The device of a CRF backend: pydensecrf runs on the CPU only."""
-    return torch.device("cpu") if backend == "pydensecrf" else device

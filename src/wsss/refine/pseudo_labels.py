@@ -10,7 +10,7 @@ import numpy as np
 from wsss.config.sections import PAR
 from wsss.config.stages import MakePseudoLabels
 from wsss.measure.scoremaps import balanced, winner, with_background
-from wsss.refine.crf.dense import crf_score_group, refine_scores_with_crf
+from wsss.refine.crf.dense import crf_marginal_group, crf_score_group
 from wsss.store.maps import ScoreMap
 
 if TYPE_CHECKING:
@@ -39,8 +39,7 @@ def pseudo_labels(
     if settings.crf is None:
         return [winner(found) for found in maps]
     classes, shares = [m.classes.tolist() for m in maps], [_shares(m) for m in maps]
-    labels = crf_score_group(images, classes, shares, settings.crf, settings.crf.backend, device)
-    return [label.astype(np.uint8) for label in labels]
+    return crf_score_group(images, classes, shares, settings.crf, device)
 
 
 def confident(image: np.ndarray, maps: ScoreMap, settings: MakePseudoLabels, device: str | torch.device) -> np.ndarray:
@@ -51,8 +50,7 @@ def confident(image: np.ndarray, maps: ScoreMap, settings: MakePseudoLabels, dev
 
     shares = _shares(maps)
     if settings.crf is not None:
-        crf = settings.crf
-        _, shares = refine_scores_with_crf(image, maps.classes.tolist(), shares, crf, crf.backend, device)
+        (shares,) = crf_marginal_group([image], [shares], settings.crf, device)
     classes = torch.from_numpy(np.asarray(maps.classes, np.int64))
     return confidence_labels(torch.from_numpy(shares), classes, settings.confidence).numpy()
 

@@ -20,5 +20,4 @@ def crf_labels(
     """Labels (H, W) uint8 of each image from its class probabilities (C, H, W) by DenseCRF."""
     classes = [np.union1d(np.flatnonzero(share.max((1, 2)) > NEGLIGIBLE), share.argmax(0)) for share in shares]
     chosen = [share[ids] for share, ids in zip(shares, classes, strict=True)]
-    labels = crf_score_group(images, [ids.tolist() for ids in classes], chosen, crf, crf.backend, device)
-    return [label.astype(np.uint8) for label in labels]
+    return crf_score_group(images, [ids.tolist() for ids in classes], chosen, crf, device)

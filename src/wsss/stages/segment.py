@@ -13,7 +13,6 @@ from wsss.config.stages import Segment
 from wsss.data.dataset import Dataset
 from wsss.data.groups import WriteBehind
 from wsss.methods.decode import load_segmenter
-from wsss.refine.base import crf_device
 from wsss.runtime.devices import claim_device
 from wsss.runtime.tensors import largest
 from wsss.segmentation.fusion import group_scores, probabilities
@@ -40,7 +39,6 @@ def segment(
     """
     model = model.to(device).to(memory_format=torch.channels_last)
     about = {"class_names": dataset.class_names, "palette": dataset.palette, "resume": shard.resume}
-    refine_on = crf_device(settings.crf.backend if settings.crf else "pydensecrf", device)
     with ExitStack() as stack:
         writers = [stack.enter_context(LabelWriter(path, **about)) for path in files]
         behind = stack.enter_context(WriteBehind())
@@ -48,7 +46,7 @@ def segment(
             scores = group_scores(model, group, images, settings, device, features)
             shares = probabilities(scores, group[0].size, settings)
             labels = [largest(shares, 1).byte().cpu().numpy()]
-            labels += [crf_labels(images, shares.cpu().numpy(), settings.crf, refine_on) for _ in writers[1:]]
+            labels += [crf_labels(images, shares.cpu().numpy(), settings.crf, device) for _ in writers[1:]]
             for out, found in zip(writers, labels, strict=True):
                 for record, label in zip(group, found, strict=True):
                     behind(out.add, record.image_id, label)

@@ -13,7 +13,6 @@ from wsss.data.dataset import Record
 from wsss.localise.seeds import background_first, confident_labels, power_background
 from wsss.refine.affinitynet.network import pool_confident_labels
 from wsss.refine.affinitynet.settings import Labels
-from wsss.refine.base import crf_device
 from wsss.refine.crf.dense import crf_marginal_group
 from wsss.store.maps import ScoreMap, open_scores
 
@@ -47,7 +46,7 @@ class PowerLabels:
     """Confident labels: class ids where the CRFs of a low and a high background power agree on it, else 255."""
 
     def __init__(self, settings: Labels, device: torch.device) -> None:
-        self.settings, self.device = settings, crf_device(settings.crf.backend, device)
+        self.settings, self.device = settings, device
 
     def __call__(self, images: Sequence[np.ndarray], maps: Sequence[ScoreMap]) -> list[np.ndarray] | list[ScoreMap]:
         refined = [self.refined(images, maps, a) for a in (self.settings.low_alpha, self.settings.high_alpha)]
@@ -60,6 +59,5 @@ class PowerLabels:
         """Marginals of the CRF, background first, for maps with the background (1 − max)^alpha."""
         scores = [torch.from_numpy(found.scores) for found in maps]
         both = [background_first(s, power_background(s, alpha)).numpy() for s in scores]
-        crf = self.settings.crf
-        found = crf_marginal_group(images, both, crf, crf.backend, self.device)
+        found = crf_marginal_group(images, both, self.settings.crf, self.device)
         return [ScoreMap(np.r_[0, m.classes], marginals) for m, marginals in zip(maps, found, strict=True)]

@@ -18,25 +18,23 @@ from wsss.config.sections import CRF
 if TYPE_CHECKING:
     import torch
 
-BACKENDS = ("auto", "pydensecrf", "torch")
 MIN_PROBABILITY = 1e-5
 
 
-def crf_probabilities(
-    image: NDArray[np.uint8],
-    probs: NDArray,
-    params: CRF,
-    backend: str = "auto",
-    device: str | torch.device = "cpu",
-) -> NDArray[np.float32]:
-    """Marginals (L, H, W) float32 after mean field, from the unary −log p.
+def crf_marginal_group(
+    images: Sequence[NDArray[np.uint8]], scores: Sequence[NDArray], params: CRF, device: str | torch.device = "cpu"
+) -> list[NDArray[np.float32]]:
+    """Marginals (L, H, W) float32 after mean field of several images of equal size, from the unary −log p.
 
-    image: (H, W, 3) uint8. probs: (L, H, W), clipped to [1e-5, 1]; they need not sum to 1.
-    device: where the torch backend computes.
-    Raises ValueError if shapes or types do not fit, or if the backend is unknown or cannot use the device.
+    images: (H, W, 3) uint8. scores: p of each image, (L, H, W), clipped to [1e-5, 1]; they need not sum to 1.
+    device: where the torch backend computes, which takes all images in one batch.
+
+    Raises:
+        ValueError: shapes or types do not fit.
     """
-    _check(image, probs.shape)
-    return _marginals([image], [_unary_from_probabilities(probs)], params, backend, device)[0]
+    for image, maps in zip(images, scores, strict=True):
+        _check(image, maps.shape)
+    return _marginals(images, [_unary_from_probabilities(maps) for maps in scores], params, device)
 
 
 def crf_label_group(
@@ -45,13 +43,12 @@ def crf_label_group(
     num_labels: Sequence[int],
     params: CRF,
     gt_prob: float,
-    backend: str = "auto",
     device: str | torch.device = "cpu",
 ) -> list[NDArray[np.integer]]:
     """Refined labels (H, W) of several images of equal size, from labels that are right with probability `gt_prob`.
 
-    labels: (H, W) each, in 0..num_labels−1 of its image; the result has their dtype. The torch backend computes all
-    images in one batch.
+    labels: (H, W) each, in 0..num_labels−1 of its image; the result has their dtype. device: as in
+    `crf_marginal_group`.
     """
     items = list(zip(images, labels, num_labels, strict=True))
     for image, label, count in items:
@@ -60,7 +57,7 @@ def crf_label_group(
             accepted = f"0..{count - 1}"
             raise ValueError(f"labels {label.min()}..{label.max()} given; accepted with {count} labels: {accepted}")
     unaries = [_unary_from_labels(label.astype(np.int64), count, gt_prob) for _, label, count in items]
-    found = _marginals(images, unaries, params, backend, device)
+    found = _marginals(images, unaries, params, device)
     return [m.argmax(0).astype(label.dtype) for m, label in zip(found, labels, strict=True)]
 
 
@@ -69,43 +66,11 @@ def crf_score_group(
     classes: Sequence[Sequence[int]],
     scores: Sequence[NDArray],
     params: CRF,
-    backend: str = "auto",
     device: str | torch.device = "cpu",
-) -> list[NDArray[np.int64]]:
+) -> list[NDArray[np.uint8]]:
     """Label maps (H, W) of class ids: argmax of `crf_marginal_group`. classes: ids of the score maps of each image."""
-    found = crf_marginal_group(images, scores, params, backend, device)
-    return [np.asarray(ids, dtype=np.int64)[m.argmax(0)] for ids, m in zip(classes, found, strict=True)]
-
-
-def crf_marginal_group(
-    images: Sequence[NDArray[np.uint8]],
-    scores: Sequence[NDArray],
-    params: CRF,
-    backend: str = "auto",
-    device: str | torch.device = "cpu",
-) -> list[NDArray[np.float32]]:
-    """`crf_probabilities` of several images of equal size, which the torch backend computes in one batch."""
-    for image, maps in zip(images, scores, strict=True):
-        _check(image, maps.shape)
-    return _marginals(images, [_unary_from_probabilities(maps) for maps in scores], params, backend, device)
-
-
-def refine_scores_with_crf(
-    image: NDArray[np.uint8],
-    classes: Sequence[int],
-    scores: NDArray,
-    params: CRF,
-    backend: str = "auto",
-    device: str | torch.device = "cpu",
-) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Label map (H, W) of class ids, and marginals (L, H, W), from the score maps of the present classes.
-
-    classes: L ids, the background's 0 included. scores: (L, H, W) in [0, 1], in the order of `classes`.
-    """
-    if len(classes) != len(scores):
-        raise ValueError(f"{len(classes)} classes given for {len(scores)} score maps; one class a map is accepted")
-    marginals = crf_probabilities(image, scores, params, backend, device)
-    return np.asarray(classes, dtype=np.int64)[marginals.argmax(0)], marginals
+    found = crf_marginal_group(images, scores, params, device)
+    return [np.asarray(ids, np.uint8)[m.argmax(0)] for ids, m in zip(classes, found, strict=True)]
 
 
 def _check(image: NDArray, shape: tuple[int, ...]) -> None:
@@ -129,26 +94,20 @@ def _unary_from_labels(label: NDArray[np.int64], num_labels: int, gt_prob: float
 
 
 def resolve_backend(backend: str, device: str | torch.device = "cpu") -> str:
-    """The backend, `pydensecrf` or `torch`, that `backend` selects on `device`."""
-    if backend not in BACKENDS:
-        raise ValueError(f"CRF backend {backend!r} is unknown; accepted: {', '.join(BACKENDS)}")
-    on_cpu = str(device) == "cpu"
-    if backend == "pydensecrf" and not on_cpu:
-        raise ValueError(f"CRF backend 'pydensecrf' on {str(device)!r}; accepted: 'cpu', or backend 'torch'")
+    """The backend, `pydensecrf` or `torch`, that `backend` selects for a device."""
     if backend != "auto":
         return backend
-    return "pydensecrf" if on_cpu and importlib.util.find_spec("pydensecrf") else "torch"
+    return "pydensecrf" if str(device) == "cpu" and importlib.util.find_spec("pydensecrf") else "torch"
 
 
 def _marginals(
     images: Sequence[NDArray[np.uint8]],
     unaries: Sequence[NDArray[np.float32]],
     params: CRF,
-    backend: str,
     device: str | torch.device,
 ) -> list[NDArray[np.float32]]:
     """Marginals (L, H, W) of each image, all of equal size."""
-    if resolve_backend(backend, device) == "pydensecrf":
+    if resolve_backend(params.backend, device) == "pydensecrf":
         return [_pydensecrf_marginals(image, unary, params) for image, unary in zip(images, unaries, strict=True)]
     return _torch_marginals(images, unaries, params, device)
 

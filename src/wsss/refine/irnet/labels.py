@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from wsss.localise.seeds import irn_confident_labels, seed_labels
-from wsss.refine.base import crf_device
 from wsss.refine.crf.dense import crf_label_group
 from wsss.refine.irnet.settings import Labels
 from wsss.store.maps import ScoreMap
@@ -41,8 +40,8 @@ def confident_label_group(
         for threshold in (settings.foreground_threshold, settings.background_threshold)
     )
     counts = 2 * [len(found.classes) + 1 for found in maps]
-    crf = settings.crf, settings.gt_prob, settings.crf.backend
-    refined = crf_label_group(2 * list(images), foreground + background, counts, *crf, device)
+    labels = foreground + background
+    refined = crf_label_group(2 * list(images), labels, counts, settings.crf, settings.gt_prob, device)
     ids = 2 * [np.r_[0, found.classes].astype(np.uint8) for found in maps]
     labels = [torch.from_numpy(table[index]) for table, index in zip(ids, refined, strict=True)]
     half = len(images)
@@ -54,7 +53,7 @@ class ThresholdLabels:
     """Confident classes and confident background from two thresholds, 255 elsewhere."""
 
     def __init__(self, settings: Labels, device: torch.device) -> None:
-        self.settings, self.device = settings, crf_device(settings.crf.backend, device)
+        self.settings, self.device = settings, device
 
     def __call__(self, images: Sequence[np.ndarray], maps: Sequence[ScoreMap]) -> list[np.ndarray]:
         labels = confident_label_group(images, maps, self.settings, self.device)
