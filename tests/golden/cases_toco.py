@@ -14,7 +14,7 @@ from torch import Tensor
 from wsss.backbones.checkpoints import load_published
 from wsss.backbones.vit import ViTBackbone
 from wsss.backbones.vit_checkpoints import VIT_LAYOUTS
-from wsss.methods.shared import balanced_cross_entropy, denormalise, refine_cams_with_bkg
+from wsss.methods.shared import balanced_cross_entropy, denormalise, labels_by_par
 from wsss.methods.toco.losses import ctc_loss, ptc_loss, token_pairs
 from wsss.methods.toco.network import ToCo
 from wsss.methods.toco.settings import Settings
@@ -77,7 +77,7 @@ def toco_crop_neg(inputs: Arrays, meta: dict[str, Any]) -> Arrays:
 def toco_refine(inputs: Arrays, meta: dict[str, Any]) -> Arrays:
     t, p = _tensors(inputs), meta["params"]
     images = denormalise(t["norm"], IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD)
-    label = refine_cams_with_bkg(
+    label = labels_by_par(
         images,
         t["cams"],
         t["cls"],

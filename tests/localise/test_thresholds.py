@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from wsss.localise.thresholds import LEVELS, add_best_scores, minimum_cross_entropy
+from wsss.localise.thresholds import CELLS, add_best_scores, minimum_cross_entropy
 
 
 def histogram(*parts):
-    counts = np.zeros(LEVELS, np.int64)
+    counts = np.zeros(CELLS, np.int64)
     for scores in parts:
         add_best_scores(counts, np.asarray(scores, np.float32).reshape(1, 1, -1))
     return counts
@@ -36,7 +36,7 @@ def test_against_the_published_iteration():
     for _ in range(200):
         low, high = scores[scores <= t].mean(), scores[scores > t].mean()
         t = (high - low) / (np.log(high) - np.log(low))
-    assert minimum_cross_entropy(counts) == pytest.approx(t, abs=2 / LEVELS)
+    assert minimum_cross_entropy(counts) == pytest.approx(t, abs=2 / CELLS)
 
 
 def test_the_best_class_counts_and_no_class_counts_nothing():

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from wsss.measure.iou import THRESHOLDS, ThresholdCurve, average_precision, confusion, score
+from wsss.measure.iou import THRESHOLDS, ThresholdCurve, confusion, score
 
 C = 6
 
@@ -120,11 +120,3 @@ def test_curves_of_shards_add_up():
     np.testing.assert_array_equal((parts[0] + parts[1]).counts, whole.counts)
     with pytest.raises(ValueError, match=r"different ids of 1..5"):
         whole.update(truth, [1, 0, 2], scores)
-
-
-def test_average_precision_by_hand_and_whatever_the_order_of_ties():
-    scores = np.array([[0.9, 1.0, 3.0], [0.8, 1.0, 2.0], [0.7, 1.0, 1.0], [0.6, 1.0, 0.0]])
-    labels = np.array([[1, 1, 0], [0, 0, 0], [1, 0, 0], [0, 0, 0]])
-    np.testing.assert_allclose(average_precision(scores, labels), [(1 + 2 / 3) / 2, 1 / 4, np.nan])
-    turned = np.argsort([2, 0, 3, 1])
-    np.testing.assert_allclose(average_precision(scores[turned], labels[turned]), average_precision(scores, labels))

@@ -13,7 +13,7 @@ from names import class_names
 from wsss.backbones.vit import ViTBackbone
 from wsss.data.batch import Batch
 from wsss.localise.seeds import ignore_outside
-from wsss.methods.shared import balanced_cross_entropy, refine_cams_with_bkg
+from wsss.methods.shared import balanced_cross_entropy, labels_by_par
 from wsss.methods.toco.losses import ctc_loss, ptc_loss, token_pairs
 from wsss.methods.toco.network import ToCo
 from wsss.methods.toco.settings import Settings
@@ -136,10 +136,10 @@ def test_labels_do_not_depend_on_the_other_images_of_the_batch():
     images, cams = torch.rand(3, 3, 40, 50), torch.rand(3, K, 40, 50).square()
     labels = torch.tensor([[0.0, 1, 0, 1, 1], [1, 0, 0, 0, 0], [0, 0, 0, 0, 0]])
     boxes = torch.tensor([[0, 40, 0, 50], [3, 30, 5, 45], [0, 40, 0, 50]])
-    together = refine_cams_with_bkg(images, cams, labels, boxes, low=0.25, high=0.7)
+    together = labels_by_par(images, cams, labels, boxes, low=0.25, high=0.7)
     for b in range(3):
         one = slice(b, b + 1)
-        alone = refine_cams_with_bkg(images[one], cams[one], labels[one], boxes[one], low=0.25, high=0.7)
+        alone = labels_by_par(images[one], cams[one], labels[one], boxes[one], low=0.25, high=0.7)
         assert torch.equal(alone[0], together[b])
     assert set(together[0].unique().tolist()) <= {0, 2, 4, 5, 255}
     assert (together[2] == 0).all()  # no class is present
@@ -155,7 +155,7 @@ def test_sure_cams_become_labels_and_doubtful_ones_are_ignored():
     cams[:, 3, :, 32:] = 1.0
     labels = F.one_hot(torch.tensor([3]), K).float()
     boxes = torch.tensor([[0, 32, 0, 48]])
-    result = refine_cams_with_bkg(images, cams, labels, boxes, low=0.25, high=0.7)[0]
+    result = labels_by_par(images, cams, labels, boxes, low=0.25, high=0.7)[0]
     assert (result[:, :14] == 0).all() and (result[:, 18:30] == 255).all() and (result[:, 34:] == 4).all()
 
 

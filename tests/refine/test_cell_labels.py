@@ -59,7 +59,7 @@ def made(tmp_path_factory):
         for record in data.records:
             seed = np.zeros((1, *record.size), np.float32)
             seed[0, :, :40] = 1
-            out.add(record.image_id, *make.of_stored(store, record.image_id, ScoreMap(record.classes, seed)))
+            out.add(record.image_id, *make.of_stored(store, record, ScoreMap(record.classes, seed)))
     return root, data, store
 
 

@@ -55,7 +55,7 @@ def test_the_model_file_is_whole(tmp_path):
         ({"options": {"blocks": []}}, r"options\.blocks: list should have at least 1 item"),
         ({"options": {"blocks": ["last"]}}, r"options\.blocks\.0: input should be a valid integer.*; found 'last'"),
         ({"options": {"blocks": [True]}}, r"options: blocks: a number is needed; found \[True\]"),
-        ({"options": {"blocks": [1, 1]}}, r"blocks \[1, 1\] names one twice"),
+        ({"options": {"blocks": [1, 1]}}, r"options\.blocks: 1 occurs 2 times"),
         ({"options": {"blocks": 3}}, r"options\.blocks: input should be a valid list; found 3"),
         ({"options": {"width": 0}}, r"options\.width: input should be greater than or equal to 1; found 0"),
         ({"options": {"layers": -1}}, r"options\.layers: input should be greater than or equal to 1; found -1"),

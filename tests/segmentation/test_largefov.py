@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import torch
 
-from wsss.segmentation.largefov import LargeFOV
+from wsss.segmentation.dilated import ToCoLargeFOV
 
 
 def test_a_cell_sees_ten_cells_in_steps_of_the_dilation():
-    decoder = LargeFOV(4, 3, width=8).double()
+    decoder = ToCoLargeFOV(4, 3, width=8).double()
     features = torch.randn(1, 4, 31, 31, dtype=torch.float64, requires_grad=True)
     logits = decoder(features)
     assert logits.shape == (1, 3, 31, 31)
@@ -18,6 +18,6 @@ def test_a_cell_sees_ten_cells_in_steps_of_the_dilation():
 
 
 def test_without_biases_it_is_positively_homogeneous():
-    decoder = LargeFOV(4, 3, width=8).double()
+    decoder = ToCoLargeFOV(4, 3, width=8).double()
     features = torch.randn(2, 4, 6, 7, dtype=torch.float64)
     torch.testing.assert_close(decoder(3 * features), 3 * decoder(features))

@@ -174,9 +174,10 @@ TRAINING_FLAGS = " ".join(
 
 
 class Keyed(type(workflow)):
-    """Snakemake's workflow where keys determine what is out of date; it learns its targets after reading this file.
+    """Snakemake's workflow, in which keys determine what is out of date.
 
-    Results with a name instead of a key store a digest of their inputs.
+    Results with a name instead of a key store a digest of their inputs. Snakemake assigns `dag_settings`, which hold
+    the targets, after it has read this file.
     """
 
     def __setattr__(self, name, value):

@@ -120,13 +120,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=a_path,
         help="CSV: image,labels or a 0/1 column per class; without it, folders of classes are the labels",
     )
-    parser.add_argument("--masks", type=a_path, help="folder of masks of some images; used only to measure")
+    parser.add_argument("--masks", type=a_path, help="folder of masks of some images, used only for evaluation")
     parser.add_argument(
         "--preset", nargs="+", default=[FITTED[0]], help=f"recipes of workflow/presets (default: {FITTED[0]})"
     )
     parser.add_argument("--weights", type=a_path, help="local ImageNet weights of the preset's network: no download")
     parser.add_argument(
-        "--network-options", nargs="+", default=[], metavar="KEY=VALUE", help="how the weights want the network built"
+        "--network-options",
+        nargs="+",
+        default=[],
+        metavar="KEY=VALUE",
+        help="what the weights need, e.g. pad_type=same",
     )
 
 

@@ -141,7 +141,7 @@ def main() -> None:
     command.add_argument("--format", default="png", help=f"(default: png) {formats}")
     command.add_argument("--out", type=a_path, required=True, help="folder to write to")
     command.add_argument("--ids", type=a_path, help="CSV with a column image_id, as the gallery exports it: only these")
-    command.add_argument("--images", action="store_true", help="copy the photographs as the run sees them, too")
+    command.add_argument("--images", action="store_true", help="also copy the images, in the size that the run used")
     command.set_defaults(work=lambda args: export(args.file, args.format, args.out, args.ids, images=args.images))
     command = commands.add_parser("import", help="masks from another tool's annotations, as palette PNGs")
     command.add_argument("source", type=a_path, help="folder or file of annotations")

@@ -47,7 +47,7 @@ def work(command: list[str], log: Path, show: Callable[[], None]) -> int:
 
 @contextmanager
 def _ended_with_us(group: int) -> Iterator[None]:
-    """Context after whose sudden end, as by `kill -9`, a shell interrupts a process group: its pipe is closed then."""
+    """Context in which a shell waits for the end of this process, also by `kill -9`, and then interrupts the group."""
     script = ["sh", "-c", 'read -r _; kill -s INT -- "-$0"', str(group)]
     watcher = subprocess.Popen(script, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True)
     with watcher:

@@ -47,7 +47,7 @@ Iterations = Annotated[int, Field(ge=1, le=1000)]
 """Number of times that the same is done to an image; all that is published is far below."""
 WalkSteps = Annotated[int, Field(ge=1, le=10_000)]
 Deviation = Annotated[float, Field(ge=0.01)]
-"""Of a kernel, in pixels or grey values; pydensecrf dies of much smaller ones."""
+"""Of a kernel, in pixels or grey values; pydensecrf crashes at much smaller ones."""
 Dilations = Annotated[list[Annotated[int, Field(ge=1, le=1000)]], Field(min_length=1, max_length=32), Once]
 """Pixels; memory grows with their number, and with the largest."""
 Precision = Annotated[
@@ -59,7 +59,7 @@ Radius = Annotated[int, Field(ge=2, le=100)]
 DEVICE = r"^(auto|cpu|cuda(:\d+)?)$"
 """Pattern of a device's name."""
 SMALLEST, LARGEST, LARGEST_SEED = 1e-12, 10**8, 2**63 - 1
-"""Smallest and largest amount in any section, beside 0; others are typing errors that would show late, or never."""
+"""Smallest and largest number in any section, besides 0; others are typing errors that would show late, or never."""
 
 
 def in_words(value: Any) -> str:

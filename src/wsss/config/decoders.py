@@ -8,24 +8,22 @@ from typing import Any, Self
 
 from pydantic import Field, ValidationError, model_validator
 
-from wsss.config.common import Count, Fraction, Section, check_dropouts
+from wsss.config.common import Blocks, Count, Fraction, Section, check_dropouts
 from wsss.config.messages import nearest, shortened
 
 
 class TokenDecoderOptions(Section):
     """WeCLIP's decoder on the tokens of a frozen transformer."""
 
-    blocks: list[int] | None = Field(None, min_length=1, description="blocks that are read; null: all but the last")
-    width: Count = Field(256, description="channels")
-    layers: Count = Field(3, description="transformer blocks")
-    heads: Count = Field(8, description="attention heads of a block")
+    blocks: Blocks | None = Field(None, description="blocks whose tokens are fused; null: all but the last (published)")
+    width: Count = Field(256, description="channels of the decoder")
+    layers: Count = Field(3, description="transformer blocks of the decoder")
+    heads: Count = Field(8, description="attention heads of a decoder's block")
 
     @model_validator(mode="after")
-    def _parts_fit(self) -> Self:
+    def _heads_share_the_width(self) -> Self:
         if self.width % self.heads:
             raise ValueError(f"width {self.width} is no multiple of heads {self.heads}")
-        if self.blocks and len(set(self.blocks)) < len(self.blocks):
-            raise ValueError(f"blocks {self.blocks} names one twice")
         return self
 
 

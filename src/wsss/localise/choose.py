@@ -11,7 +11,7 @@ import pandas as pd
 
 from wsss.config.stages import ChooseThreshold
 from wsss.data.dataset import Dataset, Record
-from wsss.localise.thresholds import LEVELS, add_best_scores, minimum_cross_entropy
+from wsss.localise.thresholds import CELLS, add_best_scores, minimum_cross_entropy
 from wsss.measure.bootstrap import resampled
 from wsss.measure.evaluation import measured_records, threshold_curve
 from wsss.measure.iou import THRESHOLDS, score
@@ -140,14 +140,14 @@ def choose_auto(dataset: Dataset, file: Path) -> Choice:
         best /= best + (1 - best) ** float(power)
     chosen = min(round(best, 2), float(THRESHOLDS[-1]))
     above = 100 * shares[::-1].cumsum()[::-1] / max(1, shares.sum())
-    share = above[np.rint(THRESHOLDS * LEVELS).astype(int)]
+    share = above[np.rint(THRESHOLDS * CELLS).astype(int)]
     log.info("threshold %.2f, without masks; it makes %.0f %% foreground", chosen, share[round(100 * chosen)])
     return Choice(chosen, "auto", curve=pd.DataFrame({"threshold": THRESHOLDS, "share": share}))
 
 
 def _histograms(store: ScoreStore, records: Sequence[Record]) -> tuple[np.ndarray, np.ndarray]:
     """Histograms of each pixel's highest score of a class, and of its highest share (`relative`)."""
-    scores, shares = np.zeros(LEVELS, np.int64), np.zeros(LEVELS, np.int64)
+    scores, shares = np.zeros(CELLS, np.int64), np.zeros(CELLS, np.int64)
     progress = Progress(len(records), "images")
     for record in records:
         found = store[record.image_id]

@@ -67,7 +67,7 @@ def cam_group(model: Localises, images: np.ndarray, labels: Tensor, settings: Ca
     )
     count, size = len(images), images.shape[1:3]
     grids = {"stride": backbone.stride, "view_size": base_size(size, settings)}
-    pairs = ([_pair(m, i, count, settings.flip) for m in maps] for i in range(count))
+    pairs = ([_pair(found[i::count], settings.flip) for found in maps] for i in range(count))
     return [_fused(pair, row > 0, size, settings, grids) for pair, row in zip(pairs, labels, strict=True)]
 
 
@@ -75,7 +75,7 @@ def cam_group(model: Localises, images: np.ndarray, labels: Tensor, settings: Ca
 def stored_cams(model: LocalisesStored, store: FeatureStore, record: Record, settings: CamViews) -> Cams:
     """As `cam_group`, from an image's stored features, of mirrors too if the settings have them."""
     found = [model.stored_maps(store, record.image_id, scale) for scale in settings.scales]
-    pairs = [maps if settings.flip else torch.stack([maps[0], maps[0].flip(-1)]) for maps in found]
+    pairs = [_pair(maps, settings.flip) for maps in found]
     present = torch.from_numpy(record.labels).to(found[0].device) > 0
     grids = {"stride": model.backbone.stride, "view_size": base_size(record.size, settings)}
     return _fused(pairs, present, record.size, settings, grids)
@@ -101,6 +101,6 @@ def _fused(pairs: list[Tensor], present: Tensor, size: tuple[int, int], settings
     return Cams(full, fuse_strided(pairs, present, size, settings.fusion) if settings.strided else None)
 
 
-def _pair(maps: Tensor, i: int, count: int, flip: bool) -> Tensor:
-    """Map and mirror (2, K, h, w) of image i; without flip the map is its own mirror."""
-    return maps[[i, i + count]] if flip else torch.stack([maps[i], maps[i].flip(-1)])
+def _pair(maps: Tensor, flip: bool) -> Tensor:
+    """An image's map and its mirror's (2, K, h, w), of maps (n, K, h, w); without flip the map is its own mirror."""
+    return maps if flip else torch.stack([maps[0], maps[0].flip(-1)])

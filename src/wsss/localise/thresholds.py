@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import numpy as np
 
-LEVELS = 256
+CELLS = 256
 """Histogram cells over [0, 1]; stored scores have 8 bits."""
 
 
 def add_best_scores(histogram: np.ndarray, scores: np.ndarray) -> None:
     """Adds each pixel's highest score, of maps (k, H, W) in [0, 1], to the histogram in place; k = 0 adds nothing."""
     if len(scores):
-        levels = np.rint(scores.max(0) * (LEVELS - 1)).astype(np.intp)
-        histogram += np.bincount(levels.ravel(), minlength=LEVELS)
+        levels = np.rint(scores.max(0) * (CELLS - 1)).astype(np.intp)
+        histogram += np.bincount(levels.ravel(), minlength=CELLS)
 
 
 def minimum_cross_entropy(histogram: np.ndarray) -> float:

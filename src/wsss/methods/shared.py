@@ -12,7 +12,7 @@ from wsss.localise.seeds import ignore_outside, irn_confident_labels
 from wsss.refine.par import DILATIONS, par
 from wsss.runtime import distributed
 from wsss.runtime.labels import IGNORE
-from wsss.runtime.tensors import resize
+from wsss.runtime.tensors import largest, resize
 
 ABSENT = -1e4  # probability 0 after a softmax; unlike −inf, it can be interpolated
 
@@ -24,7 +24,7 @@ def denormalise(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> 
 
 
 @torch.no_grad()
-def refine_cams_with_bkg(
+def labels_by_par(
     images: Tensor,
     cams: Tensor,
     labels: Tensor,
@@ -53,7 +53,7 @@ def refine_cams_with_bkg(
     small_scores = small_scores.unflatten(1, scores.shape[1:3]).softmax(2).flatten(1, 2)
     refined = par(small_images, small_scores, dilations=dilations, iterations=iterations)
     refined = resize(refined, size, align_corners=False)
-    winners = refined.unflatten(1, scores.shape[1:3]).argmax(2)  # (B, 2, H, W)
+    winners = largest(refined.unflatten(1, scores.shape[1:3]), 2)  # (B, 2, H, W)
     by_low, by_high = classes.gather(1, winners.flatten(1)).view_as(winners).unbind(1)
     return ignore_outside(irn_confident_labels(by_high, by_low), boxes)
 

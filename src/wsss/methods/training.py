@@ -12,7 +12,7 @@ from wsss.data.dataset import Dataset
 from wsss.data.loading import Samples
 from wsss.localise.inference import image_scores, stored_image_scores
 from wsss.localise.samples import write_sample_cams
-from wsss.measure.iou import average_precision
+from wsss.measure.ranking import average_precision
 from wsss.methods.base import Method, NamesClasses
 from wsss.methods.load import build_method
 from wsss.runtime.files import write_csv

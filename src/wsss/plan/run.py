@@ -43,7 +43,7 @@ class Plan:
     @property
     def method_code(self) -> tuple[str, ...]:
         """The module of the run's method, which is loaded by name."""
-        return (self.settings.train_classifier.method.module(),)
+        return _code(self.settings.train_classifier.method)
 
 
 class Plans(Mapping[str, Plan]):
@@ -99,7 +99,7 @@ class _Builder:
         self.steps: list[Step] = []
         self.rows: list[Row] = []
         self.row_steps: dict[str, Step] = {}
-        self.method_code = (run.train_classifier.method.module(),)
+        self.method_code = _code(run.train_classifier.method)
 
     def add(self, stage: str, settings: BaseModel, label: str = "", **kwargs: Any) -> Step:
         step = Step(stage, f"{stage}-{label}" if label else stage, settings, self.contents, **kwargs)

@@ -1,13 +1,14 @@
-"""Protocols of refinements: of the refinement itself, and of the training and labels of its network, if any."""
+"""Protocols of a refinement, and of the training and the labels of its network, if it has one."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 
 if TYPE_CHECKING:
@@ -44,9 +45,8 @@ class Refines(Protocol):
         """
 
 
-@runtime_checkable
 class RefinesStored(Protocol):
-    """A refinement that can use stored features instead of the image."""
+    """A refinement on stored features instead of the images; its settings are marked `UsesFeatures`."""
 
     def of_stored(self, store: FeatureStore, record: Record, maps: Tensor) -> Tensor:
         """As `Refines`, for one image's maps (k, H, W)."""
@@ -58,8 +58,15 @@ class Supervises(Protocol):
     def __call__(self, images: Sequence[np.ndarray], maps: Sequence[ScoreMap]) -> list[np.ndarray] | list[ScoreMap]:
         """Labels (H, W) uint8 of each image (H, W, 3) uint8: class ids where confident, else 255.
 
-        Or score maps, which training converts to labels.
+        Or score maps, which training converts to labels; the settings then have `scores`.
         """
+
+
+class SupervisesStored(Protocol):
+    """As `Supervises`, from stored features; the settings are marked `UsesFeatures`."""
+
+    def of_stored(self, store: FeatureStore, record: Record, maps: ScoreMap) -> np.ndarray | ScoreMap:
+        """Labels or score maps of one image."""
 
 
 class TrainsAffinity(Protocol):
@@ -79,3 +86,17 @@ class TrainsAffinity(Protocol):
 
     def finish(self, model: nn.Module, records: Sequence[Record], place: Place) -> None:
         """Called after training, for statistics that the model stores."""
+
+
+class FitsAffinity(Protocol):
+    """Constructed from its settings, which are marked `UsesFeatures`: trains a network on stored features."""
+
+    def fit(
+        self,
+        store: FeatureStore,
+        labels: Path,
+        records: Sequence[Record],
+        class_names: Sequence[str],
+        device: torch.device,
+    ) -> tuple[nn.Module, list[float]]:
+        """The network, and the loss of every step. labels: the file of `SupervisesStored`."""

@@ -143,7 +143,7 @@ def _charts(runs: Sequence[RunResults]) -> list[LineChart]:
                 smooth = losses.rolling(max(1, len(losses) // 50), min_periods=1).mean()
                 series[run.name] = (100 * history["step"] / len(history), smooth)
         if series:
-            made.append(line_chart(f"Loss, {label}", "% of the training", "sum of losses", series))
+            made.append(line_chart(f"Loss, {label}", "% of the training run", "sum of losses", series))
     return made
 
 

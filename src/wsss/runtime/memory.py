@@ -1,4 +1,4 @@
-"""Memory of what was read."""
+"""A cache of limited size."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--where", required=True, help="the run's section of the configuration, for messages")
     parser.add_argument("--config", required=True, help="the run's settings: JSON text, or a JSON/YAML file")
-    parser.add_argument("--processes", type=int, default=1, help="that share a training's batch")
+    parser.add_argument("--processes", type=int, default=1, help="processes that share a training batch")
     parser.add_argument("--data", type=Path, help="folder of prepare_data")
     parser.add_argument("--passed", type=Path, required=True, help="file to write if nothing is wrong")
     args = parser.parse_args()

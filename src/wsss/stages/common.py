@@ -22,7 +22,6 @@ from wsss.config.loading import load_section
 from wsss.plan.inputs import check_inputs, manifest_of
 from wsss.plan.manifest import Manifest
 from wsss.runtime.files import remove_leftovers, write_atomically
-from wsss.runtime.plain_yaml import read_yaml
 from wsss.runtime.process import Terminated, limit_threads, processes, raise_on, rank, usable_cores
 from wsss.runtime.progress import job_file
 from wsss.runtime.records import AGAIN, read_record, seal_tables
@@ -69,7 +68,8 @@ def stage_session(
         manifest.write(args.out, replace=not args.manifest)
         remove_leftovers(args.out)
         _forget_other_shardings(args)
-        write_atomically(args.out / "config.yaml", _config_text(args.config))
+        config = yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+        write_atomically(args.out / "config.yaml", config)
         log.info("%s starts with %d thread(s): %s", stage, threads, args.out)
         try:
             with job_file(args.out / "progress" / f"{_job(stage, args)}.json", stage, args.log) as before:
@@ -126,14 +126,6 @@ def read_threshold(path: Path) -> dict[str, Any]:
     if not 0 <= chosen["threshold"] <= 1:
         raise ValueError(f"{path}: damaged (threshold {chosen['threshold']}; accepted are 0 to 1); {AGAIN}")
     return {"threshold": float(chosen["threshold"]), "source": chosen["source"]}
-
-
-def _config_text(config: str) -> str:
-    text = config if config.lstrip().startswith("{") else Path(config).read_text()
-    try:
-        return yaml.safe_dump(read_yaml(text), sort_keys=False, allow_unicode=True)
-    except ValueError as error:
-        raise ValueError(f"--config is not YAML: {error}") from None
 
 
 def _record(stage: str, args: argparse.Namespace, started: float, before: float, code: str) -> None:

@@ -38,7 +38,7 @@ def make_affinity_labels(
             if features is None:
                 labels = make(images, seeds)
             else:
-                labels = [make.of_stored(features, r.image_id, m) for r, m in zip(group, seeds, strict=True)]
+                labels = [make.of_stored(features, r, m) for r, m in zip(group, seeds, strict=True)]
             for record, label in zip(group, labels, strict=True):
                 out.add(record.image_id, *(label if kept else [label]))
 

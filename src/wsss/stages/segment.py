@@ -42,7 +42,7 @@ def segment(
     with ExitStack() as stack:
         writers = [stack.enter_context(LabelWriter(path, **about)) for path in files]
         behind = stack.enter_context(WriteBehind())
-        for group, images in shard.images(dataset, *writers):
+        for group, images in shard.images(dataset, *writers, read=features is None or len(writers) > 1):
             scores = group_scores(model, group, images, settings, device, features)
             shares = probabilities(scores, group[0].size, settings)
             labels = [largest(shares, 1).byte().cpu().numpy()]

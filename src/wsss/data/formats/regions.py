@@ -141,7 +141,7 @@ def centres_inside(polygon: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     low = np.clip(np.floor(polygon.min(0)), 0, size[::-1]).astype(int)
     high = np.clip(np.ceil(polygon.max(0)), 0, size[::-1]).astype(int)
     rows, columns = np.mgrid[low[1] : high[1], low[0] : high[0]]
-    # a hair off, as a centre on a line that is drawn there and back would count once
+    # slightly off the centres: of a line drawn there and back, a point on it would be counted once
     centres = np.stack([columns.ravel() + 0.5013, rows.ravel() + 0.5007], 1)
     inside[rows.ravel(), columns.ravel()] = Outline(polygon).contains_points(centres)
     return inside

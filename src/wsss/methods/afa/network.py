@@ -18,10 +18,10 @@ from wsss.methods.afa.labels import multi_scale_maps, propagated_scores, refine_
 from wsss.methods.afa.settings import Settings
 from wsss.methods.attention_affinity import dense_pair_labels, dense_pair_loss
 from wsss.methods.base import Method
-from wsss.methods.shared import balanced_cross_entropy, denormalise, refine_cams_with_bkg
+from wsss.methods.shared import balanced_cross_entropy, denormalise, labels_by_par
 from wsss.refine.crf.energy import dense_energy_loss
 from wsss.runtime import distributed
-from wsss.runtime.tensors import resize
+from wsss.runtime.tensors import largest, resize
 from wsss.segmentation.segformer import SegFormerDecoder
 
 
@@ -86,7 +86,7 @@ class AFA(Method):
         """
         maps, pairs, grid = multi_scale_maps(self._maps_and_affinity, batch.images, self.settings.scales)
         photographs = denormalise(batch.images, self.backbone.mean, self.backbone.std)
-        refined = refine_cams_with_bkg(
+        refined = labels_by_par(
             photographs,
             maps,
             batch.labels,
@@ -103,7 +103,7 @@ class AFA(Method):
         scores = refine_in_boxes(
             photographs, scores, present, batch.boxes, self.settings.dilations, self.settings.iterations
         )
-        by_low, by_high = (half.argmax(1) for half in scores.chunk(2, dim=1))
+        by_low, by_high = (largest(half, 1) for half in scores.chunk(2, dim=1))
         return refined, ignore_outside(irn_confident_labels(by_high, by_low), batch.boxes)
 
     def _propagated(self, maps: Tensor, pairs: Tensor, grid: tuple[int, int], labels: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from wsss.config.common import Blocks, Component, Count, Decodes, Dilations, Fra
 
 
 class Settings(Component, Decodes):
-    """AFA (Ru 2022): affinity from attention and a decoder, in one training; a MiT with strides 4, 2, 2, 1."""
+    """AFA (Ru 2022): affinity from attention and a decoder, trained together; a MiT with strides 4, 2, 2, 1."""
 
     implementation = "wsss.methods.afa.network:AFA"
     name: Literal["afa"]

@@ -38,14 +38,11 @@ class CAM(Method):
         return F.relu(self.class_maps(images))
 
     def class_maps(self, images: Tensor) -> Tensor:
-        return self.class_scores(images)
+        return self.classifier(self.dropout(self.backbone(images)))
 
     def logits(self, images: Tensor) -> Tensor:
-        return pool(self.class_scores(images), self.pooling)
-
-    def class_scores(self, images: Tensor) -> Tensor:
-        """The classifier at every position, (B, K, h, w), before ReLU. Average pooling commutes with it (no bias)."""
-        return self.classifier(self.dropout(self.backbone(images)))
+        # The published order is pooling, then classifier; without a bias, averages are the same.
+        return pool(self.class_maps(images), self.pooling)
 
     def head_parameters(self) -> list[nn.Parameter]:
         return list(self.classifier.parameters())

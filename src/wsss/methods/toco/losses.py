@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from wsss.methods.attention_affinity import dense_pair_labels
 from wsss.runtime import distributed
 from wsss.runtime.labels import IGNORE
 
@@ -17,10 +18,7 @@ def token_pairs(labels: Tensor) -> Tensor:
 
     labels: (B, h, w) integer, row-major tokens; pairs with a label of 255, and of a token with itself, are ignored.
     """
-    flat = labels.flatten(1)
-    pairs = (flat[:, :, None] == flat[:, None, :]).to(torch.uint8)
-    ignored = flat == IGNORE
-    pairs.masked_fill_(ignored[:, :, None] | ignored[:, None, :], IGNORE)
+    pairs = dense_pair_labels(labels, stride=1)
     pairs.diagonal(dim1=1, dim2=2).fill_(IGNORE)
     return pairs
 

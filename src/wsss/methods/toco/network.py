@@ -15,7 +15,7 @@ from wsss.data.batch import Batch
 from wsss.localise.fusion import multi_scale_cam
 from wsss.localise.seeds import band_labels, ignore_outside, present_scores
 from wsss.methods.base import Method
-from wsss.methods.shared import balanced_cross_entropy, denormalise, refine_cams_with_bkg
+from wsss.methods.shared import balanced_cross_entropy, denormalise, labels_by_par
 from wsss.methods.toco.losses import ctc_loss, ptc_loss, token_pairs
 from wsss.methods.toco.settings import Settings
 from wsss.methods.toco.views import (
@@ -30,7 +30,7 @@ from wsss.methods.toco.views import (
 from wsss.refine.crf.energy import dense_energy_loss
 from wsss.runtime import distributed
 from wsss.runtime.tensors import resize
-from wsss.segmentation.largefov import LargeFOV
+from wsss.segmentation.dilated import ToCoLargeFOV
 
 WEIGHTS = {"cls": 1.0, "cls_aux": 1.0, "ptc": 0.2, "ctc": 0.5, "seg": 0.1, "energy": 0.05}
 STARTS = {"cls": 0, "cls_aux": 0, "ptc": 0, "ctc": 0, "seg": 2000, "energy": 2000}
@@ -56,7 +56,7 @@ class ToCo(Method):
         width = backbone.channels
         self.classifier = nn.Conv2d(width, self.num_classes, 1, bias=False)
         self.aux_classifier = nn.Conv2d(width, self.num_classes, 1, bias=False)
-        self.decoder = LargeFOV(width, len(class_names))
+        self.decoder = ToCoLargeFOV(width, len(class_names))
         self.student = ProjectionHead(width, *settings.projection)
         self.teacher = copy.deepcopy(self.student).requires_grad_(False)
 
@@ -176,7 +176,7 @@ class ToCo(Method):
     def _segmentation(self, batch: Batch, logits: Tensor, cams: Tensor) -> dict[str, Tensor]:
         """The decoder's loss on refined labels, and its dense energy (§3.1)."""
         mean, std = self.backbone.mean, self.backbone.std
-        labels = refine_cams_with_bkg(
+        labels = labels_by_par(
             denormalise(batch.images, mean, std),
             cams,
             batch.labels,

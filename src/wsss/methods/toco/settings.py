@@ -12,7 +12,7 @@ Term = Literal["cls", "cls_aux", "ptc", "ctc", "seg", "energy"]
 
 
 class Settings(Component, Decodes):
-    """ToCo (Ru 2023): token contrast and a decoder, in one training; a timm ViT."""
+    """ToCo (Ru 2023): token contrast and a decoder, trained together; a timm ViT."""
 
     implementation = "wsss.methods.toco.network:ToCo"
     name: Literal["toco"]

@@ -11,7 +11,7 @@ from wsss.methods.shared import balanced_cross_entropy
 from wsss.methods.weclip.settings import Settings
 from wsss.methods.weclip.towers import Decoded
 from wsss.runtime.labels import IGNORE
-from wsss.runtime.tensors import resize
+from wsss.runtime.tensors import largest, resize
 from wsss.segmentation.token_decoder import cell_affinity
 
 
@@ -67,7 +67,7 @@ def confident_replaced(labels: Tensor, logits: Tensor, probability: float = 0.75
 
 
 def _labels_of(logits: Tensor, labels: Tensor) -> Tensor:
-    return _at_labels(logits.detach(), labels).argmax(1)
+    return largest(_at_labels(logits.detach(), labels), 1)
 
 
 def _at_labels(logits: Tensor, labels: Tensor) -> Tensor:

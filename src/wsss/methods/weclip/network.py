@@ -22,7 +22,7 @@ from wsss.methods.weclip.refinement import refine_maps, select
 from wsss.methods.weclip.settings import Settings
 from wsss.methods.weclip.towers import Decoded, SecondTower, TowerOutputs, decode, run_tower
 from wsss.refine.par import par
-from wsss.runtime.tensors import resize
+from wsss.runtime.tensors import largest, resize
 from wsss.segmentation.token_decoder import TokenHead, cell_affinity, require_blocks
 
 
@@ -76,7 +76,7 @@ class WeCLIP(OnCLIP):
         photographs = denormalise(batch.images, self.backbone.mean, self.backbone.std)
         refined = par(photographs, scores, iterations=self.settings.iterations)
         absent = F.pad(batch.labels, (1, 0), value=1)[:, :, None, None] == 0
-        labels = ignore_outside(refined.masked_fill(absent, -torch.inf).argmax(1), batch.boxes)
+        labels = ignore_outside(largest(refined.masked_fill(absent, -torch.inf), 1), batch.boxes)
         if second and step >= second.confident_steps:
             return confident_replaced(labels, decoded.logits, second.confidence)
         return labels

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from wsss.config.common import Blocks, Component, Count, Decodes, Fraction, Iterations, Section, Weight
+from wsss.config.decoders import TokenDecoderOptions
 from wsss.config.sections import Backbone
 from wsss.config.words import Words
 
@@ -25,15 +26,11 @@ class Second(Section):
     confidence: Fraction = Field(0.75, description="probability above which a prediction becomes the label")
 
 
-class Settings(Component, Words, Decodes):
+class Settings(Component, Words, TokenDecoderOptions, Decodes):
     """WeCLIP (Zhang 2024) and WeCLIP+ (2025): a decoder on frozen towers, trained on CLIP's maps that it refines."""
 
     implementation = "wsss.methods.weclip.network:WeCLIP"
     name: Literal["weclip"]
-    blocks: Blocks | None = Field(None, description="blocks whose tokens are fused; null: all but the last (published)")
-    width: Count = Field(256, description="channels of the decoder")
-    layers: Count = Field(3, description="transformer blocks of the decoder")
-    heads: Count = Field(8, description="attention heads of a decoder's block")
     half_projection: bool = Field(
         False,
         exclude_if=lambda half: not half,
@@ -52,9 +49,3 @@ class Settings(Component, Words, Decodes):
     affinity_weight: Weight = Field(0.1, description="factor of the affinity loss")
     radius: Count = Field(8, description="cells; pairs farther apart (Chebyshev) are not compared")
     second: Second | None = Field(None, description="WeCLIP+: a second tower; null: CLIP alone")
-
-    @model_validator(mode="after")
-    def _heads_share_the_width(self) -> Self:
-        if self.width % self.heads:
-            raise ValueError(f"width {self.width} is no multiple of heads {self.heads}")
-        return self

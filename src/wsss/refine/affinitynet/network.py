@@ -17,7 +17,7 @@ from wsss.localise.seeds import background_first, confident_labels, power_backgr
 from wsss.refine.walk import half_plane_offsets, pair_mask, pair_slices
 from wsss.runtime import distributed
 from wsss.runtime.labels import IGNORE
-from wsss.runtime.tensors import resize
+from wsss.runtime.tensors import largest, resize
 
 
 class AffinityNet(nn.Module):
@@ -152,7 +152,7 @@ def pool_confident_labels(low: Tensor, high: Tensor, stride: int) -> Tensor:
     Scores are averaged over stride × stride blocks before the argmax; cells without any score are 255.
     """
     low, high = (F.avg_pool2d(scores[None], stride, ceil_mode=True)[0] for scores in (low, high))
-    labels = confident_labels(low.argmax(0), high.argmax(0)).to(torch.uint8)
+    labels = confident_labels(largest(low, 0), largest(high, 0)).to(torch.uint8)
     return labels.masked_fill(torch.maximum(low, high).amax(0) < 1e-5, IGNORE)
 
 

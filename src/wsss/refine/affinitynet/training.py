@@ -19,6 +19,7 @@ from wsss.refine.affinitynet.labels import StoredScores, pooled_scores
 from wsss.refine.affinitynet.network import AffinityNet, pair_labels, pair_losses
 from wsss.refine.affinitynet.settings import Training
 from wsss.refine.base import LabelOf, Reduce, Terms
+from wsss.runtime.tensors import largest
 from wsss.store.maps import ScoreStore, open_any
 from wsss.training.session import Place
 
@@ -63,4 +64,4 @@ def pool_labels(labels: Tensor, stride: int) -> Tensor:
     """(B, H, W) class ids with 255 → (B, h, w): the most frequent value of each stride × stride block, 255 included."""
     present, compact = torch.unique(labels, return_inverse=True)
     votes = F.one_hot(compact, len(present)).permute(0, 3, 1, 2).float()
-    return present[F.avg_pool2d(votes, stride, ceil_mode=True).argmax(1)]
+    return present[largest(F.avg_pool2d(votes, stride, ceil_mode=True), 1)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from wsss.data.dataset import Record
 from wsss.localise.seeds import background_first, power_background
 from wsss.refine.cell_labels.settings import Labels
 from wsss.refine.propagation.spread import propagate_maps, stored_cells
@@ -19,10 +20,10 @@ class PropagatedMaps:
     def __init__(self, settings: Labels, device: torch.device) -> None:
         self.settings, self.device = settings, device
 
-    def of_stored(self, store: FeatureStore, image_id: str, found: ScoreMap) -> ScoreMap:
+    def of_stored(self, store: FeatureStore, record: Record, maps: ScoreMap) -> ScoreMap:
         """Maps (1 + k, h, w) in [0, 1], background first, from an image's maps (k, H, W)."""
-        features = stored_cells(store, image_id, self.settings)
-        maps = torch.from_numpy(found.scores).to(self.device)
-        cells = max_normalise(propagate_maps(features, maps, self.settings))
+        features = stored_cells(store, record.image_id, self.settings)
+        seeds = torch.from_numpy(maps.scores).to(self.device)
+        cells = max_normalise(propagate_maps(features, seeds, self.settings))
         whole = background_first(cells, power_background(cells, self.settings.background))
-        return ScoreMap(np.r_[0, found.classes], whole.cpu().numpy())
+        return ScoreMap(np.r_[0, maps.classes], whole.cpu().numpy())

@@ -46,7 +46,7 @@ class Settings(FileSource):
         description="text file of the validation images to use, one name a line; null: all",
     )
     measured: PositiveInt | None = Field(
-        2000, description="training images, evenly spaced, whose masks measure the seeds; null: all"
+        2000, description="training images, evenly spaced, whose masks evaluate the seeds; null: all"
     )
 
     @property

@@ -16,7 +16,7 @@ class Settings(FileSource):
     """Your own images in a folder with subfolders; labels from a CSV, or of the folders. Masks are optional."""
 
     implementation = "wsss.data.sources.folder.index:read"
-    about = About("your own images", "Yours to know; say it where you publish masks or weights.")
+    about = About("your own images", "The terms of your images; state them where you publish masks or weights.")
     places = frozenset({"images", "labels", "masks"})
     masks_from = "prepare_data.masks"
     dataset: Literal["folder"]
@@ -28,7 +28,7 @@ class Settings(FileSource):
     )
     masks: Path | None = Field(
         None,
-        description="folder of masks named like their images (PNG, TIFF, BMP, GIF; class ids, 255 void); only measure",
+        description="folder of masks named like their images (PNG, TIFF, BMP, GIF; class ids, 255 void); to evaluate",
     )
     classes: list[str] | None = Field(None, description="order of the classes, as in the masks' ids; null: the labels'")
     val_fraction: Annotated[float, Field(gt=0, lt=1)] = Field(

@@ -21,4 +21,4 @@ class Settings(Source):
     rng_seed: int = Field(0, ge=0, description="of the images; by default the run's")
 
     def words(self) -> str:
-        return f"generated images of strange animals, seed {self.rng_seed}"
+        return f"generated images, seed {self.rng_seed}"

@@ -45,7 +45,7 @@ class Settings(FileSource):
         "with columns image,labels (class names separated by spaces)",
     )
     measure_list: str | None = Field(
-        "train", description="training images whose masks measure the seeds (the papers use VOC's own 1464)"
+        "train", description="training images whose masks evaluate the seeds (the papers use VOC's own 1464)"
     )
     download: bool = Field(
         False, description="where root is not there: get VOC 2012 and SBD (3.4 GB), check them, build trainaug"
