@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -14,6 +13,7 @@ from typing import Any
 
 from wsss.config.hints import configurations, project_of, yaml_files
 from wsss.plan.run import STAGES, Plan, plan_runs
+from wsss.runtime.files import is_alive
 from wsss.runtime.records import is_of, read_record
 
 STATES = ("running", "failed", "died", "stopped", "done")
@@ -133,10 +133,4 @@ def _state(content: dict[str, Any]) -> str:
         return content["state"]
     if content["host"] != platform.node():
         return "died" if time.time() - content["updated"] > SILENT_SECONDS else "running"
-    try:
-        os.kill(content["pid"], 0)
-    except ProcessLookupError:
-        return "died"
-    except (PermissionError, OverflowError):
-        pass
-    return "running"
+    return "running" if is_alive(content["pid"]) else "died"

@@ -85,7 +85,7 @@ def is_alive(pid: int) -> bool:
     """Whether a process with this id runs on this machine."""
     try:
         os.kill(pid, 0)
-    except ProcessLookupError:
+    except (ProcessLookupError, OverflowError):  # no process, or a number that no process can have
         return False
     except PermissionError:
         pass
