@@ -44,7 +44,7 @@ def test_it_looks_reports_and_writes_a_config_that_is_valid(own, monkeypatch):
         "3 classes from labels.csv (names), 1.6 per image",
         "cat + dog: 3 images",
         "note: 1 image(s) have no row",
-        "note: 1 images have no label",
+        "note: 1 image(s) have no label and count as background only, e.g. 4",
         "note: class 'bus' has 1 images",
         "snakemake --cores all --configfile photos.yaml -- results/photos/miou.csv",
     ):

@@ -28,6 +28,7 @@ LINES = {
 }
 THERE = {
     "export": ("export --model m.safetensors --onnx {}", "text.txt"),
+    "export over another's": ("export --model m.safetensors --onnx {}", "mine.onnx"),
     "export to a folder": ("export --model m.safetensors --onnx {}", "folder.onnx"),
     "compare": ("compare runs --out {}", "mine.html"),
     "masks": ("masks proposals --out {}", "text.txt"),
@@ -47,7 +48,7 @@ def project(tmp_path, monkeypatch):
         picture(1).save(name)
     picture(2).convert("1").save("proposals/a/0.png")
     Path("labels.csv").write_text("image,labels\na,cat\n")
-    for name in ("file", "m.safetensors", "m.h5", "text.txt", "mine.html", "mine.yaml"):
+    for name in ("file", "m.safetensors", "m.h5", "text.txt", "mine.html", "mine.yaml", "mine.onnx"):
         Path(name).write_text("<html>somebody's own</html>")
     Path("loop").symlink_to("nowhere")
     Path("results/tiny/evaluate").symlink_to(f"../../{STAGE}", target_is_directory=True)

@@ -12,6 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
+from wsss.cli.export import check_target
 from wsss.cli.inputs import find_images
 from wsss.cli.prediction import adapted, predict
 from wsss.config import run as schema
@@ -189,6 +190,7 @@ def test_onnx_agrees_at_three_sizes(model_file, tmp_path):
 
     session = onnxruntime.InferenceSession(str(tmp_path / "model.onnx"))
     assert session.get_modelmeta().custom_metadata_map["classes"] == '["background", "cat", "dog"]'
+    check_target(tmp_path / "model.onnx", model_file)  # may be replaced
 
 
 def test_a_network_that_differs_is_not_exported(model_file, tmp_path, monkeypatch):

@@ -78,6 +78,16 @@ def test_masks_labels_and_splits(root):
     assert record.image_id == "val2014/000000000004" and record.classes.tolist() == [1, 2]
 
 
+def test_images_that_the_file_does_not_list_are_remarked(root):
+    Image.new("RGB", (24, 20)).save(root / "train2014" / "x.JPG")
+    for unlabelled in ("keep", "drop"):
+        preflight = Preflight()
+        index(root, preflight=preflight, unlabelled=unlabelled)
+        told = f"instances_train2014.json and are left out, e.g. {root}/train2014/x.JPG"
+        (note,) = preflight.notes
+        assert note.startswith("1 image(s) are not in ") and told in note
+
+
 def test_masks_are_painted_once(root):
     index(root)
     mask = root / "out" / "masks" / "train2014" / "000000000001.png"
@@ -229,8 +239,9 @@ def test_a_file_that_lacks_something_gets_one_line(root, case):
         index(root)
 
 
-def test_an_empty_outline_is_a_box_alone(root):
-    edit(root, "train2014", annotations=[box(11, 1, 3, 0, 0, 9, 9, segmentation=[[]])])
+@pytest.mark.parametrize("more", [{}, {"area": 0}])
+def test_an_empty_outline_is_a_box_alone(root, more):
+    edit(root, "train2014", annotations=[box(11, 1, 3, 0, 0, 9, 9, segmentation=[[]], **more)])
     assert [(row["labels"], bool(row["mask"])) for row in index(root)[2][:1]] == [("car", False)]
 
 

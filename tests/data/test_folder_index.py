@@ -23,7 +23,9 @@ def own(tmp_path):
     """Five images of different kinds below `photos`, a CSV, and masks of two of them."""
     photos = tmp_path / "photos"
     (photos / "day 1").mkdir(parents=True)
-    (photos / ".cache").mkdir()
+    for folder in (".cache", "__MACOSX", "@eaDir"):
+        (photos / folder).mkdir()
+        Image.new("RGB", (25, 25)).save(photos / folder / "thumb.jpg")
     turned = Image.Exif()
     turned[ExifTags.Base.Orientation] = 6
     Image.new("RGB", (40, 20), "red").save(photos / "day 1" / "a.jpg", exif=turned)
@@ -31,7 +33,6 @@ def own(tmp_path):
     Image.new("CMYK", (200, 100)).save(photos / "c.tif")
     Image.fromarray(np.full((20, 20), 40000, np.uint16)).save(photos / "grey16.png")
     Image.new("P", (25, 25)).save(photos / unicodedata.normalize("NFD", "käfer.gif"))
-    Image.new("RGB", (25, 25)).save(photos / ".cache" / "thumb.jpg")
     (photos / "notes.txt").write_text("not an image")
     rows = ["day 1/a.jpg,cat dog", "b,cat", r"photos\C.TIF,dog", "grey16.png,", "käfer,cat"]
     (tmp_path / "labels.csv").write_text("image,labels\n" + "\n".join(rows) + "\n", encoding="utf-8-sig")
@@ -214,12 +215,22 @@ def test_folders_of_splits_hold_folders_of_classes(tmp_path):
         (["train/cat/1.jpg", "test/cat/2.jpg"], "its folders 'train' and 'test' are a split and a class"),
         (["Cat/1.jpg", "cat/2.jpg"], "classes 'Cat' and 'cat' differ in case only"),
         (["void/1.jpg", "cat/2.jpg"], "void"),
+        (["images/1.jpg", "masks/1.png"], r"images/1\.jpg: its folder 'images' is by its name no class; accepted"),
+        (["train/images/1.jpg", "val/images/2.jpg"], "its folder 'images' is by its name no class"),
+        (["cat/1.jpg", "Ground_Truth/1.png"], "its folder 'Ground_Truth' is by its name no class"),
+        (["cat/image/1.jpg", "cat/mask/1.png"], "its folder 'mask' is by its name no class"),
+        (["cat/a (1).png", "cat/a (1)_mask_1.png"], r"a \(1\)_mask_1\.png: is by its name a mask of the image beside"),
         (["JPEGImages/1.jpg"], "annotations of VOC are read by a run with prepare_data: {dataset: voc"),
     ],
 )
 def test_folders_that_are_no_labels_are_refused(images, told, tmp_path):
     with pytest.raises(ValueError, match=told):
         survey(folders(tmp_path / "p", *images), None)
+
+
+def test_faces_with_masks_are_classes(tmp_path):
+    images = ["mask/1.jpg", "no_mask/2.jpg", "no_mask/3_mask.jpg"]
+    assert survey(folders(tmp_path / "p", *images), None).table.classes == ["mask", "no_mask"]
 
 
 def test_an_image_moved_to_another_class_changes_the_content(tmp_path):

@@ -184,6 +184,35 @@ def test_no_region_is_lost_in_silence(tmp_path, case):
     assert "\n" not in str(caught.value) and "in" in str(caught.value) and not (tmp_path / "masks").exists()
 
 
+def test_crowds_are_void_and_names_of_windows_have_folders(tmp_path):
+    crowd = {"size": [4, 4], "counts": [0, 16]}
+    content = json.loads(region(segmentation=crowd, iscrowd=1, area=16))
+    content["annotations"] += json.loads(region(segmentation=[[0, 0, 1, 0, 1, 3, 0, 3]], area=99))["annotations"]
+    content["images"][0]["file_name"] = "x\\a.jpg"
+    (tmp_path / "instances.json").write_text(json.dumps(content))
+    bring(tmp_path / "instances.json", "coco", CLASSES, tmp_path / "masks")
+    with Image.open(tmp_path / "masks" / "x" / "a.png") as mask:
+        assert np.array(mask).tolist() == [[1, 1, 255, 255]] * 4
+
+
+@pytest.mark.parametrize("name", ["http://x/a.jpg", "../a.jpg", "/a.jpg"])
+def test_names_that_lead_out_are_refused(tmp_path, name):
+    content = INSTANCES | {"images": [INSTANCES["images"][0] | {"file_name": name}]}
+    (tmp_path / "instances.json").write_text(json.dumps(content))
+    with pytest.raises(ValueError, match="leads out of the data set's folder or has empty path parts"):
+        bring(tmp_path / "instances.json", "coco", CLASSES, tmp_path / "masks")
+    assert not (tmp_path / "masks").exists()
+
+
+def test_masks_of_black_and_white_are_refused(tmp_path):
+    (tmp_path / "in").mkdir()
+    for name, value in (("a", 0), ("b", 255)):
+        Image.new("L", (4, 4), value).save(tmp_path / "in" / f"{name}.png")
+    with pytest.raises(ValueError, match="'b': it and all other masks hold nothing but 0 and 255"):
+        bring(tmp_path / "in", "auto", CLASSES, tmp_path / "masks")
+    assert not (tmp_path / "masks").exists()
+
+
 def test_names_of_classes_txt_are_those_of_yolo_s_numbers(tmp_path):
     for place in ("classes.txt", "labels/classes.txt"):
         (folder := tmp_path / place.replace("/", "-")).mkdir()

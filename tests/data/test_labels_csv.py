@@ -113,6 +113,11 @@ FORMS = {
         CAT_DOG,
         "'x', 'y' are not",
     ),
+    "one row a box, names with blanks": (
+        "filename,width,class\na.jpg,3,dining table\nb.jpg,3,cat\na.jpg,3,cat\n",
+        TABLE,
+        "'width' are not used",
+    ),
     "the same row twice": ("image,labels\na.jpg,cat dog\nb.jpg,cat\nb.jpg,cat\n", [*CAT_DOG, CAT_DOG[1]], ""),
     "free text": ("image,labels,notes\na.jpg,cat dog,nice one\nb.jpg,cat,\n", CAT_DOG, "'notes' are not used"),
     "free text beside flags": ("image,cat,dog,notes\na.jpg,1,1,nice\nb.jpg,1,0,\n", CAT_DOG, "'notes' are not used"),
@@ -141,6 +146,21 @@ FORMS = {
         "image_id,file_name,labels\n10,a.jpg,cat dog\n11,b.jpg,cat\n",
         CAT_DOG,
         "'image_id' number",
+    ),
+    "ChestX-ray14": (
+        "Image Index,Finding Labels,Follow-up #,Patient Age\na.jpg,cat|dog,0,58\nb.jpg,cat,1,60\n",
+        CAT_DOG,
+        "'Follow-up #', 'Patient Age' are not used",
+    ),
+    "flags beside a text like labels": (
+        "image,cat,dog,age class\na.jpg,1,1,old\nb.jpg,1,0,new\n",
+        CAT_DOG,
+        "'age class' are not used",
+    ),
+    "boxes beside names": (
+        "image,PredictionString\na.jpg,cat 7;dog;\nb.jpg,cat 7;9\n",
+        [("a.jpg", {"cat 7", "dog"}), ("b.jpg", {"cat 7", "9"})],
+        "1 of its 3 classes are numbers (9 …)",
     ),
     "numbers and names of classes": (
         "image,label,label_name\na.jpg,0,dog\nb.jpg,1,cat\n",
@@ -184,6 +204,11 @@ FORMS = {
         [("a.jpg", {"0"}), ("b.jpg", {"2"})],
         "are numbers",
     ),
+    "0 and 1 as classes": (
+        "image,label\na.jpg,1\nb.jpg,0\n",
+        [("a.jpg", {"1"}), ("b.jpg", {"0"})],
+        "its classes are 0, 1; to say whether an image shows a class, name the column like it",
+    ),
 }
 
 
@@ -221,6 +246,9 @@ def test_the_plain_csv_of_excel_is_remarked(tmp_path):
         ("image,labels\na,[1. 0. 0.]\nb,[0. 1. 1.]\n", "its cells hold 3 times 0 or 1, for classes without"),
         ('image,labels\na,"{""cat"": 1, ""dog"": 0}"\n', "its cells hold mappings; accepted: columns image,labels"),
         ("image,labels\na,1 0\nb,0 1\n", "its cells hold 2 times 0 or 1"),
+        ("image,mask\na,a.png\nb,b.png\n", "class 'a.png' is the name of a file; names of classes are needed"),
+        ("image,labels\n1,1.jpg,cat\n2,2.jpg,dog\n", "class '1.jpg' is the name of a file"),
+        ("image,label\na,cat dog\na,cat\nb,dog\n", "line 2: 'cat dog' may be one class or 2"),
         ("ImageID,LabelName,Confidence\na,cat,1\na,dog,0\n", "line 3: confidence 0, so that the image lacks the class"),
     ],
 )

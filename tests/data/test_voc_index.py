@@ -207,6 +207,7 @@ XMLS = {
     "Latin-1, declared": ("latin-1", "<?xml version='1.0' encoding='iso-8859-1'?>" + XML.replace("\u732b", "")),
     "UTF-16, declared as UTF-8": ("utf-16", '<?xml version="1.0" encoding="utf-8"?>' + XML),
     "UTF-8, declared as UTF-16": ("utf-8", '<?xml version="1.0" encoding="utf-16"?>' + XML),
+    "tags in capitals": ("utf-8", XML.replace("object", "Object").replace("name", "NAME").replace("ann", "Ann")),
     "an unknown encoding": ("utf-8", '<?xml version="1.0" encoding="ansi"?>' + XML),
 }
 

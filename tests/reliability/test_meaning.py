@@ -122,6 +122,29 @@ def test_masks_of_other_formats_are_remarked(stage, tmp_path, source):
     assert done.code == 0 and "2 file(s) in '" in done.text and "are not read as masks, e.g. a.npy; save" in done.text
 
 
+@pytest.mark.parametrize("source", MAKE)
+def test_a_mask_of_two_images_is_refused(stage, tmp_path, source):
+    settings = MAKE[source][0](tmp_path / "data")
+    images = tmp_path / "data" / ("photos" if source == "folder" else "JPEGImages")
+    picture(7).save(images / "A.jpg")
+    for file, row in (("labels.csv", "A.jpg,cat,train\n"), ("ImageSets/Segmentation/train.txt", "A\n")):
+        if (tmp_path / "data" / file).is_file():
+            (tmp_path / "data" / file).open("a").write(row)
+    refused = stage("prepare_data", tmp_path / "out", config=settings)
+    assert refused.code == 2 and "would be the mask of two images, " in refused.text
+    assert source == "folder" or "would be the annotation of 2 images" in refused.text
+
+
+@pytest.mark.parametrize("source", MAKE)
+def test_a_name_of_several_files_is_remarked(stage, tmp_path, source):
+    make, folder, _ = MAKE[source]
+    settings = make(tmp_path / "data")
+    Image.new("L", SIZE[::-1]).save(tmp_path / "data" / folder / "a.tif")
+    done = stage("prepare_data", tmp_path / "out", config=settings)
+    assert done.code == 0 and "1 name(s) have several files in" in done.text
+    assert "e.g. a.png and a.tif; a.png is used" in done.text and "like no labelled image" not in done.text
+
+
 @pytest.mark.parametrize(
     ("source", "split"), [("folder", "train"), ("folder", "val"), ("voc", "train"), ("voc", "val")]
 )
@@ -208,10 +231,14 @@ def test_init_refuses_splits_that_prepare_data_refuses(stage, tmp_path, monkeypa
 def test_init_remarks_what_prepare_data_remarks(tmp_path, monkeypatch, capfd):
     settings = make_folder(tmp_path / "data")
     paint(tmp_path / "data" / "masks", "ab", 0)
+    for name in "ef":
+        (tmp_path / "data" / "masks" / f"{name}.png").unlink()
     table = tmp_path / "data" / "labels.csv"
-    table.write_bytes(table.read_bytes().replace(b"cat", "c\u00e4t".encode("cp1252")))
+    table.write_bytes(table.read_bytes().replace(b"cat", "c\u00e4t".encode("cp1252")).replace(b"f,dog", b"f,yak"))
     _, found = run_init(monkeypatch, capfd, settings, tmp_path / "photos.yaml")
-    assert "note: 2 of 6 masks show none of their image's classes" in found.out
+    assert "note: 2 of 4 masks show none of their image's classes" in found.out
+    assert "note: 1 class(es) have no training image and cannot be learned: yak" in found.out
+    assert "note: no image of val has a mask to measure with: nothing is measured on val" in found.out
     assert "read as Windows-1252: 'a,c\u00e4t,train'" in found.out
 
 

@@ -111,6 +111,8 @@ STRANGE_NAMES = {
     "another width": (["cat", "ｃat"], "classes 'cat' and 'ｃat' look alike"),
     "an invisible letter": (["cat", "c\u200bat"], "classes 'cat' and 'c.at' look alike"),
     "another joiner": (["traffic_light", "traffic light"], "classes 'traffic.light' and 'traffic.light' look alike"),
+    "another form of a number": (["1", "1.0"], "classes '1' and '1.0' look alike"),
+    "a file's name": (["cat", "1.TXT"], "class '1.TXT' is the name of a file; names of classes are needed there"),
     "signs alone": (["cat", "-?-"], "class name '-.-'; a name has a letter or a digit"),
     "too many": ([f"class {i}" for i in range(255)], r"255 classes, e\.g\. class 0, .*accepted: 1 to 254"),
     "semicolon": (["cat", "a;b"], "class name 'a;b'; accepted are different names without ';'"),

@@ -97,11 +97,11 @@ def test_a_target_is_never_a_source(tmp_path, monkeypatch, name):
     assert digest(tmp_path) == before
 
 
-def save_network(path):
+def save_network(path, classes=("cat", "dog")):
     torch.manual_seed(0)
     settings = schema.TrainSegmentation.model_validate(SECTION)
-    model = build_segmentation(settings, 3).eval()
-    save_model(model, path, "segmentation", settings.model_dump(mode="json"), ["background", "cat", "dog"])
+    model = build_segmentation(settings, 1 + len(classes)).eval()
+    save_model(model, path, "segmentation", settings.model_dump(mode="json"), ["background", *classes])
 
 
 @pytest.fixture(scope="module")
@@ -146,6 +146,24 @@ def test_twice_the_same_command_makes_the_same_masks_and_leaves_the_photographs(
     assert code == 2 and said.count("\n") == 1 and "lies in photos" in said
     left = digest(tmp_path)
     assert {name: left[name] for name in before} == before
+
+
+def test_masks_of_an_earlier_command_are_not_lost(tmp_path, model_file, command):
+    photographs(tmp_path, "p/x.jpg", "p/y.jpg", "q/x.jpg")
+    save_network(tmp_path / "other.safetensors", ["dog", "cat"])
+    line = ["predict", "--device", "cpu", "--out", "m", "--model"]
+    assert command(*line, model_file, "p")[0] == 0
+    before = digest(tmp_path)
+    table = (tmp_path / "m" / "images.csv").read_text()
+    assert table == f"mask,image\nx.png,{tmp_path}/p/x.jpg\ny.png,{tmp_path}/p/y.jpg\n"
+    for arguments, told in (
+        ([model_file, "q"], f"m/x.png: is the mask of {tmp_path}/p/x.jpg; for that of q/x.jpg, choose another --out"),
+        (["other.safetensors", "p"], "m: holds masks of other classes, cat, dog …; choose another --out"),
+    ):
+        code, said = command(*line, *arguments)
+        assert code == 2 and told in said and said.count("\n") == 1 and digest(tmp_path) == before
+    (tmp_path / "q" / "x.jpg").rename(tmp_path / "q" / "z.jpg")
+    assert command(*line, model_file, "q")[0] == 0 and len(list((tmp_path / "m").glob("*.png"))) == 3
 
 
 WRITERS = {

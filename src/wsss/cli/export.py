@@ -11,25 +11,35 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 from pathlib import Path
 
 from wsss.cli.inputs import network_of
 from wsss.plan.manifest import views_of
 from wsss.runtime.ending import plain_ending
 from wsss.runtime.progress import log
-from wsss.runtime.targets import a_path, refuse_sources
+from wsss.runtime.targets import a_path, refuse_foreign, refuse_sources
 from wsss.store.about import read_about
+
+TAIL = 1 << 20
+"""Bytes at the end of an ONNX file that hold its metadata."""
 
 
 def check_target(target: Path, model_file: Path) -> None:
-    """Checks that the target does not exist or is an ONNX file.
+    """Checks that the target does not exist or is a file of this command.
 
     Raises:
         ValueError: the target is another file.
     """
     refuse_sources([target], [model_file])
-    if target.exists() and (not target.is_file() or target.suffix.lower() != ".onnx"):
-        raise ValueError(f"--onnx {target}: already exists, and is no .onnx file; choose another name")
+    refuse_foreign(target, _is_ours, "an ONNX file of wsss export")
+
+
+def _is_ours(file: Path) -> bool:
+    """Whether the metadata at a file's end name classes as this command writes them."""
+    with file.open("rb") as content:
+        content.seek(-min(TAIL, file.stat().st_size), os.SEEK_END)
+        return b'["background"' in content.read()
 
 
 def main() -> None:

@@ -10,7 +10,7 @@ import numpy as np
 
 from wsss.data.checks import Preflight, check_rows
 from wsss.data.dataset import image_size
-from wsss.data.remarks import everywhere, of_twins
+from wsss.data.remarks import of_twins
 from wsss.data.sources.folder.index import Survey, entries_of, split, survey
 from wsss.data.sources.folder.settings import Settings as FolderSettings
 
@@ -55,17 +55,12 @@ def describe(seen: Survey, sizes: np.ndarray, max_edge: int) -> Iterator[str]:
 
 
 def remarks(seen: Survey) -> Iterator[str]:
-    """Remarks on the data that do not stop a run."""
+    """Remarks on the number of each class's images, and on classes that occur together."""
     classes = seen.table.classes
     labels = seen.labels(classes)
-    empty = int((labels.sum(1) == 0).sum())
-    if empty:
-        yield f"{empty} images have no label: they count as background only"
     for name, column in zip(classes, labels.T, strict=True):
         if column.sum() < FEW:
             yield f"class '{name}' has {column.sum()} images; {FEW} or more are needed to learn it"
-        if column.all():
-            yield everywhere(name)
     for a, b, both in _pairs(classes, labels):
         columns = labels[:, [classes.index(a), classes.index(b)]]
         if both >= TOGETHER * columns.sum(0).max():
@@ -74,13 +69,13 @@ def remarks(seen: Survey) -> Iterator[str]:
 
 def doubts(seen: Survey, preflight: Preflight) -> Iterator[str]:
     """prepare_data's remarks on the files."""
-    rows = _rows(seen, [f.row.split for f in seen.found])
+    rows = _rows(seen, [f.row.split for f in seen.found], preflight)
     yield from preflight.remarks(["background", *seen.table.classes], rows)
     yield from of_twins(rows, preflight.digests)
 
 
-def check_splits(seen: Survey, val_fraction: float | None, where: Path) -> None:
-    """prepare_data's checks of both splits. val_fraction: None: the default.
+def check_splits(seen: Survey, val_fraction: float | None, where: Path, preflight: Preflight) -> list[str]:
+    """prepare_data's checks of both splits, and its remarks on them. val_fraction: None: the default.
 
     Raises:
         ValueError: a split is empty or not given for every image, or no training image has a label.
@@ -88,17 +83,19 @@ def check_splits(seen: Survey, val_fraction: float | None, where: Path) -> None:
     defaults = {name: FolderSettings.model_fields[name].default for name in ("val_fraction", "split_seed")}
     classes = seen.table.classes
     in_val = split(seen, classes, val_fraction or defaults["val_fraction"], defaults["split_seed"])
-    rows = _rows(seen, ["val" if val else "train" for val in in_val])
-    check_rows(["background", *classes], rows, str(where))
+    rows = _rows(seen, ["val" if val else "train" for val in in_val], preflight)
+    return check_rows(["background", *classes], rows, str(where))
 
 
-def _rows(seen: Survey, splits: Sequence[str]) -> list[dict[str, str]]:
+def _rows(seen: Survey, splits: Sequence[str], preflight: Preflight) -> list[dict[str, str]]:
     """The images as rows of index.csv, as far as remarks and checks read them. splits: of each image."""
-    classes = seen.table.classes
-    return [
-        {"image_id": f.image_id, "labels": ";".join(n for n in classes if n in f.row.names), "split": part, "mask": ""}
-        for f, part in zip(seen.found, splits, strict=True)
-    ]
+    rows = []
+    for found, part in zip(seen.found, splits, strict=True):
+        row = {"image_id": found.image_id, "split": part}
+        row["labels"] = ";".join(name for name in seen.table.classes if name in found.row.names)
+        row["mask"] = row["measured"] = "1" if found.image_id in preflight.shown else ""
+        rows.append(row)
+    return rows
 
 
 def _pairs(classes: list[str], labels: np.ndarray) -> list[tuple[str, str, int]]:

@@ -97,8 +97,9 @@ def prepare(request: Request) -> Prepared:
     seen, sizes, preflight = open_folder(request.images, request.labels, request.masks)
     classes = seen.table.classes
     config = make_config(name, request.images, request.labels, request.masks, classes, preset)
+    notes = [*remarks(seen), *doubts(seen, preflight)]
     if not preflight.problems:
-        check_splits(seen, VAL_WITHOUT_MASKS if request.masks is None else None, request.images)
+        notes += check_splits(seen, VAL_WITHOUT_MASKS if request.masks is None else None, request.images, preflight)
         runs = config["runs"]
         if recipe:
             runs[name] = merge(runs[name], fitted(recipe, sizes))
@@ -108,7 +109,6 @@ def prepare(request: Request) -> Prepared:
         load_run(name, runs)
         if len(sizes) < SMALL:
             config["execution"] = {"shards": SHARDS_OF_SMALL}
-    notes = [*remarks(seen), *doubts(seen, preflight)]
     return Prepared(seen, sizes, preflight.problems, notes, config, max_edge)
 
 

@@ -18,7 +18,11 @@ from wsss.data.text import read_text
 from wsss.runtime.files import regular
 from wsss.runtime.targets import refuse_inside, refuse_sources, require_folder, unique_places
 
-TABLES = {"classes.csv": ("id", "name", "red", "green", "blue"), "failed.csv": ("image", "reason")}
+TABLES = {
+    "classes.csv": ("id", "name", "red", "green", "blue"),
+    "images.csv": ("mask", "image"),
+    "failed.csv": ("image", "reason"),
+}
 """Headers of the CSV files beside the masks."""
 
 

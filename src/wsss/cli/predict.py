@@ -3,9 +3,9 @@
     wsss predict --run results/x photos/ --out masks/ --overlay
 
 Images: folders (with their subfolders), files, patterns like 'photos/*.jpg', or .txt files that list paths. A mask is
-a palette PNG of class ids at the image's size; `classes.csv` explains the ids. Images are shrunk as in training
-(prepare_data.max_edge) and their masks enlarged again; images larger than a tile are cut into tiles. A file that
-cannot be read is skipped, listed in `failed.csv`, and makes the exit status 1.
+a palette PNG of class ids at the image's size; `classes.csv` explains the ids, `images.csv` names each mask's image.
+Images are shrunk as in training (prepare_data.max_edge) and their masks enlarged again; images larger than a tile are
+cut into tiles. A file that cannot be read is skipped, listed in `failed.csv`, and makes the exit status 1.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import logging
 import sys
 from pathlib import Path
 
+from wsss.cli.earlier import images_of_masks
 from wsss.cli.inputs import check_out, class_ids, find_images, network_of, require_device
 from wsss.data.files import unread
 from wsss.runtime.ending import plain_ending
@@ -24,8 +25,8 @@ from wsss.segmentation.tiling import MARGIN
 from wsss.store.about import read_about
 
 
-def _predict(args: argparse.Namespace, images: dict[Path, Path]) -> list[tuple[Path, str]]:
-    """Writes the masks of checked arguments; returns the unreadable images, each with the reason."""
+def _predict(args: argparse.Namespace, images: dict[Path, Path], made: dict[str, str]) -> list[tuple[Path, str]]:
+    """Writes the masks of checked arguments, and the table of all; returns the unreadable images, with the reasons."""
     from wsss.cli import prediction
     from wsss.runtime.devices import resolve_device
 
@@ -35,6 +36,7 @@ def _predict(args: argparse.Namespace, images: dict[Path, Path]) -> list[tuple[P
     else:
         predictor = prediction.load_model(args.model, device, args.tile)
     predictor = prediction.adapted(predictor, fast=args.fast, classes=args.classes, crf=args.crf)
+    prediction.write_table(args.out, "images.csv", sorted(made.items()))
     return prediction.predict(predictor, images, args.out, batch=args.batch, overlay=args.overlay, softmax=args.softmax)
 
 
@@ -71,7 +73,8 @@ def main() -> None:
         check_out(args.out, images, args.images, overlay=args.overlay, softmax=args.softmax)
         about = read_about(args.model or network_of(args.run)[0])
         class_ids(about["classes"], args.classes)
-        failed = _predict(args, images)
+        made = images_of_masks(args.out, images, about["classes"])
+        failed = _predict(args, images, made)
     log.info("%d masks in %s", len(images) - len(failed), args.out)
     if failed:
         sys.exit(f"[predict] {len(failed)} of {len(images)} images could not be read: {args.out / 'failed.csv'}")

@@ -76,7 +76,7 @@ def predict(
     """Writes the masks; returns the unreadable images, each with the reason."""
     palette = voc_palette()
     failed: list[tuple[Path, str]] = []
-    _write_csv(out / "classes.csv", TABLES["classes.csv"], _legend(predictor.class_names, palette))
+    write_table(out, "classes.csv", _legend(predictor.class_names, palette))
     progress = Progress(len(images), "images")
     for group in _batches(list(images), batch, failed, progress):
         results = predictor.batch([pixels for _, pixels in group], softmax)
@@ -89,7 +89,7 @@ def predict(
                 _write_softmax(targets["softmax"], shares)
             progress.update()
     if failed:
-        _write_csv(out / "failed.csv", TABLES["failed.csv"], [[str(path), reason] for path, reason in failed])
+        write_table(out, "failed.csv", [[str(path), reason] for path, reason in failed])
     else:
         (out / "failed.csv").unlink(missing_ok=True)
     return failed
@@ -133,6 +133,7 @@ def _legend(class_names: list[str], palette: np.ndarray) -> list[list[object]]:
     return [[i, name, *palette[i].tolist()] for i, name in enumerate(class_names)]
 
 
-def _write_csv(path: Path, header: Sequence[str], rows: list[list[object]]) -> None:
+def write_table(out: Path, name: str, rows: Sequence[Sequence[object]]) -> None:
+    """Writes one of `TABLES` to the masks' folder."""
     # file names may be invalid UTF-8
-    write_atomically(path, csv_text([header, *rows]).encode(errors="backslashreplace"))
+    write_atomically(out / name, csv_text([TABLES[name], *rows]).encode(errors="backslashreplace"))

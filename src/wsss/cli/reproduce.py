@@ -23,7 +23,7 @@ from wsss.plan.forecast import forecast, gpu
 from wsss.plan.published import NO_SETTING, System, as_text, cited, system, systems, tables
 from wsss.plan.run import Plan, missing_inputs, plan_run
 from wsss.runtime.ending import plain_ending
-from wsss.runtime.files import write_atomically
+from wsss.runtime.files import regular, write_atomically
 from wsss.runtime.plain_yaml import read_yaml
 from wsss.runtime.targets import a_path, require_folder
 
@@ -193,7 +193,9 @@ def main() -> None:
         if not (args.cores == "all" or (args.cores.isdecimal() and int(args.cores) > 0)):
             raise ValueError(f"--cores '{args.cores}'; accepted: all, or 1 or more")
         if args.tables is not None:
-            write_atomically(args.tables, with_tables(args.tables.read_text()))
+            with named(str(args.tables)):
+                page = with_tables(regular(args.tables).read_text(encoding="utf-8"))
+            write_atomically(args.tables, page)
             return
         command = reproduce(args.name, args.set, args.cores, force=args.force)
         print(f"\n{shlex.join(command)}", flush=True)

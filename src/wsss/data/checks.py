@@ -8,7 +8,7 @@ unknown class …) always stop the run.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from wsss.runtime.progress import log
 
 SHOWN = 20
 """Number of problems printed; the file lists all."""
+AS_IDS = "save objects as their class's id, e.g. 1 for the first class"
 COLUMNS = ("file", "problem", "what to do")
 
 
@@ -109,6 +110,7 @@ class Preflight:
         count = Counter(entry.image_id for entry in entries)
         for entry in entries:
             other = files.setdefault(entry.image, entry)
+            shared = entry if entry.mask is None else files.setdefault(entry.mask, entry)
             if first.setdefault(entry.image_id, entry) is not entry:
                 continue
             if count[entry.image_id] > 1:
@@ -119,6 +121,9 @@ class Preflight:
             elif other is not entry:
                 found = f"has two ids, '{other.image_id}' and '{entry.image_id}'"
                 self.add(entry.image, found, "name every image once")
+            elif shared is not entry:
+                found = f"would be the mask of two images, '{shared.image_id}' and '{entry.image_id}'"
+                self.add(entry.mask, found, "give each its own, by its name")
 
     def _note(self, entry: Entry, look: Look) -> None:
         self.problems += [look.problem] if look.problem else []
@@ -136,11 +141,9 @@ class Preflight:
 
     def check_meaning(self, entries: Sequence[Entry]) -> None:
         """Adds a problem if all masks are black and white: 255 is void, so that every object would be ignored."""
-        if self.shown and not any(values - {0, 255} for values in self.shown.values()):
-            white = next((e for e in entries if 255 in self.shown.get(e.image_id, ())), None)
-            if white is not None:
-                found = f"it and all other masks hold nothing but 0 and 255 ({len(self.shown)} masks); 255 is void"
-                self.add(white.mask, found, "save objects as their class's id, e.g. 1 for the first class")
+        if found := black_and_white(self.shown):
+            white = next(entry for entry in entries if 255 in self.shown.get(entry.image_id, ()))
+            self.add(white.mask, found, AS_IDS)
 
     def remarks(self, class_names: Sequence[str], rows: Sequence[dict[str, str]]) -> Iterator[str]:
         """Remarks for the user on suspicious but valid files. class_names: background first."""
@@ -204,6 +207,13 @@ def _table(problems: Sequence[Problem]) -> str:
     cells = [COLUMNS, *((p.file, p.problem, p.advice) for p in problems)]
     widths = [max(len(row[column]) for row in cells) for column in range(2)]
     return "\n".join(f"{a:{widths[0]}}  {b:{widths[1]}}  {c}" for a, b, c in cells)
+
+
+def black_and_white(shown: Mapping[str, frozenset[int]]) -> str | None:
+    """What is wrong with masks of the values 0 and 255 alone; None of others. shown: image id → values of its mask."""
+    if frozenset().union(*shown.values()) - {0} != {255}:
+        return None
+    return f"it and all other masks hold nothing but 0 and 255 ({len(shown)} masks); 255 is void"
 
 
 def check_rows(class_names: Sequence[str], rows: Sequence[dict[str, str]], where: str = "data set") -> list[str]:

@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from wsss.config.stages import Corrections
-from wsss.data.checks import Entry, Preflight
+from wsss.data.checks import Preflight
 from wsss.data.dataset import Dataset, Record
 from wsss.data.formats.reading import read_annotations
 from wsss.data.matching import ByName
@@ -47,9 +47,6 @@ def read_corrections(settings: Corrections, dataset: Dataset) -> dict[str, np.nd
             preflight.add(where, f"size {mask.shape[::-1]}, but its image has {(width, height)}", "export it again")
         else:
             found[record.image_id] = fitted
-    entries = [Entry(image_id, source, source) for image_id in found]
-    preflight.shown = {image_id: frozenset(np.unique(mask).tolist()) for image_id, mask in found.items()}
-    preflight.check_meaning(entries)
     preflight.stop()
     return _training_masks(found, dataset)
 

@@ -22,6 +22,9 @@ MASK_ADVICE = f"save masks as {', '.join(MASK_SUFFIXES)} of class ids"
 NO_MASKS = (*sorted(set(SUFFIXES) - set(MASK_SUFFIXES)), ".npy", ".npz", ".mat")
 """Suffixes of masks in formats that change class ids, or that are not read."""
 
+ADDED = ("__MACOSX", "@eaDir", "$RECYCLE.BIN", "System Volume Information", "lost+found")
+"""Folders that archives and disks of other systems add: copies, thumbnails and lost files."""
+
 UNREAD = (".heic", ".heif", ".avif", ".jxl", ".jp2", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".raf", ".rw2")
 """Suffixes of photographs in formats that are not supported."""
 
@@ -29,12 +32,12 @@ UNREAD = (".heic", ".heif", ".avif", ".jxl", ".jp2", ".dng", ".cr2", ".cr3", ".n
 def files_below(folder: Path, name: str = "", suffixes: Sequence[str] = SUFFIXES) -> Iterator[tuple[str, Path]]:
     """(`name`/path, file) of every image below a folder, linked folders included, sorted by path.
 
-    Hidden files and folders are left out, links to a folder above themselves, and the results of runs that were started
-    within the folder.
+    Left out are hidden files and folders, those that archives and disks of other systems add, links to a folder above
+    themselves, and the results of runs that were started within the folder.
     """
     wanted = tuple(suffixes)
     for top, folders, files in os.walk(folder, followlinks=True):
-        folders[:] = sorted(f for f in folders if not f.startswith(".") and not _leads_back(folder, top, f))
+        folders[:] = sorted(f for f in folders if not _is_hidden(f) and not _leads_back(folder, top, f))
         folders[:] = [f for f in folders if not Path(top, f, *CACHE.parts[1:]).is_file()]
         below = os.path.relpath(top, folder)
         prefix = "/".join(part for part in (name, "" if below == "." else below) if part)
@@ -45,6 +48,10 @@ def files_below(folder: Path, name: str = "", suffixes: Sequence[str] = SUFFIXES
 def without_suffix(name: str) -> str:
     """The name of an image file without its suffix, in lower or upper case."""
     return next((name[: -len(suffix)] for suffix in SUFFIXES if name.lower().endswith(suffix)), name)
+
+
+def _is_hidden(folder: str) -> bool:
+    return folder.startswith(".") or folder in ADDED
 
 
 def unread(folder: Path) -> str | None:
@@ -88,6 +95,8 @@ class Finder:
 
     def __init__(self, folder: Path, suffixes: Sequence[str]) -> None:
         self.folder, self.suffixes = folder, suffixes
+        self.doubled: dict[str, list[Path]] = {}
+        """The files of names that were looked for and have several, which differ in their suffixes."""
 
     def __call__(self, name: str) -> Path | None:
         """The file of a name; None if there is none, or several."""
@@ -96,7 +105,18 @@ class Finder:
         stems = {hit.with_suffix("") for hit in hits}
         if len(stems) != 1:
             return None
+        if len(hits) > 1:
+            self.doubled[name] = hits
         return min(hits, key=lambda hit: self.suffixes.index(hit.suffix.lower()))
+
+    def remark(self) -> str | None:
+        """One line on the names that have several files; None if there are none."""
+        if not self.doubled:
+            return None
+        name, hits = next(iter(self.doubled.items()))
+        found = " and ".join(sorted(hit.name for hit in hits))
+        several = f"{len(self.doubled)} name(s) have several files in '{self.folder}', e.g. {found}"
+        return f"{several}; {self(name).name} is used"
 
     @cached_property
     def files(self) -> list[Path]:

@@ -3,7 +3,8 @@
 Two forms are recognised by the header and the values:
 - names: a column of class names, separated by commas, semicolons, bars or spaces, or written as lists
   (`['cat', 'dog']`). If any row uses one of the first three, spaces belong to the names (`dining table, cat`);
-  otherwise they separate names. If no row has more than one name, an image may have several rows.
+  otherwise they separate names. If no row has more than one name, an image may have several rows: if one has, and no
+  cell has a sign between names, a cell is one name.
 - flags: one column per class, with 0/1 (or no/yes, false/true, empty/x).
 
 The first column (or one named image, file, filename, path …) names the image; an optional column `split`, or another
@@ -25,6 +26,8 @@ SPLIT_NAMES = {"train": "train", "training": "train", "val": "val", "valid": "va
 """Cell of a column of splits → split."""
 FLAGGED = {"is_valid": "val", "is_val": "val", "is_validation": "val", "is_train": "train", "is_training": "train"}
 """Name of a column of flags → the split of the images for which they are set."""
+LIKE_NAMES = "(labels?|class(es)?|tags?|categor(y|ies))$"
+"""Ends of the names of columns that hold class names, e.g. `Finding Labels`, as `plain_header` writes them."""
 DOUBTFUL = (
     r"(is|has|num)[ _-].+|(.+[ _-])?id|(k[ _-]?)?fold|(sub)?set|train(ing)?|val(id(ation)?)?|test(ing)?|difficult"
 )
@@ -98,7 +101,9 @@ def _split_column(sheet: Sheet) -> int | None:
 def _named_column(sheet: Sheet, others: list[int]) -> int | None:
     """The column of class names, of several by header one with words; None if the table has flags."""
     called = [i for i in sheet.columns(NAME_COLUMNS) if i in others]
-    words = (i for i in called if any(re.search(r"[^\W\d_]", cell) for cell in sheet.cells(i)))
+    alike = [i for i in others if re.search(LIKE_NAMES, plain_header(sheet.header[i]))]
+    alike = alike if sum(_all_flags(sheet, i) for i in others) < 2 else []  # of several flags, a text is no name
+    words = (i for i in [*called, *alike] if any(re.search(r"[^\W\d_]", cell) for cell in sheet.cells(i)))
     named = next((i for i in words if not _all_flags(sheet, i)), called[0] if called else None)
     if named is None:
         return others[0] if len(others) == 1 and not _all_flags(sheet, others[0]) else None
@@ -140,19 +145,21 @@ def _names_table(sheet: Sheet, named: int, split: int | None) -> LabelTable:
         texts.append(without_call(text))
     refuse_vectors(path, texts)
     _refuse_denied(sheet)
+    alone = _one_a_row(sheet, texts)
     rows = [
         _row(sheet, line, cells, names, split)
-        for (line, cells), names in zip(sheet.lines, name_sets(texts), strict=True)
+        for (line, cells), names in zip(sheet.lines, name_sets(texts, alone=alone), strict=True)
     ]
     if not any(row.names for row in rows):
         raise ValueError(f"{path}: no row names a class")
     classes = checked_classes(path, sorted({name for row in rows for name in row.names}))
     _check_separators(path, rows, classes)
     remarks = [*sheet.remarks, *_unused(sheet, [i for i in range(width) if i not in (sheet.image, split, named)])]
-    remarks += spaces_remark(path, texts)
-    if all(re.fullmatch(r"\d+(\.0)?", name) for name in classes):
-        remarks.append(f"{path}: its classes are numbers ({', '.join(classes[:3])} …), which are taken for their names")
-    elif all(map(_is_flag, classes)):
+    remarks += [] if alone else spaces_remark(path, texts)
+    if numbers := [name for name in classes if re.fullmatch(r"\d+(\.0)?", name)]:
+        which = "its classes" if len(numbers) == len(classes) else f"{len(numbers)} of its {len(classes)} classes"
+        remarks.append(f"{path}: {which} are numbers ({', '.join(numbers[:3])} …), which are taken for their names")
+    if all(map(_is_flag, classes)):
         words = ", ".join(classes)
         remarks.append(
             f"{path}: its classes are {words}; to say whether an image shows a class, name the column like it"
@@ -161,6 +168,13 @@ def _names_table(sheet: Sheet, named: int, split: int | None) -> LabelTable:
     if several:
         remarks.append(f"{path}: {several} image(s) have several rows with one label each, which are taken together")
     return LabelTable(path, "names", classes, rows, remarks)
+
+
+def _one_a_row(sheet: Sheet, texts: list[str]) -> bool:
+    """Whether an image has rows with different labels, so that each row is of one label."""
+    first: dict[str, str] = {}
+    named = zip(sheet.cells(sheet.image), texts, strict=True)
+    return any(first.setdefault(image, text) != text for image, text in named if text)
 
 
 def _refuse_denied(sheet: Sheet) -> None:

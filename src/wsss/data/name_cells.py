@@ -20,11 +20,11 @@ def without_call(text: str) -> str:
     return _CALL.sub(r"\1", text)
 
 
-def name_sets(texts: list[str]) -> list[frozenset[str]]:
-    """The class names in each cell of a column."""
+def name_sets(texts: list[str], *, alone: bool) -> list[frozenset[str]]:
+    """The class names in each cell of a column. alone: a cell without signs is one name, with any spaces."""
     if _are_lists(texts):
         return [_listed(text[1:-1]) for text in texts]
-    pattern = SIGNS if any(re.search(SIGNS, text) for text in texts) else r"\s+"
+    pattern = SIGNS if alone or any(re.search(SIGNS, text) for text in texts) else r"\s+"
     return [frozenset(clean_name(name) for name in re.split(pattern, text) if name.strip()) for text in texts]
 
 

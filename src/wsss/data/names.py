@@ -7,6 +7,8 @@ import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 
+from wsss.data.files import SUFFIXES
+
 MAX_CLASSES = 254
 """Class ids are bytes; 0 is the background and 255 void."""
 MAX_LENGTH = 200
@@ -16,6 +18,8 @@ NOTHING = frozenset({"nan", "none", "null", "na", "n/a", "#n/a", "<na>"})
 """Texts that spreadsheets and pandas write for missing values."""
 SIGNS = ("Sm", "Sc", "Sk")
 """Unicode categories of signs of which a name cannot consist alone, beside punctuation and spaces."""
+FILES = (*SUFFIXES, ".txt", ".csv", ".xml", ".json", ".npy")
+"""Suffixes of a name that is a file's, and no class's."""
 CONTROL = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 
 
@@ -60,6 +64,8 @@ def _check_word(where: Path | str, name: str) -> None:
         raise ValueError(f"{where}: class name {name!r}; {what}")
     if len(name) > MAX_LENGTH:
         raise ValueError(f"{where}: class name '{name[:40]}…' of {len(name)} characters; accepted: {MAX_LENGTH}")
+    if name.lower().endswith(FILES):
+        raise ValueError(f"{where}: class '{name}' is the name of a file; names of classes are needed there")
     word = name.casefold().strip("_")
     if word == "background":
         raise ValueError(f"{where}: class '{name}'; the background is implied and has id 0: leave it out")
@@ -70,8 +76,14 @@ def _check_word(where: Path | str, name: str) -> None:
 
 
 def _look(name: str) -> str:
-    """A key that is equal for names that look alike: without case, form, width, invisible characters and joiners."""
+    """A key that is equal for names that look alike: without case, form, width, invisible characters and joiners.
+
+    Numbers are alike if they are equal: `1`, `1.0` and `01`.
+    """
     folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
+    number = re.fullmatch(r"0*(\d+?)(\.0*)?", folded)
+    if number:
+        return number[1]
     joined = re.sub(r"(?<=[^\W_])[-_\s]+(?=[^\W_])", " ", folded)  # `traffic_light`, `traffic-light`
     return " ".join("".join(c for c in joined if unicodedata.category(c) != "Cf").split())
 

@@ -35,12 +35,9 @@ def of_labels(class_names: Sequence[str], rows: Rows) -> Iterator[str]:
     missing = [name for name in class_names[1:] if not any(name in labels for labels in training)]
     if missing:
         yield f"{len(missing)} class(es) have no training image and cannot be learned: {', '.join(missing)}"
-    yield from (everywhere(name) for name in class_names[1:] if all(name in labels for labels in training))
-
-
-def everywhere(name: str) -> str:
-    """A remark on a class of every training image."""
-    return f"class '{name}' is in every image: without images that lack it, it cannot be located"
+    for name in class_names[1:]:
+        if all(name in labels for labels in training):
+            yield f"class '{name}' is in every image: without images that lack it, it cannot be located"
 
 
 def of_masks(class_names: Sequence[str], rows: Rows, shown: Mapping[str, frozenset[int]]) -> Iterator[str]:

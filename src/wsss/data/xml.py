@@ -41,3 +41,15 @@ def _declared(path: Path) -> Text | None:
         return Text(data.decode(name))
     except (UnicodeDecodeError, LookupError):
         return None
+
+
+def plain_tag(element: ElementTree.Element) -> str:
+    """An element's tag without its namespace, in lower case."""
+    return element.tag.rpartition("}")[2].lower()
+
+
+def text_of(element: ElementTree.Element, *tags: str) -> str:
+    """The text of a child, of its child …; empty if there is none. tags: as `plain_tag` writes them."""
+    for tag in tags:
+        element = next((child for child in element if plain_tag(child) == tag), ElementTree.Element(""))
+    return element.text or ""

@@ -10,6 +10,7 @@ import numpy as np
 
 from wsss.config.labelling import readable_formats
 from wsss.config.registry import FORMATS
+from wsss.data.checks import AS_IDS, black_and_white
 from wsss.data.formats.regions import SizeOf
 
 
@@ -21,7 +22,8 @@ def read_annotations(
     name: of the format; auto: detected. class_names: background first. size_of: size of an image by its name.
 
     Raises:
-        ValueError: no such source, a format that cannot be read or detected, or files that cannot be used.
+        ValueError: no such source, a format that cannot be read or detected, files that cannot be used, or masks of
+            nothing but void.
     """
     if not source.exists():
         raise ValueError(f"{source}: no such file or folder")
@@ -35,6 +37,10 @@ def read_annotations(
         if image in found:
             raise ValueError(f"{source}: image '{image}' occurs twice; leave one")
         found[image] = label
+    shown = {image: frozenset(np.unique(label).tolist()) for image, label in found.items()}
+    if wrong := black_and_white(shown):
+        white = next(image for image, values in shown.items() if 255 in values)
+        raise ValueError(f"{source}, mask of '{white}': {wrong}; {AS_IDS}")
     if not found:
         raise ValueError(f"{source}: no annotated image of format {chosen.format} in it")
     return found

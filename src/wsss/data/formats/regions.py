@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw
 from wsss.config.messages import nearest
 from wsss.data.files import files_below
 from wsss.data.images import MAX_PIXELS
-from wsss.data.names import clean_name
+from wsss.data.names import clean_name, id_problem
 from wsss.data.reasons import FAR
 from wsss.runtime.targets import fitting, refuse_sources, unique_places
 
@@ -26,12 +26,13 @@ def places(image_ids: Iterable[str], out: Path, suffix: str) -> dict[str, Path]:
     Raises:
         ValueError: an id leads out of the folder, or two ids have one file.
     """
+    image_ids = list(image_ids)
+    for image_id in image_ids:
+        if reason := id_problem(image_id):
+            raise ValueError(f"image id {image_id!r} {reason}; nothing is written to {out}")
     found: dict[str, PurePath] = unique_places({i: [fitting(PurePosixPath(f"{i}{suffix}"))] for i in image_ids})
     files = {image_id: out / place for image_id, place in found.items()}
     refuse_sources(files.values(), ())
-    for image_id, file in files.items():
-        if not file.resolve().is_relative_to(out.resolve()):
-            raise ValueError(f"image id '{image_id}' would be written outside {out}")
     return files
 
 

@@ -107,8 +107,6 @@ def _joined(parts: list[Masks], size: tuple[int, int], levels: list[int]) -> Mas
 def find_proposals(folder: Path) -> dict[str, Path]:
     """Image id → its JSON file or its folder of PNGs; ids are the paths below `folder`, without `.json`.
 
-    Hidden files, and what archives of macOS add, are left out.
-
     Raises:
         ValueError: not a folder, or one without such files; PNGs of no image; two sources of one image.
     """
@@ -129,8 +127,6 @@ def _sources(folder: Path) -> Iterator[tuple[str, Path]]:
     stray = None
     for _, path in files_below(folder, suffixes=(".json", ".png")):
         below = path.relative_to(folder)
-        if "__MACOSX" in below.parts:
-            continue
         if path.suffix.lower() == ".json":
             yield below.with_suffix("").as_posix(), path
         elif len(below.parts) > 1:

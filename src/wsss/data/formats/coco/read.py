@@ -21,6 +21,7 @@ from wsss.data.sources.coco.instances import (
     polygons,
     read_instances,
 )
+from wsss.runtime.labels import IGNORE
 from wsss.runtime.records import in_file
 
 
@@ -29,7 +30,7 @@ def read(
 ) -> Iterator[tuple[str, np.ndarray]]:
     """(image id, label (H, W) uint8) of every image of a JSON file, or of instances.json in a folder.
 
-    Smaller regions are painted over larger ones.
+    Smaller regions are painted over larger ones, and all over crowds, which are void.
 
     Raises:
         ValueError: not such a file, an unknown class, or a region that does not fit its image.
@@ -39,15 +40,15 @@ def read(
     for i, image in found.images.items():
         where = f"{path}, image '{image['file_name']}'"
         label = canvas((image["height"], image["width"]), where)
-        for region in sorted(found.annotations[i], key=lambda r: -given_area(r, 0)):
+        for region in sorted(found.annotations[i], key=lambda r: (not r.get("iscrowd"), -given_area(r, 0))):
             c = class_id(found.categories[region["category_id"]], class_names, where)
             if not outline(region):
                 raise ValueError(f"{where}: a region without an outline, e.g. a box alone, is no mask")
             if problem := outline_problem(region, label.shape):
                 raise ValueError(f"{where}: {named(region)}: {problem}")
             with in_file(path, f"COCO's instances, {named(region)}"):
-                label[_mask(region, label.shape)] = c
-        yield without_suffix(image["file_name"]), label
+                label[_mask(region, label.shape)] = IGNORE if region.get("iscrowd") else c
+        yield without_suffix(image["file_name"].replace("\\", "/")), label
 
 
 def _mask(region: dict[str, Any], size: tuple[int, int]) -> np.ndarray:

@@ -32,7 +32,7 @@ def read(
         raise ValueError(f"{path}: holds tracks of a video; accepted is an export as 'CVAT for images 1.1'")
     for image in root.iter("image"):
         with in_file(path, "CVAT's XML"):
-            name = image.attrib["name"]
+            name = image.attrib["name"].replace("\\", "/")
         where = f"{path}, image '{name}'"
         with in_file(path, f"an image of CVAT, '{name}'"):
             label = canvas((int(image.attrib["height"]), int(image.attrib["width"])), where)

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from wsss.data.checks import Entry, Preflight
-from wsss.data.files import SUFFIXES, Finder
+from wsss.data.files import SUFFIXES, Finder, files_below
 from wsss.data.images import read_mask, values_of
 from wsss.data.matching import Matcher
 from wsss.data.names import checked_classes
@@ -36,7 +36,7 @@ from wsss.data.sources.coco.settings import Settings
 from wsss.data.text import read_text
 from wsss.runtime.labels import IGNORE
 from wsss.runtime.progress import counter
-from wsss.runtime.targets import fitting, unique_places
+from wsss.runtime.targets import fitting, fold, unique_places
 
 
 def read(settings: Settings, out: Path, _workers: int, preflight: Preflight) -> Index:
@@ -72,6 +72,8 @@ def coco_index(
     if train.categories != val.categories:
         raise ValueError(f"{root}/annotations: the categories of {train_part} and {val_part} differ")
     checked_classes(files[train_part], list(train.categories.values()))
+    parts = {train_part: train, val_part: val}
+    preflight.notes += filter(None, (_unlisted(root / name, name, part) for name, part in parts.items()))
     if unlabelled == "drop":
         train, val = (_kept(part, lambda i, part=part: bool(part.annotations.get(i))) for part in (train, val))
     if val_list is not None:
@@ -149,12 +151,23 @@ def _entries(folder: Path, part: str, instances: Instances, preflight: Preflight
     return entries
 
 
+def _unlisted(folder: Path, part: str, instances: Instances) -> str | None:
+    """One line on the images below a part's folder that its file does not list; None if there are none."""
+    listed = {fold(_stem(_below(image["file_name"], part))) for image in instances.images.values()}
+    left = [path for name, path in files_below(folder) if fold(_stem(name)) not in listed]
+    return f"{len(left)} image(s) are not in {instances.path} and are left out, e.g. {left[0]}" if left else None
+
+
+def _stem(name: str) -> str:
+    """A path without the suffix of an image."""
+    return name[: -len(PurePath(name).suffix)] if name.lower().endswith(SUFFIXES) else name
+
+
 def _there(folder: Path, name: PurePath, find: Finder) -> PurePath:
     """The name, or that of the only file that differs from it in case, Unicode form or a missing suffix."""
     if (folder / name).is_file():
         return name
-    stem = name.with_suffix("") if name.suffix.lower() in SUFFIXES else name
-    found = find(stem.as_posix())
+    found = find(_stem(name.as_posix()))
     return PurePath(found.relative_to(folder)) if found else name
 
 

@@ -114,10 +114,10 @@ def outline(annotation: dict[str, Any]) -> Any:
 
 
 def paints(annotation: dict[str, Any]) -> bool:
-    """Whether an annotation has a positive area, by its area or box."""
+    """Whether an annotation has a positive area, by its box, or without one by its area."""
     box = annotation.get("bbox")
-    box = box if isinstance(box, list) else []
-    return given_area(annotation, 1) != 0 and all(side != 0 for side in box[2:4])
+    sides = box[2:4] if isinstance(box, list) else []
+    return all(side != 0 for side in sides) if sides else given_area(annotation, 1) != 0
 
 
 def given_area(annotation: dict[str, Any], otherwise: float) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,6 +13,12 @@ from wsss.runtime.targets import fold
 
 NO_CLASS = "background"
 """Folder of images that show none of the classes."""
+_MASKS = {"masks", "labels", "annotations", "segmentations", "gt", "groundtruth"}
+_HOLDERS = _MASKS | {"images", "image", "imgs", "img", "test"}
+"""Folders that are by their names no classes."""
+_BELOW = _MASKS | {"mask", "label", "annotation", "segmentation"}
+"""Folders that hold masks by their names, in the folder of a class."""
+_MASK_FILE = re.compile(r"(.+?)[ _.-](mask|label|annotation|segmentation|seg|gt)s?([ _.-]\d+)?", re.IGNORECASE)
 ACCEPTED = f"accepted without a CSV: folders of classes ('{NO_CLASS}' for none), or train and val with such folders"
 
 
@@ -33,6 +40,7 @@ def labels_of_folders(root: Path, images: Sequence[Path]) -> LabelTable:
     depth = 1 if splits else 0
     if loose := next((image for image, folders in zip(images, parts, strict=True) if len(folders) <= depth), None):
         raise ValueError(f"{loose}: lies in no folder of a class; {ACCEPTED}")
+    _refuse_others(root, images, depth)
     classes = checked_classes(root, sorted({clean_name(f[depth]) for f in parts} - {NO_CLASS}))
     rows = []
     for image, folders in zip(images, parts, strict=True):
@@ -42,3 +50,20 @@ def labels_of_folders(root: Path, images: Sequence[Path]) -> LabelTable:
     shown = ", ".join(classes[:4]) + " …" * (len(classes) > 4)
     remark = f"no CSV of labels is given: the label of an image is its folder ({shown})"
     return LabelTable(root, "folders", classes, rows, [remark])
+
+
+def _refuse_others(root: Path, images: Sequence[Path], depth: int) -> None:
+    """Raises ValueError for folders that are no classes by their names, and for masks beside their images."""
+    there = {image.with_suffix("") for image in images}
+    for image in images:
+        folders = image.relative_to(root).parts[depth:-1]
+        held = [f for f in folders[:1] if _plain(f) in _HOLDERS] + [f for f in folders[1:] if _plain(f) in _BELOW]
+        if held:
+            raise ValueError(f"{image}: its folder '{held[0]}' is by its name no class; {ACCEPTED}")
+        named = _MASK_FILE.fullmatch(image.stem)
+        if named and image.with_name(named[1]) in there:
+            raise ValueError(f"{image}: is by its name a mask of the image beside it; move such files elsewhere")
+
+
+def _plain(folder: str) -> str:
+    return re.sub(r"[\s_-]", "", fold(folder))

@@ -221,8 +221,8 @@ def _masks(images: Path, masks: Path, found: list[Found], preflight: Preflight) 
         wanted = f"e.g. {example}; accepted are {', '.join(MASK_SUFFIXES)}"
         found_none = f"prepare_data.masks: no mask in '{masks}' is named like an image, {wanted}"
         raise ValueError("; ".join(filter(None, [found_none, other])))
-    preflight.notes += [other] if other else []
-    used = set(pairs.values())
+    preflight.notes += filter(None, [other, find.remark()])
+    used = {*pairs.values(), *(hit for hits in find.doubled.values() for hit in hits)}
     spare = [path for path in find.files if path not in used]
     if spare:
         preflight.notes.append(f"{len(spare)} file(s) in '{masks}' are named like no labelled image, e.g. {spare[0]}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ from wsss.data.sources.base import Index
 from wsss.data.sources.voc.download import COUNTS, check_counts, get_voc
 from wsss.data.sources.voc.layout import IMAGES, MASKS, Layout, Listed
 from wsss.data.sources.voc.settings import DOWNLOAD_NOTE, Settings
-from wsss.data.xml import read_xml
+from wsss.data.xml import plain_tag, read_xml, text_of
 from wsss.runtime.contents import Contents
 from wsss.runtime.files import write_atomically
 from wsss.runtime.progress import log
@@ -100,7 +101,7 @@ def voc_index(
     classes = _class_names(root, preflight)
     members = [Member.of(layout, listed) for split in splits.values() for listed in split]
     names = _labels(layout, members, labels, classes, preflight)
-    preflight.notes += [line for name in MASKS if (line := unread_masks(root / name))]
+    preflight.notes += [*layout.doubled(), *(line for name in MASKS if (line := unread_masks(root / name)))]
     measured = _measured(layout, measure_list, splits, preflight)
     in_train = len(splits["train"])
     rows = [
@@ -179,6 +180,9 @@ def _labels(
     """Class names per image, in class order; unreadable labels become problems."""
     if source == "annotations":
         files = [layout.annotation(m.image_id) for m in members]
+        owners = Counter(file for file, _ in {(f, m.image) for f, m in zip(files, members, strict=True)})
+        for file in (file for file, count in owners.items() if count > 1):
+            preflight.add(file, f"would be the annotation of {owners[file]} images", "give each its own, by its name")
         found = [_from_annotation(f, m.image_id, preflight) for f, m in zip(files, members, strict=True)]
     elif source == "masks":
         found, files = _from_masks(members, classes, preflight), [m.mask for m in members]
@@ -202,10 +206,10 @@ def _from_annotation(path: Path, image_id: str, preflight: Preflight) -> set[str
         root, remark = read_xml(path)
         if remark:
             preflight.notes.append(f"{path.parent}: annotations that are not UTF-8 are read as Windows-1252")
-        objects = root.findall(".//{*}object")  # with or without a namespace
-        if not objects and root.tag.rpartition("}")[2].lower() != "annotation":
+        objects = [found for found in root.iter() if plain_tag(found) == "object"]
+        if not objects and plain_tag(root) != "annotation":
             raise ValueError(f"its root is <{root.tag[:40]}>")
-        if not all(names := [clean_name(obj.findtext("{*}name") or "") for obj in objects]):
+        if not all(names := [clean_name(text_of(found, "name")) for found in objects]):
             raise ValueError("an object without a name")
         _compare(root, image_id, preflight)
         return set(names)
@@ -216,11 +220,11 @@ def _from_annotation(path: Path, image_id: str, preflight: Preflight) -> set[str
 
 def _compare(annotation: Element, image_id: str, preflight: Preflight) -> None:
     """Notes an annotation that names another image, and the size that it states."""
-    named = PurePosixPath((annotation.findtext("{*}filename") or "").strip().replace("\\", "/"))
+    named = PurePosixPath(text_of(annotation, "filename").strip().replace("\\", "/"))
     if named.name and PurePosixPath(image_id).name not in (named.name, named.stem):
         preflight.strange.append(image_id)
     with suppress(ValueError):
-        height, width = (int(annotation.findtext(f"{{*}}size/{{*}}{side}") or 0) for side in ("height", "width"))
+        height, width = (int(text_of(annotation, "size", side) or 0) for side in ("height", "width"))
         if height > 0 < width:  # some tools write 0
             preflight.stated[image_id] = height, width
 

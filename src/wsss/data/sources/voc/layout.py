@@ -68,6 +68,10 @@ class Layout:
         """The path of an image's XML annotation."""
         return self._annotations(image_id) or self.root / "Annotations" / f"{image_id}.xml"
 
+    def doubled(self) -> list[str]:
+        """Remarks on images and masks that have several files."""
+        return [line for find in (self._images, *self._masks) if (line := find.remark())]
+
     @property
     def has_masks(self) -> bool:
         """Whether there is a folder of masks that is not empty."""
