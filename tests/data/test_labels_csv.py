@@ -157,11 +157,6 @@ FORMS = {
         CAT_DOG,
         "'age class' are not used",
     ),
-    "boxes beside names": (
-        "image,PredictionString\na.jpg,cat 7;dog;\nb.jpg,cat 7;9\n",
-        [("a.jpg", {"cat 7", "dog"}), ("b.jpg", {"cat 7", "9"})],
-        "1 of its 3 classes are numbers (9 …)",
-    ),
     "numbers and names of classes": (
         "image,label,label_name\na.jpg,0,dog\nb.jpg,1,cat\n",
         DOG_CAT,
@@ -170,7 +165,7 @@ FORMS = {
     "numbers of classes and text": (
         "image,label,notes\na.jpg,0,nice\nb.jpg,1,poor\n",
         [("a.jpg", {"0"}), ("b.jpg", {"1"})],
-        "are numbers",
+        "'notes' are not used",
     ),
     "bars": ("image|labels\na.jpg|cat,dog\nb.jpg|cat\n", CAT_DOG, ""),
     "a name of several words": (
@@ -186,7 +181,7 @@ FORMS = {
     "floats as classes": (
         "image,label\na.jpg,0.0\nb.jpg,2.0\n",
         [("a.jpg", {"0.0"}), ("b.jpg", {"2.0"})],
-        "are numbers",
+        "",
     ),
     "numpy: repr": (
         "image,labels\na.jpg,\"array(['cat', 'dog'], dtype=object)\"\nb.jpg,array(['cat'])\n",
@@ -202,7 +197,7 @@ FORMS = {
     "numbers as classes": (
         "image,label\na.jpg,0\nb.jpg,2\n",
         [("a.jpg", {"0"}), ("b.jpg", {"2"})],
-        "are numbers",
+        "",
     ),
     "0 and 1 as classes": (
         "image,label\na.jpg,1\nb.jpg,0\n",
@@ -277,7 +272,9 @@ def test_a_column_divides_the_images(tmp_path, form, table):
     assert remark in " ".join(found.remarks) and bool(remark) == bool(found.remarks)
 
 
-@pytest.mark.parametrize("name", ["fold", "test", "train", "difficult", "patient_id", "is_checked", "Val"])
+@pytest.mark.parametrize(
+    "name", ["fold", "test", "train", "difficult", "patient_id", "is_checked", "Val", "confidence", "total"]
+)
 def test_a_column_of_flags_that_may_be_no_class_is_remarked(tmp_path, name):
     found = read(tmp_path, f"image,cat,dog,{name}\na,1,0,0\nb,0,1,1\n")
     assert f"column(s) '{name}' are taken for classes" in " ".join(found.remarks)

@@ -160,11 +160,19 @@ def test_a_split_that_is_not_measured_is_remarked(stage, tmp_path, source, split
 
 @pytest.mark.parametrize("source", WRITE)
 def test_names_that_may_be_no_class_or_several_are_remarked(stage, tmp_path, source):
-    names = ["Empty", "cat-dog", "cat", "dog", "and"]
+    names = ["Empty", "cat-dog", "cat", "dog", "and", "!dog", "no cat", "dog:0.9", "7", "8.0", "no entry", "16:9"]
     done = stage("prepare_data", tmp_path / "out", config=WRITE[source](tmp_path / "data", names))
-    for told in ("'Empty': where an image shows none", "'cat-dog' may be 2 classes", "'and' may be a word between"):
-        assert done.code == 0 and f"class {told}" in done.text, done.text
-    assert done.text.count(" may be ") == 2
+    for told in (
+        "class 'Empty': where an image shows none",
+        "class 'cat-dog' may be 2 classes",
+        "class 'and' may be a word between",
+        "class '!dog' may say that an image lacks 'dog'",
+        "class 'no cat' may say that an image lacks 'cat'",
+        "class 'dog:0.9' may be a name and a number",
+        "2 of 12 classes are numbers (7, 8.0 …), which are taken for their names",
+    ):
+        assert done.code == 0 and told in done.text, done.text
+    assert done.text.count(" may be ") == 3 and done.text.count(" may say ") == 2
 
 
 @pytest.mark.parametrize("source", SOURCES_OF_MASKS)

@@ -84,6 +84,7 @@ def test_what_is_no_text_is_refused(stage, tmp_path, source, damage):
 
 
 NAMES = {
+    "invisible letters around": (["\u200bcat\ufeff", " \u2060dog"], ["cat", "dog"]),
     "blanks around and within": (["  cat ", "dining \u00a0  table"], ["cat", "dining table"]),
     "decomposed": ([unicodedata.normalize("NFD", "Käfer"), "Ñandú"], ["Käfer", "Ñandú"]),
     "signs": (["it's", 'a "b" {c} %s $d <e> & [f]'], ["it's", 'a "b" {c} %s $d <e> & [f]']),

@@ -31,7 +31,8 @@ LIKE_NAMES = "(labels?|class(es)?|tags?|categor(y|ies))$"
 DOUBTFUL = (
     r"(is|has|num)[ _-].+|(.+[ _-])?id|(k[ _-]?)?fold|(sub)?set|train(ing)?|val(id(ation)?)?|test(ing)?|difficult"
 )
-DOUBTFUL += "|truncated|occluded|crowd|annotated|checked|verified|reviewed|label+ed|group|batch|index"
+DOUBTFUL += "|truncated|occluded|crowd|annotated|checked|verified|reviewed|label+ed|group|batch|index|confidence|score"
+DOUBTFUL += "|total|sum|count|weight"
 """Names of columns of flags that may be no classes."""
 
 
@@ -156,9 +157,6 @@ def _names_table(sheet: Sheet, named: int, split: int | None) -> LabelTable:
     _check_separators(path, rows, classes)
     remarks = [*sheet.remarks, *_unused(sheet, [i for i in range(width) if i not in (sheet.image, split, named)])]
     remarks += [] if alone else spaces_remark(path, texts)
-    if numbers := [name for name in classes if re.fullmatch(r"\d+(\.0)?", name)]:
-        which = "its classes" if len(numbers) == len(classes) else f"{len(numbers)} of its {len(classes)} classes"
-        remarks.append(f"{path}: {which} are numbers ({', '.join(numbers[:3])} …), which are taken for their names")
     if all(map(_is_flag, classes)):
         words = ", ".join(classes)
         remarks.append(

@@ -20,12 +20,13 @@ SIGNS = ("Sm", "Sc", "Sk")
 """Unicode categories of signs of which a name cannot consist alone, beside punctuation and spaces."""
 FILES = (*SUFFIXES, ".txt", ".csv", ".xml", ".json", ".npy")
 """Suffixes of a name that is a file's, and no class's."""
+_ENDS = re.compile(r"^[\s\u00ad\u200b-\u200f\u2060\ufeff]+|[\s\u00ad\u200b-\u200f\u2060\ufeff]+$")
 CONTROL = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 
 
 def clean_name(name: str) -> str:
-    """A class name in Unicode's composed form, stripped, with single spaces inside."""
-    return " ".join(unicodedata.normalize("NFC", name).split())
+    """A class name in Unicode's composed form, stripped of spaces and invisible letters, with single spaces inside."""
+    return " ".join(_ENDS.sub("", unicodedata.normalize("NFC", name)).split())
 
 
 def checked_classes(where: Path | str, names: Sequence[str]) -> list[str]:

@@ -13,15 +13,24 @@ _SHOW_NOTHING = {"bg", "blank", "clean", "empty", "negative", "no", "normal", "n
 _SHOW_NOTHING |= {"unknown"}
 _BETWEEN = {"and", "or", "with", "und", "oder", "mit", "et", "ou", "avec"}
 
+_DENIED = re.compile(r"(?:[!~¬]|(?:not?|non|without)[-_ ])\s*(.+)")
+
 
 def of_names(class_names: Sequence[str]) -> Iterator[str]:
     """Names that may be no class, or several. class_names: background first."""
     names = {name.casefold(): name for name in class_names[1:]}
+    if numbers := [name for name in class_names[1:] if re.fullmatch(r"\d+(\.0)?", name)]:
+        which = f"{len(numbers)} of {len(names)} classes are numbers ({', '.join(numbers[:3])} …)"
+        yield f"{which}, which are taken for their names"
     for word, name in names.items():
         if word in _SHOW_NOTHING:
             yield f"class '{name}': where an image shows none of the classes, it has no label, and this is no class"
         elif word in _BETWEEN and len(names) > 2:
             yield f"class '{name}' may be a word between names; separate them by commas or semicolons"
+        elif re.fullmatch(r".*[^\W\d_]\s*[:=]\s*[\d.,]+\s*%?", word):
+            yield f"class '{name}' may be a name and a number that belongs to it; write the name alone"
+        elif (denied := _DENIED.fullmatch(word)) and denied[1] in names:
+            yield f"class '{name}' may say that an image lacks '{names[denied[1]]}'; leave such names out"
         elif len(parts := re.split(r"[-_.\s]+", word)) > 1 and set(parts) <= names.keys():
             yield f"class '{name}' may be {len(parts)} classes; separate names by commas or semicolons"
 
