@@ -35,6 +35,8 @@ THERE = {
     "masks to a folder": ("masks proposals --out {}", "folder.onnx"),
     "labels export": ("labels export m.h5 --out {}", "photos"),
     "init": ("init photos --labels labels.csv --config {}", "mine.yaml"),
+    "init over a broken link": ("init photos --labels labels.csv --config {}", "loop.yaml"),
+    "compare over a broken link": ("compare runs --out {}", "loop.html"),
     "predict": ("predict --model m.safetensors a.png --out {}", "text.txt"),
 }
 
@@ -50,7 +52,8 @@ def project(tmp_path, monkeypatch):
     Path("labels.csv").write_text("image,labels\na,cat\n")
     for name in ("file", "m.safetensors", "m.h5", "text.txt", "mine.html", "mine.yaml", "mine.onnx"):
         Path(name).write_text("<html>somebody's own</html>")
-    Path("loop").symlink_to("nowhere")
+    for name in ("loop", "loop.yaml", "loop.html"):
+        Path(name).symlink_to("nowhere")
     Path("results/tiny/evaluate").symlink_to(f"../../{STAGE}", target_is_directory=True)
     return tmp_path
 

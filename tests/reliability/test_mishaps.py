@@ -247,7 +247,10 @@ def test_what_a_spreadsheet_would_run_is_written_behind_an_apostrophe(cell):
 
 
 def test_tables_give_back_what_was_written(tmp_path):
-    frame = pd.DataFrame({"class": ACTING[:5], "=sum": [-1.5, 2, 3, 4, 5], "n": range(5)})
+    frame = pd.DataFrame({"class": [*ACTING[:2], "01", "1e3", "True"], "=sum": [-1.5, 2, 3, 4, 5], "n": range(5)})
+    numbers = pd.DataFrame({"class": ["01", "1e3"], "n": range(2)})
+    (tmp_path / "y.csv").write_text(frame_text(numbers))
+    pd.testing.assert_frame_equal(read_table(tmp_path / "y.csv"), numbers, check_dtype=False)
     (tmp_path / "x.csv").write_text(frame_text(frame))
     cells = [cell for row in csv.reader((tmp_path / "x.csv").open(newline="")) for cell in row]
     assert not [cell for cell in cells if cell[:1] in tuple("=+@\t\r") or (cell[:1] == "-" and not float(cell))]

@@ -122,8 +122,8 @@ def read_table(path: Path, *columns: str) -> pd.DataFrame:
         text = io.TextIOWrapper(io.BytesIO(content), encoding="utf-8").read()
         _require_whole(text)
         _require_sealed(path, content)
-        # a class may have the name of what pandas takes for nothing
-        table = pd.read_csv(io.StringIO(text), keep_default_na=False, na_values=[""])
+        # a class may have the name of what pandas takes for nothing, or for a number
+        table = pd.read_csv(io.StringIO(text), keep_default_na=False, na_values=[""], dtype=dict.fromkeys(TEXTS, str))
         if missing := next((name for name in columns if name not in table), None):
             raise ValueError(f"there is no column '{missing}'")
         table = table.assign(**{name: _numbers(table[name]) for name in table.columns if name not in TEXTS})

@@ -91,7 +91,8 @@ def refuse_sources(targets: Iterable[Path], sources: Iterable[Path]) -> None:
     """Checks that no target is a source, links followed, and that a file can be written at every target.
 
     Raises:
-        ValueError: a target is a source, its name is too long, or nothing can be written there; names it.
+        ValueError: a target is a source or a broken link, its name is too long, or nothing can be written there; names
+            it.
     """
     targets = list(targets)
     read: dict[object, Path] = {}
@@ -106,6 +107,8 @@ def refuse_sources(targets: Iterable[Path], sources: Iterable[Path]) -> None:
             raise ValueError(
                 f"{target.name}: longer than {NAME_BYTES} bytes, which no file name may be; rename its source"
             )
+        if target.is_symlink() and not target.exists():
+            raise ValueError(f"{target}: is a broken link, which would be replaced; choose another place")
         if target.is_dir():
             raise ValueError(f"{target}: is a folder, and a file would be written there; choose another place")
     for folder in dict.fromkeys(target.parent for target in targets):
