@@ -28,8 +28,16 @@ def images_of_masks(out: Path, images: dict[Path, Path], class_names: Sequence[s
 
 
 def _rows(path: Path) -> list[list[str]]:
-    """The rows of a table without its header; none if it is not there, or damaged."""
+    """The rows of a table without its header; none if it is not there.
+
+    Raises:
+        ValueError: it is damaged.
+    """
     if not path.is_file():
         return []
-    header, *rows = csv.reader(path.open(newline="", encoding="utf-8", errors="replace"))
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            header, *rows = csv.reader(file, strict=True)
+    except (ValueError, csv.Error) as error:
+        raise ValueError(f"{path}: damaged ({error}); choose another --out, or remove it") from None
     return [row for row in rows if len(row) == len(header)]
