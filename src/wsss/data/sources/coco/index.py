@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from wsss.data.checks import Entry, Preflight
-from wsss.data.files import SUFFIXES, Finder, files_below
+from wsss.data.files import SUFFIXES, Finder, files_below, without_suffix
 from wsss.data.images import read_mask, values_of
 from wsss.data.matching import Matcher
 from wsss.data.names import checked_classes
@@ -153,21 +153,16 @@ def _entries(folder: Path, part: str, instances: Instances, preflight: Preflight
 
 def _unlisted(folder: Path, part: str, instances: Instances) -> str | None:
     """One line on the images below a part's folder that its file does not list; None if there are none."""
-    listed = {fold(_stem(_below(image["file_name"], part))) for image in instances.images.values()}
-    left = [path for name, path in files_below(folder) if fold(_stem(name)) not in listed]
+    listed = {fold(without_suffix(_below(image["file_name"], part))) for image in instances.images.values()}
+    left = [path for name, path in files_below(folder) if fold(without_suffix(name)) not in listed]
     return f"{len(left)} image(s) are not in {instances.path} and are left out, e.g. {left[0]}" if left else None
-
-
-def _stem(name: str) -> str:
-    """A path without the suffix of an image."""
-    return name[: -len(PurePath(name).suffix)] if name.lower().endswith(SUFFIXES) else name
 
 
 def _there(folder: Path, name: PurePath, find: Finder) -> PurePath:
     """The name, or that of the only file that differs from it in case, Unicode form or a missing suffix."""
     if (folder / name).is_file():
         return name
-    found = find(_stem(name.as_posix()))
+    found = find(without_suffix(name.as_posix()))
     return PurePath(found.relative_to(folder)) if found else name
 
 
