@@ -13,6 +13,7 @@ from pydantic import BaseModel, ValidationError
 from wsss.config.loading import models_in
 from wsss.config.run import Execution, Run
 from wsss.config.sections import CRF, PAR
+from wsss.methods.toco.settings import Settings as ToCo
 from wsss.refine.affinitynet.settings import Labels
 from wsss.refine.affinitynet.settings import Settings as Walk
 from wsss.refine.crf.dense import crf_marginal_group
@@ -118,8 +119,11 @@ def test_what_is_accepted_is_computed_with_at_both_ends(model):
         (Labels, {"method": "affinitynet", "low_alpha": 24, "high_alpha": 4}),
         (BoundaryLabels, {"method": "irnet", "foreground_threshold": 0.05, "background_threshold": 0.3}),
         (Run, NEEDED | {"infer_cam": {"scales": [1, 0.5, 1]}}),
+        (Run, NEEDED | {"infer_cam": {"fusion": "clip_es", "scales": [1, 0.5]}}),
+        (ToCo, {"name": "toco", "weights": {"cls": 0}}),
     ],
 )
 def test_lists_and_pairs_that_nobody_means(model, given):
-    with pytest.raises(ValidationError, match=r"each value once|less than or equal to 1000|in this order"):
+    told = "each value once|less than or equal to 1000|in this order|takes one scale|accepted: above 0"
+    with pytest.raises(ValidationError, match=told):
         model.model_validate(given)

@@ -112,6 +112,22 @@ REFUSED = {
         classifier(backbone=VIT, training={"freeze_stages": 9}),
         r"x\.train_classifier: this transformer has 4 stages; cannot freeze 9",
     ),
+    "an auxiliary classifier that the method lacks": (
+        {"infer_cam": {"localiser": "aux"}},
+        r"x\.infer_cam: localiser 'aux' needs an auxiliary classifier; CAM has none",
+    ),
+    "gradients of a method that takes tokens": (
+        classifier(backbone=VIT, method={"name": "acr"}) | {"infer_cam": {"localiser": "layercam"}},
+        r"x\.infer_cam: localiser 'layercam' needs a method that classifies its backbone's output; not ACR",
+    ),
+    "crops of one cell": (
+        {"train_affinity": {"training": {"augment": {"crop": 4}}}},
+        r"x\.train_affinity: training\.augment\.crop 4 has 1 × 1 cells of stride 4, .* need 2; take a larger crop",
+    ),
+    "crops without inner pairs": (
+        {"train_affinity": {"inner_pairs": True, "training": {"augment": {"crop": 32}}}},
+        r"x\.train_affinity: .* 8 × 8 cells of stride 4, .* within it \(inner_pairs\) need 9",
+    ),
     "a stride that is not the network's to choose": (
         classifier(backbone={"name": "resnet38"}),
         r"x\.train_classifier: output_stride 8 given; 'resnet38' keeps its own",
@@ -121,9 +137,11 @@ REFUSED = {
 
 def test_weights_are_loaded_before_anything_is_computed(tmp_path):
     (tmp_path / "w.pth").write_text("<html>404</html>")
-    for part in (classifier, segmentation):
-        run = run_of(part(backbone={"name": "test_resnet", "checkpoint": str(tmp_path / "w.pth")}))
-        with pytest.raises(ValueError, match=r"^x\.train_\w+\.backbone\.checkpoint: .* is a web page"):
+    given = {"checkpoint": str(tmp_path / "w.pth")}
+    affinity = {"train_affinity": given}
+    for part in (classifier(backbone={"name": "test_resnet"} | given), segmentation(backbone=given), affinity):
+        run = run_of(part)
+        with pytest.raises(ValueError, match=r"^x\.train_\w+(\.backbone)?\.checkpoint: .* is a web page"):
             check_networks(run, 1, "x")
 
 
@@ -150,6 +168,12 @@ UNCOMPUTED = {
 def test_features_that_are_not_computed(wanted):
     with pytest.raises(ConfigError, match=rf"^runs\.x: {wanted} .*compute_features\.(stages|scales|flip)"):
         run_of({"prepare_data": {"dataset": "shapes"}} | UNCOMPUTED[wanted], "frozen")
+
+
+@pytest.mark.parametrize("views", [{"localiser": "gradcam"}, {"geometry": "longest_edge", "edge": 300}])
+def test_views_that_stored_features_do_not_have(views):
+    with pytest.raises(ConfigError, match=r"^runs\.x: infer_cam\.(localiser gradcam needs images|edge: 300 is not)"):
+        run_of({"prepare_data": {"dataset": "shapes"}, "infer_cam": views}, "frozen")
 
 
 def test_a_batch_is_cut_by_processes_as_well():

@@ -154,14 +154,18 @@ class Run(Section):
 
     @model_validator(mode="after")
     def _features_that_are_computed(self) -> Run:
-        users = self._users()
+        users, computed = self._users(), self.compute_features
         views = {"infer_cam": self.infer_cam} if "train_classifier.method" in users else {}
         views |= {"segment": self.segment} if "train_segmentation" in users else {}
         for name, section in (users | views).items():
-            if lost := _lost_features(section, self.compute_features):
+            if lost := _lost_features(section, computed):
                 raise ValueError(f"{name}.{lost}")
-            if name in views and section.flip and not self.compute_features.flip:
+            if name in views and section.flip and not computed.flip:
                 raise ValueError(f"{name}.flip: true needs features of mirrors; set compute_features.flip to true")
+            if getattr(section, "localiser", "cam") != "cam":
+                raise ValueError(f"{name}.localiser {section.localiser} needs images; of stored features, set cam")
+            if name in views and section.edge not in (None, computed.edge):
+                raise ValueError(f"{name}.edge: {section.edge} is not that of compute_features; set geometry to own")
         return self
 
     def _users(self) -> dict[str, UsesFeatures]:

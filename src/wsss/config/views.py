@@ -70,6 +70,12 @@ class CamViews(Views):
     )
     strided: bool = Field(False, description="also store the maps of every 4th pixel, the start of IRNet's walk")
 
+    @model_validator(mode="after")
+    def _scales_that_are_fused(self) -> CamViews:
+        if self.fusion == "clip_es" and len(self.scales) > 1:
+            raise ValueError(f"fusion clip_es takes one scale; found scales {self.scales}")
+        return self
+
     def words(self) -> str:
         return f"{super().words()}, fused by {self.fusion}"
 

@@ -98,7 +98,8 @@ def localise(
     with torch.inference_mode(False), torch.enable_grad(), _leaf_outputs(backbone) as outputs:
         scores = method.logits(images.clone())
         if len(outputs) != 1:
-            raise ValueError(f"{type(method).__name__} does not classify the output of its backbone")
+            needed = f"localiser '{localiser}' needs a method that classifies its backbone's output"
+            raise ValueError(f"{needed}; not {type(method).__name__}")
         features = outputs[0]
         maps = scores.new_zeros(*scores.shape, *features.shape[2:])
         present = range(scores.shape[1]) if labels is None else labels.any(0).nonzero().flatten().tolist()

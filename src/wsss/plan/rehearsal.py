@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import torch
@@ -13,19 +13,24 @@ from torch import nn
 
 from wsss.backbones.base import Backbone
 from wsss.backbones.build import build_backbone, freeze, freeze_batch_norm
+from wsss.backbones.checkpoints import load_published
 from wsss.backbones.stages import stage_channels
 from wsss.config import sections
 from wsss.config.common import UsesFeatures, settings_below
 from wsss.config.run import Run
 from wsss.config.sections import Training
 from wsss.config.stages import ComputeFeatures
+from wsss.localise.gradients import localise
 from wsss.methods.base import Method
 from wsss.methods.load import build_method
 from wsss.plan.checks import named
+from wsss.refine.settings import PairTraining
 from wsss.runtime.ending import one_line
 from wsss.segmentation.build import build_segmentation
 
 NAMES = ["background", "first", "second"]
+REHEARSED = 224
+"""Edge in pixels of the images of a classifier that is not trained."""
 
 
 def check_networks(run: Run, processes: int, where: str) -> None:
@@ -43,6 +48,9 @@ def check_networks(run: Run, processes: int, where: str) -> None:
                 _features(run.compute_features)
         with _built(f"{where}.train_classifier"):
             method = _classifier(run, processes)
+        if not isinstance(run.train_classifier.method, UsesFeatures):
+            with _built(f"{where}.infer_cam"):
+                _localiser(run, method)
         if run.train_affinity is not None and not isinstance(run.train_affinity, UsesFeatures):
             with _built(f"{where}.train_affinity"):
                 _affinity(run, method.backbone, processes)
@@ -72,6 +80,12 @@ def _weights(run: Run, where: str) -> None:
         if backbone.checkpoint is not None and backbone.checkpoint.path.is_file():
             with named(f"{where}.{key}.checkpoint"):
                 build_backbone(backbone)
+    affinity = run.train_affinity
+    published = getattr(affinity, "checkpoint", None)
+    if published is not None and published.path.is_file():
+        with named(f"{where}.train_affinity.checkpoint"):
+            own = getattr(affinity, "backbone", None) or run.train_classifier.backbone
+            load_published(affinity.load()(affinity).build(build_backbone(own, weights=False)), published.path)
 
 
 def _features(settings: ComputeFeatures) -> None:
@@ -97,6 +111,15 @@ def _classifier(run: Run, processes: int) -> Method:
     return model
 
 
+def _localiser(run: Run, method: Method) -> None:
+    """Localises as infer_cam does, on meta tensors of images of the size of a training crop."""
+    training = run.train_classifier.training
+    edge = run.infer_cam.edge or (max(training.augment.crop, 64) if training else REHEARSED)
+    method.eval()
+    with suppress(NotImplementedError, RuntimeError), torch.device("meta"):  # some need values
+        localise(method, torch.zeros(2, 3, edge, edge), run.infer_cam.localiser)
+
+
 def _affinity(run: Run, backbone: Backbone, processes: int) -> None:
     settings = run.train_affinity
     training = settings.load()(settings)
@@ -106,6 +129,19 @@ def _affinity(run: Run, backbone: Backbone, processes: int) -> None:
     if settings.checkpoint is None:
         training.head_parameters(model)
         _rehearse(model, model, settings.training, processes)
+        if isinstance(settings, PairTraining):
+            _require_pairs(settings)
+
+
+def _require_pairs(settings: PairTraining) -> None:
+    """Raises ValueError if no pair of cells of a crop is compared."""
+    crop, stride, radius = settings.training.augment.crop, settings.stride, settings.radius
+    cells, least = -(-crop // stride), 2 * radius - 1 if settings.inner_pairs else 2
+    if cells < least:
+        raise ValueError(
+            f"training.augment.crop {crop} has {cells} × {cells} cells of stride {stride}, and pairs of radius {radius}"
+            f"{' within it (inner_pairs)' if settings.inner_pairs else ''} need {least}; take a larger crop"
+        )
 
 
 def _segmentation(run: Run, trained: Backbone, processes: int) -> None:

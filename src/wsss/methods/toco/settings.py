@@ -52,3 +52,9 @@ class Settings(Component, Decodes):
             given = f"{self.low_threshold} and {self.high_threshold}"
             raise ValueError(f"low and high threshold are {given}; they must satisfy 0 ≤ low ≤ high ≤ 1")
         return self
+
+    @model_validator(mode="after")
+    def _something_to_learn(self) -> Self:
+        if (self.weights or {}).get("cls") == 0:
+            raise ValueError("weights.cls is 0, and nothing else trains the classifier of the maps; accepted: above 0")
+        return self
