@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+import wsss
 from wsss.runtime.ending import plain_ending
 
 SAY = (
@@ -44,6 +47,23 @@ def test_every_stream_is_written_to_or_told(case, tmp_path):
     assert (ended.stdout, ended.stderr) == (out, err)
     if code == 0:
         assert (tmp_path / "made.txt").read_text() == "True\n"
+
+
+def test_a_pipe_that_ended_is_the_same_to_richs_console():
+    code = "from rich.console import Console\nfrom wsss.runtime.ending import plain_ending\n"
+    code += "with plain_ending('x'):\n    console = Console()\n    for _ in range(9999): console.print('y' * 99)\n"
+    command = f'{sys.executable} -c "$0" | true; exit ${{PIPESTATUS[0]}}'
+    ended = subprocess.run(["bash", "-c", command, code], capture_output=True, check=False)
+    assert (ended.returncode, ended.stderr) == (128 + signal.SIGPIPE, b"")
+
+
+def test_every_text_file_is_read_and_written_as_utf_8():
+    unsaid = re.compile(r"\.(?:read_text\((?:errors[^)]*)?\)|open\(\"[rwa]\"[^)]*\))")
+    found = []
+    for path in Path(wsss.__file__).parent.rglob("*.py"):
+        calls = unsaid.findall(path.read_text(encoding="utf-8"))
+        found += [(path.name, call) for call in calls if "encoding=" not in call]
+    assert not found
 
 
 LESS = "; smaller crops, batches, scales or images need less"

@@ -30,7 +30,7 @@ def snakemake(config: Path, run: str, cores: int, *options: str) -> list[str]:
 def work(command: list[str], log: Path, show: Callable[[], None]) -> int:
     """Runs a command in its own process group; an interruption stops the group first. Returns its exit status."""
     log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("w") as output:
+    with log.open("w", encoding="utf-8") as output:
         process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
         )
@@ -70,7 +70,7 @@ def _stop(process: subprocess.Popen) -> None:
 
 def reason(log: Path) -> str:
     """One line on the failure of a workflow: a stage's error message, or the last line of Snakemake's log."""
-    lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
+    lines = [line.strip() for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
     if told := next((line for line in lines if re.match(r"\[[\w ]+\] error: ", line)), None):
         return told
     killed = (re.search(r"-m wsss\.stages\.(\w+) .* died with <Signals\.(\w+)", line) for line in lines)

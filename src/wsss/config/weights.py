@@ -32,5 +32,5 @@ class KnownWeights(Section):
 @functools.cache
 def known_weights() -> dict[str, KnownWeights]:
     """Name → entry of the catalogue."""
-    text = (resources.files("wsss.config") / "weights.yaml").read_text()
+    text = (resources.files("wsss.config") / "weights.yaml").read_text(encoding="utf-8")
     return {name: KnownWeights.model_validate(entry) for name, entry in yaml.safe_load(text).items()}

@@ -108,7 +108,7 @@ def read_manifest(folder: Path) -> Manifest:
     """
     path = folder / NAME
     try:
-        return Manifest.parse(regular(path).read_text(), str(path))
+        return Manifest.parse(regular(path).read_text(encoding="utf-8"), str(path))
     except OSError:
         raise ValueError(f"{path}: no such file; the folder was not made by this workflow") from None
     except UnicodeDecodeError:

@@ -22,7 +22,7 @@ def note(product: Path, digest: str) -> None:
 def noted(product: Path) -> str:
     """The stored digest of a product, or an empty string."""
     try:
-        return regular(_beside(product)).read_text()
+        return regular(_beside(product)).read_text(encoding="utf-8")
     except (OSError, ValueError):
         return ""
 

@@ -88,7 +88,7 @@ def systems() -> dict[str, System]:
 @functools.cache
 def content() -> dict[str, Any]:
     """The whole of `published.yaml`."""
-    return yaml.safe_load((resources.files("wsss.plan") / "published.yaml").read_text())
+    return yaml.safe_load((resources.files("wsss.plan") / "published.yaml").read_text(encoding="utf-8"))
 
 
 def system(name: str) -> System:

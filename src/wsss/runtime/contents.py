@@ -63,7 +63,7 @@ class Contents:
         if self._known is None:
             self._known = {}
             with suppress(OSError, ValueError):
-                content = json.loads(regular(self._cache).read_text())
+                content = json.loads(regular(self._cache).read_text(encoding="utf-8"))
                 known = content.items() if isinstance(content, dict) else ()
                 self._known = {k: v for k, v in known if isinstance(v, list) and len(v) == 5 and len(str(v[4])) == _HEX}
         return self._known

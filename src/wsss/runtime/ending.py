@@ -31,6 +31,10 @@ def plain_ending(command: str = "") -> Iterator[None]:
             _flush()
     except BrokenPipeError:  # of `wsss describe | head`
         sys.exit(128 + signal.SIGPIPE)
+    except SystemExit as end:
+        if isinstance(end.__context__, BrokenPipeError):  # rich's console ends so
+            sys.exit(128 + signal.SIGPIPE)
+        raise
     except KeyboardInterrupt:
         sys.exit(128 + signal.SIGINT)
     except Exception as error:

@@ -112,7 +112,7 @@ def _build_trainaug(root: Path, sbd: Path, count: int) -> None:
 def _lines(path: Path) -> set[str]:
     if not path.is_file():
         raise ValueError(f"{path}: missing in the archive")
-    return set(path.read_text().split())
+    return set(path.read_text(encoding="utf-8").split())
 
 
 def _convert(mat: Path, root: Path) -> None:

@@ -79,7 +79,9 @@ class Settings(FileSource):
             return AS_DOWNLOADED
         found = super().digest(contents)
         note = self.root / DOWNLOAD_NOTE
-        return AS_DOWNLOADED if self.download and note.is_file() and note.read_text() == found else found
+        return (
+            AS_DOWNLOADED if self.download and note.is_file() and note.read_text(encoding="utf-8") == found else found
+        )
 
     def content(self) -> Iterator[tuple[str, Path]]:
         layout, members = Layout(self.root), {}
