@@ -14,7 +14,7 @@ from PIL import Image
 
 from wsss.cli.export import check_target
 from wsss.cli.inputs import find_images
-from wsss.cli.prediction import adapted, predict
+from wsss.cli.prediction import adapted, load_model, predict
 from wsss.config import run as schema
 from wsss.segmentation.build import build_segmentation
 from wsss.segmentation.load import load_segmentation
@@ -95,6 +95,10 @@ def test_a_run_s_model_file_predicts_as_the_run_does(model_file, photos, tmp_pat
     assert np.array_equal(model.predict(path), as_run.batch([pixels])[0][0])
     assert np.array_equal(model.predict(path, fast=True), as_run.changed(fast=True).batch([pixels])[0][0])
     assert len({m.predict(path, fast=f).tobytes() for m in (model, plain) for f in (True, False)}) == 3
+    for odd in ({"max_edge": "48"}, {"max_edge": -1}, {"segment": {"scales": "1"}}, {"segment": None}):
+        copy_described(tmp_path / "plain.safetensors", tmp_path / "odd.safetensors", views=views | odd)
+        with pytest.raises(ValueError, match=rf"odd\.safetensors: views\.{next(iter(odd))}"):
+            load_model(tmp_path / "odd.safetensors", torch.device("cpu"), 512)
 
 
 def test_fast_some_classes_and_the_crf(model_file):

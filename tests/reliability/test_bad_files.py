@@ -161,11 +161,17 @@ def classifier(path):
     return path
 
 
-def with_tensors(path, change):
+def with_tensors(path, change=lambda tensors: tensors, backbone=(), **more):
+    """A model file without digests, as a stranger may write it, with other tensors or another description."""
     tensors, settings, classes = read_model(classifier(path), "classifier")
-    about = {"kind": "classifier", "settings": settings, "classes": classes}
+    settings["backbone"] |= dict(backbone)
+    about = {"kind": "classifier", "settings": settings, "classes": classes} | more
     save_file(change(tensors), path, {"wsss": json.dumps(about)})
     return path
+
+
+def whole(tensors):
+    return {name: tensor.to(torch.int32) for name, tensor in tensors.items()}
 
 
 def nan(tensors):
@@ -184,6 +190,28 @@ MODELS = {
     "no wsss model": (lambda p: save_file({"a": torch.zeros(1)}, p) or p, "not a model written by wsss"),
     "another architecture": (lambda p: with_tensors(p, renamed), "does not fit CAM: .* missing: .* unexpected: other"),
     "NaN": (lambda p: with_tensors(p, nan), r"holds NaN or infinite values in 1 tensor\(s\)"),
+    "whole numbers": (lambda p: with_tensors(p, whole), "does not fit CAM: .* of whole or complex numbers: "),
+    "a web page": (lambda p: p.write_text("<html>404</html>") and p, "is a web page instead of weights"),
+    "settings of another version": (
+        lambda p: with_tensors(p, settings={"methode": {}}),
+        r"model\.bin: methode: unknown key; did you mean 'method'\?",
+    ),
+    "classes twice": (
+        lambda p: with_tensors(p, classes=["background", "cat", "cat"]),
+        "no 2 to 255 different names",
+    ),
+    "a network without end": (
+        lambda p: with_tensors(p, backbone={"options": {"layers": [10**6, 1, 1, 1]}}),
+        r"model\.bin: what it says of its network has more than \d+ tensors, and the file has not",
+    ),
+    "a network of 200 GB": (
+        lambda p: with_tensors(p, backbone={"options": {"stem_width": 100_000}}),
+        r"model\.bin does not fit CAM: .* of another shape: ",
+    ),
+    "a network elsewhere": (
+        lambda p: with_tensors(p, backbone={"name": "hf-hub:somebody/x"}),
+        r"model\.bin: backbone 'hf-hub:somebody/x' is an address",
+    ),
 }
 
 

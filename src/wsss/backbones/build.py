@@ -22,7 +22,10 @@ from wsss.backbones.checkpoints import (
 )
 from wsss.backbones.layouts import detect_layout
 from wsss.backbones.packages import MEAN, STD, package_file
+from wsss.backbones.rebuilt import rebuilt
 from wsss.config import sections
+from wsss.config.loading import checked_section
+from wsss.runtime.records import require_keys
 from wsss.store.models import read_model
 
 
@@ -161,7 +164,8 @@ def freeze_batch_norm(network: nn.Module) -> None:
 def classifier_backbone(classifier: Path) -> tuple[Backbone, dict[str, Any]]:
     """The trained backbone of a classifier's file, and the settings that build it."""
     tensors, section, _ = read_model(classifier, "classifier")
-    backbone = build_backbone(sections.Backbone.model_validate(section["backbone"]), weights=False)
+    given = require_keys(classifier, section, backbone=dict)["backbone"]
+    settings = checked_section(sections.Backbone, given, f"{classifier}:")
     prefix = "backbone."
-    backbone.load_state_dict({k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)})
-    return backbone, section["backbone"]
+    own = {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+    return rebuilt(lambda: build_backbone(settings, weights=False), own, classifier), given

@@ -18,8 +18,8 @@ from wsss.backbones.layouts import LAYOUTS, detect_layout
 from wsss.backbones.mit_checkpoints import afa_state_dict, mit_state_dict
 from wsss.backbones.mxnet import read_mxnet_params
 from wsss.backbones.rules import Rules, rename
-from wsss.runtime.files import regular
 from wsss.runtime.tensors import require_finite
+from wsss.store.about import require_weights
 
 _WRAPPERS = ("state_dict", "model", "model_state_dict", "net")
 _LISTED = 8
@@ -77,7 +77,7 @@ def read_state_dict(path: Path | str) -> dict[str, Tensor]:
     path = Path(path)
     if not path.is_file():
         raise ValueError(f"checkpoint '{path}' does not exist")
-    _require_weights(path)
+    require_weights(path)
     if path.suffix == ".safetensors":
         try:
             return load_file(path)
@@ -96,18 +96,6 @@ def read_state_dict(path: Path | str) -> dict[str, Tensor]:
     if not isinstance(state, Mapping):
         raise ValueError(f"'{path}' holds a {type(state).__name__}; accepted is a mapping of names to tensors")
     return state
-
-
-def _require_weights(path: Path) -> None:
-    """Raises ValueError for an empty file, and for a web page or a pointer, which some servers send instead of one."""
-    with regular(path).open("rb") as file:
-        start = file.read(512).removeprefix(b"\xef\xbb\xbf").lstrip().lower()
-    if not start:
-        raise ValueError(f"'{path}' is empty: the download was interrupted, or the disk was full")
-    if start.startswith(b"version https://git-lfs"):
-        raise ValueError(f"'{path}' is a pointer of Git LFS instead of weights: fetch the file with `git lfs pull`")
-    if start.startswith((b"<!doctype", b"<html", b"<head", b"<?xml", b"<!--")):
-        raise ValueError(f"'{path}' is a web page instead of weights: open its address in a browser, download again")
 
 
 def _is_torchscript(path: Path) -> bool:
@@ -156,7 +144,18 @@ def load_strictly(model: nn.Module, state: Mapping[str, Tensor], what: str = "th
     BatchNorm's `num_batches_tracked` may be missing. what: name of the state dict in messages.
 
     Raises:
-        ValueError: names are missing or unexpected, or shapes differ (all are listed); or weights are not finite.
+        ValueError: as `require_fit`; or weights are not finite.
+    """
+    require_fit(model, state, what)
+    require_finite(state, what)
+    model.load_state_dict(dict(state), strict=False)
+
+
+def require_fit(model: nn.Module, state: Mapping[str, Tensor], what: str) -> None:
+    """Compares names, shapes and kinds of numbers, without a look at values.
+
+    Raises:
+        ValueError: names are missing or unexpected, shapes differ, or weights are no real numbers (all are listed).
     """
     own = model.state_dict()
     missing = sorted(name for name in own.keys() - state.keys() if not name.endswith("num_batches_tracked"))
@@ -166,12 +165,16 @@ def load_strictly(model: nn.Module, state: Mapping[str, Tensor], what: str = "th
         for name in sorted(own.keys() & state.keys())
         if state[name].shape != own[name].shape
     ]
+    retyped = [
+        f"{name} {str(state[name].dtype).removeprefix('torch.')}"
+        for name in sorted(own.keys() & state.keys())
+        if own[name].is_floating_point() and not state[name].is_floating_point()
+    ]
     problems = {"missing": missing, "unexpected": unexpected, "of another shape": reshaped}
+    problems |= {"of whole or complex numbers": retyped}
     if any(problems.values()):
         lines = [f"  {len(names)} {kind}: {_shortened(names)}" for kind, names in problems.items() if names]
         raise ValueError("\n".join([f"{what} does not fit {type(model).__name__}:{_other(state, own)}", *lines]))
-    require_finite(state, what)
-    model.load_state_dict({name: state[name] for name in own.keys() & state.keys()}, strict=False)
 
 
 def _other(state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> str:

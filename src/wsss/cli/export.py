@@ -59,14 +59,16 @@ def main() -> None:
         if applied is not None:
             views = views_of(args.run / "prepare_data", applied)
         from wsss.segmentation.onnx import SIZES, export_onnx  # imports torch, which takes seconds
+        from wsss.segmentation.predictor import views_in
 
+        settings, longest = views_in({"views": views or {}}, model_file)
         found = export_onnx(model_file, args.onnx, views)
     for size, result in zip(SIZES, found, strict=True):
         difference, share = result["difference"], 100 * result["agreement"]
         log.info("%d × 3 × %d × %d: logits differ by %.1e, %.3f %% of labels agree", *size, difference, share)
     if views:
-        edge = f"longest edge at most {views['max_edge']} px, then " if views["max_edge"] else ""
-        log.info("the run's masks: %sscales %s", edge, ", ".join(f"{scale:g}" for scale in views["segment"]["scales"]))
+        edge = f"longest edge at most {longest} px, then " if longest else ""
+        log.info("the run's masks: %sscales %s", edge, ", ".join(f"{scale:g}" for scale in settings.scales))
     log.info("%s: %.1f MB", args.onnx, args.onnx.stat().st_size / 1e6)
 
 

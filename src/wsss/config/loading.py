@@ -157,12 +157,22 @@ def load_section(section: Any, text: str) -> Any:
     is_text = text.lstrip().startswith("{") or not os.path.lexists(text)
     where = "--config" if is_text else text
     try:
-        content = text if is_text else regular(Path(text)).read_text(encoding="utf-8")
-        return TypeAdapter(section).validate_python(read_yaml(content))
-    except ValidationError as error:
-        raise ConfigError("\n".join(_explain(error, where if is_text else f"{where}:", section))) from None
+        content = read_yaml(text if is_text else regular(Path(text)).read_text(encoding="utf-8"))
     except ValueError as error:
         raise ConfigError(f"{where}: not YAML: {str(error).removeprefix(f'{where}: ')}") from None
+    return checked_section(section, content, where if is_text else f"{where}:")
+
+
+def checked_section(section: Any, content: Any, where: str) -> Any:
+    """A section, or a union of sections, from content that was read. where: prefix of the keys in messages.
+
+    Raises:
+        ConfigError: not such a section; one line for each mistake.
+    """
+    try:
+        return TypeAdapter(section).validate_python(content)
+    except ValidationError as error:
+        raise ConfigError("\n".join(_explain(error, where, section))) from None
 
 
 def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from wsss.backbones.build import build_backbone
-from wsss.backbones.checkpoints import load_published, load_strictly
+from wsss.backbones.checkpoints import load_published
+from wsss.backbones.rebuilt import rebuilt
+from wsss.config.loading import checked_section
 from wsss.config.stages import TrainClassifier
 from wsss.methods.base import Method
 from wsss.store.models import read_model
@@ -28,7 +30,5 @@ def build_method(settings: TrainClassifier, class_names: Sequence[str], *, weigh
 def load_classifier(path: Path) -> Method:
     """A trained classifier, in eval mode."""
     tensors, settings, classes = read_model(path, "classifier")
-    section = TrainClassifier.model_validate(settings)
-    model = build_method(section, classes, weights=False)
-    load_strictly(model, tensors, what=str(path))
-    return model.eval()
+    section = checked_section(TrainClassifier, settings, f"{path}:")
+    return rebuilt(lambda: build_method(section, classes, weights=False), tensors, path).eval()

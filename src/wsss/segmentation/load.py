@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from wsss.backbones.checkpoints import load_strictly
+from wsss.backbones.rebuilt import rebuilt
+from wsss.config.loading import checked_section
 from wsss.config.stages import TrainSegmentation
 from wsss.segmentation.build import build_segmentation
 from wsss.segmentation.network import Segmenter
@@ -21,9 +22,8 @@ from wsss.store.models import read_model
 def load_segmentation(path: Path | str) -> Segmenter:
     """A trained segmentation network, in eval mode, with `predict` for an image and `class_names`."""
     tensors, settings, classes = read_model(Path(path), "segmentation")
-    section = TrainSegmentation.model_validate(settings)
-    model = build_segmentation(section, len(classes))
-    load_strictly(model, tensors, what=str(path))
+    section = checked_section(TrainSegmentation, settings, f"{path}:")
+    model = rebuilt(lambda: build_segmentation(section, len(classes)), tensors, Path(path))
     model.class_names = classes
     if "views" in (about := read_about(Path(path))):
         model.apply_to = partial(_applied, model, about, Path(path))

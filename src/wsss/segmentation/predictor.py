@@ -10,12 +10,14 @@ from typing import Any, Self
 import numpy as np
 import torch
 from PIL import Image
-from pydantic import ValidationError
 from torch import nn
 
+from wsss.config.loading import checked_section
+from wsss.config.messages import shortened
 from wsss.config.sections import CRF
 from wsss.config.stages import Segment
 from wsss.data.shrink import shrunk
+from wsss.runtime.records import require_keys
 from wsss.runtime.tensors import sum_normalise
 from wsss.segmentation.fusion import probabilities, view_scores
 from wsss.segmentation.inference import crf_labels
@@ -23,6 +25,20 @@ from wsss.segmentation.tiling import MARGIN, enlarged, enlarged_labels, tiled_pr
 
 PLAIN = Segment(scales=[1.0], flip=False)
 """How a network is applied that does not say how: one scale, no mirror."""
+
+
+def views_in(about: Mapping[str, Any], where: Path) -> tuple[Segment, int | None]:
+    """The settings of `segment` in a model file's description, and the longest edge, in pixels, if there is one.
+
+    Raises:
+        ValueError: the file `where` says something else there.
+    """
+    given = require_keys(where, {"views": {}, **about}, views=dict)["views"]
+    settings = checked_section(Segment, given.get("segment"), f"{where}: views.segment") if given else PLAIN
+    edge = given.get("max_edge")
+    if edge is not None and not (type(edge) is int and edge > 0):
+        raise ValueError(f"{where}: views.max_edge: {shortened(edge)}; accepted are pixels, or null")
+    return settings, edge
 
 
 @dataclass(frozen=True)
@@ -45,14 +61,9 @@ class Predictor:
         """The predictor of a model file that may say how its run segments images. about: its description.
 
         Raises:
-            ValueError: the file `where` says so in another version's words.
+            ValueError: the file `where` says so in words that are not accepted.
         """
-        views = about.get("views", {})
-        try:
-            settings = Segment.model_validate(views["segment"]) if views else PLAIN
-        except (ValidationError, KeyError, TypeError) as error:
-            raise ValueError(f"{where}: views of another version ({str(error).splitlines()[0]})") from None
-        return cls(model, about["classes"], settings, views.get("max_edge"), device)
+        return cls(model, about["classes"], *views_in(about, where), device)
 
     def changed(self, *, fast: bool = False, crf: CRF | None = None, classes: frozenset[int] | None = None) -> Self:
         """The predictor with another CRF and other classes. fast: one scale, no mirror."""

@@ -9,11 +9,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from wsss.config.loading import checked_section
 from wsss.data.dataset import Record
 from wsss.refine.base import Models
 from wsss.refine.cell_labels.settings import Settings, Training
 from wsss.refine.cell_labels.training import joined_stages
 from wsss.refine.propagation.spread import propagate_cells, stored_cells
+from wsss.runtime.records import require_keys
 from wsss.runtime.tensors import resize, sum_normalise
 from wsss.store.features import FeatureStore
 from wsss.store.models import read_model
@@ -25,7 +27,8 @@ class CellLabels:
     def __init__(self, settings: Settings, models: Models, device: torch.device) -> None:
         self.settings, self.device = settings, device
         tensors, about, _ = read_model(models.affinity, "affinity")
-        self.training = Training.model_validate(about["affinity"])
+        given = require_keys(models.affinity, about, affinity=dict)["affinity"]
+        self.training = checked_section(Training, given, f"{models.affinity}:")
         self.weight, self.bias = tensors["weight"].to(device), tensors["bias"].to(device)
 
     def __call__(self, images: np.ndarray, maps: Sequence[Tensor]) -> list[Tensor]:
