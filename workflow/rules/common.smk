@@ -173,20 +173,65 @@ TRAINING_FLAGS = " ".join(
 )
 
 
+def is_finished(maker, wildcards):
+    """Whether all outputs of a keyed job are there, none of them cut short."""
+    files = [file.apply_wildcards(wildcards) for file in maker.output]
+    records = workflow.persistence
+    begun = records._filter_incomplete_keys(map(records._get_key, files))
+    return not begun and all(Path(file).exists() for file in files)
+
+
+# Stands for an input that is gone and that nothing reads.
+NOT_NEEDED = ancient(f"{WORKFLOW}/rules/common.smk")
+
+
+def needed_by(maker, find):
+    """Input function: the files of another one; those that are gone are left out for a finished job.
+
+    Snakemake would make them again, and then all that follows from them, under keys that are there.
+    """
+
+    @by_key
+    def found(wildcards):
+        files = find(wildcards)
+        if not is_finished(maker, wildcards):
+            return files
+        several = isinstance(files, list)
+        there = [
+            file if Path(file).exists() else NOT_NEEDED
+            for file in (files if several else [files])
+        ]
+        return there if several else there[0]
+
+    return found
+
+
 class Keyed(type(workflow)):
     """Snakemake's workflow, in which keys determine what is out of date.
 
     Results with a name instead of a key store a digest of their inputs. Snakemake assigns `dag_settings`, which hold
-    the targets, after it has read this file.
+    the targets, after it has read all rules.
     """
 
     def __setattr__(self, name, value):
         if name == "dag_settings":
             value.rerun_triggers = frozenset({RerunTrigger.MTIME})
+            if not (value.forcerun or value.forceall or value.forcetargets):
+                self.leave_finished()
             value.forcerun = value.forcerun | outdated(
                 value.targets, PLANS, TABLES, COMPARED
             )
         super().__setattr__(name, value)
+
+    def leave_finished(self):
+        """Makes finished jobs need nothing that is gone."""
+        for maker in self.rules:
+            if "key" in maker.wildcard_names:
+                for i, find in enumerate(maker.input):
+                    if callable(find):
+                        maker.input[i] = needed_by(maker, find)
+                for name, (start, end) in maker.input._names.items():
+                    maker.input._set_name(name, start, end)
 
 
 workflow.__class__ = Keyed
