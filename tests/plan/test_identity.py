@@ -323,7 +323,8 @@ def test_a_table_whose_links_are_lost_or_of_other_steps_is_made_again():
     (table.parent / "segment").unlink()
     assert outdated([str(table)], {"r": p}, {}) == {str(table)}
     (table.parent / "segment").symlink_to("../stages/segment/" + "0" * 16)
-    assert outdated([str(table)], {"r": p}, {}) == {str(table)}
+    for target in (str(table), "results/compare.html"):
+        assert outdated([target], {"r": p}, {}, ["r"]) == {str(table)}
 
 
 def test_settings_of_a_stage_are_exactly_what_its_program_gets():

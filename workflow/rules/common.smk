@@ -218,9 +218,8 @@ class Keyed(type(workflow)):
             value.rerun_triggers = frozenset({RerunTrigger.MTIME})
             if not (value.forcerun or value.forceall or value.forcetargets):
                 self.leave_finished()
-            value.forcerun = value.forcerun | outdated(
-                value.targets, PLANS, TABLES, COMPARED
-            )
+            self.made_again = outdated(value.targets, PLANS, TABLES, COMPARED)
+            value.forcerun = value.forcerun | self.made_again
         super().__setattr__(name, value)
 
     def leave_finished(self):

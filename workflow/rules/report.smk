@@ -1,6 +1,12 @@
 """A run's page and figures, and the page that compares runs."""
 
 
+def collected(run, name):
+    """A file of a run's table; only one that is made again counts as newer, as a copy has times of its own."""
+    file = f"results/{run}/{name}"
+    return file if f"results/{run}/miou.csv" in workflow.made_again else ancient(file)
+
+
 def evaluated(run):
     """Inputs of a run's report beside its table: the evaluated maps, and the evaluation."""
     step = plan_of(run).step("evaluate")
@@ -28,8 +34,8 @@ def compared():
 
 rule report:
     input:
-        table=ancient("results/{run}/miou.csv"),
-        outline=ancient("results/{run}/run.json"),
+        table=lambda wildcards: collected(wildcards.run, "miou.csv"),
+        outline=lambda wildcards: collected(wildcards.run, "run.json"),
         maps=lambda wildcards: evaluated(wildcards.run),
     output:
         page=report(
@@ -60,9 +66,7 @@ rule report:
 
 rule compare:
     input:
-        tables=lambda wildcards: [
-            ancient(f"results/{run}/miou.csv") for run in compared()
-        ],
+        tables=lambda wildcards: [collected(run, "miou.csv") for run in compared()],
         maps=lambda wildcards: [file for run in compared() for file in evaluated(run)],
     output:
         report(

@@ -59,21 +59,25 @@ def outdated(
     results/compare.html.
     """
     wanted: dict[str, str] = {}
-    unlinked: set[str] = set()
     for target in targets:
         if (found := re.match(r"results/tables/([^/]+?)(-scales)?\.", target)) and found[1] in tables:
             wanted[f"results/tables/{found[1]}.csv"] = entries_digest(tables[found[1]])
         elif (found := re.match(r"results/([^/]+)/", target)) and found[1] in plans:
             plan = plans[found[1]]
-            wanted[table := f"results/{found[1]}/miou.csv"] = table_digest(plan)
-            unlinked |= set() if _linked(plan) else {table}
-            wanted[f"results/{found[1]}/report.html"] = report_digest(plan)
+            wanted |= _table(plan) | {f"results/{plan.run}/report.html": report_digest(plan)}
             if "/affinity_map/" in target:
                 wanted[target] = affinity_map_digest(plan)
         elif target == "results/compare.html" and all(name in plans for name in compared):
             wanted[target] = comparison_digest(plans[name] for name in compared)
+            for name in compared:
+                wanted |= _table(plans[name])
     there = {file: digest for file, digest in wanted.items() if Path(file).exists()}
-    return frozenset(file for file, digest in there.items() if file in unlinked or noted(Path(file)) != digest)
+    return frozenset(file for file, digest in there.items() if noted(Path(file)) != digest)
+
+
+def _table(plan: Plan) -> dict[str, str]:
+    """A run's table, and the digest of its inputs if it is as it should be."""
+    return {f"results/{plan.run}/miou.csv": table_digest(plan) if _linked(plan) else "not linked"}
 
 
 def _linked(plan: Plan) -> bool:
