@@ -65,6 +65,8 @@ def attack(name, folder, count, seed, monkeypatch):
         spoilt = damaged(data, rng, text=reader.text)
         path.write_bytes(spoilt)
         problem, found, memory = outcome(reader.read, path)
+        if memory > 4 * worth + reader.slack:  # a reader needs it each time; what the process does besides, once
+            memory = outcome(reader.read, path)[2]
         what = f"damage {number} of seed {seed}: {spoilt[:300] if reader.text else len(spoilt)}"
         assert memory <= 4 * worth + reader.slack, f"{what}: {memory} bytes"
         if problem is None:
