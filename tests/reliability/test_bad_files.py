@@ -75,7 +75,7 @@ STORES = {
     "last bytes missing": (lambda p, d: cut(write_scores(p, d), 0.99), "not a complete HDF5 file"),
     "empty": (lambda p, d: cut(write_scores(p, d), 0), "not a complete HDF5 file"),
     "text": (lambda p, d: text(p), "not a complete HDF5 file"),
-    "labels instead of scores": (lambda p, d: write_labels(p, d), "holds wsss-labels version 3, expected wsss-scores"),
+    "labels instead of scores": (lambda p, d: write_labels(p, d), "holds wsss-labels version 4, expected wsss-scores"),
     "classes of another run": (
         lambda p, d: write_scores(p, d, ["background", "cow", "eel"]),
         "of another run or data set: its classes are background, cow, eel, the data set's background, cat, dog",
