@@ -62,6 +62,19 @@ def test_unknown_run_and_preset_suggest_the_nearest():
         load_run("r", {"r": {"preset": "shaps"}})
 
 
+@pytest.mark.parametrize(
+    ("data", "row", "told"),
+    [
+        ("vocc", "cam-train", r"'vocc' is none of .*did you mean 'voc'"),
+        ("voc", "pseudo_lable-train", r"'pseudo_lable-train' is none of .*did you mean 'pseudo_label-train'"),
+    ],
+)
+def test_a_published_number_belongs_to_a_row_that_can_be(data, row, told):
+    numbers = {data: {row: {"miou": 60, "source": "a paper"}}}
+    with pytest.raises(ConfigError, match=rf"runs\.r\.published: {told}"):
+        load_run("r", {"r": {"preset": "shapes", "published": numbers}})
+
+
 def test_every_preset_combination_of_the_config_is_valid():
     import yaml
 

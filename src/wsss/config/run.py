@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import Field, PositiveFloat, model_validator
+from pydantic import Field, PositiveFloat, field_validator, model_validator
 
 from wsss.config.common import DEVICE, Decodes, Section, UsesFeatures, in_words
+from wsss.config.messages import nearest
 from wsss.config.registry import REFINEMENTS, SOURCES
 from wsss.config.stages import (
     ChooseThreshold,
@@ -25,6 +26,9 @@ from wsss.config.stages import (
 
 SEEDED = ("prepare_data", "train_classifier", "train_affinity", "train_segmentation")
 """Sections that may have an `rng_seed`."""
+ROWS = ("cam-train", "cam-val", "cam_crf-train", "refined-train", "pseudo_label-train")
+ROWS += tuple(f"{name}{crf}-val" for name in ("end_to_end", "segmentation", "upper_bound") for crf in ("", "_crf"))
+"""Rows that miou.csv may have."""
 
 
 class Execution(Section):
@@ -89,6 +93,15 @@ class Run(Section):
     published: dict[str, dict[str, Published]] = Field(
         {}, description="data set → row of miou.csv (e.g. pseudo_label-train) → a paper's number, for the report"
     )
+
+    @field_validator("published")
+    @classmethod
+    def _of_known_rows(cls, given: dict[str, dict[str, Published]]) -> dict[str, dict[str, Published]]:
+        for dataset, rows in given.items():
+            for name, known in ((dataset, tuple(SOURCES.modules)), *((row, ROWS) for row in rows)):
+                if name not in known:
+                    raise ValueError(f"'{name}' is none of {', '.join(known)}{nearest(name, known)}")
+        return given
 
     @model_validator(mode="before")
     @classmethod
