@@ -140,7 +140,7 @@ def intro(run: RunResults) -> str:
     dataset = run.dataset
     counts = {split: len(dataset.split(split)) for split in ("train", "val")}
     classes = len(dataset.class_names) - 1
-    stages = [f"{_method_name(run)} activation maps"]
+    stages = [f"activation maps ({_method_name(run)})"]
     if "refine_cam" in run.steps:
         refinement = run.steps["refine_cam"]
         stages.append(f"refinement ({refinement.words or refinement.config.get('method', '')})")
@@ -158,7 +158,7 @@ def _method_name(run: RunResults) -> str:
     classifier = require_keys(run.folder / "run.json", run.steps, train_classifier=StepResults)["train_classifier"]
     where = classifier.folder / "config.yaml"
     method = require_keys(where, classifier.config, method=dict)["method"]
-    return require_keys(where, method, name=str)["name"].upper()
+    return require_keys(where, method, name=str)["name"]
 
 
 def cards(run: RunResults, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
