@@ -109,3 +109,9 @@ def test_a_data_card_counts_and_cites(name):
     card = data_card(about, ["background", "cat", "dog"], ROWS)
     assert "| images | 2 | 1 |" in card and "| images with masks | 1 | 0 |" in card and "| cat | 2 | 0 |" in card
     assert about.licence in card and all(text in card for text in about.citations)
+
+
+def test_names_on_a_card_are_only_text():
+    rows = [{"split": "train", "mask": "", "labels": "a|b"}, {"split": "val", "mask": "", "labels": "<b>_x_"}]
+    card = data_card(SOURCES["folder"].Settings.about, ["background", "a|b", "<b>_x_"], rows)
+    assert r"| a\|b | 1 | 0 |" in card and r"| \<b\>\_x\_ | 0 | 1 |" in card

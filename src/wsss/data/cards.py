@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from wsss.data.sources.base import About
+from wsss.runtime.cells import markdown
 from wsss.runtime.files import write_atomically
 
 
@@ -20,7 +21,7 @@ def data_card(source: About, class_names: list[str], rows: list[dict[str, str]])
         return f"| {what} | " + " | ".join(str(sum(r["split"] == s for r in chosen)) for s in ("train", "val")) + " |"
 
     lines += [count("images", rows), count("images with masks", [r for r in rows if r["mask"]])]
-    lines += [count(name, [r for r in rows if name in r["labels"].split(";")]) for name in class_names[1:]]
+    lines += [count(markdown(name), [r for r in rows if name in r["labels"].split(";")]) for name in class_names[1:]]
     return "\n".join(lines) + "\n"
 
 

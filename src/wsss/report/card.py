@@ -17,6 +17,7 @@ from wsss.config.stages import SECTIONS, TrainSegmentation
 from wsss.data.dataset import Dataset
 from wsss.plan.manifest import views_of
 from wsss.report.precision import mean_average_precision
+from wsss.runtime.cells import markdown
 from wsss.runtime.files import regular, write_atomically
 from wsss.runtime.records import AGAIN, read_record, read_table
 from wsss.store.about import copy_described
@@ -58,7 +59,7 @@ def model_card(run: Path, measured: Path) -> str | None:
         "Semantic segmentation, trained on "
         + ("pseudo-labels made from image-level labels alone." if weak else "pixel masks."),
         "## Use\n" + _USE,
-        f"## Classes\n{len(classes)}, ids from 0: {', '.join(classes)}. 255 is never predicted.",
+        f"## Classes\n{len(classes)}, ids from 0: {', '.join(map(markdown, classes))}. 255 is never predicted.",
         "## Quality\n" + _quality(table) + _labels_alone(run),
         _data(run),
         "## Weights that it started from\n" + _weights(run),
@@ -79,7 +80,7 @@ def _quality(table: pd.DataFrame) -> str:
     own = table[(table["stage"] == "segmentation") & (table["split"] == "val")]
     if len(own):
         ious = own.filter(like="iou_").iloc[0]
-        lines += ["", "IoU % of this network: " + ", ".join(f"{n[4:]} {v:.1f}" for n, v in ious.items())]
+        lines += ["", "IoU % of this network: " + ", ".join(f"{markdown(n[4:])} {v:.1f}" for n, v in ious.items())]
     return "\n".join(lines)
 
 

@@ -1,4 +1,7 @@
-"""Cells of CSV files. Text that a spreadsheet would evaluate as a formula is written with a leading apostrophe."""
+"""Cells of CSV files, and names in Markdown: text that would act is written so that it is only read.
+
+In CSV, text that a spreadsheet would evaluate as a formula has a leading apostrophe.
+"""
 
 from __future__ import annotations
 
@@ -28,6 +31,11 @@ def escaped(cell: Any) -> Any:
 def unescaped(cell: Any) -> Any:
     """The inverse of `escaped`."""
     return cell[1:] if isinstance(cell, str) and _HIDDEN.match(cell) else cell
+
+
+def markdown(name: str) -> str:
+    """The name in Markdown, with a backslash before what would be a table's cell, a tag, a link or emphasis."""
+    return re.sub(r"([\\`*_\[\]<>|])", r"\\\1", name)
 
 
 def _is_number(text: str) -> bool:
