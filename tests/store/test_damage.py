@@ -13,6 +13,8 @@ from safetensors.torch import save_file
 
 from wsss.refine.proposals.masks import Masks
 from wsss.refine.proposals.store import MaskStore, write_masks
+from wsss.store.checks import read_texts, require_texts
+from wsss.store.hdf5 import put_texts
 from wsss.store.maps import open_any
 from wsss.store.merging import merge
 from wsss.store.models import read_model, save_model
@@ -217,6 +219,15 @@ def test_model_files_are_as_readable_as_others(tmp_path):
     make_model(tmp_path / "m")
     (tmp_path / "plain").write_text("")
     assert (tmp_path / "m").stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
+@pytest.mark.parametrize("length", [1, 300, 5000])
+def test_texts_of_any_number_and_length_are_read_as_they_were(length, tmp_path):
+    texts = [f"{number:0{length}}" for number in range(200_000 // (length + 2))]
+    with h5py.File(tmp_path / "x.h5", "w", libver=("v110", "v110")) as f:
+        put_texts(f, "ids", texts)
+        require_texts(f["ids"])
+        assert list(read_texts(f["ids"])) == texts
 
 
 WRITERS = {

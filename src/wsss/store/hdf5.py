@@ -116,7 +116,7 @@ def put_texts(file: h5py.File, name: str, texts: Sequence[str]) -> None:
     """Adds a dataset (n,) of texts as UTF-8 padded to one length: HDF5 has no checksum for texts of variable length."""
     encoded = [text.encode(errors="surrogateescape") for text in texts]
     kind = h5py.string_dtype("utf-8", max(map(len, encoded), default=0) or 1)
-    chunks = (max(1, min(len(texts), TEXT_CHUNK // kind.itemsize)),)
+    chunks = (max(1, min(len(texts), CHUNK, TEXT_CHUNK // kind.itemsize)),)
     file.create_dataset(name, data=np.array(encoded, kind), maxshape=(None,), chunks=chunks, **_FILTERS)
 
 
