@@ -109,12 +109,14 @@ class TransformerBackbone(Backbone):
         return self.tokens(images).final_map
 
     def features_and_pyramid(self, images: Tensor) -> tuple[Tensor, list[Tensor]]:
-        tokens = self.tokens(images, blocks=self._pyramid)
-        return tokens.final_map, [tokens.block_map(index) for index in self._pyramid]
+        return self._final_and_pyramid(self.tokens(images, blocks=self._pyramid))
 
     def features_pyramid_keys(self, images: Tensor) -> tuple[Tensor, list[Tensor], Tensor]:
         tokens = self.tokens(images, blocks=self._pyramid, keys=True)
-        return tokens.final_map, [tokens.block_map(index) for index in self._pyramid], tokens.as_map(tokens.keys)
+        return *self._final_and_pyramid(tokens), tokens.as_map(tokens.keys)
+
+    def _final_and_pyramid(self, tokens: Tokens) -> tuple[Tensor, list[Tensor]]:
+        return tokens.final_map, [tokens.block_map(index) for index in self._pyramid]
 
     def tokens(
         self, images: Tensor, *, blocks: Sequence[int] = (), attention: bool = False, keys: bool = False

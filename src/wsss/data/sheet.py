@@ -54,7 +54,7 @@ class Sheet:
 
 
 def plain_header(name: str) -> str:
-    """A column's name for comparison: `File Name`, `file_name` and `FileName` are equal."""
+    """The name of a column or folder for comparison: `File Name`, `file_name` and `FileName` are equal."""
     return re.sub(r"[\s_-]", "", name.casefold())
 
 

@@ -134,7 +134,7 @@ def choose_auto(dataset: Dataset, file: Path) -> Choice:
     with open_scores(file) as store:
         own = len(records) > 0 and 0 in store[records[0].image_id].classes
         power = store.attributes.get(BACKGROUND_POWER)
-        scores, shares = _histograms(store, records)
+        shares, scores = _histograms(store, records, own_scores=power is not None)
     best = OWN_BALANCE if own and power is None else minimum_cross_entropy(scores)
     if power is not None:
         best /= best + (1 - best) ** float(power)
@@ -145,13 +145,18 @@ def choose_auto(dataset: Dataset, file: Path) -> Choice:
     return Choice(chosen, "auto", curve=pd.DataFrame({"threshold": THRESHOLDS, "share": share}))
 
 
-def _histograms(store: ScoreStore, records: Sequence[Record]) -> tuple[np.ndarray, np.ndarray]:
-    """Histograms of each pixel's highest score of a class, and of its highest share (`relative`)."""
-    scores, shares = np.zeros(CELLS, np.int64), np.zeros(CELLS, np.int64)
+def _histograms(store: ScoreStore, records: Sequence[Record], *, own_scores: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Histograms of each pixel's highest share (`relative`) and highest score of a class.
+
+    own_scores: the two differ, as the maps have a background map.
+    """
+    shares = np.zeros(CELLS, np.int64)
+    scores = np.zeros(CELLS, np.int64) if own_scores else shares
     progress = Progress(len(records), "images")
     for record in records:
         found = store[record.image_id]
-        add_best_scores(scores, found.scores[found.classes > 0])
         add_best_scores(shares, relative(found).scores)
+        if own_scores:
+            add_best_scores(scores, found.scores[found.classes > 0])
         progress.update()
-    return scores, shares
+    return shares, scores

@@ -77,7 +77,7 @@ def digest_of(words: Sequence[str]) -> str:
 def named_by(named: set[str], settings: Iterable[ast.Module]) -> list[str]:
     """Digests of the functions and constants of modules of settings that code names, directly or not.
 
-    named: the names in the code; grows by those in the members found.
+    named: the names in the code; those in the members found count, too.
     """
     rest = [member for tree in settings for member in _members(tree)]
     digests = []

@@ -21,7 +21,7 @@ VERSION = 4
 CHUNK = 1 << 16
 """Bytes of `pixels` per HDF5 chunk. Each image begins a new chunk; its last one is padded with zeros."""
 TEXT_CHUNK = 1 << 20
-"""Most bytes of a chunk of texts."""
+"""Most bytes of a chunk of texts, and of a column of any chunk that is read."""
 LEVEL = 4
 """Deflate level: a fifth smaller than level 1, and as fast to read."""
 _FILTERS = {"compression": "gzip", "compression_opts": LEVEL, "fletcher32": True, "track_times": False}

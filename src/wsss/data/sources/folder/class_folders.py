@@ -8,7 +8,7 @@ from pathlib import Path
 
 from wsss.data.labels_csv import SPLIT_NAMES, LabelRow, LabelTable
 from wsss.data.names import checked_classes, clean_name
-from wsss.data.sheet import annotations_at
+from wsss.data.sheet import annotations_at, plain_header
 from wsss.runtime.targets import fold
 
 NO_CLASS = "background"
@@ -57,13 +57,11 @@ def _refuse_others(root: Path, images: Sequence[Path], depth: int) -> None:
     there = {image.with_suffix("") for image in images}
     for image in images:
         folders = image.relative_to(root).parts[depth:-1]
-        held = [f for f in folders[:1] if _plain(f) in _HOLDERS] + [f for f in folders[1:] if _plain(f) in _BELOW]
+        held = [f for f in folders[:1] if plain_header(f) in _HOLDERS] + [
+            f for f in folders[1:] if plain_header(f) in _BELOW
+        ]
         if held:
             raise ValueError(f"{image}: its folder '{held[0]}' is by its name no class; {ACCEPTED}")
         named = _MASK_FILE.fullmatch(image.stem)
         if named and image.with_name(named[1]) in there:
             raise ValueError(f"{image}: is by its name a mask of the image beside it; move such files elsewhere")
-
-
-def _plain(folder: str) -> str:
-    return re.sub(r"[\s_-]", "", fold(folder))
