@@ -57,11 +57,9 @@ def _refuse_others(root: Path, images: Sequence[Path], depth: int) -> None:
     there = {image.with_suffix("") for image in images}
     for image in images:
         folders = image.relative_to(root).parts[depth:-1]
-        held = [f for f in folders[:1] if plain_header(f) in _HOLDERS] + [
-            f for f in folders[1:] if plain_header(f) in _BELOW
-        ]
-        if held:
-            raise ValueError(f"{image}: its folder '{held[0]}' is by its name no class; {ACCEPTED}")
+        for depth_below, folder in enumerate(folders):
+            if plain_header(folder) in (_BELOW if depth_below else _HOLDERS):
+                raise ValueError(f"{image}: its folder '{folder}' is by its name no class; {ACCEPTED}")
         named = _MASK_FILE.fullmatch(image.stem)
         if named and image.with_name(named[1]) in there:
             raise ValueError(f"{image}: is by its name a mask of the image beside it; move such files elsewhere")
