@@ -10,8 +10,7 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).parent
-if str(HERE) not in sys.path:
-    sys.path.insert(0, str(HERE))
+sys.path[:0] = [str(place) for place in (HERE, HERE.parent) if str(place) not in sys.path]
 
 from compare import Adapter, Tolerance  # noqa: E402
 

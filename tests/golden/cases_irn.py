@@ -66,7 +66,8 @@ def irn_affinity_labels(inputs: Arrays, meta: dict[str, Any]) -> Arrays:
 
 
 def irn_label_rescale(inputs: Arrays, meta: dict[str, Any]) -> Arrays:
-    return {"label": sample_labels(torch.from_numpy(inputs["label"])[None], 4)[0].numpy()}
+    (grid, _dtype) = meta["shapes"]["out_label"]
+    return {"label": sample_labels(torch.from_numpy(inputs["label"])[None], grid)[0].numpy()}
 
 
 def irn_propagate(inputs: Arrays, meta: dict[str, Any]) -> Arrays:

@@ -25,6 +25,7 @@ from wsss.refine.affinitynet.walk import walk_cams
 from wsss.refine.walk import (
     half_plane_offsets,
     inner_cells,
+    near_offsets,
     pair_mask,
 )
 
@@ -34,8 +35,7 @@ def inner_pairs(stencil: Tensor, offsets: Tensor) -> np.ndarray:
     return stencil[..., *inner_cells(offsets, *stencil.shape[-2:])].flatten(-2).numpy()
 
 
-def _pairs_of_features(features: np.ndarray, radius: int, suffix: str) -> Arrays:
-    offsets = half_plane_offsets(radius)
+def _pairs_of_features(features: np.ndarray, offsets: Tensor, suffix: str) -> Arrays:
     affinity = pair_affinity(torch.from_numpy(features), offsets)
     size = affinity.shape[-2:]
     published = affinity[:1] * pair_mask(offsets, *size, inner=True)
@@ -48,10 +48,10 @@ def _pairs_of_features(features: np.ndarray, radius: int, suffix: str) -> Arrays
 
 
 def psa_affinity(inputs: Arrays, meta: dict[str, Any]) -> Arrays:
-    params = meta["params"]
-    return _pairs_of_features(inputs["x"], params["radius"], "") | _pairs_of_features(
-        inputs["x_small"], params["small_radius"], "_small"
-    )
+    """The small grid's pairs are SEAM's, which PSA's network does not have."""
+    offsets = half_plane_offsets(meta["params"]["radius"])
+    near = offsets[near_offsets(offsets, *inputs["x_small"].shape[-2:])]
+    return _pairs_of_features(inputs["x"], offsets, "") | _pairs_of_features(inputs["x_small"], near, "_small")
 
 
 def psa_randomwalk(inputs: Arrays, meta: dict[str, Any]) -> Arrays:

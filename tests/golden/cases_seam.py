@@ -36,7 +36,7 @@ from wsss.methods.seam.network import Seam
 from wsss.methods.seam.settings import Settings as SeamSettings
 from wsss.methods.softmax_cam import stretch
 from wsss.refine.affinitynet.network import AffinityNet
-from wsss.refine.walk import pair_mask
+from wsss.refine.walk import near_offsets, walked_pairs
 from wsss.runtime.tensors import resize
 
 
@@ -118,10 +118,11 @@ def net_resnet38_aff(inputs: Arrays, meta: dict[str, Any]) -> Arrays:
     images = torch.from_numpy(inputs["x"])
     model = _published(AffinityNet(ResNet38(), stride=8), "resnet38_aff")
     stencil = model(images)
-    published = stencil * pair_mask(model.offsets, *stencil.shape[-2:], inner=True)
+    near = near_offsets(model.offsets, *stencil.shape[-2:])
+    published = stencil * walked_pairs(model.offsets, *stencil.shape[-2:])
     stats = {k: v for k, v in _features(model.backbone, images).items() if k.endswith("stats")}
     out = _arrays({"aff_dense": stencil_to_dense(published, model.offsets)[0]} | stats)
-    return out | {"aff": inner_pairs(stencil, model.offsets)}
+    return out | {"aff": inner_pairs(stencil[:, near], model.offsets[near])}
 
 
 @torch.no_grad()

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from cases_core import numbered
 from compare import Adapter, Arrays, Tolerance
 from formula import formula_state_dict, published_shapes
 from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
@@ -98,7 +99,7 @@ def net_toco_deit_tiny(inputs: Arrays, meta: dict[str, Any]) -> Arrays:
     names, settings = [str(i) for i in range(classes + 1)], Settings(name="toco", aux_block=-3, momentum=0.9)
     model = ToCo(ViTBackbone("deit_tiny_patch16_224"), names, settings).eval()
     load_published(model, formula_state_dict(shapes), VIT_LAYOUTS["toco"])
-    crops = [t[name] for name in sorted(t) if name.startswith("crop_")]
+    crops = numbered(t, "crop_")
     with torch.no_grad():
         tokens = model.tokens(t["x"])
         class_tokens = torch.stack([model.tokens(crop).class_token for crop in crops])

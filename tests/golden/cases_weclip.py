@@ -108,9 +108,6 @@ def weclip_plus_rfm(x: Arrays, meta: dict[str, Any]) -> Arrays:
     found = {
         "attn_pred": pred,
         "seg_prob": shares,
-        "layer_mask_6": chosen["voc"].kept,
-        "layer_mask_8": chosen["coco"].kept,
-        "layer_mask_12": chosen["large"].kept,
         "selected_voc": chosen["voc"].matrix,
         "selected_coco": chosen["coco"].matrix,
         "selected_voc_large": chosen["large"].matrix,
@@ -120,6 +117,7 @@ def weclip_plus_rfm(x: Arrays, meta: dict[str, Any]) -> Arrays:
         "box_mask_coco": box_masks(cams, p["box_coco"]).mask,
         "box_mask_unused": box_masks(cams, 0.4).mask,
     }
+    found |= {f"layer_mask_{len(each.kept)}": each.kept for each in chosen.values()}
     return {name: tensor.numpy() for name, tensor in found.items()}
 
 
@@ -132,35 +130,37 @@ def _loss_and_gradients(name: str, loss, *leaves: torch.Tensor) -> Arrays:
     return found | {f"loss_{name}": value.detach().numpy()}
 
 
-_PLUS = {"backbone": {"name": "vit_small_patch14_dinov2"}, "masked_dice": False}
-RADIUS = Settings.model_fields["radius"].default
-
-
-def _total(decoded: Decoded, labels: torch.Tensor) -> torch.Tensor:
-    settings = Settings(name="weclip", second=None if decoded.second is None else _PLUS)
+def _total(decoded: Decoded, labels: torch.Tensor, params: dict[str, Any]) -> torch.Tensor:
+    plus = {"backbone": {"name": "vit_small_patch14_dinov2"}, "mutual_weight": params["mutual_weight"]}
+    settings = Settings(
+        name="weclip",
+        affinity_weight=params["aff_weight"],
+        radius=params["radius"],
+        second=None if decoded.second is None else plus | {"masked_dice": False},
+    )
     return sum(loss_terms(decoded, labels, settings).values())
 
 
 def weclip_losses(x: Arrays, meta: dict[str, Any]) -> Arrays:
-    t = _tensors(x)
+    t, p = _tensors(x), meta["params"]
     logits, dino, features, labels = t["logits"], t["logits_dino"], t["fts"], t["label"]
     stride = labels.shape[-1] // logits.shape[-1]
-    pairs = dense_pair_labels(labels, stride, RADIUS)
-    late = confident_replaced(labels, (logits + dino) / 2, meta["params"]["late_probability"])
+    pairs = dense_pair_labels(labels, stride, p["radius"])
+    late = confident_replaced(labels, (logits + dino) / 2, p["late_probability"])
     found = {
         "aff_label": pairs.numpy(),
         "aff_counts": torch.stack(pair_counts(pairs)).numpy(),
-        "radius_mask": radius_mask(*logits.shape[-2:], RADIUS).numpy(),
+        "radius_mask": radius_mask(*logits.shape[-2:], p["radius"]).numpy(),
         "label_late": late.numpy(),
         "loss_dice_masked": dice_loss(logits, labels).numpy(),
     }
     found |= _loss_and_gradients("seg", lambda a: resized_cross_entropy(a, labels), logits)
     found |= _loss_and_gradients("dice", lambda a: dice_loss(a, labels, masked=False), logits)
-    found |= _loss_and_gradients("aff", lambda f: feature_pair_loss(f, labels, RADIUS), features)
-    found |= _loss_and_gradients("total_weclip", lambda a, f: _total(Decoded(a, f), labels), logits, features)
+    found |= _loss_and_gradients("aff", lambda f: feature_pair_loss(f, labels, p["radius"]), features)
+    found |= _loss_and_gradients("total_weclip", lambda a, f: _total(Decoded(a, f), labels, p), logits, features)
     for name, given in (("total_plus", labels), ("total_plus_late", late)):
         found |= _loss_and_gradients(
-            name, lambda a, d, given=given: _total(Decoded(a, features, d), given), logits, dino
+            name, lambda a, d, given=given: _total(Decoded(a, features, d), given, p), logits, dino
         )
     return found
 

@@ -182,7 +182,8 @@ def irn_cam(inputs: Arrays, meta: dict[str, Any]) -> Arrays:
 @torch.inference_mode()
 def irn_label(inputs: Arrays, meta: dict[str, Any]) -> Arrays:
     run = preset("irn")
-    model, walk = affinity_network(run, weights("irn_EdgeDisplacement", meta)), run.refine_cam
+    own = meta | {"weights_override": {}}  # the given one is of the CAMs' network
+    model, walk = affinity_network(run, weights("irn_EdgeDisplacement", own)), run.refine_cam
     out: Arrays = {}
     for i, photograph in enumerate(photographs(meta)):
         edge, _ = model.infer(to_inputs(photograph.pixels[None], model.backbone.mean, model.backbone.std, CPU))

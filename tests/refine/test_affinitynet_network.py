@@ -11,10 +11,11 @@ from wsss.refine.affinitynet.network import (
     pair_labels,
     pair_losses,
     pool_confident_labels,
+    pool_with_background,
     upsample_scores,
 )
 from wsss.refine.affinitynet.settings import Settings
-from wsss.refine.affinitynet.walk import walk_cams
+from wsss.refine.affinitynet.walk import affinities, walk_cams
 from wsss.refine.walk import half_plane_offsets
 
 OFFSETS = half_plane_offsets(3)
@@ -114,6 +115,14 @@ def test_network_gives_a_stencil_on_the_grid_and_learns(network):
     sum(pair_losses(affinity, pair_labels(labels, network.offsets)).values()).backward()
     assert all(p.grad.abs().sum() > 0 for p in network.head_parameters())
     assert any(p.grad is not None and p.grad.abs().sum() > 0 for p in network.backbone.parameters())
+
+
+def test_an_image_without_whole_neighbourhoods_keeps_its_maps(network):
+    walk = Settings(method="affinitynet", inner_pairs=True, pad=True)
+    image, cams = np.zeros((1, 15, 90, 3), np.uint8), torch.rand(2, 15, 90)
+    affinity = affinities(network, image, walk, torch.device("cpu"))
+    (walked,) = walk_cams([cams], affinity, network.offsets, network.stride, walk)
+    torch.testing.assert_close(walked, pool_with_background(cams, walk.alpha, network.stride))
 
 
 def test_network_refuses_a_backbone_with_too_few_stages(network):

@@ -95,6 +95,6 @@ def test_scores_are_relative_to_the_strongest_class_and_may_have_none():
 
 def test_rescaled_labels_are_samples_of_the_original():
     labels = torch.randint(255, (1, 40, 64), dtype=torch.uint8)
-    small = sample_labels(labels, 4)
+    small = sample_labels(labels, (10, 16))
     assert torch.equal(small, labels[:, 2::4, 2::4])
-    assert torch.equal(sample_labels(small.repeat_interleave(4, 1).repeat_interleave(4, 2), 4), small)
+    assert torch.equal(sample_labels(small.repeat_interleave(4, 1).repeat_interleave(4, 2), (10, 16)), small)

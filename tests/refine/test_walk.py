@@ -5,8 +5,10 @@ from stencils import dense_to_stencil, flat_indices, stencil_to_dense
 from wsss.refine.walk import (
     half_plane_offsets,
     inner_cells,
+    near_offsets,
     pair_mask,
     random_walk,
+    walked_pairs,
 )
 
 GRIDS = [(3, 2), (1, 1), (2, 9), (9, 3), (12, 17)]
@@ -123,6 +125,18 @@ def test_inner_cells_are_those_with_all_pairs_on_both_sides_of_the_column_range(
     )
     with pytest.raises(ValueError, match="3×6 grid"):
         inner_cells(offsets, 3, 6)
+
+
+@pytest.mark.parametrize(
+    ("size", "radius"), [((11, 12), 5), ((10, 40), 4), ((14, 9), 4), ((8, 8), 3), ((6, 5), 2), ((4, 90), 1)]
+)
+def test_a_small_grid_is_walked_in_shorter_steps(size, radius):
+    offsets = half_plane_offsets(5)
+    near, pairs = near_offsets(offsets, *size), walked_pairs(offsets, *size)
+    shorter = half_plane_offsets(radius).tolist() if radius > 1 else []
+    assert offsets[near].tolist() == shorter
+    cells = max(size[0] - radius + 1, 0) * max(size[1] - 2 * radius + 2, 0)
+    assert pairs.flatten(1).sum(1).tolist() == [cells if used else 0 for used in near]
 
 
 def test_refuses_affinity_of_another_grid():

@@ -67,6 +67,27 @@ def inner_cells(offsets: Tensor, height: int, width: int) -> Slices:
     return slice(0, height - reach_y), slice(reach_x, width - reach_x)
 
 
+def near_offsets(offsets: Tensor, height: int, width: int) -> Tensor:
+    """Which offsets (O,) AffinityNet walks on a grid, bool: all, or on a small grid the shorter ones, as in SEAM.
+
+    With a side below 2r + 1 cells, neighbours are closer than r = ⌊(side − 1)/2⌋ cells, so that some cells still have
+    all their neighbours inside; below 5 cells none is left.
+    """
+    radius, side = int(offsets.abs().max()) + 1, min(height, width)
+    if side < 2 * radius + 1:
+        radius = (side - 1) // 2
+    return offsets.square().sum(1) < radius**2
+
+
+def walked_pairs(offsets: Tensor, height: int, width: int) -> Tensor:
+    """Mask (O, h, w), bool: the `near_offsets` of the cells whose neighbours at these offsets are all in the grid."""
+    near = near_offsets(offsets, height, width)
+    mask = torch.zeros(len(offsets), height, width, dtype=torch.bool, device=offsets.device)
+    if near.any():
+        mask[near] = pair_mask(offsets[near], height, width, inner=True)
+    return mask
+
+
 @torch.no_grad()
 def random_walk(seeds: Tensor, affinity: Tensor, offsets: Tensor, beta: float, steps: int) -> Tensor:
     """Score maps (B, K, h, w) after `steps` steps: seeds · Tⁿ, T = a^β / column sums (AffinityNet, sec. 3.3).

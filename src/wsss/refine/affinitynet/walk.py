@@ -14,7 +14,7 @@ from wsss.refine.affinitynet.network import AffinityNet, pool_with_background, u
 from wsss.refine.affinitynet.settings import Settings
 from wsss.refine.base import Models
 from wsss.refine.load import load_affinity
-from wsss.refine.walk import pair_mask, walk_group
+from wsss.refine.walk import walk_group, walked_pairs
 
 
 class AffinityWalk:
@@ -39,7 +39,7 @@ def affinities(model: AffinityNet, images: np.ndarray, walk: Settings, device: t
     affinity = model(inputs)
     if not walk.inner_pairs:
         return affinity
-    return affinity * pair_mask(model.offsets, *affinity.shape[2:], inner=True)
+    return affinity * walked_pairs(model.offsets, *affinity.shape[2:])
 
 
 def walk_cams(

@@ -43,8 +43,9 @@ class IRNetTraining:
     def terms(self, model: IRNet, item: tuple[Any, Tensor], _step: int) -> Terms:
         batch, labels = item
         offsets = path_offsets(self.settings.radius).to(labels.device)
-        pairs = pair_labels(sample_labels(labels, model.stride), offsets, self.settings.inner_pairs)
-        return irnet_losses(*model(batch.images), pairs, self.settings.radius)
+        logits, displacement = model(batch.images)
+        pairs = pair_labels(sample_labels(labels, logits.shape[1:]), offsets, self.settings.inner_pairs)
+        return irnet_losses(logits, displacement, pairs, self.settings.radius)
 
     def finish(self, model: IRNet, records: Sequence[Record], place: Place) -> None:
         """Stores the mean displacement over the training images in the model; inference subtracts it."""
@@ -64,10 +65,9 @@ class IRNetTraining:
         log.info("mean displacement (y, x): %.3f, %.3f cells", *model.mean_displacement.tolist())
 
 
-def sample_labels(labels: Tensor, stride: int) -> Tensor:
-    """(B, H, W) class ids with 255 → (B, h, w): the label at the centre of each block, as in IRN."""
-    grid = tuple(-(-side // stride) for side in labels.shape[1:])
-    return resize(labels[None], grid, mode="nearest-exact")[0]
+def sample_labels(labels: Tensor, grid: Sequence[int]) -> Tensor:
+    """(B, H, W) class ids with 255 → (B, *grid): the label at the centre of each cell, as in IRN."""
+    return resize(labels[None], tuple(grid), mode="nearest-exact")[0]
 
 
 def corner_crops(records: Sequence[Record], backbone: Backbone, crop: int, batch_size: int) -> Iterator[Tensor]:
