@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from zipfile import ZIP_DEFLATED, ZipFile
 
 import pytest
 import torch
@@ -74,6 +75,53 @@ def test_a_web_page_is_called_one(ending, tmp_path):
     page.write_text("\n<!DOCTYPE html><html>Sign in</html>")
     with pytest.raises(ValueError, match="is a web page instead of weights"):
         read_state_dict(page)
+
+
+class Acting(torch.nn.Module):
+    """Creates a file when TorchScript loads it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.ones(2))
+
+    @torch.jit.export
+    def __getstate__(self) -> tuple[torch.Tensor, bool]:
+        return self.weight, self.training
+
+    @torch.jit.export
+    def __setstate__(self, state: tuple[torch.Tensor, bool]) -> None:
+        self.training = state[1]
+        self.weight = torch.from_file("made", True, 4, dtype=torch.float32)
+
+
+def test_torchscript_runs_no_code(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    torch.jit.script(Acting()).save("x.pt")
+    assert read_state_dict("x.pt") == {} and not (tmp_path / "made").exists()
+
+
+ODD = {
+    "sparse": torch.eye(2).to_sparse(),
+    "complex": torch.ones(2, dtype=torch.complex64),
+    "without values": torch.ones(2, device="meta"),
+    "one value for many": torch.ones(1).expand(10**6, 10**6),
+}
+
+
+@pytest.mark.parametrize("kind", ODD)
+def test_tensors_that_are_no_weights(kind, tmp_path):
+    torch.save({"model": {"w": ODD[kind]}, "epoch": 3}, tmp_path / "w.pth")
+    with pytest.raises(ValueError, match=r"w\.pth': tensor w is (sparse|larger).*; accepted are plain tensors"):
+        read_state_dict(tmp_path / "w.pth")
+
+
+def test_compressed_weights_are_not_expanded(tmp_path):
+    torch.save({"w": torch.zeros(10**6)}, tmp_path / "a.pth")
+    with ZipFile(tmp_path / "a.pth") as plain, ZipFile(tmp_path / "w.pth", "w", ZIP_DEFLATED) as packed:
+        for name in plain.namelist():
+            packed.writestr(name, plain.read(name))
+    with pytest.raises(ValueError, match=r"w\.pth' is no checkpoint of tensors alone"):
+        read_state_dict(tmp_path / "w.pth")
 
 
 def test_no_advice_to_run_code(tmp_path):

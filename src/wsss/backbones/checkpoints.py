@@ -18,6 +18,7 @@ from wsss.backbones.layouts import LAYOUTS, detect_layout
 from wsss.backbones.mit_checkpoints import afa_state_dict, mit_state_dict
 from wsss.backbones.mxnet import read_mxnet_params
 from wsss.backbones.rules import Rules, rename
+from wsss.backbones.torchscript import is_torchscript, torchscript_tensors
 from wsss.runtime.tensors import require_finite
 from wsss.store.about import require_weights
 
@@ -78,6 +79,16 @@ def read_state_dict(path: Path | str) -> dict[str, Tensor]:
     if not path.is_file():
         raise ValueError(f"checkpoint '{path}' does not exist")
     require_weights(path)
+    state = _read(path)
+    if not isinstance(state, Mapping):
+        raise ValueError(f"'{path}' holds a {type(state).__name__}; accepted is a mapping of names to tensors")
+    for name, tensor in unwrap(state).items():
+        if odd := _oddness(tensor):
+            raise ValueError(f"'{path}': tensor {name} is {odd}; accepted are plain tensors")
+    return state
+
+
+def _read(path: Path) -> object:
     if path.suffix == ".safetensors":
         try:
             return load_file(path)
@@ -86,24 +97,32 @@ def read_state_dict(path: Path | str) -> dict[str, Tensor]:
     if path.suffix == ".params":
         return read_mxnet_params(path)
     try:
-        if _is_torchscript(path):
-            return torch.jit.load(path, map_location="cpu").state_dict()
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        return _unpickled(path)
     except Exception as error:
         raise ValueError(
             f"'{path}' is no checkpoint of tensors alone (accepted: .pth, .safetensors, .params), or is damaged"
         ) from error
-    if not isinstance(state, Mapping):
-        raise ValueError(f"'{path}' holds a {type(state).__name__}; accepted is a mapping of names to tensors")
-    return state
 
 
-def _is_torchscript(path: Path) -> bool:
-    """Whether a file is a TorchScript archive, like OpenAI's CLIP; its code is not executed."""
-    if not zipfile.is_zipfile(path):
-        return False
-    with zipfile.ZipFile(path) as archive:
-        return any(name.endswith("/constants.pkl") for name in archive.namelist())
+def _oddness(tensor: Tensor) -> str | None:
+    """The property for which a tensor cannot be a network's weights; None for most."""
+    if tensor.layout != torch.strided or tensor.is_quantized or tensor.is_complex():
+        return "sparse, quantised or complex"
+    if tensor.is_meta or tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
+        return "larger than its values in the file"
+    return None
+
+
+def _unpickled(path: Path) -> object:
+    """The content of a file of torch, read without running code; an archive that expands is refused."""
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            compressed = (entry.filename for entry in archive.infolist() if entry.compress_type != zipfile.ZIP_STORED)
+            if any("/data" in name for name in compressed):  # torch compresses code alone
+                raise ValueError("its data are compressed, to any size")
+            if is_torchscript(archive):
+                return torchscript_tensors(archive)
+    return torch.load(path, map_location="cpu", weights_only=True)
 
 
 def own_names(state: Mapping[str, Tensor], layout: str | Rules) -> dict[str, Tensor]:
@@ -125,9 +144,9 @@ def own_names(state: Mapping[str, Tensor], layout: str | Rules) -> dict[str, Ten
 def unwrap(state: Mapping[str, object]) -> dict[str, Tensor]:
     """The state dict inside a training checkpoint."""
     for key in _WRAPPERS:
-        if isinstance(inner := state.get(key), Mapping):
+        if isinstance(inner := state.get(key), Mapping) and inner is not state:
             return unwrap(inner)
-    return {name: value for name, value in state.items() if isinstance(value, Tensor)}
+    return {name: value for name, value in state.items() if isinstance(value, Tensor) and isinstance(name, str)}
 
 
 def strip_prefix(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -78,6 +78,8 @@ def openai_names(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         if name.endswith("position_ids") or ".k_proj." in name or ".v_proj." in name:
             continue
         if ".q_proj." in name:
+            if lost := next((part for part in "kv" if name.replace("q_proj", f"{part}_proj") not in state), None):
+                raise ValueError(f"the checkpoint has {name}, and lacks that of {lost}")
             tensor = torch.cat([state[name.replace("q_proj", f"{part}_proj")] for part in "qkv"])
             name = name.replace("self_attn.q_proj.", "attn.in_proj_")
         if name in ("visual_projection.weight", "text_projection.weight"):

@@ -18,6 +18,8 @@ from wsss.runtime.progress import log
 
 _PARTS = ("positional_embedding", "text_projection", "token_embedding.", "transformer.", "ln_final.")
 _HEAD_WIDTH = 64
+VOCABULARY = 49408
+"""Tokens of CLIP's tokenizer."""
 
 
 def text_tower(state: Mapping[str, Tensor], *, quick_gelu: bool, what: str) -> nn.Module:
@@ -30,15 +32,21 @@ def text_tower(state: Mapping[str, Tensor], *, quick_gelu: bool, what: str) -> n
 
     state = openai_names(strip_prefix(unwrap(state)))
     own = {name: tensor.float() for name, tensor in state.items() if name.startswith(_PARTS)}
-    if not {"positional_embedding", "text_projection", "token_embedding.weight"} <= own.keys():
+    blocks = {name.split(".")[2] for name in own if name.startswith("transformer.resblocks.")}
+    matrices = [own.get(n) for n in ("positional_embedding", "text_projection", "token_embedding.weight")]
+    if not blocks or any(matrix is None or matrix.ndim != 2 for matrix in matrices):
         raise ValueError(f"{what} holds no text tower of CLIP; name a file that does in method.text_checkpoint")
     length, width = own["positional_embedding"].shape
+    if (words := len(own["token_embedding.weight"])) != VOCABULARY:
+        raise ValueError(
+            f"{what}: its text tower has another vocabulary of {words} tokens; accepted is CLIP's, {VOCABULARY}"
+        )
     tower = TextTransformer(
         length,
-        own["token_embedding.weight"].shape[0],
+        VOCABULARY,
         width,
         max(width // _HEAD_WIDTH, 1),
-        len({name.split(".")[2] for name in own if name.startswith("transformer.resblocks.")}),
+        len(blocks),
         output_dim=own["text_projection"].shape[1],
         act_layer=QuickGELU if quick_gelu else nn.GELU,
     )

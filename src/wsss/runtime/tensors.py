@@ -82,8 +82,11 @@ def tensors_digest(tensors: Mapping[str, Tensor]) -> str:
 
 
 def require_finite(tensors: Mapping[str, Tensor], what: str, advice: str = "") -> None:
-    """Raises ValueError if a tensor holds NaN or infinity. what: name of their owner; advice: what the user can do."""
-    bad = [name for name, value in tensors.items() if value.is_floating_point() and not torch.isfinite(value).all()]
+    """Raises ValueError if a tensor holds NaN, or what is infinite in float32.
+
+    what: name of their owner. advice: what the user can do.
+    """
+    bad = [name for name, value in tensors.items() if value.is_floating_point() and not value.float().isfinite().all()]
     if bad:
         todo = f"; {advice}" if advice else ""
         raise ValueError(f"{what}: holds NaN or infinite values in {len(bad)} tensor(s), e.g. {bad[0]}{todo}")
