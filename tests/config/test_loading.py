@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
 from wsss.config.loading import WORKFLOW, ConfigError, load_run, load_section, merge
-from wsss.config.sections import CRF
+from wsss.config.sections import CRF, Backbone
 from wsss.config.stages import SHARDED
 
 SHAPES = {"prepare_data": {"dataset": "shapes"}}
@@ -17,6 +18,12 @@ def message(**sections) -> str:
     with pytest.raises(ConfigError) as caught:
         load_run("r", {"r": SHAPES | sections})
     return str(caught.value)
+
+
+def test_small_numbers_of_options_reach_a_stage_as_numbers():
+    section = Backbone(name="x", options={"sigma_eps": 1.0e-5})
+    for text in (json.dumps(section.model_dump(mode="json")), section.model_dump_json()):
+        assert load_section(Backbone, text) == section
 
 
 @pytest.mark.parametrize(

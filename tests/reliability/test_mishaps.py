@@ -302,6 +302,10 @@ PLAIN = "runs: {a: {preset: shapes}}\n"
 UNMEANT = {
     "a key of the top level twice": (f"{PLAIN}{PLAIN}", "line 2: the key 'runs' is repeated after line 1"),
     "a run twice": ("runs:\n  a: {preset: shapes}\n  a: {preset: photos}\n", "line 3: the key 'a' is repeated"),
+    "a setting twice in JSON": (
+        '{"runs": {"a": {"rng_seed": 1, "rng_seed": 2}}}',
+        "line 1: the key 'rng_seed' is repeated",
+    ),
     "a setting twice": ("runs: {a: {preset: shapes, preset: photos}}", "line 1: the key 'preset' is repeated"),
     "an octal number": ("runs: {a: {rng_seed: 010}}", "010 is another number to YAML; write it in plain digits"),
     "a number in minutes": ("runs: {a: {rng_seed: 1:30}}", "1:30 is another number to YAML"),
@@ -318,9 +322,10 @@ UNMEANT = {
 @pytest.mark.parametrize("case", UNMEANT)
 def test_yaml_that_nobody_means_is_one_line_with_its_place(tmp_path, case):
     text, told = UNMEANT[case]
-    (tmp_path / "x.yaml").write_text(text)
-    with pytest.raises(ConfigError, match=r"x\.yaml: not YAML that is accepted \(line \d+: ") as raised:
-        read_config(tmp_path / "x.yaml")
+    file = tmp_path / ("x.json" if text.startswith("{") else "x.yaml")
+    file.write_text(text)
+    with pytest.raises(ConfigError, match=r"x\.\w+: not YAML that is accepted \(line \d+: ") as raised:
+        read_config(file)
     assert told in str(raised.value) and "\n" not in str(raised.value)
 
 

@@ -9,6 +9,8 @@ from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar, get_args, g
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
+from wsss.config.messages import shortened
+
 S = TypeVar("S", bound=BaseModel)
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Weight = Annotated[float, Field(ge=0)]
@@ -96,7 +98,8 @@ class Section(BaseModel):
         for name, value in self:
             largest = LARGEST_SEED if name.endswith("seed") else LARGEST
             if wrong := next((n for n in _numbers(value) if n and not SMALLEST <= abs(n) <= largest), None):
-                raise ValueError(f"{name}: {wrong:.4g}; accepted are numbers from {SMALLEST:g} up to {largest:.4g}")
+                told = shortened(wrong) if isinstance(wrong, int) else f"{wrong:.4g}"
+                raise ValueError(f"{name}: {told}; accepted are numbers from {SMALLEST:g} up to {largest:.4g}")
         return self
 
     def words(self) -> str:

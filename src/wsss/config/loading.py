@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import types
@@ -52,7 +51,7 @@ def read_config(path: Path) -> dict[str, Any]:
     """
     try:
         text = regular(path).read_text(encoding="utf-8")
-        content = json.loads(text) if path.suffix == ".json" else read_yaml(text)
+        content = read_yaml(text)
     except (ValueError, RecursionError) as error:
         raise ConfigError(f"{path}: not YAML that is accepted ({error})") from None
     if not isinstance(content, dict | None):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
@@ -50,7 +51,7 @@ class OutsideFile(Section):
             raise ValueError(
                 f"no published file '{self.published}'{nearest(self.published, names)}; known: {', '.join(names)}"
             )
-        if self.url is not None and not self.url.startswith("https://"):
+        if self.url is not None and not re.fullmatch(r"https://[^\s/?#@\[\]]+[^\s\x00-\x1f]*", self.url):
             raise ValueError(f"'{self.url}' is no https address; accepted: {{url: https://…, sha256: …}}, or a file")
         if (self.url is None) != (self.sha256 is None):
             raise ValueError(

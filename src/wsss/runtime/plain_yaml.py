@@ -1,8 +1,10 @@
-"""Strict YAML: no repeated keys, no octal or sexagesimal numbers, no recursive or immense aliases."""
+"""Strict YAML and JSON: no repeated keys, no octal or sexagesimal numbers, no recursive or immense aliases."""
 
 from __future__ import annotations
 
+import json
 import re
+from contextlib import suppress
 from typing import Any
 
 import yaml
@@ -22,11 +24,15 @@ class _Loader(yaml.SafeLoader):
 
 
 def read_yaml(text: str | bytes) -> Any:
-    """The content of a YAML text.
+    """The content of a YAML or JSON text.
+
+    JSON is read as such, because its 1e-05 is a text to YAML 1.1.
 
     Raises:
-        ValueError: not YAML, a repeated key, an octal or sexagesimal number, or a recursive or immense alias; one line.
+        ValueError: neither, a repeated key, an octal or sexagesimal number, or a recursive or immense alias; one line.
     """
+    with suppress(ValueError, RecursionError):  # also of a repeated key, whose line YAML names
+        return json.loads(text, object_pairs_hook=_mapping)
     try:
         return yaml.load(text, _Loader)
     except yaml.MarkedYAMLError as error:
@@ -35,6 +41,12 @@ def read_yaml(text: str | bytes) -> Any:
         raise ValueError(f"{where}{', '.join(filter(None, (error.context, error.problem)))}") from None
     except (yaml.YAMLError, RecursionError) as error:
         raise ValueError(" ".join(str(error).split())) from None
+
+
+def _mapping(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    if len(content := dict(pairs)) < len(pairs):
+        raise ValueError("a repeated key")
+    return content
 
 
 class _Check:
