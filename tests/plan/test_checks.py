@@ -8,12 +8,14 @@ from pathlib import Path
 import pytest
 
 from small_data import make_folder, make_voc
+from tiny_clip import BACKBONE
 from wsss.config.loading import ConfigError, load_run
 from wsss.data.prepare import prepare_data
 from wsss.plan.checks import Check, check_data
 from wsss.plan.rehearsal import check_networks
 
 PRESETS = Path(__file__).parents[2] / "workflow" / "presets"
+CLIP = BACKBONE | {"output_stride": None}
 VIT = {"name": "vit_tiny_patch16_224", "pretrained": False, "output_stride": None, "options": {}}
 
 
@@ -54,6 +56,18 @@ REFUSED = {
     "a block that the transformer lacks": (
         classifier(backbone=VIT, method={"name": "toco", "aux_block": 12}),
         r"x\.train_classifier: aux_block is 12; the backbone has 12 blocks",
+    ),
+    "local crops that do not fit": (
+        classifier(
+            backbone={"name": "test_vit", "pretrained": False, "output_stride": None, "options": {"img_size": 64}},
+            method={"name": "toco", "crop_size": 96},
+            training={"augment": {"crop": 64}},
+        ),
+        r"x\.train_classifier: 8 crops of 96 pixels do not fit into 64 × 64",
+    ),
+    "a shift beyond the crop": (
+        classifier(method={"name": "seam", "translation": 96}, training={"augment": {"crop": 64}}),
+        r"x\.train_classifier: method\.translation 96 leaves nothing of a crop of 64 px",
     ),
     "a stage to store that the network lacks": (
         {"compute_features": {"backbone": {"name": "test_resnet", "pretrained": False}, "stages": [9]}},
@@ -139,9 +153,14 @@ def test_weights_are_loaded_before_anything_is_computed(tmp_path):
     (tmp_path / "w.pth").write_text("<html>404</html>")
     given = {"checkpoint": str(tmp_path / "w.pth")}
     affinity = {"train_affinity": given}
-    for part in (classifier(backbone={"name": "test_resnet"} | given), segmentation(backbone=given), affinity):
+    method = {"name": "clip", "affinity_blocks": 2, "text_checkpoint": given["checkpoint"]}
+    text = classifier(backbone=CLIP, method=method, training=None)
+    text |= dict.fromkeys(("train_affinity", "make_affinity_labels", "refine_cam", "train_segmentation"))
+    told = r"^x\.train_\w+(\.backbone|\.method)?\.(text_)?checkpoint: .* is a web page"
+    parts = (classifier(backbone={"name": "test_resnet"} | given), classifier(**given), segmentation(backbone=given))
+    for part in (*parts, affinity, text):
         run = run_of(part)
-        with pytest.raises(ValueError, match=r"^x\.train_\w+(\.backbone)?\.checkpoint: .* is a web page"):
+        with pytest.raises(ValueError, match=told):
             check_networks(run, 1, "x")
 
 

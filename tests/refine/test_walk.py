@@ -125,6 +125,7 @@ def test_inner_cells_are_those_with_all_pairs_on_both_sides_of_the_column_range(
     )
     with pytest.raises(ValueError, match="3×6 grid"):
         inner_cells(offsets, 3, 6)
+    assert not pair_mask(offsets, 3, 6, inner=True).any()
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
@@ -29,6 +29,11 @@ class Method(nn.Module, ABC):
 
     num_classes: int
     """K, the number of foreground classes."""
+    begins: Mapping[str, int] = {}
+    """Setting of the method → training step, 0-based, from which on a part of it acts."""
+
+    def require_crop(self, edge: int) -> None:
+        """Raises ValueError for an edge of training crops in pixels that the method cannot use."""
 
     @abstractmethod
     def forward(self, batch: Batch, step: int) -> dict[str, Tensor]:

@@ -55,6 +55,10 @@ def _train(model: Method, settings: TrainClassifier, dataset: Dataset, place: Pl
     freeze(model.backbone, settings.training)
     augment = make_augment(settings.training.augment, model.backbone)
     samples = Samples(dataset.split("train"), augment, settings.rng_seed)
+    steps = settings.training.steps(len(samples.records))
+    for name, first in model.begins.items():
+        if first >= steps:
+            log.warning("method.%s is %d, and the last step %d: what begins there never acts", name, first, steps - 1)
     train(
         model,
         model.head_parameters(),

@@ -13,22 +13,25 @@ from torch import nn
 
 from wsss.backbones.base import Backbone
 from wsss.backbones.build import build_backbone, freeze, freeze_batch_norm
-from wsss.backbones.checkpoints import load_published
+from wsss.backbones.checkpoints import load_published, read_state_dict
 from wsss.backbones.stages import stage_channels
 from wsss.config import sections
 from wsss.config.common import UsesFeatures, settings_below
 from wsss.config.run import Run
 from wsss.config.sections import Training
-from wsss.config.stages import ComputeFeatures
+from wsss.config.stages import ComputeFeatures, TrainClassifier
+from wsss.config.words import Words
 from wsss.localise.gradients import localise
 from wsss.methods.base import Method
 from wsss.methods.load import build_method
+from wsss.methods.words import tower_of
 from wsss.plan.checks import named
 from wsss.refine.settings import PairTraining
 from wsss.runtime.ending import one_line
 from wsss.segmentation.build import build_segmentation
 
 NAMES = ["background", "first", "second"]
+UNFIT = "its weights cannot be used"
 REHEARSED = 224
 """Edge in pixels of the images of a classifier that is not trained."""
 
@@ -63,14 +66,14 @@ def check_networks(run: Run, processes: int, where: str) -> None:
 
 
 @contextmanager
-def _built(where: str) -> Iterator[None]:
-    """Context that makes every error by which a network refuses its settings a ValueError that names the stage."""
+def _built(where: str, problem: str = "the network cannot be built with these settings") -> Iterator[None]:
+    """Context that makes every error by which a network refuses settings or weights a ValueError that names them."""
     with named(where):
         try:
             yield
         except (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError) as error:
             reason = one_line(f"{type(error).__name__}: {error}")
-            raise ValueError(f"the network cannot be built with these settings ({reason})") from error
+            raise ValueError(f"{problem} ({reason})") from error
 
 
 def _weights(run: Run, where: str) -> None:
@@ -78,14 +81,28 @@ def _weights(run: Run, where: str) -> None:
     given = {backbone.model_dump_json(): (key, backbone) for key, backbone in settings_below(run, sections.Backbone)}
     for key, backbone in given.values():
         if backbone.checkpoint is not None and backbone.checkpoint.path.is_file():
-            with named(f"{where}.{key}.checkpoint"):
+            with _built(f"{where}.{key}.checkpoint", UNFIT):
                 build_backbone(backbone)
+    _classifier_files(run.train_classifier, f"{where}.train_classifier")
     affinity = run.train_affinity
     published = getattr(affinity, "checkpoint", None)
     if published is not None and published.path.is_file():
-        with named(f"{where}.train_affinity.checkpoint"):
+        with _built(f"{where}.train_affinity.checkpoint", UNFIT):
             own = getattr(affinity, "backbone", None) or run.train_classifier.backbone
             load_published(affinity.load()(affinity).build(build_backbone(own, weights=False)), published.path)
+
+
+def _classifier_files(settings: TrainClassifier, where: str) -> None:
+    """Reads the files of a method that fit only with the classes of the data: of its weights and of its text tower."""
+    if settings.checkpoint is not None and settings.checkpoint.path.is_file():
+        with _built(f"{where}.checkpoint", UNFIT):
+            read_state_dict(settings.checkpoint.path)
+    if isinstance(words := settings.method, Words):
+        own = words.text_checkpoint
+        file, key = (own, "method.text_checkpoint") if own else (settings.backbone.checkpoint, "backbone.checkpoint")
+        if file is None or file.path.is_file():
+            with _built(f"{where}.{key}", UNFIT):
+                tower_of(file and file.path, quick_gelu=True)
 
 
 def _features(settings: ComputeFeatures) -> None:
@@ -108,6 +125,7 @@ def _classifier(run: Run, processes: int) -> Method:
     if settings.training is not None:
         freeze(model.backbone, settings.training)
         _rehearse(model, model.logits, settings.training, processes)
+        model.require_crop(settings.training.augment.crop)
     return model
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from contextlib import suppress
 
 import torch
 from torch import Tensor
@@ -41,11 +42,12 @@ def pair_mask(offsets: Tensor, height: int, width: int, inner: bool = False) -> 
     """Mask (O, h, w), bool, of the pairs of the stencil that are in the grid.
 
     inner: only cells whose neighbours are *all* in the grid. AffinityNet and IRNet were trained on these, and
-        AffinityNet walked on them; most pairs at the border of the grid are then left out.
+        AffinityNet walked on them; most pairs at the border of the grid are then left out, of a small grid all.
     """
     mask = torch.zeros(len(offsets), height, width, dtype=torch.bool, device=offsets.device)
     if inner:
-        mask[:, *inner_cells(offsets, height, width)] = True
+        with suppress(ValueError):
+            mask[:, *inner_cells(offsets, height, width)] = True
         return mask
     for o, (dy, dx) in enumerate(offsets.tolist()):
         mask[o, *pair_slices(dy, dx, height, width)[0]] = True

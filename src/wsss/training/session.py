@@ -142,6 +142,8 @@ def fit(
     where = f"{place.device}, {amp}" if amp != "off" else place.device
     log.info("%d images, %d steps of %d, on %s", images, steps, settings.batch_size, where)
     parameters = schedule_parameters(settings.schedule)
+    if (warmup := parameters.get("warmup_steps", 0)) >= steps:
+        log.warning("schedule.warmup_steps is %d, and the last step %d: the warm-up never ends", warmup, steps - 1)
     trainer = Trainer(
         model=model,
         losses=losses,

@@ -41,6 +41,7 @@ class AFA(Method):
         self.classifier = nn.Conv2d(backbone.channels, self.num_classes, 1, bias=False)
         self.affinity = AffinityHead(sum(backbone.heads[block] for block in settings.attention_blocks))
         self.decoder = SegFormerDecoder(backbone.pyramid_channels, len(class_names), settings.decoder_width)
+        self.begins = {name: getattr(settings, name) for name in ("warmup_steps", "refined_steps")}
         if settings.freeze_norms:
             backbone.freeze_norms()
 

@@ -55,7 +55,7 @@ def min_pool_loss(revised: Tensor, labels: Tensor, fraction: float = 0.25) -> Te
     It lowers the revised maps where an object is least likely.
     """
     strongest = (revised[:, 1:] * labels[:, :, None, None]).amax(1).flatten(1)
-    count = int(strongest.shape[1] * fraction)
+    count = max(1, int(strongest.shape[1] * fraction))
     return strongest.topk(count, dim=1, largest=False).values.relu().mean()
 
 
@@ -76,7 +76,7 @@ def cross_loss(seed: Tensor, revised: Tensor, hardest: float | None = 0.2, insid
     errors = (_pixels(target, inside) - _pixels(revised, inside)).abs().flatten(1)
     if hardest is None:
         return errors.mean()
-    return errors.topk(int(errors.shape[1] * hardest), dim=1).values.mean()
+    return errors.topk(max(1, int(errors.shape[1] * hardest)), dim=1).values.mean()
 
 
 def siamese_losses(

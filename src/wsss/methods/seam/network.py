@@ -30,6 +30,7 @@ class Seam(Method):
         self.er, self.ecr, self.ohem, self.min_pool = settings.er, settings.ecr, settings.ohem, settings.min_pool
         self.weights = {"er": settings.er_weight, "ecr": settings.ecr_weight}
         low, high = settings.rescale
+        self.translation = settings.translation
         self.warps = WarpFamily((low, high), settings.flip, settings.rotation, settings.translation)
         self.taps = settings.taps
         self.backbone = backbone
@@ -54,6 +55,10 @@ class Seam(Method):
             min_pool=self.min_pool,
         )
         return {name: term * self.weights.get(name, 1.0) for name, term in terms.items()}
+
+    def require_crop(self, edge: int) -> None:
+        if self.translation >= edge:
+            raise ValueError(f"method.translation {self.translation} leaves nothing of a crop of {edge} px")
 
     def view(self, images: Tensor) -> View:
         """A and A_rv (B, C, H, W) of one view (B, 3, H, W), upsampled to its size (`align_corners=True`)."""

@@ -52,6 +52,7 @@ class ToCo(Method):
             raise ValueError(f"aux_block is {settings.aux_block}; the backbone has {backbone.depth} blocks")
         self.settings, self.backbone, self.num_classes = settings, backbone, len(class_names) - 1
         self.weights, self.starts = WEIGHTS | (settings.weights or {}), STARTS | settings.starts
+        self.begins = {f"starts.{name}": step for name, step in self.starts.items() if self.weights[name]}
         backbone.net.pos_embed.requires_grad_(not settings.freeze_positions)
         width = backbone.channels
         self.classifier = nn.Conv2d(width, self.num_classes, 1, bias=False)
@@ -83,6 +84,9 @@ class ToCo(Method):
         else:
             losses |= {"seg": logits.sum(), "energy": logits.sum()}
         return {name: (self.weights[name] if step >= self.starts[name] else 0) * loss for name, loss in losses.items()}
+
+    def require_crop(self, edge: int) -> None:
+        crop_candidates(torch.zeros(1, edge, edge), self.settings.crop_size, self.settings.local_crops)
 
     def _counted(self, loss: Callable[..., Tensor], *batch: Tensor) -> Tensor:
         return distributed.counted_by(self.settings.counted_images, loss, *batch)

@@ -45,6 +45,9 @@ class WeCLIP(OnCLIP):
             raise ValueError(f"affinity_blocks or early_blocks is {self.attention_blocks}; CLIP has {depth} blocks")
         shape = (settings.width, settings.layers, settings.heads, settings.half_projection)
         self.head = TokenHead(len(self.blocks), self.backbone.channels, len(class_names), *shape)
+        self.begins = {"refined_steps": settings.refined_steps}
+        if settings.second:
+            self.begins["second.confident_steps"] = settings.second.confident_steps
         self.second = settings.second and SecondTower(settings.second, settings.width, backbone.mean, backbone.std)
 
     def name_classes(self, class_names: Sequence[str], checkpoint: Path | None) -> None:
