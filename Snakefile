@@ -24,6 +24,7 @@ from wsss.plan.products import (
 from wsss.plan.run import missing_inputs, plan_runs
 from wsss.plan.steps import StepIndex
 from wsss.plan.tables import checked_plans, plan_tables
+from wsss.runtime.ending import told
 
 min_version("9.0")
 
@@ -39,8 +40,8 @@ try:
     PLANS = plan_runs(config)
     TABLES = plan_tables(config)
     COMPARED = compared_runs(config)
-except ConfigError as error:
-    sys.exit(str(error))
+except (ConfigError, OSError) as error:
+    sys.exit(told(error))
 STEPS = StepIndex(PLANS, TABLES)
 
 

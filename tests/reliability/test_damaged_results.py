@@ -14,8 +14,11 @@ import torch
 
 from synthetic import make_run
 from wsss.cli.compare import distinct
+from wsss.data.dataset import Dataset
 from wsss.report.run import RunResults
 from wsss.runtime.records import SEALS, read_table, seal_tables
+from wsss.stages.collect import collect
+from wsss.stages.common import read_threshold
 from wsss.stages.report import report
 from wsss.store.models import save_model
 
@@ -173,6 +176,37 @@ def test_a_table_that_ends_at_a_line_is_not_whole(file, home):
     finally:
         path.write_text(honest)
         path.with_name(SEALS).unlink()
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "read"),
+    [
+        ("prepare_data/index.csv", ",train,", ",val,", lambda folder: Dataset(folder).records),
+        ("prepare_data/dataset.json", "background", "ground", lambda folder: Dataset(folder).class_names),
+        ("choose_threshold/threshold.json", "0.", "0.9", lambda folder: read_threshold(folder / "threshold.json")),
+    ],
+)
+def test_a_value_changed_by_hand_is_not_read_as_the_stages(file, old, new, read, home):
+    path = home / "results/run0" / file
+    honest = path.read_text()
+    seal_tables(path.parent)
+    try:
+        read(path.parent)
+        path.write_text(honest.replace(old, new, 1))
+        with pytest.raises(ValueError, match=rf"{path.name}.*: damaged \(.*it is not what was written"):
+            read(path.parent)
+    finally:
+        path.write_text(honest)
+        path.with_name(SEALS).unlink()
+
+
+def test_a_copy_in_the_place_of_a_link_is_named(tmp_path):
+    (tmp_path / "tiny/segment").mkdir(parents=True)
+    (tmp_path / "miou.csv").write_text("stage,split,images,miou\n")
+    outline = {"run": "tiny", "steps": [{"label": name, "folder": "x"} for name in ("evaluate", "segment")]}
+    with pytest.raises(ValueError, match=r"tiny/segment: a link to the stage's results belongs there; move this away"):
+        collect(tmp_path / "tiny", outline, tmp_path / "miou.csv")
+    assert not (tmp_path / "tiny/evaluate").is_symlink()
 
 
 def test_runs_of_one_name_are_told_apart(home, tmp_path):

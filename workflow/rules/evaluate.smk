@@ -12,7 +12,10 @@ def plan_of(run):
     """The plan of a run, after a check that its inputs exist."""
     if run not in PLANS:
         sys.exit(f"no run '{run}' in config.yaml; runs: {', '.join(PLANS)}")
-    problem = missing_inputs(PLANS[run], download=not workflow.dryrun)
+    try:
+        problem = missing_inputs(PLANS[run], download=not workflow.dryrun)
+    except OSError as error:  # of a name that is too long, or a folder that is closed
+        problem = f"runs.{run}: {told(error)}"
     if problem:
         sys.exit(problem)
     STEPS.add(PLANS[run])

@@ -13,6 +13,7 @@ current one.
 from __future__ import annotations
 
 import csv
+import io
 import json
 import os
 from collections.abc import Callable
@@ -26,7 +27,7 @@ import numpy as np
 from wsss.data.images import image_size, read_image, read_mask
 from wsss.runtime.cells import csv_text, unescaped
 from wsss.runtime.files import regular, write_atomically
-from wsss.runtime.records import AGAIN, read_record
+from wsss.runtime.records import AGAIN, read_record, require_sealed
 
 __all__ = ["COLUMNS", "Dataset", "Record", "image_size", "read_image", "read_mask", "write_index"]
 COLUMNS = ("image_id", "image", "mask", "labels", "split", "measured", "height", "width")
@@ -89,9 +90,11 @@ class Dataset:
         position = {name: i for i, name in enumerate(self.class_names[1:])}
         path = self.folder / "index.csv"
         found: dict[str, Record] = {}
-        with regular(path).open(newline="", encoding="utf-8") as file:
+        content = regular(path).read_bytes()
+        with io.TextIOWrapper(io.BytesIO(content), "utf-8", newline="") as file:
             reader = csv.reader(file, strict=True)
             try:
+                require_sealed(path, content)
                 if next(reader, None) != list(COLUMNS):
                     raise ValueError(f"its columns are not {', '.join(COLUMNS)}")
                 for cells in reader:

@@ -40,7 +40,7 @@ def plain_ending(command: str = "") -> Iterator[None]:
     except Exception as error:
         if not isinstance(error, (ValueError, OSError, yaml.YAMLError)) and not _lacks_memory(error):
             raise
-        text = f"error: {one_line(_told(error))}"
+        text = f"error: {one_line(told(error))}"
         if command or not log.handlers:
             with suppress(OSError):
                 print(f"[{command}] {text}" if command else text, file=sys.stderr)
@@ -82,7 +82,7 @@ def _lacks_memory(error: Exception) -> bool:
     return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and told is not None)
 
 
-def _told(error: Exception) -> str:
+def told(error: Exception) -> str:
     """What an error says, of the system's and of lack of memory in plain words."""
     if _lacks_memory(error):
         size = re.search(r"allocate ([\d.]+) ?(\w+)", str(error))

@@ -25,7 +25,9 @@ TEXTS = frozenset({"stage", "split", "threshold_source", "class", "hint"})
 LARGEST = 1e18
 """Largest amount of a number in a result."""
 SEALS = "tables.json"
-"""Name of the file with the digests of the tables beside it: one that ends at a line looks whole."""
+"""Name of the file with the digests of the tables and records beside it: one that ends at a line looks whole."""
+_OPEN = (SEALS, "manifest.json", "versions.json")
+"""Records of a stage that are written again, or have a digest of their own."""
 _NOT_READ = (ValueError, RecursionError, yaml.YAMLError)
 
 
@@ -37,8 +39,9 @@ def read_record(path: Path, **keys: type | tuple[type, ...]) -> dict[str, Any]:
         OSError: the file cannot be opened.
     """
     try:
-        text = regular(path).read_text(encoding="utf-8")
-        content = yaml.safe_load(text) if path.suffix in (".yaml", ".yml") else json.loads(text)
+        data = regular(path).read_bytes()
+        require_sealed(path, data)
+        content = yaml.safe_load(data.decode()) if path.suffix in (".yaml", ".yml") else json.loads(data.decode())
     except _NOT_READ as error:
         reason = str(error).partition("\n")[0] or type(error).__name__
         raise ValueError(f"{path}: damaged ({reason}); {AGAIN}") from None
@@ -89,16 +92,17 @@ def in_file(path: Path, what: str) -> Iterator[None]:
 
 
 def seal_tables(folder: Path) -> None:
-    """Stores the digests of a folder's CSV files, if it has any."""
-    digests = {path.name: _digest(path.read_bytes()) for path in sorted(folder.glob("*.csv"))}
+    """Stores the digests of a folder's CSV and JSON files, if it has any."""
+    files = sorted(path for path in folder.glob("*.*") if path.suffix in (".csv", ".json") and path.name not in _OPEN)
+    digests = {path.name: _digest(path.read_bytes()) for path in files}
     if digests:
         write_atomically(folder / SEALS, json.dumps(digests, indent=1))
 
 
-def _require_sealed(path: Path, content: bytes) -> None:
-    """Raises ValueError if a table is not what its stage wrote, as far as that is stored."""
+def require_sealed(path: Path, content: bytes) -> None:
+    """Raises ValueError if a table or record is not what its stage wrote, as far as that is stored."""
     seals, found = path.with_name(SEALS), _digest(content)
-    if seals.is_file() and read_record(seals).get(path.name, found) != found:
+    if path.name not in _OPEN and seals.is_file() and read_record(seals).get(path.name, found) != found:
         raise ValueError(f"it is not what was written, by {SEALS}")
 
 
@@ -121,7 +125,7 @@ def read_table(path: Path, *columns: str) -> pd.DataFrame:
         content = regular(path).read_bytes()
         text = io.TextIOWrapper(io.BytesIO(content), encoding="utf-8").read()
         _require_whole(text)
-        _require_sealed(path, content)
+        require_sealed(path, content)
         # a class may have the name of what pandas takes for nothing, or for a number
         table = pd.read_csv(io.StringIO(text), keep_default_na=False, na_values=[""], dtype=dict.fromkeys(TEXTS, str))
         if missing := next((name for name in columns if name not in table), None):

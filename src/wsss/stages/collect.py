@@ -20,9 +20,13 @@ def collect(run: Path, outline: dict[str, Any], table: Path) -> None:
     """Replaces the links of `run` by those of the outline's steps; writes `run.json`, the table and `model/`.
 
     Raises:
-        ValueError: the table or another result is damaged; only the links are made then.
+        ValueError: the table or another result is damaged; only the links are made then. Or a copy of a stage's results
+            is where its link belongs.
     """
     read_table(table, "stage", "split", "images", "miou")
+    places = [run / step["label"] for step in outline["steps"]]
+    if copy := next((place for place in places if place.exists() and not place.is_symlink()), None):
+        raise ValueError(f"{copy}: a link to the stage's results belongs there; move this away, or remove it")
     run.mkdir(parents=True, exist_ok=True)
     for old in run.iterdir():
         if old.is_symlink():

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from wsss.data.dataset import Dataset, Record
+from wsss.data.dataset import SPLITS, Dataset, Record
 from wsss.data.groups import pending, read_groups, size_groups
 from wsss.runtime.progress import Progress
 from wsss.store.features import FeatureFiles, FeatureStore
@@ -54,7 +54,7 @@ def shard_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of a sharded stage."""
     parser.add_argument("--data", type=Path, required=True, help="folder of prepare_data")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
-    parser.add_argument("--split", required=True, help="train or val")
+    parser.add_argument("--split", required=True, choices=SPLITS, help="train or val")
     parser.add_argument("--shard", type=int, default=0, help="this job's part, 0-based")
     parser.add_argument("--of", type=int, default=1, help="number of parts; changes no result")
     parser.add_argument("--file", type=Path, required=True, help="HDF5 file to write")
@@ -71,5 +71,11 @@ def features_of(args: argparse.Namespace) -> FeatureStore | None:
 
 
 def shard_of(args: argparse.Namespace) -> Shard:
-    """The job's shard, which resumes a partial file of the same key and shard."""
+    """The job's shard, which resumes a partial file of the same key and shard.
+
+    Raises:
+        ValueError: there is no such shard.
+    """
+    if not 0 <= args.shard < args.of:
+        raise ValueError(f"--shard {args.shard} --of {args.of}; accepted are shards 0 to {args.of - 1}")
     return Shard(args.split, args.shard, args.of, f"{args.key} {args.split} {args.shard} of {args.of}")
