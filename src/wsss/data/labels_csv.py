@@ -28,6 +28,8 @@ FLAGGED = {"is_valid": "val", "is_val": "val", "is_validation": "val", "is_train
 """Name of a column of flags → the split of the images for which they are set."""
 LIKE_NAMES = "(labels?|class(es)?|tags?|categor(y|ies))$"
 """Ends of the names of columns that hold class names, e.g. `Finding Labels`, as `plain_header` writes them."""
+DENYING = ("present", "presence", "exists", "positive", "value")
+"""Names of columns of flags that say of each row whether the image shows the row's class, as `confidence` may."""
 DOUBTFUL = (
     r"(is|has|num)[ _-].+|(.+[ _-])?id|(k[ _-]?)?fold|(sub)?set|train(ing)?|val(id(ation)?)?|test(ing)?|difficult"
 )
@@ -176,12 +178,13 @@ def _one_a_row(sheet: Sheet, texts: list[str]) -> bool:
 
 
 def _refuse_denied(sheet: Sheet) -> None:
-    """Raises ValueError for a row of Open Images that says that its image lacks the class."""
-    for column in sheet.columns(("confidence",)):
+    """Raises ValueError for a row that says that its image lacks the class, as Open Images' `confidence` does."""
+    denying = [column for column in sheet.columns(DENYING) if _all_flags(sheet, column)]
+    for column in [*sheet.columns(("confidence",)), *denying]:
         for (line, _), cell in zip(sheet.lines, sheet.cells(column), strict=True):
-            if re.fullmatch(r"0(\.0*)?", cell):
-                found = f"{sheet.path} line {line}: confidence {cell}, so that the image lacks the class"
-                raise ValueError(f"{found}; leave such rows out")
+            if re.fullmatch(r"0(\.0*)?|no?|false", cell.lower()):
+                found = f"{sheet.path} line {line}: {sheet.header[column].lower()} {cell}"
+                raise ValueError(f"{found}, so that the image lacks the class; leave such rows out")
 
 
 def _joined(rows: list[LabelRow]) -> tuple[list[LabelRow], int]:
@@ -209,7 +212,7 @@ def _check_separators(path: Path, rows: list[LabelRow], classes: list[str]) -> N
     known = set(classes)
     for row in rows:
         for name in sorted(row.names):
-            words = re.split(r"\s*[/\\+&]\s*|\s+", name)
+            words = re.split(r"\s*[/\\+&・·]\s*|\s+", name)
             if len(words) > 1 and set(words) <= known:
                 raise ValueError(
                     f"{path} line {row.line}: '{name}' may be one class or {len(words)}; "

@@ -13,7 +13,7 @@ MAX_CLASSES = 254
 """Class ids are bytes; 0 is the background and 255 void."""
 MAX_LENGTH = 200
 """Largest number of characters of a class name."""
-VOID = frozenset({"void", "ignore", "unlabeled", "unlabelled"})
+VOID = frozenset({"void", "ignore", "ignored", "dontcare", "don't care", "unlabeled", "unlabelled"})
 NOTHING = frozenset({"nan", "none", "null", "na", "n/a", "#n/a", "<na>"})
 """Texts that spreadsheets and pandas write for missing values."""
 SIGNS = ("Sm", "Sc", "Sk")

@@ -10,10 +10,10 @@ Rows = Sequence[Mapping[str, str]]
 """Rows of index.csv: with image_id and labels, and if known split, mask and measured."""
 
 _SHOW_NOTHING = {"bg", "blank", "clean", "empty", "negative", "no", "normal", "nothing", "other", "others", "rest"}
-_SHOW_NOTHING |= {"unknown"}
+_SHOW_NOTHING |= {"unknown", "n a", "nil", "no finding", "no label", "no labels", "no object", "background google"}
 _BETWEEN = {"and", "or", "with", "und", "oder", "mit", "et", "ou", "avec"}
 
-_DENIED = re.compile(r"(?:[!~¬]|(?:not?|non|without)[-_ ])\s*(.+)")
+_DENIED = re.compile(r"(?:[-!~¬]|(?:not?|non|without)[-_ ])\s*(.+)")
 
 
 def of_names(class_names: Sequence[str]) -> Iterator[str]:
@@ -23,11 +23,11 @@ def of_names(class_names: Sequence[str]) -> Iterator[str]:
         which = f"{len(numbers)} of {len(names)} classes are numbers ({', '.join(numbers[:3])} …)"
         yield f"{which}, which are taken for their names"
     for word, name in names.items():
-        if word in _SHOW_NOTHING:
+        if re.sub(r"[-_.\s]+", " ", word).strip() in _SHOW_NOTHING:
             yield f"class '{name}': where an image shows none of the classes, it has no label, and this is no class"
         elif word in _BETWEEN and len(names) > 2:
             yield f"class '{name}' may be a word between names; separate them by commas or semicolons"
-        elif re.fullmatch(r".*[^\W\d_]\s*[:=]\s*[\d.,]+\s*%?", word):
+        elif re.fullmatch(r".*[^\W\d_]\s*[:=(]\s*[\d.,]+\s*[%)]?", word):
             yield f"class '{name}' may be a name and a number that belongs to it; write the name alone"
         elif (denied := _DENIED.fullmatch(word)) and denied[1] in names:
             yield f"class '{name}' may say that an image lacks '{names[denied[1]]}'; leave such names out"

@@ -16,9 +16,20 @@ from wsss.runtime.cells import unescaped
 ACCEPTED = "accepted: columns image,labels with class names, or image and one 0/1 column a class"
 IMAGE_COLUMNS = ("image", "file", "filename", "path", "image_id", "image_name", "image_path", "filepath", "fname")
 NAME_COLUMNS = ("labels", "label", "classes", "class", "tags", "class_name", "category", "categories", "label_name")
-NAME_COLUMNS += ("class_label", "image_label")
+NAME_COLUMNS += ("class_label", "image_label", "choice")
 FLAGS = {"0": False, "1": True, "0.0": False, "1.0": True, "": False, "x": True}
-FLAGS |= {"no": False, "yes": True, "false": False, "true": True, "n": False, "y": True}
+FLAGS |= {"no": False, "yes": True, "false": False, "true": True, "n": False, "y": True, "f": False, "t": True}
+FLAGS |= {
+    "nein": False,
+    "ja": True,
+    "falsch": False,
+    "wahr": True,
+    "non": False,
+    "oui": True,
+    "faux": False,
+    "vrai": True,
+}
+FLAGS |= {"falso": False, "verdadero": True, "vero": True, "si": True, "sí": True, "sì": True, "✓": True, "✔": True}
 _INDEX = ("", "unnamed: 0", "index")
 _COUNTERS = (*_INDEX, "id", "nr", "no", "#", "image_id")
 
@@ -113,7 +124,7 @@ def read_sheet(path: Path) -> Sheet:
 
 def _rows(path: Path, text: str) -> list[tuple[int, list[str]]]:
     separator = None
-    hint = re.match(r"sep=(.)\r?\n", text)
+    hint = re.match(r'"?sep=(.)"?\r?\n', text, re.IGNORECASE)
     if hint:  # Excel's own first line
         separator, text = hint[1], text[hint.end() :]
     first = text.lstrip("\r\n").partition("\n")[0]
@@ -169,6 +180,8 @@ def read_ids(path: Path) -> list[str]:
         ValueError: not such a table, or no id in it.
     """
     sheet = read_sheet(path)
+    if not sheet.columns(IMAGE_COLUMNS):
+        raise ValueError(f"{path}: no column image_id; found {', '.join(sheet.header)}")
     ids = list(dict.fromkeys(filter(None, map(unescaped, sheet.cells(sheet.image)))))
     if not ids:
         raise ValueError(f"{path}: no image id in column '{sheet.header[sheet.image]}'")
