@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import unicodedata
 
 import numpy as np
@@ -220,12 +222,39 @@ def test_folders_of_splits_hold_folders_of_classes(tmp_path):
         (["cat/1.jpg", "Ground_Truth/1.png"], "its folder 'Ground_Truth' is by its name no class"),
         (["cat/image/1.jpg", "cat/mask/1.png"], "its folder 'mask' is by its name no class"),
         (["cat/a (1).png", "cat/a (1)_mask_1.png"], r"a \(1\)_mask_1\.png: is by its name a mask of the image beside"),
+        (["cat/train/1.jpg", "dog/train/2.jpg"], r"cat/train/1\.jpg: its folder 'train' is a split below a class"),
+        (["cat/1.jpg", "cat/1_gtFine_labelIds.png"], r"1_gtFine_labelIds\.png: is by its name a mask of the image"),
+        (["cat/1.jpg", "cat/mask_1.png"], r"mask_1\.png: is by its name a mask of the image beside it"),
+        (["pets/cat/1.jpg", "pets/dog/2.jpg"], r"p/pets: holds folders \('cat' …\) and is the only class; accepted"),
+        (["x/train/cat/1.jpg", "x/val/cat/2.jpg"], r"x/train/cat/1\.jpg: its folder 'train' is a split below"),
         (["JPEGImages/1.jpg"], "annotations of VOC are read by a run with prepare_data: {dataset: voc"),
     ],
 )
 def test_folders_that_are_no_labels_are_refused(images, told, tmp_path):
     with pytest.raises(ValueError, match=told):
         survey(folders(tmp_path / "p", *images), None)
+
+
+def test_folders_without_images_and_files_that_may_be_masks_are_remarked(tmp_path):
+    root = folders(tmp_path / "p", "cat/1.jpg", "cat/1.png", "dog/2.jpg")
+    (root / "bird").mkdir()
+    (root / "bird" / "1.xyz").touch()
+    remarks = " ".join(survey(root, None).table.remarks)
+    assert "1 folder(s) hold no image that is read and are no classes, e.g. " in remarks and "p/bird" in remarks
+    assert "2 images differ in nothing but their suffix, e.g. " in remarks
+
+
+def test_a_folder_that_may_not_be_read_is_told(tmp_path, monkeypatch):
+    root, scan = folders(tmp_path / "p", "cat/1.jpg", "dog/2.jpg"), os.scandir
+
+    def refuse(path):
+        if str(path).endswith("dog"):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return scan(path)
+
+    monkeypatch.setattr("os.scandir", refuse)
+    with pytest.raises(PermissionError, match="p/dog"):
+        list(files_below(root))
 
 
 def test_faces_with_masks_are_classes(tmp_path):

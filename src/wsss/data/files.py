@@ -13,7 +13,7 @@ from wsss.data.text import read_text
 from wsss.runtime.contents import CACHE
 from wsss.runtime.targets import fold
 
-SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".tif", ".tiff", ".bmp", ".webp", ".gif")
+SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".tif", ".tiff", ".bmp", ".webp", ".gif")
 """Suffixes of images, in lower or upper case."""
 MASK_SUFFIXES = (".png", ".tif", ".tiff", ".bmp", ".gif")
 """Suffixes of masks: lossless formats, which keep class ids."""
@@ -26,6 +26,7 @@ ADDED = ("__MACOSX", "@eaDir", "$RECYCLE.BIN", "System Volume Information", "los
 """Folders that archives and disks of other systems add: copies, thumbnails and lost files."""
 
 UNREAD = (".heic", ".heif", ".avif", ".jxl", ".jp2", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".raf", ".rw2")
+UNREAD += (".ppm", ".pgm", ".pbm", ".tga", ".psd", ".svg", ".exr", ".dcm", ".ico")
 """Suffixes of photographs in formats that are not supported."""
 
 
@@ -34,11 +35,13 @@ def files_below(folder: Path, name: str = "", suffixes: Sequence[str] = SUFFIXES
 
     Left out are hidden files and folders, those that archives and disks of other systems add, links to a folder above
     themselves, and the results of runs that were started within the folder.
+
+    Raises:
+        PermissionError: a folder may not be read.
     """
     wanted = tuple(suffixes)
-    for top, folders, files in os.walk(folder, followlinks=True):
-        folders[:] = sorted(f for f in folders if not _is_hidden(f) and not _leads_back(folder, top, f))
-        folders[:] = [f for f in folders if not Path(top, f, *CACHE.parts[1:]).is_file()]
+    for top, folders, files in os.walk(folder, followlinks=True, onerror=_refuse_closed):
+        folders[:] = sorted(f for f in folders if not is_passed_over(Path(top, f)) and not _leads_back(folder, top, f))
         below = os.path.relpath(top, folder)
         prefix = "/".join(part for part in (name, "" if below == "." else below) if part)
         images = (f for f in sorted(files) if f.lower().endswith(wanted) and not f.startswith("."))
@@ -50,8 +53,14 @@ def without_suffix(name: str) -> str:
     return next((name[: -len(suffix)] for suffix in SUFFIXES if name.lower().endswith(suffix)), name)
 
 
-def _is_hidden(folder: str) -> bool:
-    return folder.startswith(".") or folder in ADDED
+def is_passed_over(folder: Path) -> bool:
+    """Whether a folder is hidden, added by another system, or holds results of runs."""
+    return folder.name.startswith(".") or folder.name in ADDED or Path(folder, *CACHE.parts[1:]).is_file()
+
+
+def _refuse_closed(error: OSError) -> None:
+    if isinstance(error, PermissionError):
+        raise error
 
 
 def unread(folder: Path) -> str | None:
