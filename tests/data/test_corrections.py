@@ -76,10 +76,32 @@ def test_masks_of_validation_images_are_said_to_be_idle(dataset, tmp_path, caplo
     assert "1 are of validation images, which nothing learns from, e.g. day/5" in caplog.text
 
 
+@pytest.mark.parametrize("name", ["png", "coco", "labelme", "cvat", "yolo"])
+def test_images_that_nobody_drew_on_are_left_out_unless_they_are_listed(dataset, tmp_path, caplog, name):
+    folder = given(tmp_path, {"day/1": MENDED, "2": np.zeros_like(MENDED)}, name)
+    with caplog.at_level("WARNING", "wsss"):
+        assert list(read_corrections(Corrections(masks=folder), dataset)) == ["day/1"]
+    assert "1 show nothing, though their images have labels, and are left out" in caplog.text
+    (tmp_path / "marked.csv").write_text("image_id\nday/2\n")
+    assert list(read_corrections(Corrections(masks=folder, ids=tmp_path / "marked.csv"), dataset)) == ["day/2"]
+
+
+def test_masks_of_void_or_named_with_the_images_suffix(dataset, tmp_path, caplog):
+    write_pngs(
+        {"1.jpg": np.where(MENDED, 255, 0).astype(np.uint8), "2": MENDED}, voc_palette()[:3], tmp_path / "mended"
+    )
+    with caplog.at_level("WARNING", "wsss"):
+        assert list(read_corrections(Corrections(masks=tmp_path / "mended"), dataset)) == ["day/1", "day/2"]
+    assert "1 show none of their image's classes, e.g. day/1" in caplog.text
+
+
 def test_only_listed_images_are_taken(dataset, tmp_path):
     folder = given(tmp_path, {"day/1": MENDED, "day/2": MENDED})
     (tmp_path / "marked.csv").write_text("image_id,split\nday/2,train\n")
     assert list(read_corrections(Corrections(masks=folder, ids=tmp_path / "marked.csv"), dataset)) == ["day/2"]
+    (tmp_path / "marked.csv").write_text("day/1\nday/2\n")
+    with pytest.raises(ValueError, match=r"marked\.csv: no column image_id; found day/1"):
+        read_corrections(Corrections(masks=folder, ids=tmp_path / "marked.csv"), dataset)
     (tmp_path / "marked.csv").write_text("image_id\nday/3\n")
     with pytest.raises(ValueError, match=r"marked\.csv: image 'day/3' has no mask in"):
         read_corrections(Corrections(masks=folder, ids=tmp_path / "marked.csv"), dataset)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from argparse import Namespace
 
 import jsonschema
 import numpy as np
@@ -11,7 +12,7 @@ import yaml
 from PIL import Image, ImageDraw
 from pycocotools.coco import COCO
 
-from wsss.cli.labels import bring, export
+from wsss.cli.labels import bring, export, export_command
 from wsss.config.registry import FORMATS
 from wsss.data.dataset import write_index
 from wsss.data.formats.reading import recognised
@@ -184,13 +185,15 @@ def test_no_region_is_lost_in_silence(tmp_path, case):
     assert "\n" not in str(caught.value) and "in" in str(caught.value) and not (tmp_path / "masks").exists()
 
 
-def test_crowds_are_void_and_names_of_windows_have_folders(tmp_path):
+def test_crowds_are_void_and_names_of_windows_have_folders(tmp_path, caplog):
     crowd = {"size": [4, 4], "counts": [0, 16]}
     content = json.loads(region(segmentation=crowd, iscrowd=1, area=16))
     content["annotations"] += json.loads(region(segmentation=[[0, 0, 1, 0, 1, 3, 0, 3]], area=99))["annotations"]
     content["images"][0]["file_name"] = "x\\a.jpg"
-    (tmp_path / "instances.json").write_text(json.dumps(content))
-    bring(tmp_path / "instances.json", "coco", CLASSES, tmp_path / "masks")
+    (tmp_path / "x.JSON").write_text(json.dumps(content))
+    with caplog.at_level("WARNING", "wsss"):
+        bring(tmp_path / "x.JSON", "auto", CLASSES, tmp_path / "masks")
+    assert "1 region(s) are crowds (iscrowd: 1) and become void, e.g. annotation" in caplog.text
     with Image.open(tmp_path / "masks" / "x" / "a.png") as mask:
         assert np.array(mask).tolist() == [[1, 1, 255, 255]] * 4
 
@@ -334,6 +337,8 @@ def test_a_run_s_photographs_and_marked_ids(labels, tmp_path, capsys):
     write_index(run / "prepare_data", "folder", CLASSES, voc_palette(), rows)
     marked = tmp_path / "marked.csv"
     marked.write_text("image_id,split\nday 1/a,train\nelsewhere,val\n")
+    with pytest.raises(ValueError, match=r"masks: lies in .*, which is read"):
+        export_command(Namespace(file=run, out=tmp_path / "day 1" / "masks"))
     assert export(run, "labelme", tmp_path / "labelme", marked) == 1
     assert "1 of 2 images are not in" in capsys.readouterr().err
     path = json.loads((tmp_path / "labelme/day 1/a.json").read_text())["imagePath"]

@@ -70,6 +70,13 @@ def export(file: Path, name: str, out: Path, ids: Path | None = None, *, images:
         return settings.load()(settings, labels, out)
 
 
+def export_command(args: argparse.Namespace) -> int:
+    """`export` of the command line, never among the run's photographs, where the masks would be read as such."""
+    for folder in {image.parent for image in _photographs(args.file).values()}:
+        refuse_inside(args.out, folder)
+    return export(args.file, args.format, args.out, args.ids, images=args.images)
+
+
 def _photographs(run: Path) -> dict[str, Path]:
     """Image id → image file of a run; empty for a single file."""
     folder = run / "prepare_data"
@@ -142,7 +149,7 @@ def main() -> None:
     command.add_argument("--out", type=a_path, required=True, help="folder to write to")
     command.add_argument("--ids", type=a_path, help="CSV with a column image_id, as the gallery exports it: only these")
     command.add_argument("--images", action="store_true", help="also copy the images, in the size that the run used")
-    command.set_defaults(work=lambda args: export(args.file, args.format, args.out, args.ids, images=args.images))
+    command.set_defaults(work=export_command)
     command = commands.add_parser("import", help="masks from another tool's annotations, as palette PNGs")
     command.add_argument("source", type=a_path, help="folder or file of annotations")
     command.add_argument("--format", default="auto", help="png, coco, labelme, cvat or yolo; auto: by the files")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -31,9 +31,10 @@ def read_corrections(settings: Corrections, dataset: Dataset) -> dict[str, np.nd
     find = ByName(dataset)
     given = read_annotations(source, settings.format, dataset.class_names, find.size)
     if settings.ids is not None:
-        wanted = set(read_ids(settings.ids.path))
-        _require_all(wanted, given, settings)
-        given = {image_id: mask for image_id, mask in given.items() if image_id in wanted}
+        known = {name: record.image_id for name in given if (record := find(name))}
+        wanted = {record.image_id if (record := find(name)) else name for name in read_ids(settings.ids.path)}
+        _require_all(wanted, set(known.values()), settings)
+        given = {name: mask for name, mask in given.items() if known.get(name) in wanted}
     preflight = Preflight()
     found: dict[str, np.ndarray] = {}
     for name, mask in given.items():
@@ -48,25 +49,36 @@ def read_corrections(settings: Corrections, dataset: Dataset) -> dict[str, np.nd
         else:
             found[record.image_id] = fitted
     preflight.stop()
-    return _training_masks(found, dataset)
+    return _training_masks(found, dataset, listed=settings.ids is not None)
 
 
-def _require_all(wanted: set[str], given: Mapping[str, np.ndarray], settings: Corrections) -> None:
-    missing = sorted(wanted - set(given))
+def _require_all(wanted: set[str], given: set[str], settings: Corrections) -> None:
+    missing = sorted(wanted - given)
     if missing:
         more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
         raise ValueError(f"{settings.ids}: image '{missing[0]}'{more} has no mask in {settings.masks}")
 
 
-def _training_masks(found: Mapping[str, np.ndarray], dataset: Dataset) -> dict[str, np.ndarray]:
-    """The masks of training images; logs warnings about masks of validation images and unlabelled classes."""
-    masks = {r.image_id: found[r.image_id] for r in dataset.split("train") if r.image_id in found}
-    if idle := sorted(set(found) - set(masks)):
-        log.warning("corrections: %d are of validation images, which nothing learns from, e.g. %s", len(idle), idle[0])
-    odd = [r.image_id for r in dataset.split("train") if r.image_id in masks and _unlabelled(masks[r.image_id], r)]
-    if odd:
-        log.warning("corrections: %d show classes that their labels lack, e.g. %s", len(odd), odd[0])
-    return masks
+def _training_masks(found: Mapping[str, np.ndarray], dataset: Dataset, *, listed: bool) -> dict[str, np.ndarray]:
+    """The masks of training images; logs warnings about those that contradict labels or are of validation images.
+
+    listed: whether the corrected images are listed. If not, masks of background alone are left out where the image has
+    labels, as tools export images that nobody drew on.
+    """
+    given = [record for record in dataset.split("train") if record.image_id in found]
+    bare = [] if listed else [r.image_id for r in given if len(r.classes) and not found[r.image_id].any()]
+    _warn(bare, "show nothing, though their images have labels, and are left out unless corrections.ids lists them")
+    _warn(sorted(set(found) - {r.image_id for r in given}), "are of validation images, which nothing learns from")
+    kept = [record for record in given if record.image_id not in set(bare)]
+    _warn([r.image_id for r in kept if _unlabelled(found[r.image_id], r)], "show classes that their labels lack")
+    lost = [r.image_id for r in kept if len(r.classes) and not np.isin(found[r.image_id], r.classes).any()]
+    _warn(lost, "show none of their image's classes")
+    return {record.image_id: found[record.image_id] for record in kept}
+
+
+def _warn(image_ids: Sequence[str], what: str) -> None:
+    if image_ids:
+        log.warning("corrections: %d %s, e.g. %s", len(image_ids), what, image_ids[0])
 
 
 def _unlabelled(mask: np.ndarray, record: Record) -> set[int]:

@@ -12,6 +12,7 @@ from pathlib import Path, PurePath
 from wsss.config.messages import nearest
 from wsss.data.checks import Problem
 from wsss.data.dataset import Dataset, Record
+from wsss.data.files import without_suffix
 from wsss.data.labels_csv import LabelRow, LabelTable
 from wsss.data.sheet import ACCEPTED
 from wsss.runtime.targets import fold
@@ -116,7 +117,10 @@ def _lost_header(table: LabelTable, match: Matcher) -> list[Problem]:
 
 
 class ByName:
-    """Finds an image by another tool's name: its id, ignoring case and Unicode form, or its id without folders."""
+    """Finds an image by another tool's name: its id, ignoring case and Unicode form, or its id without folders.
+
+    The name may have the suffix of the image.
+    """
 
     def __init__(self, dataset: Dataset) -> None:
         self.ids = {record.image_id: record for record in dataset.records}
@@ -128,7 +132,8 @@ class ByName:
     def __call__(self, name: str) -> Record | None:
         """The record; None if none or several match."""
         hits = [[self.ids[name]] if name in self.ids else []]
-        hits += [table.get(key, []) for table, key in zip(self.tables, _keys(name), strict=True)]
+        for spelled in (name, without_suffix(name)):
+            hits += [table.get(key, []) for table, key in zip(self.tables, _keys(spelled), strict=True)]
         best = next(filter(None, hits), [])
         return best[0] if len(best) == 1 else None
 

@@ -22,6 +22,7 @@ from wsss.data.sources.coco.instances import (
     read_instances,
 )
 from wsss.runtime.labels import IGNORE
+from wsss.runtime.progress import log
 from wsss.runtime.records import in_file
 
 
@@ -37,6 +38,11 @@ def read(
     """
     path = annotation_file(source, "instances.json")
     found = read_instances(path, Preflight())
+    crowds = [region for regions in found.annotations.values() for region in regions if region.get("iscrowd")]
+    if crowds:
+        log.warning(
+            "%s: %d region(s) are crowds (iscrowd: 1) and become void, e.g. %s", path, len(crowds), named(crowds[0])
+        )
     for i, image in found.images.items():
         where = f"{path}, image '{image['file_name']}'"
         label = canvas((image["height"], image["width"]), where)

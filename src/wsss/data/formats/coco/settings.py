@@ -20,4 +20,4 @@ class Settings(Component):
     def recognises(cls, source: Path) -> bool:
         """Whether a folder or file holds such annotations."""
         files = files_below(source, suffixes=(".json",)) if source.is_dir() else [("", source)]
-        return any(file.suffix == ".json" and {"images", "annotations"} <= keys_of(file) for _, file in files)
+        return any(file.suffix.lower() == ".json" and {"images", "annotations"} <= keys_of(file) for _, file in files)

@@ -19,4 +19,4 @@ class Settings(Component):
     @classmethod
     def recognises(cls, source: Path) -> bool:
         """Whether a folder or file holds such annotations."""
-        return source.suffix == ".xml" or (source.is_dir() and any(files_below(source, suffixes=(".xml",))))
+        return source.suffix.lower() == ".xml" or (source.is_dir() and any(files_below(source, suffixes=(".xml",))))

@@ -36,7 +36,7 @@ def read(
 
 
 def _paint(label: np.ndarray, shape: dict[str, Any], c: int, where: str) -> None:
-    kind, points = shape.get("shape_type", "polygon"), shape["points"]
+    kind, points = shape.get("shape_type") or "polygon", shape["points"]
     if kind == "mask":
         left, top = (round(value) for value in points[0])
         with opened(base64.b64decode(shape["mask"]), ("PNG",)) as image:

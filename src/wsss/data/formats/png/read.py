@@ -7,11 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
-from wsss.data.files import MASK_SUFFIXES, files_below
+from wsss.data.files import MASK_SUFFIXES, files_below, unread_masks
 from wsss.data.formats.png.settings import Settings
 from wsss.data.formats.regions import SizeOf
 from wsss.data.images import read_mask
 from wsss.runtime.labels import IGNORE
+from wsss.runtime.progress import log
 
 
 def read(
@@ -22,6 +23,8 @@ def read(
     Raises:
         ValueError: a file without class ids, or with unknown ones.
     """
+    if left := unread_masks(source):
+        log.warning("%s", left)
     for name, path in files_below(source, suffixes=MASK_SUFFIXES):
         label = read_mask(path)
         odd = [c for c in np.unique(label).tolist() if c >= len(class_names) and c != IGNORE]
