@@ -208,6 +208,7 @@ XMLS = {
     "UTF-16, declared as UTF-8": ("utf-16", '<?xml version="1.0" encoding="utf-8"?>' + XML),
     "UTF-8, declared as UTF-16": ("utf-8", '<?xml version="1.0" encoding="utf-16"?>' + XML),
     "tags in capitals": ("utf-8", XML.replace("object", "Object").replace("name", "NAME").replace("ann", "Ann")),
+    "a deleted object": ("utf-8", XML.replace("<!--", "<object><name>cat</name><deleted>1</deleted></object><!--")),
     "an unknown encoding": ("utf-8", '<?xml version="1.0" encoding="ansi"?>' + XML),
 }
 

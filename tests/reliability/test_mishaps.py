@@ -337,6 +337,11 @@ def test_yaml_of_any_editor_is_read(tmp_path, text):
     assert read_config(tmp_path / "x.yaml") == {"runs": {"a": {"preset": "shapes"}}}
 
 
+def test_characters_that_json_writes_as_two_are_one(tmp_path):
+    (tmp_path / "x.json").write_text(json.dumps({"runs": {"🐱": {"preset": "ä"}}}))
+    assert read_config(tmp_path / "x.json") == {"runs": {"🐱": {"preset": "ä"}}}
+
+
 def test_equal_parts_by_alias_and_what_a_part_adds_to_another_are_no_repetition(tmp_path):
     (tmp_path / "x.yaml").write_text(
         "runs:\n  a: &a {preset: shapes, rng_seed: 1}\n  b: {<<: *a, rng_seed: 2}\n  c: *a\n"

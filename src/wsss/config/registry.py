@@ -70,7 +70,7 @@ class Registry:
             ValueError: no component has that name.
         """
         if name not in self.modules:
-            raise ValueError(f"{self.group}: no '{name}'; accepted are {', '.join(self.modules)}")
+            raise ValueError(f"{self.tag} '{name}': there is none; accepted are {', '.join(self.modules)}")
         return self.modules[name]
 
     def union(self, role: str = "Settings") -> Any:

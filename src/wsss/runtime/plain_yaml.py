@@ -23,6 +23,14 @@ class _Loader(yaml.SafeLoader):
         return super().construct_document(node)
 
 
+def _joined(_loader: _Loader, node: yaml.ScalarNode) -> str:
+    """A text, in which JSON's pairs of escapes of one character are joined."""
+    return node.value.encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")
+
+
+_Loader.add_constructor(f"{_TAG}str", _joined)
+
+
 def read_yaml(text: str | bytes) -> Any:
     """The content of a YAML or JSON text.
 

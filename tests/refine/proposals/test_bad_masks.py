@@ -111,6 +111,10 @@ REFUSED_FOLDERS = {
         lambda d: png(d / "b" / "0.png", np.arange(35, dtype=np.uint8).reshape(5, 7)),
         r"0\.png: holds 34 values beside 0, as of several masks",
     ),
+    "a mask that is its opacity": (
+        lambda d: png(d / "b" / "0.png", np.dstack([np.full((5, 7, 3), 255, np.uint8), ONE])),
+        r"0\.png: has transparent pixels; accepted is a PNG for each mask",
+    ),
     "text as PNG": (
         lambda d: write(d / "b" / "0.png", "x"),
         r"0\.png: not a readable mask in PNG .no mask but a text file",

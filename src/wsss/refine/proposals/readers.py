@@ -75,13 +75,13 @@ def _from_pngs(folder: Path, size: tuple[int, int] | None) -> Masks:
             readable(file, "mask in PNG"),
             opened(regular(file).read_bytes(), ("PNG",)) as image,
         ):
+            clear = image.mode in ("LA", "RGBA") and image.getchannel("A").getextrema()[0] < 255
             pixels = np.asarray(image if image.mode in ("1", "L", "P", "I", "I;16") else image.convert("RGB"))
         inside = pixels if pixels.ndim == 2 else pixels.max(-1)
-        if len(values := np.unique(inside[inside != 0])) > 1:
-            raise ValueError(
-                f"{file}: holds {len(values)} values beside 0, as of several masks; accepted is a PNG for each mask, 0 "
-                "outside and one value inside"
-            )
+        values = len(np.unique(inside[inside != 0]))
+        if clear or values > 1:
+            found = "has transparent pixels" if clear else f"holds {values} values beside 0, as of several masks"
+            raise ValueError(f"{file}: {found}; accepted is a PNG for each mask, 0 outside and one value inside")
         size = _same_size(inside.shape, size, str(file))
         parts.append(Masks.from_dense(inside[None]))
     if not parts:

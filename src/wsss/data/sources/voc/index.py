@@ -207,6 +207,7 @@ def _from_annotation(path: Path, image_id: str, preflight: Preflight) -> set[str
         if remark:
             preflight.notes.append(f"{path.parent}: annotations that are not UTF-8 are read as Windows-1252")
         objects = [found for found in root.iter() if plain_tag(found) == "object"]
+        objects = [found for found in objects if text_of(found, "deleted").strip() != "1"]  # of MIT's LabelMe
         if not objects and plain_tag(root) != "annotation":
             raise ValueError(f"its root is <{root.tag[:40]}>")
         if not all(names := [clean_name(text_of(found, "name")) for found in objects]):
