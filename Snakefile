@@ -55,6 +55,7 @@ rule which_result:
 
 include: f"{WORKFLOW}/rules/common.smk"
 include: f"{WORKFLOW}/rules/check_run.smk"
+include: f"{WORKFLOW}/rules/merge.smk"
 include: f"{WORKFLOW}/rules/prepare_data.smk"
 include: f"{WORKFLOW}/rules/compute_features.smk"
 include: f"{WORKFLOW}/rules/train_classifier.smk"

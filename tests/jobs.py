@@ -34,14 +34,15 @@ class Job:
         """Calls the command's program in this process, as far as the pipe into the log."""
         words = shlex.split(self.command.partition(" 2>&1")[0])
         assert words[:2] == ["python", "-m"], self.command
+        program = words[3:] if words[2] == "wsss.runtime.start" else words[2:]
         for output in self.outputs:
             Path(output).parent.mkdir(parents=True, exist_ok=True)
         before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(sys, "argv", words[2:])
+            patch.setattr(sys, "argv", program)
             patch.setattr("wsss.stages.report.save_figures", lambda *_: None)
             try:
-                importlib.import_module(words[2]).main()
+                importlib.import_module(program[0]).main()
             except SystemExit as end:
                 assert not end.code, f"{self.rule}: exit status {end.code}"
             finally:

@@ -34,5 +34,5 @@ def test_moved_photographs_and_added_masks_are_prepared_and_measured_and_nothing
     shutil.copytree(tmp_path / "data" / "photos", tmp_path / "moved")
     project.configure(run | {"prepare_data": data | {"images": str(tmp_path / "moved"), "masks": masks}})
     again = {job.rule for job in Jobs(tmp_path, ["results/tiny/miou.csv"]).jobs}
-    cam_crf = {"make_pseudo_labels", "make_pseudo_labels_shard"}  # which only runs with masks have
+    cam_crf = {"merge", "make_pseudo_labels_shard"}  # which only runs with masks have
     assert again == {"prepare_data", "check_networks", "check_data", "evaluate", "collect"} | cam_crf

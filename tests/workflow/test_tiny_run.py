@@ -108,7 +108,7 @@ def test_a_changed_setting_reruns_what_follows_and_changing_it_back_trains_nothi
     assert set(planned(run.stderr)) - {"check_networks", "check_data"} == {
         "train_segmentation",
         "segment_shard",
-        "segment",
+        "merge",
         "evaluate",
         "collect",
     }

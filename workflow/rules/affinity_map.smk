@@ -23,6 +23,6 @@ rule affinity_map:
         device=EXECUTION.device,
         made_of=lambda wildcards: affinity_map_digest(plan_of(wildcards.run)),
     shell:
-        "python -m wsss.stages.affinity_map --data {params.data:q} --classifier {input.classifier:q}"
+        "{START} wsss.stages.affinity_map --data {params.data:q} --classifier {input.classifier:q}"
         " --image {wildcards.image:q} --row {wildcards.row:q} --column {wildcards.column:q}"
         " --picture {output[0]:q} --device {params.device:q} --made-of {params.made_of:q} 2>&1 | tee {log:q}"

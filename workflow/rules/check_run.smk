@@ -45,7 +45,7 @@ rule check_networks:
         where=lambda wildcards: check_of(wildcards).where,
         processes=EXECUTION.processes,
     shell:
-        "python -m wsss.stages.check_run --where {params.where:q} --config {params.config:q}"
+        "{START} wsss.stages.check_run --where {params.where:q} --config {params.config:q}"
         " --processes {params.processes:q} --passed {output:q} 2>&1 | tee {log:q}"
 
 
@@ -67,5 +67,5 @@ rule check_data:
         where=lambda wildcards: check_of(wildcards).where,
         data=subpath(input[0], parent=True),
     shell:
-        "python -m wsss.stages.check_run --where {params.where:q} --config {params.config:q} --data {params.data:q}"
+        "{START} wsss.stages.check_run --where {params.where:q} --config {params.config:q} --data {params.data:q}"
         " --passed {output:q} 2>&1 | tee {log:q}"

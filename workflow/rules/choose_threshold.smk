@@ -19,5 +19,5 @@ rule choose_threshold:
         data=subpath(input.data, parent=True),
         out=subpath(output[0], parent=True),
     shell:
-        "python -m wsss.stages.choose_threshold --config {params.config:q} --manifest {params.manifest:q}"
+        "{START} wsss.stages.choose_threshold --config {params.config:q} --manifest {params.manifest:q}"
         " --data {params.data:q} --scores {input.scores:q} --out {params.out:q} --log {log:q} --threads {threads}"

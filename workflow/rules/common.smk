@@ -14,6 +14,7 @@ from wsss.plan.code import source_digest
 from wsss.plan.inputs import PLANNED
 from wsss.plan.products import outdated
 from wsss.runtime.gpus import gpu_possible
+from wsss.runtime.start import SERVED, share_imports
 
 # Jobs use Snakemake's Python, also if its environment is not activated.
 os.environ["PATH"] = os.pathsep.join(
@@ -35,6 +36,13 @@ ENVIRONMENT = (
 os.environ["WSSS_CLONE"] = str(CLONE)
 # Jobs refuse other code than they were planned with.
 os.environ[PLANNED] = source_digest(*component_packages())
+
+# Programs share the import of their libraries where they all run in this environment on this machine.
+START = "python -m wsss.runtime.start"
+if workflow.is_main_process and not workflow.deployment_settings.deployment_method:
+    share_imports()
+else:
+    os.environ.pop(SERVED, None)
 
 ROOT = "results/stages"
 GPU_HERE = EXECUTION.device != "cpu" and gpu_possible()
@@ -78,20 +86,6 @@ def walked_scores(wildcards):
     step = step_of("refine_cam", wildcards)
     suffix = "_strided" if step.config.get("start") == "strided" else ""
     return ancient(f"{step.upstream['scores'].folder}/{wildcards.split}{suffix}.h5")
-
-
-def shards(stage, file):
-    """Input function: the shards of a step's file."""
-    pattern = f"{ROOT}/{stage}/{{key}}/shards/{file}/{{shard}}-of-{{n}}.h5"
-
-    @by_key
-    def find(wildcards):
-        count = step_of(stage, wildcards).shards(EXECUTION.shards)
-        return [
-            ancient(pattern.format(**wildcards, shard=i, n=count)) for i in range(count)
-        ]
-
-    return find
 
 
 def settings(stage):
@@ -157,7 +151,7 @@ def training_threads(stage):
 
 # The launcher of training programs: torchrun for several processes.
 LAUNCHER = (
-    "python -m"
+    START
     if EXECUTION.processes == 1
     else f"TORCH_CPP_LOG_LEVEL=ERROR torchrun --standalone --nproc-per-node {EXECUTION.processes} -m --"
 )

@@ -23,7 +23,7 @@ rule compute_features_shard:
         out=ROOT + "/compute_features/{key}",
         device=EXECUTION.device,
     shell:
-        "python -m wsss.stages.compute_features --config {params.config:q} --manifest {params.manifest:q}"
+        "{START} wsss.stages.compute_features --config {params.config:q} --manifest {params.manifest:q}"
         " --data {params.data:q} --out {params.out:q} --log {log:q} --threads {threads} --device {params.device:q}"
         " --split {wildcards.split:q} --shard {wildcards.shard:q} --of {wildcards.n:q} --file {output:q}"
 
@@ -32,21 +32,3 @@ use rule compute_features_shard as compute_features_shard_of_val with:
     wildcard_constraints:
         split="val",
     priority: 0
-
-
-rule compute_features:
-    input:
-        data=upstream("compute_features", "data", "index.csv"),
-        shards=shards("compute_features", "{split}"),
-    output:
-        ROOT + "/compute_features/{key}/{split}.h5",
-    log:
-        ROOT + "/compute_features/{key}/logs/{split}.txt",
-    priority: WAITED_FOR
-    conda:
-        ENVIRONMENT
-    params:
-        data=subpath(input.data, parent=True),
-    shell:
-        "python -m wsss.stages.merge_shards --data {params.data:q} --split {wildcards.split:q}"
-        " --file {output:q} {input.shards:q} 2>&1 | tee {log:q}"

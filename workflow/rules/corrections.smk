@@ -17,5 +17,5 @@ rule corrections:
         data=subpath(input.data, parent=True),
         out=subpath(output[0], parent=True),
     shell:
-        "python -m wsss.stages.corrections --config {params.config:q} --manifest {params.manifest:q}"
+        "{START} wsss.stages.corrections --config {params.config:q} --manifest {params.manifest:q}"
         " --data {params.data:q} --labels {input.labels:q} --out {params.out:q} --log {log:q} --threads {threads}"

@@ -59,7 +59,7 @@ rule evaluate:
             }
         ),
     shell:
-        "python -m wsss.stages.evaluate --config {params.config:q} --manifest {params.manifest:q}"
+        "{START} wsss.stages.evaluate --config {params.config:q} --manifest {params.manifest:q}"
         " --data {params.data:q} --threshold {input.threshold:q} --folders {params.folders:q}"
         " --out {params.out:q} --log {log:q} --threads {threads}"
 
@@ -86,5 +86,5 @@ rule collect:
         made_of=lambda wildcards: table_digest(plan_of(wildcards.run)),
         run=subpath(output.table, parent=True),
     shell:
-        "python -m wsss.stages.collect --run {params.run:q} --outline {params.outline:q} --table {input.miou:q}"
+        "{START} wsss.stages.collect --run {params.run:q} --outline {params.outline:q} --table {input.miou:q}"
         " --made-of {params.made_of:q} 2>&1 | tee {log:q}"

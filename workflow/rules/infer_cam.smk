@@ -27,7 +27,7 @@ rule infer_cam_shard:
         device=EXECUTION.device,
         features=stored_features,
     shell:
-        "python -m wsss.stages.infer_cam --config {params.config:q} --manifest {params.manifest:q}"
+        "{START} wsss.stages.infer_cam --config {params.config:q} --manifest {params.manifest:q}"
         " --data {params.data:q} {params.features} --classifier {input.classifier:q} --out {params.out:q} --log {log:q}"
         " --threads {threads} --device {params.device:q}"
         " --split {wildcards.split:q} --shard {wildcards.shard:q} --of {wildcards.n:q} --file {output.full:q}"
@@ -38,24 +38,3 @@ use rule infer_cam_shard as infer_cam_shard_of_val with:
     wildcard_constraints:
         split="val",
     priority: 0
-
-
-rule infer_cam:
-    input:
-        data=upstream("infer_cam", "data", "index.csv"),
-        shards=shards("infer_cam", "{file}"),
-    output:
-        ROOT + "/infer_cam/{key}/{file}.h5",
-    log:
-        ROOT + "/infer_cam/{key}/logs/{file}.txt",
-    wildcard_constraints:
-        file="(train|val)(_strided)?",
-    priority: WAITED_FOR
-    conda:
-        ENVIRONMENT
-    params:
-        data=subpath(input.data, parent=True),
-        split=lambda wildcards: wildcards.file.removesuffix("_strided"),
-    shell:
-        "python -m wsss.stages.merge_shards --data {params.data:q} --split {params.split:q}"
-        " --file {output:q} {input.shards:q} 2>&1 | tee {log:q}"

@@ -24,25 +24,7 @@ rule make_affinity_labels_shard:
         device=EXECUTION.device,
         features=stored_features,
     shell:
-        "python -m wsss.stages.make_affinity_labels --config {params.config:q} --manifest {params.manifest:q}"
+        "{START} wsss.stages.make_affinity_labels --config {params.config:q} --manifest {params.manifest:q}"
         " --data {params.data:q} {params.features} --scores {input.scores:q} --out {params.out:q} --log {log:q}"
         " --threads {threads} --device {params.device:q}"
         " --split {wildcards.split:q} --shard {wildcards.shard:q} --of {wildcards.n:q} --file {output:q}"
-
-
-rule make_affinity_labels:
-    input:
-        data=upstream("make_affinity_labels", "data", "index.csv"),
-        shards=shards("make_affinity_labels", "{split}"),
-    output:
-        ROOT + "/make_affinity_labels/{key}/{split}.h5",
-    log:
-        ROOT + "/make_affinity_labels/{key}/logs/{split}.txt",
-    priority: WAITED_FOR
-    conda:
-        ENVIRONMENT
-    params:
-        data=subpath(input.data, parent=True),
-    shell:
-        "python -m wsss.stages.merge_shards --data {params.data:q} --split {wildcards.split:q}"
-        " --file {output:q} {input.shards:q} 2>&1 | tee {log:q}"

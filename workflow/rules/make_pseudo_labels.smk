@@ -23,24 +23,7 @@ rule make_pseudo_labels_shard:
         device=EXECUTION.device,
         options=given("threshold"),
     shell:
-        "python -m wsss.stages.make_pseudo_labels --config {params.config:q} --manifest {params.manifest:q}"
+        "{START} wsss.stages.make_pseudo_labels --config {params.config:q} --manifest {params.manifest:q}"
         " --data {params.data:q} --scores {input.scores:q} {params.options} --out {params.out:q} --log {log:q}"
         " --threads {threads} --device {params.device:q}"
         " --split {wildcards.split:q} --shard {wildcards.shard:q} --of {wildcards.n:q} --file {output:q}"
-
-
-rule make_pseudo_labels:
-    input:
-        data=upstream("make_pseudo_labels", "data", "index.csv"),
-        shards=shards("make_pseudo_labels", "{split}"),
-    output:
-        ROOT + "/make_pseudo_labels/{key}/{split}.h5",
-    log:
-        ROOT + "/make_pseudo_labels/{key}/logs/{split}.txt",
-    conda:
-        ENVIRONMENT
-    params:
-        data=subpath(input.data, parent=True),
-    shell:
-        "python -m wsss.stages.merge_shards --data {params.data:q} --split {wildcards.split:q}"
-        " --file {output:q} {input.shards:q} 2>&1 | tee {log:q}"

@@ -15,5 +15,5 @@ rule prepare_data:
         manifest=manifest("prepare_data"),
         out=subpath(output.index, parent=True),
     shell:
-        "python -m wsss.stages.prepare_data --config {params.config:q} --manifest {params.manifest:q}"
+        "{START} wsss.stages.prepare_data --config {params.config:q} --manifest {params.manifest:q}"
         " --out {params.out:q} --log {log:q} --threads {threads}"

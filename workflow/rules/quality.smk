@@ -25,7 +25,7 @@ rule quality:
         options=given("classifier"),
         features=stored_features,
     shell:
-        "python -m wsss.stages.quality --config {params.config:q} --manifest {params.manifest:q}"
+        "{START} wsss.stages.quality --config {params.config:q} --manifest {params.manifest:q}"
         " --data {params.data:q} --scores {input.scores:q} --labels {input.labels:q} --threshold {input.threshold:q}"
         " {params.options} {params.features}"
         " --out {params.out:q} --log {log:q} --threads {threads}"

@@ -27,25 +27,7 @@ rule refine_cam_shard:
         features=stored_features,
         options=given("affinity"),
     shell:
-        "python -m wsss.stages.refine_cam --config {params.config:q} --manifest {params.manifest:q}"
+        "{START} wsss.stages.refine_cam --config {params.config:q} --manifest {params.manifest:q}"
         " --data {params.data:q} {params.features} --classifier {input.classifier:q} {params.options}"
         " --scores {input.scores:q} --out {params.out:q} --log {log:q} --threads {threads} --device {params.device:q}"
         " --split {wildcards.split:q} --shard {wildcards.shard:q} --of {wildcards.n:q} --file {output:q}"
-
-
-rule refine_cam:
-    input:
-        data=upstream("refine_cam", "data", "index.csv"),
-        shards=shards("refine_cam", "{split}"),
-    output:
-        ROOT + "/refine_cam/{key}/{split}.h5",
-    log:
-        ROOT + "/refine_cam/{key}/logs/{split}.txt",
-    priority: WAITED_FOR
-    conda:
-        ENVIRONMENT
-    params:
-        data=subpath(input.data, parent=True),
-    shell:
-        "python -m wsss.stages.merge_shards --data {params.data:q} --split {wildcards.split:q}"
-        " --file {output:q} {input.shards:q} 2>&1 | tee {log:q}"

@@ -60,7 +60,7 @@ rule report:
         run=subpath(output.page, parent=True),
         made_of=lambda wildcards: report_digest(plan_of(wildcards.run)),
     shell:
-        "python -m wsss.stages.report --run {params.run:q} --threads {threads} --made-of {params.made_of:q}"
+        "{START} wsss.stages.report --run {params.run:q} --threads {threads} --made-of {params.made_of:q}"
         " 2>&1 | tee {log:q}"
 
 

@@ -24,28 +24,8 @@ rule segment_shard:
         device=EXECUTION.device,
         features=stored_features,
     shell:
-        "python -m wsss.stages.segment --config {params.config:q} --manifest {params.manifest:q}"
+        "{START} wsss.stages.segment --config {params.config:q} --manifest {params.manifest:q}"
         " --data {params.data:q} {params.features} --model {input.model:q} --out {params.out:q} --log {log:q}"
         " --threads {threads} --device {params.device:q}"
         " --split {wildcards.split:q} --shard {wildcards.shard:q} --of {wildcards.n:q}"
         " --file {output.plain:q} --crf-file {output.crf:q}"
-
-
-rule segment:
-    input:
-        data=upstream("segment", "data", "index.csv"),
-        shards=shards("segment", "{file}"),
-    output:
-        ROOT + "/segment/{key}/{file}.h5",
-    log:
-        ROOT + "/segment/{key}/logs/{file}.txt",
-    wildcard_constraints:
-        file="(train|val)(_crf)?",
-    conda:
-        ENVIRONMENT
-    params:
-        data=subpath(input.data, parent=True),
-        split=lambda wildcards: wildcards.file.removesuffix("_crf"),
-    shell:
-        "python -m wsss.stages.merge_shards --data {params.data:q} --split {params.split:q}"
-        " --file {output:q} {input.shards:q} 2>&1 | tee {log:q}"

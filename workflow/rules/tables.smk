@@ -55,5 +55,5 @@ rule make_table:
             ]
         ),
     shell:
-        "python -m wsss.stages.make_table --entries {params.entries:q} --table {output.table:q}"
+        "{START} wsss.stages.make_table --entries {params.entries:q} --table {output.table:q}"
         " --figure {output.figure:q} --made-of {params.made_of:q} 2>&1 | tee {log:q}"

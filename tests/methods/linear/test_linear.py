@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -12,6 +14,7 @@ from wsss.config.run import Run
 from wsss.data.dataset import Dataset
 from wsss.data.prepare import prepare_data
 from wsss.localise.inference import image_scores, stored_image_scores
+from wsss.measure.mistakes import folds
 from wsss.methods.load import load_classifier
 from wsss.methods.training import train_classifier
 from wsss.refine.base import Models
@@ -94,6 +97,16 @@ def test_the_loss_falls_and_the_training_is_deterministic(made, trained):
     losses = again.fit(store, records, CPU)
     assert losses[-1] < 0.7 * losses[0]
     assert torch.equal(again.classifier.weight, trained.classifier.weight)
+
+
+def test_a_held_out_score_does_not_depend_on_the_image_itself(made, trained):
+    store, records = FeatureFiles(made[0] / "features").open("train"), made[2].split("train")
+    parts = folds(len(records))
+    before = trained.held_out(store, records, parts)
+    changed = parts[1][0]
+    other = [replace(r, labels=1 - r.labels) if i == changed else r for i, r in enumerate(records)]
+    moved = np.abs(trained.held_out(store, other, parts) - before).max(1)
+    assert moved[parts[1]].max() == 0 and moved[np.concatenate([parts[0], *parts[2:]])].min() > 0
 
 
 def test_stored_features_give_the_scores_of_the_photographs(made, trained):

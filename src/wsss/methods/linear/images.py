@@ -21,15 +21,16 @@ BATCH = 64
 ROOM = 2**30
 """Bytes of features kept in memory for later steps."""
 Numbers = np.ndarray | slice
+ALL = slice(None)
 
 
 class Images(Protocol):
     """Images at one or more scales, numbered by scale and record."""
 
-    def of_step(self, numbers: Numbers, step: int) -> Numbers:
-        """Those among `numbers` of which a training step uses the scores."""
+    def of_step(self, step: int) -> Numbers:
+        """The images that a training step uses."""
 
-    def scores(self, classifier: nn.Conv2d, numbers: Numbers) -> Tensor:
+    def scores(self, classifier: nn.Conv2d, numbers: Numbers = ALL) -> Tensor:
         """Scores (N, K) of images by a classifier (D → K)."""
 
 
@@ -47,10 +48,10 @@ class Averaged:
         maps = (torch.from_numpy(store.stage(r.image_id, scale, stage)) for scale in scales for r in records)
         self.features = torch.stack([found.float().mean((0, 2, 3)) for found in maps]).to(device)
 
-    def of_step(self, numbers: Numbers, _step: int) -> Numbers:
-        return numbers
+    def of_step(self, _step: int) -> Numbers:
+        return ALL
 
-    def scores(self, classifier: nn.Conv2d, numbers: Numbers) -> Tensor:
+    def scores(self, classifier: nn.Conv2d, numbers: Numbers = ALL) -> Tensor:
         return F.linear(self.features[numbers], classifier.weight[..., 0, 0], classifier.bias)
 
 
@@ -67,11 +68,10 @@ class Positions:
         self.pooling = pooling
         self._maps = kept(lambda n: store.stage(*self.samples[n], stage).copy(), ROOM, lambda found: found.nbytes)
 
-    def of_step(self, numbers: Numbers, step: int) -> Numbers:
-        chosen = np.arange(len(self.samples))[numbers]
-        return chosen[[drawn(number, len(chosen), 0) for number in range(step * BATCH, (step + 1) * BATCH)]]
+    def of_step(self, step: int) -> Numbers:
+        return np.array([drawn(n, len(self.samples), 0) for n in range(step * BATCH, (step + 1) * BATCH)])
 
-    def scores(self, classifier: nn.Conv2d, numbers: Numbers) -> Tensor:
+    def scores(self, classifier: nn.Conv2d, numbers: Numbers = ALL) -> Tensor:
         chosen = np.arange(len(self.samples))[numbers]
         parts = (chosen[i : i + BATCH] for i in range(0, len(chosen), BATCH))
         return torch.cat([self._scores(classifier, part.tolist()) for part in parts])

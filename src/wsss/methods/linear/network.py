@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 
 import numpy as np
@@ -15,7 +14,7 @@ from wsss.backbones.stages import stage_channels, wanted_stages
 from wsss.data.batch import Batch
 from wsss.data.dataset import Record
 from wsss.methods.base import Method
-from wsss.methods.linear.images import Averaged, Images, Numbers, Positions
+from wsss.methods.linear.images import Averaged, Images, Positions
 from wsss.methods.linear.settings import Settings
 from wsss.methods.pooling import pool
 from wsss.store.features import FeatureStore
@@ -42,27 +41,27 @@ class LinearMethod(Method):
         """Trains the classifier in a fixed order of images; returns the loss of each step."""
         self.to(device)
         images = self.images(store, records, store.scales)
-        labels = torch.stack([torch.from_numpy(record.labels) for record in records])
-        labels = labels.repeat(len(store.scales), 1).to(device)
-        return fit_classifier(self.classifier, images, labels, slice(None), self.settings)
+        labels = _labels(records, device).repeat(len(store.scales), 1)
+        return fit_classifier(self.classifier, images, labels, torch.ones(len(labels), 1, device=device), self.settings)
 
     def held_out(self, store: FeatureStore, records: Sequence[Record], parts: Sequence[np.ndarray]) -> np.ndarray:
         """Probabilities (N, K), each from a classifier trained on all parts but the image's own.
 
         parts: indices of records, a partition of all of them.
         """
+        device = self.classifier.weight.device
+        part_of = torch.empty(len(records), dtype=torch.long, device=device)
+        for number, part in enumerate(parts):
+            part_of[torch.from_numpy(part)] = number
         images = self.images(store, records, [store.own_scale])
-        labels = torch.stack([torch.from_numpy(record.labels) for record in records])
-        found = torch.empty(labels.shape)
-        for part in parts:
-            rest = np.setdiff1d(np.arange(len(records)), part)
-            classifier = copy.deepcopy(self.classifier).requires_grad_(True)
-            for parameter in classifier.parameters():
-                nn.init.zeros_(parameter)
-            fit_classifier(classifier, images, labels, rest, self.settings)
-            with torch.inference_mode():
-                found[part] = images.scores(classifier, part).sigmoid()
-        return found.numpy()
+        classifiers = nn.Conv2d(self.classifier.in_channels, len(parts) * self.num_classes, 1, bias=self.settings.bias)
+        for parameter in classifiers.to(device).parameters():
+            nn.init.zeros_(parameter)
+        taught = (part_of[:, None] != torch.arange(len(parts), device=device)).float()
+        fit_classifier(classifiers, images, _labels(records, device), taught, self.settings)
+        with torch.inference_mode():
+            scores = images.scores(classifiers).unflatten(1, (len(parts), -1))
+            return scores[torch.arange(len(records)), part_of].sigmoid().cpu().numpy()
 
     def images(self, store: FeatureStore, records: Sequence[Record], scales: Sequence[float]) -> Images:
         """The records' stored features at some scales, as the pooling needs them."""
@@ -80,7 +79,7 @@ class LinearMethod(Method):
         return F.relu(self.feature_maps(found.to(self.classifier.weight.device)))
 
     def stored_logits(self, store: FeatureStore, records: Sequence[Record]) -> Tensor:
-        return self.images(store, records, [store.own_scale]).scores(self.classifier, slice(None))
+        return self.images(store, records, [store.own_scale]).scores(self.classifier)
 
     def activation_maps(self, images: Tensor) -> Tensor:
         return F.relu(self.class_maps(images))
@@ -98,13 +97,24 @@ class LinearMethod(Method):
         return wanted_stages(self.backbone, images, [self.settings.stage])[0]
 
 
+def _labels(records: Sequence[Record], device: torch.device) -> Tensor:
+    """Image-level labels (N, K)."""
+    return torch.stack([torch.from_numpy(record.labels) for record in records]).to(device)
+
+
 def fit_classifier(
-    classifier: nn.Conv2d, images: Images, labels: Tensor, numbers: Numbers, settings: Settings
+    classifiers: nn.Conv2d, images: Images, labels: Tensor, taught: Tensor, settings: Settings
 ) -> list[float]:
-    """Trains a classifier (D → K) on some of the images with labels (N, K); returns the loss of every step."""
+    """Trains several classifiers at once, each on images of its own; returns the sum of their losses for every step.
+
+    classifiers: D → F·K. labels: (N, K). taught: (N, F), 1 where an image is one of a classifier's.
+    """
 
     def loss(step: int) -> Tensor:
-        chosen = images.of_step(numbers, step)
-        return F.multilabel_soft_margin_loss(images.scores(classifier, chosen), labels[chosen])
+        chosen = images.of_step(step)
+        scores = images.scores(classifiers, chosen).unflatten(1, (taught.shape[1], -1))
+        label, of_classifier = labels[chosen][:, None].expand_as(scores), taught[chosen]
+        errors = F.binary_cross_entropy_with_logits(scores, label, reduction="none").mean(2)
+        return ((errors * of_classifier).sum(0) / of_classifier.sum(0).clamp(min=1)).sum()
 
-    return minimise(classifier, loss, steps=settings.steps, lr=settings.lr, weight_decay=settings.weight_decay)
+    return minimise(classifiers, loss, steps=settings.steps, lr=settings.lr, weight_decay=settings.weight_decay)
