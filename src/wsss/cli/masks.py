@@ -79,6 +79,8 @@ def propose(folder: Path, out: Path, sam: str, points: int, device: str) -> tupl
             count += own.count
             yield image_id, own
             progress.update()
+        if not count:
+            raise ValueError(f"{folder}: {sam} finds no mask in its {len(images)} images")
 
     return write_masks(out, masks()), count
 
