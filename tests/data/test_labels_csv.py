@@ -199,6 +199,11 @@ FORMS = {
         CAT_DOG,
         "",
     ),
+    "pandas: repr": (
+        "image,labels\na.jpg,\"Index(['cat', 'dog'], dtype='object')\"\nb.jpg,\"Index(['cat'], dtype='object')\"\n",
+        CAT_DOG,
+        "",
+    ),
     "commas of other keyboards": ("image,labels\na.jpg,cat、dog\nb.jpg,cat\n", CAT_DOG, ""),
     "flags as classes": (
         "image,label\na.jpg,yes\nb.jpg,no\n",
@@ -252,6 +257,7 @@ def test_the_plain_csv_of_excel_is_remarked(tmp_path):
         ("image,labels\na,[1. 0. 0.]\nb,[0. 1. 1.]\n", "its cells hold 3 times 0 or 1, for classes without"),
         ('image,labels\na,"{""cat"": 1, ""dog"": 0}"\n', "its cells hold mappings; accepted: columns image,labels"),
         ("image,labels\na,1 0\nb,0 1\n", "its cells hold 2 times 0 or 1"),
+        ("image,labels\na,100\nb,010\nc,\n", "its cells hold rows of 0 and 1, for classes without names"),
         ('image,labels\na,"[{""name"": ""cat""}]"\n', "its cells hold mappings"),
         ("image,labels\na,猫\nb,狗\nc,猫・狗\n", "line 4: '猫・狗' may be one class or 2"),
         ("image,label,Present\na,cat,1\na,dog,0\n", "line 3: present 0, so that the image lacks the class"),

@@ -18,8 +18,10 @@ spaces separate."""
 _ANY_LIST = r"\[.*\]|\(.*\)|\{.*\}"
 _QUOTED = re.compile(r"""(["'])((?:(?!\1).)+)\1|[“„«‘]([^“”»’]+)[”“»’]""")
 
-_CALL = re.compile(r"^(?:(?:np|numpy)\.)?(?:array|list|tuple|set|frozenset)\((.*?)(?:,\s*dtype=\S*)?\)$", re.DOTALL)
-"""A list in a cell as Python's or numpy's `repr` writes it: `array(['cat'], dtype=object)`."""
+_CALL = re.compile(
+    r"^[A-Za-z_][\w.]*\(([\[({].*[\])}])(?:,\s*\w+=.*)?\)$|^(?:array|list|tuple|set|frozenset)\(\)$", re.DOTALL
+)
+"""A list in a cell as the `repr` of Python, numpy or pandas writes it: `array(['cat'], dtype=object)`."""
 
 
 def without_call(text: str) -> str:
@@ -72,6 +74,10 @@ def refuse_vectors(path: Path, texts: list[str]) -> None:
     count = len(cells[0]) if cells else 0
     if count > 1 and all(len(cell) == count and all(re.fullmatch(r"[01](\.0?)?", v) for v in cell) for cell in cells):
         raise ValueError(f"{path}: its cells hold {count} times 0 or 1, for classes without names; {ACCEPTED}")
+    filled = [text for text in texts if text]
+    same = len(set(map(len, filled))) == 1 and all(re.fullmatch(r"[01]{2,}", text) for text in filled)
+    if same and any(text.startswith("0") for text in filled):
+        raise ValueError(f"{path}: its cells hold rows of 0 and 1, for classes without names; {ACCEPTED}")
 
 
 def spaces_remark(path: Path, texts: list[str]) -> list[str]:
