@@ -89,9 +89,12 @@ def test_corrections_are_one_line_of_the_configuration(own):
     before = target.read_text()
     set_corrections(target, "photos", Path("mended"))
     assert plan_runs(yaml.safe_load(target.read_text()))["photos"].settings.corrections.masks.path == Path("mended")
+    set_corrections(target, "photos", Path("{mended} \\"))
     set_corrections(target, "photos", Path("mended: 2"))
     lines = target.read_text().splitlines()
     assert [line for line in lines if line not in before] == ['    corrections: "mended: 2"']
+    target.write_text("runs:\n  '2024':\n    preset: shapes\n")
+    set_corrections(target, "2024", Path("mended"))
     target.write_text("runs: {photos: {preset: shapes}}")
     with pytest.raises(ValueError, match="write 'corrections: \"mended\"' into run 'photos' yourself"):
         set_corrections(target, "photos", Path("mended"))

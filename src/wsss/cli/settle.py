@@ -73,8 +73,9 @@ def set_corrections(target: Path, name: str, folder: Path) -> None:
     wanted = read_config(target)
     wanted["runs"][name]["corrections"] = str(folder)
     line = f"corrections: {json.dumps(str(folder), ensure_ascii=False)}"
-    plain = re.sub(r"(?m)^(    )corrections: [^{\n]*\n", "", text)
-    changed = re.sub(rf"(?m)^(  {re.escape(name)}:[^\S\n]*\n)", lambda found: f"{found[1]}    {line}\n", plain, count=1)
+    plain = re.sub(r'(?m)^    corrections: ("([^"\\\n]|\\.)*"|[^{\n]*)\n', "", text)
+    run = rf"(?m)^(  (['\"]?){re.escape(name)}\2:[^\S\n]*\n)"
+    changed = re.sub(run, lambda found: f"{found[1]}    {line}\n", plain, count=1)
     if yaml.safe_load(changed) != wanted:
         raise ValueError(f"{target}: cannot be changed by --corrections; write '{line}' into run '{name}' yourself")
     if changed != text:
