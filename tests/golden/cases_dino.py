@@ -76,6 +76,7 @@ def dinov3_timm(x: Arrays, meta: dict[str, Any]) -> Arrays:
     }
 
 
-_NET = Tolerance(rtol=1e-4, atol=1e-4)
+_POSITIONS = dict.fromkeys(("pos", "pos_up", "pos_reg"), Tolerance(rtol=1e-5, atol=1e-7))
+_NET = Tolerance(rtol=1e-4, atol=1e-4, own=_POSITIONS | {"rope": Tolerance(rtol=1e-5, atol=1e-6)})
 CASES: dict[str, Adapter] = {"dinov2_timm": dinov2_timm, "dinov2_hub": dinov2_hub, "dinov3_timm": dinov3_timm}
 TOLERANCES: dict[str, Tolerance] = dict.fromkeys(CASES, _NET)

@@ -134,6 +134,6 @@ TOLERANCES: dict[str, Tolerance] = {
     "irn_affinity_labels": Tolerance(),
     "irn_label_rescale": Tolerance(),
     "irn_propagate": Tolerance(1e-4, 1e-4, labels=0.001),
-    "irn_losses": Tolerance(1e-4, 1e-5, rel_l2=1e-4),
+    "irn_losses": Tolerance(1e-4, 1e-5, rel_l2=1e-4, own={"_loss": Tolerance(1e-5)}),
     "net_irn_edge": Tolerance(1e-4, 1e-4),
 }

@@ -8,9 +8,9 @@ import scipy.sparse as sp
 DENSE_CELLS = 4000
 
 
-def cell_centres(grid: tuple[int, int], cell: float, origin: tuple[float, float] = (0, 0)) -> np.ndarray:
+def cell_centres(grid: tuple[int, int], cell: float) -> np.ndarray:
     """Centres of a grid's cells, row by row: (h·w, 2) as (y, x) in pixels."""
-    y, x = (o + cell / 2 + cell * np.arange(n) for n, o in zip(grid, origin, strict=True))
+    y, x = (cell / 2 + cell * np.arange(n) for n in grid)
     return np.stack(np.meshgrid(y, x, indexing="ij"), axis=-1).reshape(-1, 2)
 
 
