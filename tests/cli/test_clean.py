@@ -88,6 +88,18 @@ def test_what_is_not_known_to_be_of_no_use_stays(spoil, told, project, monkeypat
     assert sorted(project.rglob("*")) == before
 
 
+def test_a_finished_run_of_a_configuration_elsewhere_is_told(project, monkeypatch, capsys):
+    Path("configs").mkdir()
+    Path("mine.yaml").rename("configs/mine.yaml")
+    Path("config.yaml").rename("config.YAML")
+    for run in "ab":
+        Path(f"results/{run}").mkdir(exist_ok=True)
+        Path(f"results/{run}/run.json").write_text("{}")
+    clean(monkeypatch)
+    told = [line for line in capsys.readouterr().err.splitlines() if "configuration" in line]
+    assert told == ["results/b: is in no configuration that counts; --configfile names others"]
+
+
 def test_what_no_stage_made_stays(project, monkeypatch, capsys, tmp_path):
     stage, keys = Path("results/stages/evaluate"), [letter * 16 for letter in "abcdef"]
     for name in ("mine", keys[0]):

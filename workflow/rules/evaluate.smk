@@ -12,6 +12,9 @@ def plan_of(run):
     """The plan of a run, after a check that its inputs exist."""
     if run not in PLANS:
         sys.exit(f"no run '{run}' in config.yaml; runs: {', '.join(PLANS)}")
+    for place in (Path("results"), Path("results") / run):
+        if os.path.lexists(place) and not place.is_dir():
+            sys.exit(f"{place}: is no folder, or a broken link; move it away")
     try:
         problem = missing_inputs(PLANS[run], download=not workflow.dryrun)
     except OSError as error:  # of a name that is too long, or a folder that is closed

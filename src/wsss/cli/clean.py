@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from wsss.cli.jobs import linked_names, planned_steps, read_steps
-from wsss.config.hints import project_of, yaml_files
+from wsss.config.hints import finished_runs, project_of, yaml_files
 from wsss.config.loading import read_config
 from wsss.plan.run import STAGES, Plan, plan_runs
 from wsss.plan.tables import plan_tables
@@ -105,7 +105,11 @@ def main() -> None:
             raise ValueError(f"{args.results}: no folder of results, which holds a folder 'stages'")
         project = project_of(args.results)
         files = [Path(os.path.abspath(file)) for file in args.configfile or yaml_files(project)]  # noqa: PTH100
-        _clean(args.results, *planned(project, files), remove=args.remove)
+        keep, runs = planned(project, files)
+        for run in finished_runs(args.results):
+            if run.name not in runs:
+                print(f"{run}: is in no configuration that counts; --configfile names others", file=sys.stderr)
+        _clean(args.results, keep, runs, remove=args.remove)
 
 
 def _clean(results: Path, keep: set[Path], runs: set[str], *, remove: bool) -> None:

@@ -36,7 +36,7 @@ def configurations(project: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
 
 def yaml_files(project: Path) -> list[Path]:
     """The YAML files in a project's folder, which may be configurations; `config.yaml` first."""
-    files = (path for path in project.glob("*.y*ml") if path.suffix in (".yaml", ".yml"))
+    files = (path for path in project.glob("*.*") if path.suffix.lower() in (".yaml", ".yml"))
     return sorted(files, key=lambda path: (path.name != DEFAULT, path.name))
 
 
