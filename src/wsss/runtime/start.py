@@ -10,6 +10,7 @@ ends as the copy does; if it is killed, so is the copy. The process behind ends 
 
 from __future__ import annotations
 
+import gc
 import os
 import runpy
 import secrets
@@ -20,7 +21,9 @@ import subprocess
 import sys
 from contextlib import suppress
 from importlib import import_module
+from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess as Process
 from pathlib import Path
 from typing import NamedTuple
 
@@ -61,9 +64,7 @@ def main() -> None:
     program = Program(sys.argv[1:], str(Path.cwd()), dict(os.environ))
     snakemake, _, name = os.environ.get(SERVED, "").partition(":")
     if program.arguments[0] == "--serve":
-        copied = Server(socket.socket(fileno=int(program.arguments[1])), int(snakemake)).serve()
-        if copied is not None:
-            copied.run()
+        Server(socket.socket(fileno=int(program.arguments[1])), int(snakemake)).serve()
     elif not name or not run_in_copy(program, f"\0wsss-{name}"):
         program.run()
 
@@ -87,8 +88,9 @@ def run_in_copy(program: Program, address: str) -> bool:
     try:
         status = server.recv()
     except (OSError, EOFError):  # the server was killed
-        os.kill(copy, signal.SIGKILL)
         status = -signal.SIGKILL
+        with suppress(ProcessLookupError):
+            os.kill(copy, signal.SIGKILL)
     if status < 0:
         if status != -signal.SIGKILL:
             signal.signal(-status, signal.SIG_DFL)
@@ -119,69 +121,58 @@ class Server:
 
     def __init__(self, listener: socket.socket, snakemake: int) -> None:
         self.listener, self.snakemake = listener, os.pidfd_open(snakemake)
-        self.callers: dict[int, Connection | None] = {}
-        """File descriptor of a copy's process → the program that waits for it; None if that was killed."""
+        self.waiting: dict[Connection, Process] = {}
+        """Connection of a program that waits → its copy."""
         for name in LIBRARIES:
             import_module(name)
+        gc.freeze()  # otherwise each copy writes to all objects, and so copies their memory
 
-    def serve(self) -> Program | None:
-        """The program to run, in a copy; None at the end."""
+    def serve(self) -> None:
+        """Starts copies until the end of Snakemake and of the last copy."""
         accepting = True
-        while accepting or self.callers:
-            there = [caller for caller in self.callers.values() if caller is not None]
-            for ready in wait([*([self.listener, self.snakemake] if accepting else []), *self.callers, *there]):
+        while accepting or self.waiting:
+            ended = {copy.sentinel: caller for caller, copy in self.waiting.items()}
+            for ready in wait([*([self.listener, self.snakemake] if accepting else []), *ended, *self.waiting]):
                 if ready is self.listener:
-                    with suppress(OSError, EOFError):  # a program killed while it asked
-                        if program := self._fork():
-                            return program
+                    with suppress(OSError, EOFError):  # of a program killed while it asked
+                        self._start()
                 elif ready == self.snakemake:
                     accepting = False
-                elif isinstance(ready, int):
-                    self._report(ready)
-                else:
-                    self._kill(ready)
-        return None
+                elif ready in ended:
+                    self._report(ended[ready])
+                elif ready in self.waiting:  # at its end: the program was killed
+                    self.waiting[ready].kill()
 
-    def _fork(self) -> Program | None:
-        """Forks for the next program: returns it in the copy, and None in the server."""
+    def _start(self) -> None:
+        """Starts the copy of the next program."""
         accepted, _ = self.listener.accept()
         if not _of_this_user(accepted):
             accepted.close()
-            return None
+            return
         _, files, *_ = socket.recv_fds(accepted, 1, 3)
         caller = Connection(accepted.detach())
-        arguments, folder, environment = caller.recv()
-        copy = os.fork()
-        if copy == 0:
-            self.listener.close()
-            for found in (caller, *filter(None, self.callers.values())):
-                found.close()
-            for number in (self.snakemake, *self.callers):
-                os.close(number)
-            return Program(arguments, folder, environment, tuple(files))
+        copy = get_context("fork").Process(target=self._run, args=(caller, Program(*caller.recv(), tuple(files))))
+        copy.start()
         for file in files:
             os.close(file)
-        self.callers[os.pidfd_open(copy)] = caller
-        caller.send(copy)
-        return None
+        self.waiting[caller] = copy
+        caller.send(copy.pid)
 
-    def _report(self, copy: int) -> None:
+    def _run(self, caller: Connection, program: Program) -> None:
+        """Runs a program, in its copy."""
+        for connection in (self.listener, caller, *self.waiting):
+            connection.close()
+        os.close(self.snakemake)
+        program.run()
+
+    def _report(self, caller: Connection) -> None:
         """Sends the exit status of an ended copy, negative for a signal."""
-        ended = os.waitid(os.P_PIDFD, copy, os.WEXITED)
-        caller = self.callers.pop(copy)
-        os.close(copy)
-        if caller is not None:
-            with suppress(OSError):
-                caller.send(ended.si_status if ended.si_code == os.CLD_EXITED else -ended.si_status)
-            caller.close()
-
-    def _kill(self, caller: Connection) -> None:
-        """Kills the copy of a program that was killed."""
-        for copy, waiting in self.callers.items():
-            if waiting is caller:
-                signal.pidfd_send_signal(copy, signal.SIGKILL)
-                self.callers[copy] = None
+        copy = self.waiting.pop(caller)
+        copy.join()
+        with suppress(OSError):  # of a program that was killed
+            caller.send(copy.exitcode)
         caller.close()
+        copy.close()
 
 
 def _open_stream(number: int) -> None:
