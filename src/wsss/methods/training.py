@@ -24,7 +24,7 @@ from wsss.store.models import save_model
 from wsss.training.loop import write_history
 from wsss.training.session import Place, make_augment, train
 
-TRIED = 16
+TRIED = 4
 """Largest number of sizes of images that a network is tried with before it is trained."""
 
 
