@@ -119,7 +119,7 @@ def test_a_preset_may_stand_on_others(tmp_path):
 
 def test_the_registry_names_the_stages_whose_rules_write_shards():
     rules = WORKFLOW / "rules"
-    assert set(SHARDED) == {path.stem for path in rules.glob("*.smk") if "shards=shards(" in path.read_text()}
+    assert set(SHARDED) == {path.stem for path in rules.glob("*.smk") if "temp(ROOT" in path.read_text()}
 
 
 @pytest.mark.parametrize(

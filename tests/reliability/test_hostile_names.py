@@ -108,7 +108,7 @@ def test_run_names_and_settings_are_never_code(config, tmp_path):
 
 
 def test_rules_quote_whatever_they_put_into_a_command():
-    free = {"threads", "LAUNCHER", "TRAINING_FLAGS", "flag"}
+    free = {"threads", "START", "LAUNCHER", "TRAINING_FLAGS", "flag"}
     options = {
         "params.threshold",
         "params.options",

@@ -1,6 +1,6 @@
 """The shards of a stage's split, merged to one file."""
 
-SHARDED = "compute_features|infer_cam|make_affinity_labels|refine_cam|make_pseudo_labels|segment"
+from wsss.config.stages import SHARDED
 
 
 def shards(wildcards):
@@ -22,7 +22,7 @@ rule merge:
     log:
         ROOT + "/{stage}/{key}/logs/{split}{kind}.txt",
     wildcard_constraints:
-        stage=SHARDED,
+        stage="|".join(SHARDED),
         kind="|_strided|_crf",
     priority: WAITED_FOR
     conda:

@@ -91,10 +91,13 @@ class Dataset:
         path = self.folder / "index.csv"
         found: dict[str, Record] = {}
         content = regular(path).read_bytes()
+        try:
+            require_sealed(path, content)
+        except ValueError as error:
+            raise ValueError(f"{path}: damaged ({error}); {AGAIN}") from None
         with io.TextIOWrapper(io.BytesIO(content), "utf-8", newline="") as file:
             reader = csv.reader(file, strict=True)
             try:
-                require_sealed(path, content)
                 if next(reader, None) != list(COLUMNS):
                     raise ValueError(f"its columns are not {', '.join(COLUMNS)}")
                 for cells in reader:
