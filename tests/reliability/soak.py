@@ -181,7 +181,8 @@ def running_jobs(folder: Path) -> list[tuple[int, str]]:
     for path in Path("/proc").glob("[0-9]*"):
         try:
             words = (path / "cmdline").read_bytes().decode().split("\0")
-            stage = words[2] if len(words) > 2 and words[1] == "-m" else ""
+            program = [word for word in words[2:4] if word != "wsss.runtime.start"] if words[1:2] == ["-m"] else []
+            stage = program[0] if program else ""
             if stage.startswith("wsss.stages.") and (path / "cwd").resolve() == folder.resolve():
                 found.append((int(path.name), stage.removeprefix("wsss.stages.")))
         except OSError:
