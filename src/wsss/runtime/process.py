@@ -7,6 +7,9 @@ import signal
 import sys
 from collections.abc import Iterable
 
+THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+"""Environment variables with the libraries' numbers of threads."""
+
 
 def launched() -> bool:
     """Whether torchrun started this process as one of several."""
@@ -46,7 +49,7 @@ def usable_cores() -> int:
 def limit_threads(threads: int) -> int:
     """Limits every library to `threads`, or fewer if this process may use fewer CPUs; returns the limit."""
     allowed = max(1, min(threads, usable_cores()))
-    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+    for name in THREADS:
         os.environ[name] = str(allowed)
     if "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(allowed)

@@ -27,6 +27,8 @@ from multiprocessing.process import BaseProcess as Process
 from pathlib import Path
 from typing import NamedTuple
 
+from wsss.runtime.process import THREADS
+
 SERVED = "WSSS_SERVED"
 """Environment variable: process id of the Snakemake whose programs share imports, and a random name for the socket."""
 LIBRARIES = ("torch", "numpy", "h5py", "pandas", "PIL.Image", "pydantic", "yaml", "timm")
@@ -107,7 +109,7 @@ def leave_server(address: str) -> None:
             return
         listener.listen(64)
         # numpy's number of threads is fixed at its import; torch's is set by each stage.
-        one = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+        one = dict.fromkeys(THREADS, "1")
         command = [sys.executable, "-m", "wsss.runtime.start", "--serve", str(listener.fileno())]
         streams = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.DEVNULL)
         subprocess.Popen(command, env=os.environ | one, pass_fds=[listener.fileno()], start_new_session=True, **streams)
