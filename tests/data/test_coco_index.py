@@ -108,7 +108,7 @@ def edit(root, part, **changes):
         (lambda r: (r / "annotations/instances_val2014.json").write_text("{"), r"val2014\.json: not JSON"),
         (lambda r: (r / "annotations/instances_val2014.json").write_text("[]"), r"val2014\.json: not COCO instances"),
         (lambda r: edit(r, "val2014", categories={}), r"val2014\.json: no list 'categories'"),
-        (lambda r: edit(r, "val2014", categories=CATEGORIES[:2]), "annotation 16 is of an image or a category"),
+        (lambda r: edit(r, "val2014", categories=CATEGORIES[:2]), "annotation 16 has category_id "),
         (
             lambda r: edit(r, "val2014", annotations=[], categories=CATEGORIES[:1]),
             "categories of train2014 and val2014",

@@ -122,9 +122,9 @@ def region(**changes):
     return json.dumps(content)
 
 
-def shape(points):
-    """A labelme file of one polygon."""
-    return json.dumps({"imageHeight": 4, "imageWidth": 4, "shapes": [{"label": "cat", "points": points}]})
+def shape(points, **more):
+    """A labelme file of one polygon, or of another shape."""
+    return json.dumps({"imageHeight": 4, "imageWidth": 4, "shapes": [{"label": "cat", "points": points} | more]})
 
 
 def painted(region, about='name="a.jpg" width="4" height="4"'):
@@ -143,13 +143,17 @@ DRAWN = {
         '{"imageHeight": 4, "imageWidth": 4, "shapes": [{"label": 1, "points": []}]}',
         "no class '1'; classes: cat",
     ),
+    "labelme: a key twice": (shape(FAR_OUT)[:-1] + ', "shapes": []}', "the key 'shapes' is repeated"),
+    "labelme: points as mappings": (shape([{"x": 1, "y": 2}] * 3), "accepted is a list of pairs of x and y"),
+    "labelme: a rectangle of one corner": (shape([[1, 1]], shape_type="rectangle"), "accepted are two or more of its"),
     "coco: outside of the image": (
         region(segmentation=[np.ravel(FAR_OUT).tolist()]),
         "outside of the image of 4×4 px",
     ),
     "coco: shares": (region(segmentation=[[0.1, 0.1, 0.5, 0.1, 0.5, 0.5]]), "its outlines are fractions"),
-    "coco: of no image": (region(image_id=8), "is of an image or a category that is not listed"),
-    "coco: ids as text": (region(category_id="90"), "is of an image or a category that is not listed"),
+    "coco: of no image": (region(image_id=8), "has image_id 8, which is not listed; ids: 7 …"),
+    "coco: ids as text": (region(category_id="90"), "has category_id '90', which is not listed; ids: 90 …"),
+    "coco: a key twice": (region()[:-1] + ', "annotations": []}', "not JSON \\(the key 'annotations' is repeated\\)"),
     "coco: an image under two ids": (
         json.dumps(INSTANCES | {"images": [INSTANCES["images"][0] | {"id": i} for i in (7, 8)]}),
         "image 'a' occurs twice; leave one",

@@ -186,6 +186,7 @@ PREPARE = {
     "in both splits": ("voc", lambda r: voc_list(r, "a\nb\nc\n"), r"1 image\(s\) in both splits, e\.g\. c; leave"),
     "id with path parts": ("voc", lambda r: voc_list(r, "a\n../../x\n"), r"image id '\.\./\.\./x' leads out of"),
     "absolute id": ("voc", lambda r: voc_list(r, "a\n/etc/passwd\n"), r"image id '/etc/passwd' leads out of"),
+    "ids in one line": ("voc", lambda r: voc_list(r, 200 * "a,"), "id 'a,a.*… has a name of 400 bytes, longer than"),
     "empty list": ("voc", lambda r: voc_list(r, "", "val"), r"val\.txt: the image list is empty"),
     "no annotation": ("voc", lambda r: (r / "Annotations/a.xml").unlink(), r"a\.xml: no such annotation; set"),
     "broken XML": ("voc", lambda r: (r / "Annotations/a.xml").write_text("<x"), r"a\.xml: not an XML annotation"),
@@ -248,6 +249,16 @@ PREPARE = {
         "coco",
         lambda r: coco(r, images=coco_image(), annotations=box(segmentation=[[1e300, 1, 9, 1, 9, 9]])),
         "annotation 1 of .*its outline leads further than 100,000 px; correct it",
+    ),
+    "outline outside of the image": (
+        "coco",
+        lambda r: coco(r, images=coco_image(), annotations=box(segmentation=[[40, 1, 49, 1, 49, 9]])),
+        "annotation 1 of .*its outline lies outside of the image of 32×24 px; correct it",
+    ),
+    "a key twice": (
+        "coco",
+        lambda r: (p := r / "annotations/instances_val2014.json").write_text(p.read_text()[:-1] + ', "images": []}'),
+        r"val2014\.json: not JSON \(the key 'images' is repeated\)",
     ),
     "outlines in fractions": (
         "coco",

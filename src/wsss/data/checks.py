@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from wsss.config.messages import shortened
 from wsss.data.names import checked_classes, id_problem
 from wsss.data.opening import Entry, Look, Problem, look_at
 from wsss.data.remarks import of_labels, of_masks, of_measuring, of_names
@@ -73,7 +74,9 @@ class Preflight:
         safe = []
         for image_id in ids:
             if reason := id_problem(image_id):
-                self.add(source, f"image id {image_id!r} {reason}", "name images below the data set's own folder")
+                self.add(
+                    source, f"image id {shortened(image_id)} {reason}", "name images below the data set's own folder"
+                )
             else:
                 safe.append(image_id)
         return safe

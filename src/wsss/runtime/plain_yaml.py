@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from contextlib import suppress
 from typing import Any
 
@@ -40,7 +41,7 @@ def read_yaml(text: str | bytes) -> Any:
         ValueError: neither, a repeated key, an octal or sexagesimal number, or a recursive or immense alias; one line.
     """
     with suppress(ValueError, RecursionError):  # also of a repeated key, whose line YAML names
-        return json.loads(text, object_pairs_hook=_mapping)
+        return read_json(text)
     try:
         return yaml.load(text, _Loader)
     except yaml.MarkedYAMLError as error:
@@ -51,9 +52,20 @@ def read_yaml(text: str | bytes) -> Any:
         raise ValueError(" ".join(str(error).split())) from None
 
 
+def read_json(text: str) -> Any:
+    """The content of a JSON text.
+
+    Raises:
+        ValueError: not JSON, or a repeated key, of which readers take one or the other.
+        RecursionError: too many lists in lists.
+    """
+    return json.loads(text, object_pairs_hook=_mapping)
+
+
 def _mapping(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(content := dict(pairs)) < len(pairs):
-        raise ValueError("a repeated key")
+        (key, _), *_ = Counter(key for key, _ in pairs).most_common(1)
+        raise ValueError(f"the key '{key:.40}' is repeated")
     return content
 
 

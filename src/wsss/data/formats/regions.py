@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path, PurePath, PurePosixPath
 
 import numpy as np
 from PIL import Image, ImageDraw
 
-from wsss.config.messages import nearest
+from wsss.config.messages import nearest, shortened
 from wsss.data.files import files_below
 from wsss.data.images import MAX_PIXELS
 from wsss.data.names import clean_name, id_problem
@@ -103,18 +104,31 @@ def _joined(outer: np.ndarray, holes: Sequence[np.ndarray]) -> np.ndarray:
 
 def corners(points: Sequence[Sequence[float]]) -> list[tuple[float, float]]:
     """The corners of an upright rectangle that is given by two or more of them."""
-    (x0, y0), (x1, y1) = np.min(points, 0), np.max(points, 0)
+    pairs = _pairs(points)
+    if len(pairs) < 2:
+        raise ValueError("a rectangle of one point; accepted are two or more of its corners")
+    (x0, y0), (x1, y1) = pairs.min(0), pairs.max(0)
     return [(x0, y0), (x1, y0), (x1, y1), (x0, y1)]
 
 
 def filled(points: Sequence[Sequence[float]], size: tuple[int, int]) -> np.ndarray:
     """(H, W) bool of a polygon drawn by hand; points: x and y in pixels. ValueError for what is no polygon."""
-    _require_polygon(np.asarray(points, np.float64), size)
-    if np.min(points) >= 0 and np.max(points) <= 1 < min(size):
+    pairs = _pairs(points)
+    _require_polygon(pairs, size)
+    if pairs.min() >= 0 and pairs.max() <= 1 < min(size):
         raise ValueError("an outline within the first pixel; accepted are pixels, not shares of the image's size")
     image = Image.new("1", size[::-1])
-    ImageDraw.Draw(image).polygon([(float(x), float(y)) for x, y in points], fill=1)
+    ImageDraw.Draw(image).polygon([(x, y) for x, y in pairs.tolist()], fill=1)
     return np.array(image)
+
+
+def _pairs(points: Sequence[Sequence[float]]) -> np.ndarray:
+    """Points as (n, 2) float64; ValueError for what is no list of x and y."""
+    with suppress(TypeError, ValueError):
+        pairs = np.asarray(points, np.float64)
+        if pairs.ndim == 2 and pairs.shape[1] == 2:
+            return pairs
+    raise ValueError(f"points {shortened(points, 40)}; accepted is a list of pairs of x and y")
 
 
 def _require_polygon(points: np.ndarray, size: tuple[int, int]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from wsss.data.rle import run_lengths
 from wsss.data.text import read_text
 from wsss.refine.proposals.masks import Masks
 from wsss.runtime.files import regular
+from wsss.runtime.plain_yaml import read_json
 from wsss.runtime.records import in_file
 
 LEVELS = (0, 1, 2)
@@ -36,7 +36,7 @@ def read_proposals(path: Path, size: tuple[int, int] | None = None) -> Masks | N
     if path.is_dir():
         return _from_pngs(path, size)
     with in_file(path, "a JSON file of masks"):
-        content = json.loads(read_text(path).text)
+        content = read_json(read_text(path).text)
         items = content.get("annotations") if isinstance(content, Mapping) else content
         if not isinstance(items, list):
             raise ValueError(f"{path}: neither a list of masks nor an object with one under annotations")

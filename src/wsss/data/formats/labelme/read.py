@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from wsss.data.formats.labelme.settings import Settings
 from wsss.data.formats.regions import SizeOf, canvas, class_id, corners, filled
 from wsss.data.intact import opened
 from wsss.data.text import read_text
+from wsss.runtime.plain_yaml import read_json
 from wsss.runtime.records import in_file
 
 
@@ -28,7 +28,7 @@ def read(
     """
     for name, path in files_below(source, suffixes=(".json",)):
         with in_file(path, "a file of labelme"):
-            content = json.loads(read_text(path).text)
+            content = read_json(read_text(path).text)
             label = canvas((int(content["imageHeight"]), int(content["imageWidth"])), str(path))
             for shape in content["shapes"]:
                 _paint(label, shape, class_id(shape["label"], class_names, str(path)), str(path))

@@ -6,12 +6,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-import yaml
 
 from wsss.data.files import files_below
 from wsss.data.formats.regions import SizeOf, canvas, centres_inside, class_id
 from wsss.data.formats.yolo.settings import Settings, label_folder
 from wsss.data.text import read_text
+from wsss.runtime.plain_yaml import read_yaml
 from wsss.runtime.records import in_file
 
 CLASSES = "classes.txt"
@@ -51,7 +51,7 @@ def _class_ids(source: Path, class_names: Sequence[str]) -> dict[int, int]:
         names = [line for _, line in read_text(listed).lines()]
         return {number: class_id(name, class_names, str(listed)) for number, name in enumerate(names)}
     with in_file(path, "YOLO's description of a data set"):
-        names = yaml.safe_load(read_text(path).text)["names"]
+        names = read_yaml(read_text(path).text)["names"]
         pairs = names.items() if isinstance(names, dict) else enumerate(names)
         return {int(number): class_id(str(name), class_names, str(path)) for number, name in pairs}
 

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from wsss.config.messages import shortened
 from wsss.data.checks import Preflight
 from wsss.data.names import clean_name
 from wsss.data.reasons import FAR
 from wsss.data.rle import run_lengths
+from wsss.runtime.plain_yaml import read_json
 
 WANTED: dict[str, dict[str, type | tuple[type, ...]]] = {
     "images": {"id": (int, str), "file_name": str, "height": int, "width": int},
@@ -55,7 +57,7 @@ def read_instances(path: Path, preflight: Preflight) -> Instances:
         )
     text = preflight.read_text(path).text
     try:
-        content = json.loads(text)
+        content = read_json(text)
     except ValueError as error:  # also of a number with thousands of digits
         raise ValueError(f"{path}: not JSON ({error})") from None
     except RecursionError:
@@ -76,8 +78,10 @@ def read_instances(path: Path, preflight: Preflight) -> Instances:
     categories = {c["id"]: clean_name(c["name"]) for c in sorted(content["categories"], key=_by_id)}
     found = Instances(path, images, categories)
     for annotation in content["annotations"]:
-        if annotation["image_id"] not in images or annotation["category_id"] not in categories:
-            raise ValueError(f"{path}: {named(annotation)} is of an image or a category that is not listed")
+        for key, known in (("image_id", images), ("category_id", categories)):
+            if annotation[key] not in known:
+                found, first = shortened(annotation[key]), shortened(next(iter(known), None))
+                raise ValueError(f"{path}: {named(annotation)} has {key} {found}, which is not listed; ids: {first} …")
         if annotation.get("iscrowd") not in (None, 0, 1):
             raise ValueError(f"{path}: {named(annotation)} has iscrowd {annotation['iscrowd']!r:.40}; accepted: 0 or 1")
         found.annotations[annotation["image_id"]].append(annotation)
@@ -140,7 +144,14 @@ def outline_problem(annotation: dict[str, Any], size: tuple[int, int]) -> str | 
             return f"its outline leads further than {FAR:,} px"
     if not polygons(annotation):
         return f"its outline has {max(len(polygon) for polygon in found) // 2} points, a polygon has 3 or more"
+    if all(map(partial(_is_outside, size), polygons(annotation))):
+        return f"its outline lies outside of the image of {size[1]}×{size[0]} px"
     return None
+
+
+def _is_outside(size: tuple[int, int], polygon: list[float]) -> bool:
+    sides = (polygon[::2], size[1]), (polygon[1::2], size[0])
+    return any(max(values) < 0 or min(values) > limit for values, limit in sides)
 
 
 def polygons(annotation: dict[str, Any]) -> list[list[float]]:
