@@ -16,7 +16,6 @@ from wsss.backbones.checkpoints import (
     load_published,
     load_strictly,
     read_state_dict,
-    require_finite,
     strip_prefix,
     unwrap,
 )
@@ -26,6 +25,7 @@ from wsss.backbones.rebuilt import rebuilt
 from wsss.config import sections
 from wsss.config.loading import checked_section
 from wsss.runtime.records import require_keys
+from wsss.runtime.tensors import require_finite
 from wsss.store.models import read_model
 
 

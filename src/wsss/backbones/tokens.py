@@ -10,12 +10,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from wsss.backbones.attention import block_with_attention, queries_keys_values
 from wsss.backbones.base import Backbone, require_stages
+from wsss.runtime.tensors import resize
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Tokens:
 
     def as_map(self, tokens: Tensor) -> Tensor:
         """Patch tokens of (B, P+N, D) as (B, D, h, w)."""
-        return tokens[:, self.num_prefix :].transpose(1, 2).unflatten(2, self.grid)
+        return _patch_map(tokens, self.num_prefix, self.grid)
 
     def mean_attention(self) -> Tensor:
         """(B, L, 1+N, 1+N): every block, mean over heads, without the prefix tokens after the first."""
@@ -165,9 +165,9 @@ class TransformerBackbone(Backbone):
         block = self.net.blocks[index]
         return queries_keys_values(block.attn, block.norm1(embedded.x))
 
-    def as_map(self, tokens: Tensor, grid: tuple[int, int]) -> Tensor:
-        """Patch tokens of (B, P+N, D) as (B, D, h, w)."""
-        return tokens[:, self.num_prefix :].transpose(1, 2).unflatten(2, grid)
+    def as_map(self, embedded: Embedded) -> Tensor:
+        """The patch tokens as (B, D, h, w)."""
+        return _patch_map(embedded.x, self.num_prefix, embedded.grid)
 
     def freeze(self, stages: int) -> None:
         """Freeze the embedding (patches, positions, prefix) and the first `stages` quarters of the depth."""
@@ -196,4 +196,8 @@ class TransformerBackbone(Backbone):
             images = images[..., : size[0], : size[1]]
         if size == list(images.shape[-2:]):
             return images
-        return F.interpolate(images, size=size, mode="bilinear", align_corners=False)
+        return resize(images, tuple(size), align_corners=False)
+
+
+def _patch_map(tokens: Tensor, num_prefix: int, grid: tuple[int, int]) -> Tensor:
+    return tokens[:, num_prefix:].transpose(1, 2).unflatten(2, grid)

@@ -15,9 +15,7 @@ from wsss.backbones.attention import block_fault
 from wsss.backbones.positions import check_rule, default_rule, interpolate_positions
 from wsss.backbones.std_conv import use_sigma_std_conv
 from wsss.backbones.timm import build_stem, create_network
-from wsss.backbones.tokens import Embedded, Tokens, TransformerBackbone
-
-__all__ = ["Tokens", "ViTBackbone"]
+from wsss.backbones.tokens import Embedded, TransformerBackbone
 
 
 class ViTBackbone(TransformerBackbone):

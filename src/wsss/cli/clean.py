@@ -18,7 +18,8 @@ from typing import Any
 from wsss.cli.jobs import linked_names, planned_steps, read_steps
 from wsss.config.hints import finished_runs, project_of, yaml_files
 from wsss.config.loading import read_config
-from wsss.plan.run import STAGES, Plan, plan_runs
+from wsss.plan.run import Plan, plan_runs
+from wsss.plan.steps import STAGES
 from wsss.plan.tables import plan_tables
 from wsss.runtime.ending import plain_ending
 from wsss.runtime.records import read_record, require_keys

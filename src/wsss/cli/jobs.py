@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from wsss.config.hints import configurations, project_of, yaml_files
-from wsss.plan.run import STAGES, Plan, plan_runs
+from wsss.plan.run import Plan, plan_runs
+from wsss.plan.steps import STAGES
 from wsss.runtime.files import is_alive
 from wsss.runtime.records import is_of, read_record
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from wsss.runtime import distributed
 from wsss.runtime.labels import IGNORE
+from wsss.runtime.tensors import resize
 
 
 def radius_mask(height: int, width: int, radius: int, device: torch.device | None = None) -> Tensor:
@@ -28,7 +28,7 @@ def dense_pair_labels(labels: Tensor, stride: int, radius: int | None = None, ig
     are ignored and, unless `radius` is None, those outside the `radius_mask`.
     """
     height, width = labels.shape[-2] // stride, labels.shape[-1] // stride
-    grid = F.interpolate(labels[:, None].float(), (height, width), mode="nearest").flatten(1)  # (B, N)
+    grid = resize(labels[:, None], (height, width), mode="nearest").flatten(1)  # (B, N)
     pairs = (grid[:, :, None] == grid[:, None, :]).to(torch.uint8)
     known = grid != ignore_index
     used = known[:, :, None] & known[:, None, :]

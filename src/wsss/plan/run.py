@@ -15,11 +15,9 @@ from wsss.config.run import Run
 from wsss.config.sections import CRF
 from wsss.config.stages import Evaluate, MakePseudoLabels, Quality, Row, TrainSegmentation
 from wsss.plan.manifest import NAME, read_manifest
-from wsss.plan.steps import STAGES, Step
+from wsss.plan.steps import Step
 from wsss.plan.weights import obtain
 from wsss.runtime.contents import Contents
-
-__all__ = ["STAGES", "Plan", "Plans", "Step", "missing_inputs", "plan_run", "plan_runs"]
 
 
 @dataclass(frozen=True)

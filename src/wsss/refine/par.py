@@ -14,6 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from wsss.runtime.tensors import resize
+
 DILATIONS = (1, 2, 4, 8, 12, 24)
 EPSILON = 1e-8
 
@@ -121,7 +123,7 @@ def _softmax_(logits: Tensor) -> Tensor:
 
 def _propagate(masks: Tensor, weights: Tensor, dilations: Sequence[int], iterations: int) -> Tensor:
     """mask ← Σ_n w_n · mask_n, `iterations` times."""
-    masks = F.interpolate(masks.to(weights.dtype), weights.shape[-2:], mode="bilinear", align_corners=True)
+    masks = resize(masks.to(weights.dtype), tuple(weights.shape[-2:]), align_corners=True)
     for _ in range(iterations):
         refined = torch.zeros_like(masks)
         for i, neighbour in enumerate(_neighbours(masks, dilations)):

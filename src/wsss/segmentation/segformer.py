@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from wsss.runtime.tensors import resize
+
 
 class SegFormerDecoder(nn.Module):
     """Four stage outputs → linear to `width`, resized to the finest, fused by a 1×1 convolution → logits.
@@ -35,11 +37,10 @@ class SegFormerDecoder(nn.Module):
 
     def forward(self, pyramid: Sequence[Tensor]) -> Tensor:
         """Logits (B, C, h, w) on the grid of the first of the four stage outputs (B, D_i, h_i, w_i)."""
-        size = pyramid[0].shape[-2:]
+        size = tuple(pyramid[0].shape[-2:])
         linears = (self.linear_c1, self.linear_c2, self.linear_c3, self.linear_c4)
         levels = [
-            F.interpolate(linear(stage), size, mode="bilinear", align_corners=False)
-            for linear, stage in zip(linears, pyramid, strict=True)
+            resize(linear(stage), size, align_corners=False) for linear, stage in zip(linears, pyramid, strict=True)
         ]
         fused = self.linear_fuse(torch.cat(levels[::-1], dim=1))  # deepest first: the published order
         return self.linear_pred(self.dropout(fused))

@@ -8,7 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from wsss.backbones.vit import Tokens, ViTBackbone
+from wsss.backbones.tokens import Tokens
+from wsss.backbones.vit import ViTBackbone
 from wsss.data.batch import Batch
 from wsss.methods.acr.settings import Settings
 from wsss.methods.base import Method

@@ -10,7 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 
-from wsss.backbones.vit import Tokens, ViTBackbone
+from wsss.backbones.tokens import Tokens
+from wsss.backbones.vit import ViTBackbone
 from wsss.data.batch import Batch
 from wsss.localise.fusion import multi_scale_cam
 from wsss.localise.seeds import band_labels, ignore_outside, present_scores
@@ -34,7 +35,6 @@ from wsss.segmentation.dilated import ToCoLargeFOV
 
 WEIGHTS = {"cls": 1.0, "cls_aux": 1.0, "ptc": 0.2, "ctc": 0.5, "seg": 0.1, "energy": 0.05}
 STARTS = {"cls": 0, "cls_aux": 0, "ptc": 0, "ctc": 0, "seg": 2000, "energy": 2000}
-NEGATIVE_RATIO = 0.2
 
 
 class ToCo(Method):
@@ -174,7 +174,7 @@ class ToCo(Method):
         global_tokens = torch.stack([class_token, self.backbone.tokens(view).class_token])
         local_tokens = self.backbone.tokens(crops.flatten(0, 1)).class_token.unflatten(0, crops.shape[:2])
         student, teacher = self.project(global_tokens, local_tokens)
-        positive = positive_crops(regions, corners, self.settings.crop_size, NEGATIVE_RATIO)
+        positive = positive_crops(regions, corners, self.settings.crop_size)
         return ctc_loss(student, teacher, F.pad(positive, (2, 0), value=1.0), self.settings.temperature)
 
     def _segmentation(self, batch: Batch, logits: Tensor, cams: Tensor) -> dict[str, Tensor]:

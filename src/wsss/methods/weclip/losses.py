@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from wsss.methods.attention_affinity import dense_pair_labels, dense_pair_loss
@@ -34,7 +33,7 @@ def resized_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
 
 def feature_pair_loss(features: Tensor, labels: Tensor, radius: int) -> Tensor:
     """Affinity loss of fused features (B, D, h, w) for labels (B, H, W), over cells at most `radius` apart."""
-    cells = F.interpolate(labels[:, None].float(), features.shape[-2:], mode="nearest")[:, 0]
+    cells = resize(labels[:, None], tuple(features.shape[-2:]), mode="nearest")[:, 0]
     return dense_pair_loss(cell_affinity(features), dense_pair_labels(cells, 1, radius))
 
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from wsss.refine.attention import refine, sinkhorn_transition
+from wsss.runtime.tensors import resize
 
 Difference = Literal["signed", "absolute"]
 
@@ -54,5 +55,5 @@ def decoder_shares(clip: Tensor, dino: Tensor) -> Tensor:
 def joint_features(clip: Tensor, dino: Tensor) -> Tensor:
     """Both towers' fused features (B, 2D, h, w), DINO's resized to CLIP's grid."""
     if dino.shape[2:] != clip.shape[2:]:
-        dino = torch.nn.functional.interpolate(dino, clip.shape[2:], mode="bilinear", align_corners=False)
+        dino = resize(dino, tuple(clip.shape[2:]), align_corners=False)
     return torch.cat([clip, dino], dim=1)

@@ -48,9 +48,9 @@ def run_tower(backbone: CLIPBackbone, images: Tensor, blocks: Sequence[int], att
         late = index >= backbone.depth - attention_blocks
         state = backbone.run(state, index, index + 1, keep if late else None)
         if index in wanted:
-            maps[index] = backbone.as_map(state.x, state.grid)
+            maps[index] = backbone.as_map(state)
     if end in wanted:
-        maps[end] = backbone.as_map(backbone.run(state, end, end + 1).x, state.grid)
+        maps[end] = backbone.as_map(backbone.run(state, end, end + 1))
     return TowerOutputs([maps[index] for index in wanted], state, found)
 
 

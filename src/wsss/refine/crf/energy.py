@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from wsss.refine.crf.lattice import PermutohedralLattice
 from wsss.refine.crf.mean_field import as_rows, bilateral_features
-from wsss.runtime.tensors import box_mask
+from wsss.runtime.labels import IGNORE
+from wsss.runtime.tensors import box_mask, resize
 
 KERNELS = ("lattice", "exact")
 EXACT_ROWS = 1024
@@ -59,12 +59,12 @@ def dense_energy(
     gate = max(0, roi − max_c probs), 1 at unknown pixels: labelled pixels with confident predictions have no effect.
     The gradient is the published −2·weight·(K∗S)·gate·roi/B, in which the gate is constant and outside of K.
     """
-    size = [int(edge * scale) for edge in images.shape[-2:]]
+    height, width = (int(edge * scale) for edge in images.shape[-2:])
     maps = torch.cat([images, roi[:, None].to(images), labels[:, None].to(images)], dim=1)
-    images, roi, labels = F.interpolate(maps, size, mode="nearest").split([3, 1, 1], dim=1)
-    probs = F.interpolate(probs, size, mode="bilinear", align_corners=False)
+    images, roi, labels = resize(maps, (height, width), mode="nearest").split([3, 1, 1], dim=1)
+    probs = resize(probs, (height, width), align_corners=False)
     with torch.no_grad():
-        gate = (roi - probs.amax(1, keepdim=True)).clamp(min=0).masked_fill(labels == 255, 1.0)
+        gate = (roi - probs.amax(1, keepdim=True)).clamp(min=0).masked_fill(labels == IGNORE, 1.0)
         reward = gate * bilateral_filter(images, probs * roi, sigma_xy * scale, sigma_rgb, kernel)
     return weight * _Energy.apply(probs * roi, reward)
 
