@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from wsss.data.images import MIN_EDGE, Seen, inspect, read_mask, values_of
 from wsss.data.reasons import AGAIN, Unfit, reason
+from wsss.runtime.labels import IGNORE
 
 
 class Problem(NamedTuple):
@@ -76,7 +77,7 @@ def _open_mask(path: Path, seen: Seen, num_classes: int) -> frozenset[int]:
     except Exception as error:
         raise reason(error.__cause__ or error, path, "mask") from None
     shown = values_of(ids)
-    top = max(shown - {255}, default=0)
+    top = max(shown - {IGNORE}, default=0)
     if top > num_classes:
         raise Unfit(f"class id {top}", f"accepted are 0..{num_classes} and 255 (void)")
     if ids.shape != seen.size:

@@ -6,6 +6,8 @@ import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 
+from wsss.runtime.labels import IGNORE
+
 Rows = Sequence[Mapping[str, str]]
 """Rows of index.csv: with image_id and labels, and if known split, mask and measured."""
 
@@ -59,7 +61,7 @@ def of_masks(class_names: Sequence[str], rows: Rows, shown: Mapping[str, frozens
     }
     labelled = [image_id for image_id, classes in own.items() if classes]
     strange = [image_id for image_id in labelled if not shown[image_id] & own[image_id]]
-    more = [image_id for image_id, classes in own.items() if shown[image_id] - classes - {0, 255}]
+    more = [image_id for image_id, classes in own.items() if shown[image_id] - classes - {0, IGNORE}]
     if strange:
         yield (
             f"{len(strange)} of {len(labelled)} masks show none of their image's classes, e.g. that of {strange[0]}; "

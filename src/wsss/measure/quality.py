@@ -8,8 +8,10 @@
                     share of the image that the class covers in the pseudo-labels, %: 10th, 50th, 90th percentile
     hint            what to check, if anything
 `images.csv`, one row per image, the most uncertain first:
+    image_id, image the image and its file
     agreement       IoU % of the two label maps, averaged over the image's labels; a label not found counts 0
     unsure          % of the pixels whose best score is close to the threshold or to the second best class
+    foreground      % of the pixels with a class in the pseudo-label
     missing         labels that are absent from the pseudo-label
 """
 
@@ -25,6 +27,7 @@ import pandas as pd
 from wsss.data.dataset import Dataset, Record
 from wsss.measure.scoremaps import two_highest, winner, with_background
 from wsss.runtime.files import write_csv
+from wsss.runtime.labels import IGNORE
 from wsss.runtime.progress import Progress, log
 from wsss.store.maps import ScoreMap, open_labels, open_scores
 
@@ -78,7 +81,7 @@ def measure(
         "image": str(record.image),
         "agreement": 100 * agreement(seed, label, record.classes.tolist()),
         "unsure": 100 * unsure,
-        "foreground": 100 * float(((label > 0) & (label < 255)).mean()),
+        "foreground": 100 * float(((label > 0) & (label != IGNORE)).mean()),
         "missing": [p["class"] for p in present if not p["found"]],
     }
     return row, present

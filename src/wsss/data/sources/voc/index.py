@@ -26,6 +26,7 @@ from wsss.data.sources.voc.settings import DOWNLOAD_NOTE, Settings
 from wsss.data.xml import plain_tag, read_xml, text_of
 from wsss.runtime.contents import Contents
 from wsss.runtime.files import write_atomically
+from wsss.runtime.labels import IGNORE
 from wsss.runtime.progress import log
 
 VOC_CLASSES = [
@@ -244,7 +245,7 @@ def _from_masks(members: list[Member], classes: list[str], preflight: Preflight)
 def _classes_of_mask(path: Path | None) -> list[int]:
     """Class ids in a mask; none in an unreadable one, which the preflight reports."""
     try:
-        return sorted(values_of(read_mask(path)) - {0, 255}) if path else []
+        return sorted(values_of(read_mask(path)) - {0, IGNORE}) if path else []
     except ValueError:
         return []
 
