@@ -24,7 +24,8 @@ TEXT_CHUNK = 1 << 20
 """Most bytes of a chunk of texts, and of a column of any chunk that is read."""
 LEVEL = 4
 """Deflate level: a fifth smaller than level 1, and as fast to read."""
-_FILTERS = {"compression": "gzip", "compression_opts": LEVEL, "fletcher32": True, "track_times": False}
+FILTERS = {"compression": "gzip", "compression_opts": LEVEL, "fletcher32": True, "track_times": False}
+"""Of every dataset: deflate, checksums, and no time stamp, so that equal content gives equal bytes."""
 Shape = tuple[int, int, int]
 
 
@@ -117,15 +118,19 @@ def put_texts(file: h5py.File, name: str, texts: Sequence[str]) -> None:
     encoded = [text.encode(errors="surrogateescape") for text in texts]
     kind = h5py.string_dtype("utf-8", max(map(len, encoded), default=0) or 1)
     chunks = (max(1, min(len(texts), CHUNK, TEXT_CHUNK // kind.itemsize)),)
-    file.create_dataset(name, data=np.array(encoded, kind), maxshape=(None,), chunks=chunks, **_FILTERS)
+    file.create_dataset(name, data=np.array(encoded, kind), maxshape=(None,), chunks=chunks, **FILTERS)
+
+
+def new_file(path: Path) -> h5py.File:
+    """A new file, of a fixed range of format versions, so that other HDF5 releases write the same bytes."""
+    return h5py.File(path, "w", libver=("v110", "v110"), locking=False)
 
 
 def write_file(path: Path, header: Header, records: Iterable[tuple[str, MapRecord]]) -> None:
     """Writes a file atomically. records: (image id, record), in the order of the file."""
 
     def write(temporary: Path) -> None:
-        # A fixed range of file format versions, so that other HDF5 releases write the same bytes.
-        with h5py.File(temporary, "w", libver=("v110", "v110"), locking=False) as file:
+        with new_file(temporary) as file:
             _fill(file, header, records)
 
     write_atomically(path, write)
@@ -154,7 +159,7 @@ def _fill(file: h5py.File, header: Header, records: Iterable[tuple[str, MapRecor
         tables["palette"] = np.array(header.palette, np.uint8).reshape(-1, 3)
     for name, table in tables.items():
         chunks = (min(max(len(table), 1), CHUNK), *table.shape[1:])
-        file.create_dataset(name, data=table, maxshape=(None, *table.shape[1:]), chunks=chunks, **_FILTERS)
+        file.create_dataset(name, data=table, maxshape=(None, *table.shape[1:]), chunks=chunks, **FILTERS)
 
 
 def _fill_pixels(
@@ -162,7 +167,7 @@ def _fill_pixels(
 ) -> tuple[list[str], list[Shape], list[tuple[int, ...]]]:
     """Writes the dataset `pixels` chunk by chunk; returns the ids, shapes and classes of its images."""
     ids, shapes, classes = [], [], []
-    pixels = file.create_dataset("pixels", (0,), np.uint8, maxshape=(None,), chunks=(CHUNK,), **_FILTERS)
+    pixels = file.create_dataset("pixels", (0,), np.uint8, maxshape=(None,), chunks=(CHUNK,), **FILTERS)
     written = 0
     for image_id, record in records:
         ids.append(image_id)

@@ -35,10 +35,9 @@ from wsss.store.checks import (
     require_texts,
     undamaged,
 )
-from wsss.store.hdf5 import put_texts
+from wsss.store.hdf5 import FILTERS, new_file, put_texts
 
 FORMAT, VERSION = "wsss-masks", 2
-_FILTERS = {"compression": "gzip", "compression_opts": 4, "fletcher32": True}
 _TYPES = {"sizes": np.int32, "mask_offsets": np.int64, "level": np.uint8, "run_offsets": np.int64}
 _TYPES |= {"starts": np.uint32, "ends": np.uint32}
 
@@ -49,7 +48,7 @@ def write_masks(path: Path, images: Iterable[tuple[str, Masks]]) -> int:
 
     def write(temporary: Path) -> None:
         nonlocal count
-        with h5py.File(temporary, "w", libver=("v110", "v110"), locking="best-effort") as file:
+        with new_file(temporary) as file:
             count = _fill(file, images)
 
     write_atomically(path, write)
@@ -70,8 +69,7 @@ def _fill(file: h5py.File, images: Iterable[tuple[str, Masks]]) -> int:
     for name, kind in _TYPES.items():
         shape = (2,) if name == "sizes" else ()
         first = int(name.endswith("offsets"))  # offsets begin with 0
-        more = {"maxshape": (None, *shape), "chunks": (4096, *shape), "track_times": False}
-        file.create_dataset(name, (first, *shape), kind, **more, **_FILTERS)
+        file.create_dataset(name, (first, *shape), kind, maxshape=(None, *shape), chunks=(4096, *shape), **FILTERS)
     ids = []
     for image_id, masks in images:
         ids.append(image_id)
