@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -30,10 +31,10 @@ def evaluate(
 ) -> None:
     """Writes `miou.csv`, `curve.csv`, `confusion.npz` and `summary.json` to `out`.
 
-    Columns miou_low, miou_high: bootstrap interval (95 %) of the mIoU over images; empty for a single image.
-
     folders: `{stage}-{split}` → the folder that holds the row's file.
     threshold: content of threshold.json, for maps without a background map.
+
+    Columns miou_low and miou_high of miou.csv: bootstrap interval (95 %) of the mIoU over images; empty for one image.
     """
     table, curves, matrices = [], [], {}
     progress = Progress(len(rows), "rows", rate_unit="rows")
@@ -54,7 +55,9 @@ def evaluate(
         pd.DataFrame(curves, columns=["stage", "split", "threshold", "miou", "m_fn", "m_fp"]),
         out / "curve.csv",
     )
-    write_atomically(out / "confusion.npz", lambda path: np.savez_compressed(path.open("wb"), **matrices))
+    packed = io.BytesIO()
+    np.savez_compressed(packed, **matrices)
+    write_atomically(out / "confusion.npz", packed.getvalue())
     write_atomically(out / "summary.json", json.dumps(_summary(table), indent=1))
 
 

@@ -35,4 +35,5 @@ class Board:
         self._writer.flush()
 
     def close(self) -> None:
+        """Closes the file."""
         self._writer.close()

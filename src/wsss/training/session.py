@@ -161,10 +161,12 @@ def fit(
         checkpoint_seconds=place.checkpoint_seconds,
         batch_size=settings.batch_size,
     )
-    if place.tensorboard and place.writes:
-        trainer.on_losses = Board(place.events, LOG_EVERY).update
-    trainer.fit(lambda first: batches_from(first, steps))
-    trainer.on_losses(trainer.history)
+    shown = place.tensorboard and place.writes
+    with contextlib.closing(Board(place.events, LOG_EVERY)) if shown else contextlib.nullcontext() as board:
+        if board is not None:
+            trainer.on_losses = board.update
+        trainer.fit(lambda first: batches_from(first, steps))
+        trainer.on_losses(trainer.history)
     if place.writes:
         write_history(trainer.history, place.out / "history.csv")
 
