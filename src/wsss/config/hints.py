@@ -40,13 +40,13 @@ def yaml_files(project: Path) -> list[Path]:
     return sorted(files, key=lambda path: (path.name != DEFAULT, path.name))
 
 
-def making(run: Path, product: str = "miou.csv") -> str:
-    """The command `snakemake … results/{run}/{product}` to type in the project's folder. run: the results folder."""
+def making(run: Path) -> str:
+    """The command `snakemake … results/{run}/miou.csv` to type in the project's folder. run: the results folder."""
     run = Path(os.path.abspath(run))  # noqa: PTH100
     project = run.parent.parent
     known = next((path for path, content in configurations(project) if run.name in content["runs"]), None)
     option = f"--configfile {shlex.quote(known.name)} " if known and known.name != DEFAULT else ""
-    target = shlex.quote(f"{run.parent.name}/{run.name}/{product}")
+    target = shlex.quote(f"{run.parent.name}/{run.name}/miou.csv")
     return f"snakemake --cores all {option}-- {target}"
 
 

@@ -17,16 +17,14 @@ from wsss.report.gallery import Gallery
 _FILES = resources.files("wsss.report") / "templates"
 
 
-def render(template: str, gallery: Gallery | None, **values: Any) -> str:
+def render(template: str, gallery: Gallery, **values: Any) -> str:
     """The page of a template; all values are escaped."""
     environment = Environment(
         loader=PackageLoader("wsss.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
     environment.filters["json"] = _json
     style = _source("style.css")
-    script = "\n".join(
-        map(_source, ["page.js", *(["maps.js", "marks.js", "gallery.js", "enlarge.js"] if gallery else [])])
-    )
+    script = "\n".join(map(_source, ("page.js", "maps.js", "marks.js", "gallery.js", "enlarge.js")))
     policy = (
         f"default-src 'none'; img-src data:; style-src {_hash(style)}; script-src {_hash(script)}; "
         "base-uri 'none'; form-action 'none'"

@@ -72,10 +72,6 @@ class Layer:
     threshold: float | None
 
     @property
-    def key(self) -> str:
-        return f"{self.name}-{self.split}"
-
-    @property
     def title(self) -> str:
         return title(self.name)
 

@@ -89,14 +89,8 @@ class IRNet(nn.Module):
         means = [self(images)[1].mean((0, 2, 3)) for images in batches]
         self.mean_displacement.copy_(torch.stack(means).mean(0))
 
-    def head_parameters(self) -> list[nn.Parameter]:
-        """All trained parameters; in the paper the displacement branch has ten times the boundary branch's rate."""
-        return [*self.boundary_parameters(), *self.displacement_parameters()]
-
-    def boundary_parameters(self) -> list[nn.Parameter]:
-        return [*self.boundary_levels.parameters(), *self.boundary_head.parameters()]
-
     def displacement_parameters(self) -> list[nn.Parameter]:
+        """The displacement branch, which has ten times the boundary branch's learning rate in the paper."""
         parts = (self.displacement_levels, self.displacement_deep, self.displacement_head)
         return [parameter for part in parts for parameter in part.parameters()]
 
