@@ -11,7 +11,7 @@ def row_steps(wildcards):
 def plan_of(run):
     """The plan of a run, after a check that its inputs exist."""
     if run not in PLANS:
-        sys.exit(f"no run '{run}' in config.yaml; runs: {', '.join(PLANS)}")
+        sys.exit(f"no run '{run}' is configured; runs: {', '.join(PLANS)}")
     for place in (Path("results"), Path("results") / run):
         if os.path.lexists(place) and not place.is_dir():
             sys.exit(f"{place}: is no folder, or a broken link; move it away")

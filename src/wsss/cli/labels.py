@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from wsss.config.hints import lacking
+from wsss.config.labelling import readable_formats
 from wsss.config.registry import FORMATS
 from wsss.data.dataset import Dataset
 from wsss.data.formats.labels import Labels
@@ -152,7 +153,7 @@ def main() -> None:
     command.set_defaults(work=export_command)
     command = commands.add_parser("import", help="masks from another tool's annotations, as palette PNGs")
     command.add_argument("source", type=a_path, help="folder or file of annotations")
-    command.add_argument("--format", default="auto", help="png, coco, labelme, cvat or yolo; auto: by the files")
+    command.add_argument("--format", default="auto", help=f"{', '.join(readable_formats())}; auto: by the files")
     classes = command.add_mutually_exclusive_group(required=True)
     classes.add_argument("--run", type=a_path, help="results/{run}, whose classes are used")
     classes.add_argument("--classes", nargs="+", metavar="CLASS", help="the classes in the order of their ids from 1")

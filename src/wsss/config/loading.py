@@ -119,7 +119,7 @@ def load_run(name: str, runs: Mapping[str, Any], presets: Path = PRESETS, sectio
         ConfigError: unknown run, preset or key, or a value of the wrong kind.
     """
     if name not in runs:
-        raise ConfigError(f"no run '{name}' in config.yaml{nearest(name, runs)}; runs: {', '.join(runs)}")
+        raise ConfigError(f"no run '{name}' is configured{nearest(name, runs)}; runs: {', '.join(runs)}")
     where = f"{section}.{name}"
     if not isinstance(runs[name], Mapping):
         found = shortened(runs[name])

@@ -40,14 +40,14 @@ class TrainClassifier(Section):
 
     def words(self) -> str:
         options = {n: v for n, v in self.method if n != "name" and isinstance(v, str | int | float)}
-        listed = ", ".join(f"{name.replace('_', ' ')} {in_words(value)}" for name, value in options.items())
+        details = ", ".join(f"{name.replace('_', ' ')} {in_words(value)}" for name, value in options.items())
         learns = (
             "fitted to stored features"
             if isinstance(self.method, UsesFeatures)
             else "published weights, not trained further"
         )
         trained = learns if self.training is None else self.training.words()
-        named = f"{self.method.name.upper()}{f' ({listed})' if listed else ''}"
+        named = f"{self.method.name.upper()}{f' ({details})' if details else ''}"
         return f"{named} on {self.backbone.words()}; {trained}"
 
 

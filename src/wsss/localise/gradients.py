@@ -71,24 +71,26 @@ def class_gradients(features: Tensor, scores: Tensor, classes: Tensor) -> Tensor
 def localise(
     method: Localises, images: Tensor, localiser: str, labels: Tensor | None = None, *, signed: bool = False
 ) -> Tensor:
-    """Non-negative class maps (B, K, h, w) of images (B, 3, H, W), for inference.
+    """Class maps (B, K, h, w) ≥ 0 of images (B, 3, H, W), for inference; works under `no_grad` and `inference_mode`.
 
-    The backbone runs once; each class's gradient passes through the head alone. Works under `no_grad` and
-    `inference_mode`.
-
-    labels: (B, K); the maps of classes that no image has stay 0.
-    signed: keep the negative values of the method's own maps.
+    labels: (B, K); the maps of classes that no image has may stay 0.
+    signed: keep the negative values of the method's own maps, and of its auxiliary classifier's.
 
     Raises:
-        ValueError: unknown localiser, or a method without `backbone`.
+        ValueError: unknown localiser, or one that the method does not support.
     """
-    if localiser == "cam" and signed:
-        return method.class_maps(images)
     if localiser == "aux":
         maps = _auxiliary(method)(images)
         return maps if signed else maps.relu()
-    if localiser == "cam":
-        return method.activation_maps(images) if labels is None else method.present_maps(images, labels)
+    if localiser != "cam":
+        return _by_gradients(method, images, localiser, labels)
+    if signed:
+        return method.class_maps(images)
+    return method.activation_maps(images) if labels is None else method.present_maps(images, labels)
+
+
+def _by_gradients(method: Localises, images: Tensor, localiser: str, labels: Tensor | None) -> Tensor:
+    """Maps of a rule in `LOCALISERS`: the backbone runs once; each class's gradient passes through the head alone."""
     if localiser not in LOCALISERS:
         raise ValueError(f"unknown localiser '{localiser}'; accepted: cam, aux, {', '.join(LOCALISERS)}")
     backbone = getattr(method, "backbone", None)
@@ -102,8 +104,7 @@ def localise(
             raise ValueError(f"{needed}; not {type(method).__name__}")
         features = outputs[0]
         maps = scores.new_zeros(*scores.shape, *features.shape[2:])
-        present = range(scores.shape[1]) if labels is None else labels.any(0).nonzero().flatten().tolist()
-        for k in present:
+        for k in range(scores.shape[1]) if labels is None else labels.any(0).nonzero().flatten().tolist():
             classes = torch.full((len(images),), k, device=scores.device)
             maps[:, k] = rule(features.detach(), class_gradients(features, scores, classes)).detach()
     return maps.detach().relu()

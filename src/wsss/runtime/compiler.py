@@ -1,8 +1,8 @@
 """Lazy import of torch's compiler, which takes two seconds of CPU and is used by no stage.
 
-timm, torchvision and torch's optimizers import `torch._dynamo` for `disable`, which excludes functions from
-compilation, and for a query. A stub provides both. Access to any other attribute or submodule of `torch._dynamo`
-replaces the stub by the real module.
+timm, torchvision and torch's optimizers import `torch._dynamo` for `disable` and `graph_break`, which exclude code from
+compilation, and for the query `is_compile_supported`. A stub provides these three. Access to any other attribute or
+submodule of `torch._dynamo` replaces the stub by the real module.
 """
 
 from __future__ import annotations

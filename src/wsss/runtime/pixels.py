@@ -20,7 +20,7 @@ def resize_pixels(pixels: Tensor, size: Sequence[int]) -> Tensor:
 
 
 def resize_marks(marks: Tensor, size: Sequence[int]) -> Tensor:
-    """Label maps (..., H, W) uint8 resized to size (h, w), nearest neighbour: pixel i takes pixel ⌊i · H / h⌋."""
+    """Maps (H, W) or (k, H, W) of any type, at size (h, w), nearest neighbour: pixel i takes pixel ⌊i · H / h⌋."""
     if tuple(marks.shape[-2:]) == tuple(size):
         return marks
     maps = marks[None, None] if marks.ndim == 2 else marks[None]
