@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from wsss.report.charts import LineChart, line_chart
+from wsss.report.curves import smoothed
 from wsss.report.gallery import Gallery, View, build_gallery
 from wsss.report.page import render
 from wsss.report.run import RunResults, is_bound, title
@@ -25,7 +26,8 @@ def compare_page(runs: Sequence[RunResults], threads: int = 1) -> str:
     """The HTML page that compares runs."""
     stages = _stages(runs)
     gallery, left_out = comparison_gallery(runs, threads)
-    charts, tables, differences = _charts(runs), _class_tables(runs, stages), setting_differences(runs)
+    charts = _threshold_charts(runs) + _loss_charts(runs)
+    tables, differences = _class_tables(runs, stages), setting_differences(runs)
     shown = {"settings": differences, "curves": charts, "classes-1": tables}
     return render(
         "compare.html",
@@ -122,8 +124,8 @@ def _views(run: RunResults) -> list[View]:
     return [View(f"{run.name} · {name}", files, name == "result") for name, files in chosen.items() if files]
 
 
-def _charts(runs: Sequence[RunResults]) -> list[LineChart]:
-    """Threshold curves of each split, and the classifiers' losses, with a line for each run."""
+def _threshold_charts(runs: Sequence[RunResults]) -> list[LineChart]:
+    """mIoU over the background score for each split, with a line for each run."""
     made = []
     keys = dict.fromkeys((stage, split) for run in runs for stage, split in run.curves[["stage", "split"]].values)
     for stage, split in keys:
@@ -134,14 +136,19 @@ def _charts(runs: Sequence[RunResults]) -> list[LineChart]:
                 series[run.name] = (curve["threshold"], curve["miou"])
         name = f"{title(stage)} over the background score, {split}"
         made.append(line_chart(name, "background score", "mIoU %", series))
+    return made
+
+
+def _loss_charts(runs: Sequence[RunResults]) -> list[LineChart]:
+    """The losses of each network, with a line for each run."""
+    made = []
     for label in ("train_classifier", "train_affinity", "train_segmentation"):
         series = {}
         for run in runs:
             history = run.steps[label].history if label in run.steps else None
             if history is not None and len(history):
                 losses = history.drop(columns=["step", "lr"]).sum(axis=1)
-                smooth = losses.rolling(max(1, len(losses) // 50), min_periods=1).mean()
-                series[run.name] = (100 * history["step"] / len(history), smooth)
+                series[run.name] = (100 * history["step"] / len(history), smoothed(losses))
         if series:
             made.append(line_chart(f"Loss, {label}", "% of the training run", "sum of losses", series))
     return made

@@ -15,7 +15,16 @@ from wsss.runtime.records import read_record, read_table
 
 def charts(run: RunResults, rows: list[dict[str, Any]]) -> list[LineChart]:
     """Threshold curves, m_FN and m_FP over stages, losses and learning rates."""
-    made = choice_charts(run) + threshold_charts(run)
+    made = choice_charts(run) + threshold_charts(run) + error_charts(rows)
+    for step in run.steps.values():
+        if step.history is not None and len(step.history):
+            made += training_charts(step)
+    return made
+
+
+def error_charts(rows: list[dict[str, Any]]) -> list[LineChart]:
+    """m_FN and m_FP over the stages of each split that has several."""
+    made = []
     for split in dict.fromkeys(row["split"] for row in rows):
         stages = [row for row in rows if row["split"] == split]
         if len(stages) > 1:
@@ -25,9 +34,6 @@ def charts(run: RunResults, rows: list[dict[str, Any]]) -> list[LineChart]:
             order = ", ".join(f"{i} {row['title']}" for i, row in zip(x, stages, strict=True))
             chart = line_chart(f"Missed and surplus, {split}", "stage", "FN/TP, FP/TP", series, names=names)
             made.append(dataclasses.replace(chart, note=order))
-    for step in run.steps.values():
-        if step.history is not None and len(step.history):
-            made += training_charts(step)
     return made
 
 
@@ -60,8 +66,7 @@ def choice_charts(run: RunResults) -> list[LineChart]:
 def threshold_charts(run: RunResults) -> list[LineChart]:
     """mIoU over the background score, with the chosen point and the best one, for each split."""
     made = []
-    for (stage, split), curve in run.curves.groupby(["stage", "split"], sort=False):
-        row = run.table[(run.table["stage"] == stage) & (run.table["split"] == split)].iloc[0]
+    for stage, split, curve, row in run.threshold_curves():
         mark = (row["threshold"], row["miou"], f"chosen: {row['threshold']:.2f}, mIoU {row['miou']:.1f} %")
         name = f"{title(stage)} over the background score, {split}"
         series = {"mIoU": (curve["threshold"], curve["miou"])}
@@ -85,8 +90,12 @@ def training_charts(step: StepResults) -> list[LineChart]:
     """Losses, smoothed a little, and the learning rate."""
     history = step.history
     losses = [name for name in history.columns if name not in ("step", "lr")]
-    window = max(1, len(history) // 50)
-    smooth = history[losses].rolling(window, min_periods=1).mean()
+    smooth = smoothed(history[losses])
     made = [line_chart(f"Loss, {step.label}", "step", "loss", {n: (history["step"], smooth[n]) for n in losses})]
     series = {"learning rate": (history["step"], history["lr"])}
     return [*made, line_chart(f"Learning rate, {step.label}", "step", "", series)]
+
+
+def smoothed(losses: pd.DataFrame | pd.Series) -> pd.DataFrame | pd.Series:
+    """Mean over the last fiftieth of the steps."""
+    return losses.rolling(max(1, len(losses) // 50), min_periods=1).mean()

@@ -13,7 +13,7 @@ from wsss.report.gallery import image_iou
 from wsss.report.run import RunResults, is_bound, title
 from wsss.runtime.files import write_atomically
 from wsss.runtime.labels import IGNORE
-from wsss.store.maps import ScoreMap, open_any
+from wsss.store.maps import LabelStore, ScoreMap, ScoreStore, open_any
 
 # Okabe & Ito's palette, distinguishable with colour blindness.
 BLUE, ORANGE, GREY, GREEN = "#0072B2", "#D55E00", "#8A8F94", "#009E73"
@@ -74,10 +74,9 @@ def threshold_figure(run: RunResults) -> Figure:
     figure = Figure(figsize=(3.4, 2.2))
     axes = figure.subplots()
     styles = {"train": (BLUE, "-"), "val": (ORANGE, "--")}
-    for (stage, split), curve in run.curves.groupby(["stage", "split"], sort=False):
+    for stage, split, curve, row in run.threshold_curves():
         colour, dash = styles.get(split, (GREEN, ":"))
         axes.plot(curve["threshold"], curve["miou"], dash, color=colour, label=f"{title(stage)} ({split})")
-        row = run.table[(run.table["stage"] == stage) & (run.table["split"] == split)].iloc[0]
         axes.plot(row["threshold"], row["miou"], "o", color=colour, mfc="white")
     axes.set_xlabel("background score")
     axes.set_ylabel("mIoU (%)")
@@ -112,7 +111,7 @@ def qualitative(run: RunResults) -> Figure:
     return figure
 
 
-def _spread(run: RunResults, final: object) -> list[Record]:
+def _spread(run: RunResults, final: LabelStore | ScoreStore) -> list[Record]:
     """At most MOST_ROWS images, evenly spaced from the worst IoU to the best."""
     records = run.dataset.split("train")
     measured = [record for record in records if record.mask and record.measured] or records

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -123,6 +124,12 @@ class RunResults:
     def curves(self) -> pd.DataFrame:
         """mIoU, m_FN and m_FP over thresholds."""
         return self._of_its_rows(self.evaluation.folder / "curve.csv", "threshold")
+
+    def threshold_curves(self) -> Iterator[tuple[str, str, pd.DataFrame, pd.Series]]:
+        """Stage, split, curve and row of the table, of each curve."""
+        for (stage, split), curve in self.curves.groupby(["stage", "split"], sort=False):
+            row = self.table[(self.table["stage"] == stage) & (self.table["split"] == split)].iloc[0]
+            yield stage, split, curve, row
 
     def _of_its_rows(self, path: Path, *numbers: str) -> pd.DataFrame:
         """A table on the evaluated maps. numbers: columns without gaps."""
