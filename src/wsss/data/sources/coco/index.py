@@ -67,13 +67,7 @@ def coco_index(
         ValueError: a file, an image or a category is missing; names it.
     """
     preflight = preflight or Preflight()
-    files = {part: root / "annotations" / f"instances_{part}.json" for part in (train_part, val_part)}
-    train, val = (read_instances(files[part], preflight) for part in (train_part, val_part))
-    if train.categories != val.categories:
-        raise ValueError(f"{root}/annotations: the categories of {train_part} and {val_part} differ")
-    checked_classes(files[train_part], list(train.categories.values()))
-    parts = {train_part: train, val_part: val}
-    preflight.notes += filter(None, (_unlisted(root / name, name, part) for name, part in parts.items()))
+    train, val = _read_parts(root, train_part, val_part, preflight)
     if unlabelled == "drop":
         train, val = (_kept(part, lambda i, part=part: bool(part.annotations.get(i))) for part in (train, val))
     if val_list is not None:
@@ -97,6 +91,18 @@ def coco_index(
             rows.append(row | {"labels": _labels(instances, i), "measured": str(int(i in measures))})
             done(len(rows), total)
     return ["background", *train.categories.values()], voc_palette(), rows
+
+
+def _read_parts(root: Path, train_part: str, val_part: str, preflight: Preflight) -> tuple[Instances, Instances]:
+    """The instances of both parts, which have equal categories."""
+    files = {part: root / "annotations" / f"instances_{part}.json" for part in (train_part, val_part)}
+    train, val = (read_instances(files[part], preflight) for part in (train_part, val_part))
+    if train.categories != val.categories:
+        raise ValueError(f"{root}/annotations: the categories of {train_part} and {val_part} differ")
+    checked_classes(files[train_part], list(train.categories.values()))
+    parts = {train_part: train, val_part: val}
+    preflight.notes += filter(None, (_unlisted(root / name, name, part) for name, part in parts.items()))
+    return train, val
 
 
 def _kept(instances: Instances, wanted: Callable[[Any], bool]) -> Instances:

@@ -46,11 +46,30 @@ class Instances:
 
 
 def read_instances(path: Path, preflight: Preflight) -> Instances:
-    """The content of an instances file; incomplete images become problems of the preflight.
+    """The content of an instances file; the preflight notes an encoding that is a guess.
 
     Raises:
         ValueError: no such file, not JSON, or another structure; names the error.
     """
+    content = _read_content(path, preflight)
+    images = {image["id"]: image for image in sorted(content["images"], key=_by_id)}
+    categories = {c["id"]: clean_name(c["name"]) for c in sorted(content["categories"], key=_by_id)}
+    found = Instances(path, images, categories)
+    for annotation in content["annotations"]:
+        for key, known in (("image_id", images), ("category_id", categories)):
+            if annotation[key] not in known:
+                given, first = shortened(annotation[key]), shortened(next(iter(known), None))
+                raise ValueError(f"{path}: {named(annotation)} has {key} {given}, which is not listed; ids: {first} …")
+        if annotation.get("iscrowd") not in (None, 0, 1):
+            raise ValueError(f"{path}: {named(annotation)} has iscrowd {annotation['iscrowd']!r:.40}; accepted: 0 or 1")
+        found.annotations[annotation["image_id"]].append(annotation)
+    if found.in_fractions:
+        raise ValueError(f"{path}: its outlines are fractions of the images' sizes (0 to 1); accepted are pixels")
+    return found
+
+
+def _read_content(path: Path, preflight: Preflight) -> dict[str, list[dict[str, Any]]]:
+    """The lists of `WANTED`, whose entries have the members named there; ids of images and categories occur once."""
     if not path.is_file():
         raise ValueError(
             f"{path}: no such file; get annotations_trainval2014.zip from https://cocodataset.org/#download"
@@ -74,20 +93,7 @@ def read_instances(path: Path, preflight: Preflight) -> Instances:
         doubled = [i for i, count in Counter(entry["id"] for entry in content[key]).items() if count > 1]
         if doubled:
             raise ValueError(f"{path}: {len(doubled)} id(s) of {key} occur twice, e.g. {doubled[0]}")
-    images = {image["id"]: image for image in sorted(content["images"], key=_by_id)}
-    categories = {c["id"]: clean_name(c["name"]) for c in sorted(content["categories"], key=_by_id)}
-    found = Instances(path, images, categories)
-    for annotation in content["annotations"]:
-        for key, known in (("image_id", images), ("category_id", categories)):
-            if annotation[key] not in known:
-                found, first = shortened(annotation[key]), shortened(next(iter(known), None))
-                raise ValueError(f"{path}: {named(annotation)} has {key} {found}, which is not listed; ids: {first} …")
-        if annotation.get("iscrowd") not in (None, 0, 1):
-            raise ValueError(f"{path}: {named(annotation)} has iscrowd {annotation['iscrowd']!r:.40}; accepted: 0 or 1")
-        found.annotations[annotation["image_id"]].append(annotation)
-    if found.in_fractions:
-        raise ValueError(f"{path}: its outlines are fractions of the images' sizes (0 to 1); accepted are pixels")
-    return found
+    return content
 
 
 def _check_entry(path: Path, kind: str, number: int, entry: Any, members: dict[str, Any]) -> None:
