@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -27,6 +28,14 @@ _COLUMNS = {
     "pixel_accuracy": "pixels %",
     "images": "images",
 }
+_OUTPUTS = {
+    "make_pseudo_labels": "pseudo-labels (train.h5)",
+    "corrections": "the same with your corrections (train.h5)",
+    "train_segmentation": "the trained model (model.safetensors)",
+    "segment": "its predictions (val.h5)",
+    "evaluate": "threshold curves, per-class confusion",
+    "report.html": "open it in a browser: tables, curves and every stage's masks",
+}
 
 
 def show(run: Path, console: Console) -> None:
@@ -39,36 +48,26 @@ def show(run: Path, console: Console) -> None:
         raise ValueError(lacking(run, "no miou.csv there"))
     frame = read_table(run / "miou.csv", *_COLUMNS, "threshold_source")
     share, precision = _share(run), mean_average_precision(run)  # before anything is printed
-    table = Table(
-        title=Text(f"{run}/miou.csv"), title_justify="left", box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0)
-    )
+    say = partial(console.print, highlight=False, markup=False)
+    console.print(_table(f"{run}/miou.csv", frame))
+    if precision is not None:
+        say(f"The classifier's mean average precision on val: {precision:.1f} %")
+    for name, content in _OUTPUTS.items():
+        if (run / name).exists():
+            say(f"{run / name}: {content}")
+    if share is not None:
+        console.print(f"Image labels alone reach {share:.1f} % of the mIoU that full masks give the same network.")
+
+
+def _table(title: str, frame: pd.DataFrame) -> Table:
+    """The columns of `_COLUMNS`, one line per row of miou.csv."""
+    table = Table(title=Text(title), title_justify="left", box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     for name in _COLUMNS.values():
         text = name in ("stage", "split")
         table.add_column(name, justify="left" if text else "right", overflow="fold", no_wrap=text)
     for _, row in frame.iterrows():
         table.add_row(*(Text(_text(row, name)) for name in _COLUMNS))
-    console.print(table)
-    if precision is not None:
-        console.print(
-            f"The classifier's mean average precision on val: {precision:.1f} %", highlight=False, markup=False
-        )
-    for label, content in (
-        ("make_pseudo_labels", "pseudo-labels (train.h5)"),
-        ("corrections", "the same with your corrections (train.h5)"),
-        ("train_segmentation", "the trained model (model.safetensors)"),
-        ("segment", "its predictions (val.h5)"),
-        ("evaluate", "threshold curves, per-class confusion"),
-    ):
-        if (run / label).exists():
-            console.print(f"{run / label}: {content}", highlight=False, markup=False)
-    if (run / "report.html").is_file():
-        console.print(
-            f"{run / 'report.html'}: open it in a browser: tables, curves and every stage's masks",
-            highlight=False,
-            markup=False,
-        )
-    if share is not None:
-        console.print(f"Image labels alone reach {share:.1f} % of the mIoU that full masks give the same network.")
+    return table
 
 
 def _share(run: Path) -> float | None:

@@ -110,8 +110,8 @@ class Predictor:
             label = crf_labels([work], [share.astype(np.float32)], self.settings.crf, self.device)[0]
             if label.shape != size:
                 label = np.array(Image.fromarray(label).resize(size[::-1], Image.Resampling.NEAREST))
-            return label, self._finish_shares(share, size) if softmax else None
-        label = share.argmax(0).astype(np.uint8) if share.shape[1:] == size else enlarged_labels(share, size)
+        else:
+            label = share.argmax(0).astype(np.uint8) if share.shape[1:] == size else enlarged_labels(share, size)
         return label, self._finish_shares(share, size) if softmax else None
 
     @staticmethod
