@@ -112,6 +112,9 @@ def test_norms_of_the_backbone_are_frozen_unless_told():
 
 
 def test_errors_say_what_is_accepted():
+    with pytest.raises(ValueError, match="counted_images 3 does not divide the 8 images"):
+        method(counted_images=3).require_batch(8, 512)
+    assert method(scales=[1, 0.25]).crop_scales == [1, 0.25]
     with pytest.raises(ValueError, match="Mix Transformer"):
         AFA(TimmBackbone("test_resnet"), class_names(3), settings())
     with pytest.raises(ValueError, match="last stage"):

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 
-import pytest
-
 from wsss.config.stages import TrainClassifier
 from wsss.methods import training
-from wsss.methods.load import build_method
 
 NAMES = ["background", "cat"]
 
@@ -24,17 +21,8 @@ def data(*sizes):
     return SimpleNamespace(class_names=NAMES, records=records, split=lambda _: records)
 
 
-def test_a_network_that_takes_crops_alone():
-    settings = settings_of("halonet26t", 256)
-    model = build_method(settings, NAMES, weights=False)
-    training.require_sizes(model, settings, data((256, 256)))
-    with pytest.raises(ValueError, match=r"halonet26t takes crops of 256 px, but refuses an image of 200 × 300"):
-        training.require_sizes(model, settings, data((256, 256), (200, 300)))
-
-
 def test_phases_that_never_begin_are_told(monkeypatch, caplog):
     monkeypatch.setattr(training, "train", lambda *_: None)
-    monkeypatch.setattr(training, "require_sizes", lambda *_: None)
     network = SimpleNamespace(mean=(0.5,) * 3, std=(0.2,) * 3)
     model = SimpleNamespace(backbone=network, begins={"warmup_steps": 2, "refined_steps": 2000}, head_parameters=list)
     training._train(model, settings_of("test_resnet"), data(*[(64, 64)] * 16), None)

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from small_data import make_folder, make_voc
 from tiny_clip import BACKBONE
 from wsss.config.loading import ConfigError, load_run
+from wsss.data.dataset import Dataset
 from wsss.data.prepare import prepare_data
 from wsss.plan.checks import Check, check_data
 from wsss.plan.rehearsal import check_networks
+from wsss.plan.views import check_views
 
 PRESETS = Path(__file__).parents[2] / "workflow" / "presets"
 CLIP = BACKBONE | {"output_stride": None}
@@ -48,6 +51,18 @@ REFUSED = {
     "crops that no memory holds": (
         classifier(training={"augment": {"crop": 100_000}}),
         r"x\.train_classifier: a batch of 16 crop\(s\) of 100000 px takes 1920 GB, more than this machine's memory",
+    ),
+    "a network that no memory holds": (
+        classifier(backbone=VIT, method={"name": "toco", "projection": [10**5, 10**5, 10**5]}),
+        r"x\.train_classifier: the network takes 2\d\d GB, more than this machine's memory of \d+ GB; take",
+    ),
+    "views of crops that no memory holds": (
+        classifier(method={"name": "seam", "rescale": [0.3, 64]}, training={"augment": {"crop": 2048}}),
+        r"x\.train_classifier: a batch of 16 crop\(s\) of 2048 px at scale 64 takes 3299 GB, more than",
+    ),
+    "groups that do not divide a batch": (
+        classifier(backbone=VIT, method={"name": "toco", "counted_images": 3}, training={"batch_size": 8}),
+        r"x\.train_classifier: counted_images 3 does not divide the 8 images that a process has of a batch; change",
     ),
     "stages to compare that the network lacks": (
         classifier(method={"name": "seam", "taps": [5, 9]}),
@@ -232,7 +247,7 @@ def test_what_the_masks_cannot_answer(keep, changes, message, tmp_path):
     run = run_of(base | changes, "photos")
     prepare_data(run.prepare_data, tmp_path / "out", 1)
     with pytest.raises(ValueError, match=message) if message else nullcontext():
-        check_data(run, tmp_path / "out", "x")
+        check_data(run, Dataset(tmp_path / "out"), "x")
 
 
 def test_masks_beside_the_measured_list_give_no_threshold(tmp_path):
@@ -243,7 +258,39 @@ def test_masks_beside_the_measured_list_give_no_threshold(tmp_path):
     with pytest.raises(
         ValueError, match=r"oracle needs masks .* 2 of the 2 training images have one, of which none is"
     ):
-        check_data(run, tmp_path / "out", "x")
+        check_data(run, Dataset(tmp_path / "out"), "x")
+
+
+TAKES_CROPS = {"name": "halonet26t", "pretrained": False, "output_stride": None}
+VIEWS = {
+    "images of another size than the crops": (
+        classifier(backbone=TAKES_CROPS) | {"infer_cam": {"scales": [1]}},
+        [(256, 256), (200, 300)],
+        r"x\.infer_cam\.scales: the network refuses a view of 200 × 300 \(height × width\): .*; take larger",
+    ),
+    "views smaller than the network takes": (
+        segmentation(architecture="LargeFOV", backbone=TAKES_CROPS, options={}) | {"segment": {"scales": [1, 0.5]}},
+        [(512, 512), (256, 256)],
+        r"x\.segment\.scales: the network refuses a view of 128 × 128 \(height × width\): ",
+    ),
+    "views that no memory holds": (
+        {"infer_cam": {"scales": [1, 64]}},
+        [(3000, 4000)],
+        r"x\.infer_cam\.scales: a view of 192000 × 256000 \(height × width\) takes 1180 GB, more than this machine's",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", VIEWS)
+def test_views_that_a_network_refuses_are_told_before_it_is_trained(case):
+    changes, sizes, message = VIEWS[case]
+    records = [SimpleNamespace(size=size) for size in sizes]
+    dataset = SimpleNamespace(class_names=["background", "cat"], split=lambda _: records)
+    with pytest.raises(ValueError, match=message):
+        check_views(run_of(changes), dataset, "x")
+    records[:] = records[:1]
+    with nullcontext() if "memory" not in case else pytest.raises(ValueError, match=message):
+        check_views(run_of(changes), dataset, "x")
 
 
 def test_equal_networks_are_checked_once():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
@@ -31,9 +31,11 @@ class Method(nn.Module, ABC):
     """K, the number of foreground classes."""
     begins: Mapping[str, int] = {}
     """Setting of the method → training step, 0-based, from which on a part of it acts."""
+    crop_scales: Collection[float] = (1.0,)
+    """Scales of the views of a crop that the network sees in training."""
 
-    def require_crop(self, edge: int) -> None:
-        """Raises ValueError for an edge of training crops in pixels that the method cannot use."""
+    def require_batch(self, images: int, edge: int) -> None:
+        """Raises ValueError for a training batch that the method cannot use. edge: of the crops, in pixels."""
 
     @abstractmethod
     def forward(self, batch: Batch, step: int) -> dict[str, Tensor]:

@@ -15,7 +15,6 @@ from wsss.localise.samples import write_sample_cams
 from wsss.measure.ranking import average_precision
 from wsss.methods.base import Method, NamesClasses
 from wsss.methods.load import build_method
-from wsss.runtime.ending import one_line
 from wsss.runtime.files import write_csv
 from wsss.runtime.progress import log
 from wsss.runtime.seeds import derive_seed
@@ -23,9 +22,6 @@ from wsss.store.features import FeatureFiles
 from wsss.store.models import save_model
 from wsss.training.loop import write_history
 from wsss.training.session import Place, make_augment, train
-
-TRIED = 4
-"""Largest number of sizes of images that a network is tried with before it is trained."""
 
 
 def train_classifier(
@@ -56,7 +52,6 @@ def train_classifier(
 
 
 def _train(model: Method, settings: TrainClassifier, dataset: Dataset, place: Place) -> None:
-    require_sizes(model, settings, dataset)
     freeze(model.backbone, settings.training)
     augment = make_augment(settings.training.augment, model.backbone)
     samples = Samples(dataset.split("train"), augment, settings.rng_seed)
@@ -73,33 +68,6 @@ def _train(model: Method, settings: TrainClassifier, dataset: Dataset, place: Pl
         settings.rng_seed,
         place,
     )
-
-
-def require_sizes(model: Method, settings: TrainClassifier, dataset: Dataset) -> None:
-    """Checks that the network takes images at their own sizes, as inference shows them, and not crops alone.
-
-    Raises:
-        ValueError: it refuses one.
-    """
-    with torch.device("meta"):
-        shapes = build_method(settings, dataset.class_names, weights=False)
-    sizes = sorted({record.size for record in dataset.records}, key=min)
-    for size in sizes[:: len(sizes) // TRIED + 1]:
-        if _refusal(shapes, size, "meta") and (reason := _refusal(model, size, "cpu")):
-            raise ValueError(
-                f"backbone {settings.backbone.name} takes crops of {settings.training.augment.crop} px, but refuses an "
-                f"image of {size[0]} × {size[1]} (height × width): {reason}; take a network for images of any size"
-            )
-
-
-@torch.no_grad()
-def _refusal(model: Method, size: tuple[int, int], device: str) -> str | None:
-    """The error by which a network refuses an image of a size; None if it takes it."""
-    try:
-        model.eval().logits(torch.zeros(1, 3, *size, device=device))
-    except Exception as error:  # networks raise many types
-        return one_line(f"{type(error).__name__} {error}")
-    return None
 
 
 def measure(model: Method, dataset: Dataset, place: Place, features: FeatureFiles | None = None) -> None:

@@ -7,7 +7,6 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 from wsss.config.run import Run
 from wsss.config.words import Words
@@ -48,14 +47,13 @@ class Check:
         return hashlib.sha256(json.dumps([self.text, self.processes, self.masks]).encode()).hexdigest()[:16]
 
 
-def check_data(run: Run, folder: Path, where: str) -> None:
-    """Checks that a run's data have the masks, and its classes the words, of its settings. folder: of prepare_data.
+def check_data(run: Run, dataset: Dataset, where: str) -> None:
+    """Checks that a run's data have the masks, and its classes the words, of its settings.
 
     Raises:
         ValueError: required masks are missing, mask proposals are of other images, or words of other classes; names the
             setting below `where`.
     """
-    dataset = Dataset(folder)
     records = dataset.split("train")
     masks = sum(record.mask is not None for record in records)
     found = f"{masks} of the {len(records)} training images have one"

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -22,12 +21,14 @@ from wsss.config.sections import Training
 from wsss.config.stages import ComputeFeatures, TrainClassifier
 from wsss.config.words import Words
 from wsss.localise.gradients import localise
+from wsss.localise.views import scaled_size
 from wsss.methods.base import Method
 from wsss.methods.load import build_method
 from wsss.methods.words import tower_of
 from wsss.plan.checks import named
 from wsss.refine.settings import PairTraining
 from wsss.runtime.ending import one_line
+from wsss.runtime.memory import require_memory
 from wsss.segmentation.build import build_segmentation
 
 NAMES = ["background", "first", "second"]
@@ -124,8 +125,8 @@ def _classifier(run: Run, processes: int) -> Method:
         model = build_method(settings, NAMES, weights=False)
     if settings.training is not None:
         freeze(model.backbone, settings.training)
-        _rehearse(model, model.logits, settings.training, processes)
-        model.require_crop(settings.training.augment.crop)
+        _rehearse(model, model.logits, settings.training, processes, model.crop_scales)
+        model.require_batch(_share(settings.training, processes), settings.training.augment.crop)
     return model
 
 
@@ -174,33 +175,44 @@ def _segmentation(run: Run, trained: Backbone, processes: int) -> None:
     _rehearse(model, model, settings.training, processes)
 
 
-def _rehearse(model: nn.Module, forward: Callable[[Any], Any], training: Training, processes: int) -> None:
-    """Calls `forward` in training mode on meta tensors of images (b, 3, crop, crop)."""
+def _rehearse(
+    model: nn.Module,
+    forward: Callable[[Any], Any],
+    training: Training,
+    processes: int,
+    scales: Collection[float] = (1.0,),
+) -> None:
+    """Calls `forward` in training mode on meta tensors of images (b, 3, crop, crop), and of their views at `scales`."""
+    share, crop = _share(training, processes), training.augment.crop
+    weights = sum(p.numel() * p.element_size() for p in model.parameters())
+    require_memory("the network", weights, "take a smaller one")
+    for scale in dict.fromkeys((1.0, min(scales), max(scales))):
+        edge = scaled_size((crop, crop), scale, "floor")[0]
+        crops = f"{share} crop(s) of {crop} px{f' at scale {scale:g}' if scale != 1 else ''}"
+        require_memory(f"a batch of {crops}", share * 3 * edge**2 * 4, "take smaller crops, scales or batches")
+        try:
+            with torch.device("meta"):
+                model.train()
+                forward(torch.zeros(share, 3, edge, edge))
+        except NotImplementedError:  # the network needs values, which meta tensors do not have
+            return
+        except (ValueError, RuntimeError, AssertionError, TypeError, IndexError) as error:
+            if "scalarType" in str(error):  # autocast does not support the meta device
+                return
+            if "more than 1 value per channel" in str(error):
+                raise ValueError(_one_image(training, processes)) from error
+            raise ValueError(f"the network refuses {crops} in training: {error}") from error
+
+
+def _share(training: Training, processes: int) -> int:
+    """Images of a training batch that a network sees at a time; ValueError if a batch cannot be cut evenly."""
     share, rest = divmod(training.batch_size, training.accumulate * processes)
     if rest:
         raise ValueError(
             f"batch_size {training.batch_size} cannot be cut into {training.accumulate} (training.accumulate) × "
             f"{processes} (execution.processes) equal shares"
         )
-    crop = training.augment.crop
-    size, there = share * 3 * crop**2 * 4, os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    if size > there:
-        raise ValueError(
-            f"a batch of {share} crop(s) of {crop} px takes {size / 1e9:.0f} GB, more than this machine's memory of "
-            f"{there / 1e9:.0f} GB; take a smaller training.augment.crop or batch_size"
-        )
-    try:
-        with torch.device("meta"):
-            model.train()
-            forward(torch.zeros(share, 3, crop, crop))
-    except NotImplementedError:  # the network needs values, which meta tensors do not have
-        return
-    except (ValueError, RuntimeError, AssertionError, TypeError, IndexError) as error:
-        if "scalarType" in str(error):  # autocast does not support the meta device
-            return
-        if "more than 1 value per channel" in str(error):
-            raise ValueError(_one_image(training, processes)) from error
-        raise ValueError(f"the network refuses {share} training crop(s) of {crop} px: {error}") from error
+    return share
 
 
 def _one_image(training: Training, processes: int) -> str:

@@ -52,14 +52,19 @@ def counted_by(images: int | None, loss: Callable[..., Tensor], *batch: Tensor) 
     """
     if images is None:
         return loss(*batch)
-    if len(batch[0]) % images:
-        raise ValueError(
-            f"counted_images {images} does not divide the {len(batch[0])} images that a process has of a batch; change "
-            "training.batch_size, training.accumulate or execution.processes"
-        )
+    require_groups(len(batch[0]), images)
     with _apart():
         parts = zip(*(tensor.split(images) for tensor in batch), strict=True)
         return torch.stack([loss(*part) for part in parts]).mean()
+
+
+def require_groups(images: int, group: int | None) -> None:
+    """Raises ValueError unless groups of `group` images, or all at once, make up `images`."""
+    if group is not None and images % group:
+        raise ValueError(
+            f"counted_images {group} does not divide the {images} images that a process has of a batch; change "
+            "training.batch_size, training.accumulate or execution.processes"
+        )
 
 
 def join() -> None:

@@ -1,11 +1,21 @@
-"""A cache of limited size."""
+"""Memory: a check of what is there, and a cache of limited size."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import TypeVar
 
 T = TypeVar("T")
+
+
+def require_memory(what: str, size: int, advice: str) -> None:
+    """Raises ValueError for what needs more bytes than this machine has."""
+    there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if size > there:
+        raise ValueError(
+            f"{what} takes {size / 1e9:.0f} GB, more than this machine's memory of {there / 1e9:.0f} GB; {advice}"
+        )
 
 
 def kept(read: Callable[[int], T], room: int, size: Callable[[T], int]) -> Callable[[int], T]:

@@ -1,4 +1,4 @@
-"""Checks a run before it computes: its networks, or with --data whether the required masks exist."""
+"""Checks a run before it computes: its networks, or with --data what the data set must have for it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ from pathlib import Path
 
 from wsss.config.loading import load_section
 from wsss.config.run import Run
+from wsss.data.dataset import Dataset
 from wsss.plan.checks import check_data
+from wsss.plan.rehearsal import check_networks
+from wsss.plan.views import check_views
 from wsss.runtime.files import write_atomically
 from wsss.stages.log import plain_errors
 
@@ -17,10 +20,10 @@ def check(args: argparse.Namespace) -> None:
     """Raises ValueError for the first error that would otherwise end the run later."""
     settings = load_section(Run, args.config)
     if args.data is not None:
-        check_data(settings, args.data, args.where)
+        dataset = Dataset(args.data)
+        check_data(settings, dataset, args.where)
+        check_views(settings, dataset, args.where)
     else:
-        from wsss.plan.rehearsal import check_networks  # a second's import
-
         check_networks(settings, args.processes, args.where)
     write_atomically(args.passed, json.dumps({"run": args.where}))
 

@@ -42,6 +42,7 @@ class AFA(Method):
         self.affinity = AffinityHead(sum(backbone.heads[block] for block in settings.attention_blocks))
         self.decoder = SegFormerDecoder(backbone.pyramid_channels, len(class_names), settings.decoder_width)
         self.begins = {name: getattr(settings, name) for name in ("warmup_steps", "refined_steps")}
+        self.crop_scales = settings.scales
         if settings.freeze_norms:
             backbone.freeze_norms()
 
@@ -59,6 +60,9 @@ class AFA(Method):
             terms |= {"segmentation": 0 * segments.mean(), "affinity": 0 * pairs.mean()}
             return terms | ({"energy": 0 * segments.mean()} if self.settings.energy_weight else {})
         return terms | self._taught(batch, step, segments, pairs)
+
+    def require_batch(self, images: int, edge: int) -> None:
+        distributed.require_groups(images, self.settings.counted_images)
 
     def _taught(self, batch: Batch, step: int, segments: Tensor, pairs: Tensor) -> dict[str, Tensor]:
         """The loss terms of decoder and affinity, whose labels come from the CAM."""

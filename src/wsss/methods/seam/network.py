@@ -31,6 +31,7 @@ class Seam(Method):
         self.weights = {"er": settings.er_weight, "ecr": settings.ecr_weight}
         low, high = settings.rescale
         self.translation = settings.translation
+        self.crop_scales = settings.rescale if self.er or settings.pcm else [1.0]
         self.warps = WarpFamily((low, high), settings.flip, settings.rotation, settings.translation)
         self.taps = settings.taps
         self.backbone = backbone
@@ -56,7 +57,7 @@ class Seam(Method):
         )
         return {name: term * self.weights.get(name, 1.0) for name, term in terms.items()}
 
-    def require_crop(self, edge: int) -> None:
+    def require_batch(self, images: int, edge: int) -> None:
         if self.translation >= edge:
             raise ValueError(f"method.translation {self.translation} leaves nothing of a crop of {edge} px")
 

@@ -53,6 +53,7 @@ class ToCo(Method):
         self.settings, self.backbone, self.num_classes = settings, backbone, len(class_names) - 1
         self.weights, self.starts = WEIGHTS | (settings.weights or {}), STARTS | settings.starts
         self.begins = {f"starts.{name}": step for name, step in self.starts.items() if self.weights[name]}
+        self.crop_scales = settings.cam_scales
         backbone.net.pos_embed.requires_grad_(not settings.freeze_positions)
         width = backbone.channels
         self.classifier = nn.Conv2d(width, self.num_classes, 1, bias=False)
@@ -85,7 +86,8 @@ class ToCo(Method):
             losses |= {"seg": logits.sum(), "energy": logits.sum()}
         return {name: (self.weights[name] if step >= self.starts[name] else 0) * loss for name, loss in losses.items()}
 
-    def require_crop(self, edge: int) -> None:
+    def require_batch(self, images: int, edge: int) -> None:
+        distributed.require_groups(images, self.settings.counted_images)
         crop_candidates(torch.zeros(1, edge, edge), self.settings.crop_size, self.settings.local_crops)
 
     def _counted(self, loss: Callable[..., Tensor], *batch: Tensor) -> Tensor:
