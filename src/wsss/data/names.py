@@ -8,13 +8,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from wsss.data.files import SUFFIXES
+from wsss.runtime.targets import NAME_BYTES
 
 MAX_CLASSES = 254
 """Class ids are bytes; 0 is the background and 255 void."""
 MAX_LENGTH = 200
 """Largest number of characters of a class name."""
-LONGEST = 255
-"""Largest number of bytes of a file's name."""
 VOID = frozenset({"void", "ignore", "ignored", "dontcare", "don't care", "unlabeled", "unlabelled"})
 NOTHING = frozenset({"nan", "none", "null", "na", "n/a", "#n/a", "<na>"})
 """Texts that spreadsheets and pandas write for missing values."""
@@ -97,6 +96,6 @@ def id_problem(image_id: str) -> str | None:
         return "holds control characters or bytes that are not UTF-8"
     if any(part in ("", ".", "..") for part in image_id.split("/")):
         return "leads out of the data set's folder or has empty path parts"
-    if (length := max(len(part.encode()) for part in image_id.split("/"))) > LONGEST:
+    if (length := max(len(part.encode()) for part in image_id.split("/"))) > NAME_BYTES:
         return f"has a name of {length} bytes, longer than that of any file"
     return None

@@ -38,7 +38,7 @@ def plain_ending(command: str = "") -> Iterator[None]:
     except KeyboardInterrupt:
         sys.exit(128 + signal.SIGINT)
     except Exception as error:
-        if not isinstance(error, (ValueError, OSError, yaml.YAMLError)) and not _lacks_memory(error):
+        if not isinstance(error, (ValueError, OSError, yaml.YAMLError)) and not (_lacks_memory(error) or _loops(error)):
             raise
         text = f"error: {one_line(told(error))}"
         if command or not log.handlers:
@@ -80,6 +80,11 @@ def _lacks_memory(error: Exception) -> bool:
     """Whether Python, numpy or torch could not allocate memory."""
     told = re.search(r"can't allocate memory|out of memory|bad_alloc", str(error), re.I)
     return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and told is not None)
+
+
+def _loops(error: Exception) -> bool:
+    """Whether `Path.resolve` met a link that leads to itself, which is no OSError before Python 3.13."""
+    return isinstance(error, RuntimeError) and str(error).startswith("Symlink loop")
 
 
 def told(error: Exception) -> str:
