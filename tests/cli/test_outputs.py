@@ -9,6 +9,7 @@ import pytest
 
 from small_data import picture
 from wsss.cli.main import main
+from wsss.config.loading import WORKFLOW
 
 STAGE = f"results/stages/evaluate/{'0' * 16}"
 PLACES = {
@@ -162,7 +163,7 @@ def test_what_is_no_run_is_told_with_what_may_be_meant(command, run, project, mo
     told = dict.fromkeys(["tiny", ".", "results/tiny/segment"], "no folder of a run; accepted here: results/tiny") | {
         "results": "results: holds all results; name a run's folder there: tiny",
         "results/nowhere": "there, as it is no folder of a run; accepted here: results/tiny",
-        "results/new": "there; make it with: snakemake --cores all -- results/new/miou.csv",
+        "results/new": f"make it with: snakemake --cores all --snakefile {WORKFLOW}/Snakefile -- results/new/miou.csv",
         "a.png": "a.png: is a file; accepted is the folder of a run",
     }
     before = state(project)

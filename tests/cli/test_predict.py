@@ -155,6 +155,7 @@ def test_a_broken_file_is_passed_over_and_listed(model_file, photos, tmp_path):
     command = [sys.executable, "-m", "wsss.cli.predict", "--model", str(model_file), "--out", "out", "--device", "cpu"]
     done = subprocess.run([*command, "list.txt"], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 1 and "2 of 3 images could not be read: out/failed.csv" in done.stderr
+    assert len((tmp_path / "out" / "images.csv").read_text().splitlines()) == 2
     rows = (tmp_path / "out" / "failed.csv").read_text().splitlines()
     assert len(rows) == 3 and "missing.jpg" in rows[1] and len(list((tmp_path / "out").rglob("*.png"))) == 1
 

@@ -22,10 +22,10 @@ from rich.console import Console
 from servers import serving
 from wsss.backbones.reach import answers
 from wsss.cli.init import Request
-from wsss.cli.launch import reason
+from wsss.cli.launch import reason, work
 from wsss.cli.run import WORDS, parts_to_do
-from wsss.cli.settle import set_corrections, settle_config
-from wsss.cli.watch import REPORT, Part, Watch, rounded
+from wsss.cli.settle import set_folder, settle_config
+from wsss.cli.watch import BEGINNING, LAST, REPORT, Part, Watch, bar, rounded
 from wsss.config.loading import PRESETS, WORKFLOW
 from wsss.config.stages import SECTIONS
 from wsss.data.sources.shapes.images import CLASS_NAMES, render
@@ -87,17 +87,36 @@ def test_a_configuration_that_is_there_is_kept_unless_it_is_of_other_data(own):
 def test_corrections_are_one_line_of_the_configuration(own):
     target, _ = settle_config(request(), Console(file=io.StringIO()), force=False)
     before = target.read_text()
-    set_corrections(target, "photos", Path("mended"))
+    set_folder(target, "photos", "corrections", Path("mended"))
     assert plan_runs(yaml.safe_load(target.read_text()))["photos"].settings.corrections.masks.path == Path("mended")
-    set_corrections(target, "photos", Path("{mended} \\"))
-    set_corrections(target, "photos", Path("mended: 2"))
+    set_folder(target, "photos", "corrections", Path("{mended} \\"))
+    set_folder(target, "photos", "corrections", Path("mended: 2"))
     lines = target.read_text().splitlines()
     assert [line for line in lines if line not in before] == ['    corrections: "mended: 2"']
     target.write_text("runs:\n  '2024':\n    preset: shapes\n")
-    set_corrections(target, "2024", Path("mended"))
+    set_folder(target, "2024", "corrections", Path("mended"))
     target.write_text("runs: {photos: {preset: shapes}}")
     with pytest.raises(ValueError, match="write 'corrections: \"mended\"' into run 'photos' yourself"):
-        set_corrections(target, "photos", Path("mended"))
+        set_folder(target, "photos", "corrections", Path("mended"))
+
+
+def test_masks_are_added_by_one_line_of_the_configuration_and_stay(own):
+    quiet = Console(file=io.StringIO())
+    before = settle_config(request(), quiet, force=False)[0].read_text()
+    for folder in ("some", "others"):
+        Path(folder).mkdir()
+        Image.fromarray(render(7, 0)[1]).save(f"{folder}/0.png")
+    for masks in (Path("some"), None):
+        target, _ = settle_config(request(masks=masks), quiet, force=False)
+        assert [line for line in target.read_text().splitlines() if line not in before] == ['      masks: "some"']
+    with pytest.raises(ValueError, match=r"photos\.yaml says masks: some, the command others"):
+        settle_config(request(masks=Path("others")), quiet, force=False)
+    for name in ("0", "1"):
+        Image.fromarray(np.full((9, 9), 77, np.uint8)).save(f"others/{name}.png")
+    told = Console(file=io.StringIO())
+    with pytest.raises(ValueError, match=r"\d problem\(s\) to solve first: others/0\.png"):
+        settle_config(request(masks=Path("others")), told, force=False)
+    assert "problem: others/1.png: " in told.file.getvalue()
 
 
 @pytest.mark.parametrize(
@@ -120,14 +139,27 @@ def test_every_stage_has_words_in_the_bar():
 def test_the_bar_counts_what_the_progress_files_tell(tmp_path):
     steps = [SimpleNamespace(folder=tmp_path / name, label=name) for name in ("a", "b")]
     watch = Watch([Part(steps[0], 30.0, 1), Part(steps[1], 60.0, 2)])
-    assert watch.look()[0] == 0 and watch.look()[1] == pytest.approx(90 + REPORT)
+    whole = BEGINNING + 90 + REPORT
+    assert watch.look()[0] == 0 and watch.look()[1] == pytest.approx(whole)
     with job_file(tmp_path / "a" / "progress" / "log.json", "a", None):
         Progress(10, "steps").update(5)
         share, left, running = watch.look()
-        assert share == pytest.approx(15 / (90 + REPORT)) and running == ["a"] and left < 90 + REPORT
+        assert share == pytest.approx((BEGINNING + 15) / whole) and running == ["a"] and left < whole
     with job_file(tmp_path / "b" / "progress" / "train-0-of-2.json", "b", None):
         pass
-    assert watch.look()[0] == pytest.approx(60 / (90 + REPORT))  # a is done, and one of b's two jobs
+    assert watch.look()[0] == pytest.approx((BEGINNING + 60) / whole)  # a is done, and one of b's two jobs
+    with job_file(tmp_path / "b" / "progress" / "train-1-of-2.json", "b", None):
+        pass
+    assert watch.look()[2] == [LAST]
+
+
+@pytest.mark.parametrize("stage", WORDS)
+def test_the_bar_fits_eighty_columns_and_cuts_no_word(stage):
+    screen = io.StringIO()
+    console = Console(width=80, file=screen, force_terminal=True, color_system=None)
+    with bar(console, SimpleNamespace(look=lambda: (0.5, 37000.0, [stage])), WORDS) as show:
+        show()
+    assert re.search(rf"{WORDS[stage]} +[━ ]{{20}}  50% about 10 h 20 min left", screen.getvalue())
 
 
 @pytest.mark.parametrize(("seconds", "text"), [(3, "5 s"), (61, "1 min"), (905, "15 min"), (8000, "2 h 10 min")])
@@ -199,6 +231,10 @@ def test_what_the_command_started_is_interrupted_where_it_is_killed(tmp_path):
         while not (log.is_file() and told in log.read_text()):
             assert time.monotonic() < end, told
             time.sleep(0.05)
+        if told == "begun":
+            with pytest.raises(ValueError, match="another command is making this run"):
+                work(["true"], log, lambda: None)
+            assert told in log.read_text()
         process.kill()
     process.wait()
 

@@ -28,6 +28,14 @@ def test_the_table_fits_eighty_columns_and_cuts_no_name(tmp_path, monkeypatch):
     lines = console.export_text().splitlines()
     assert max(map(len, lines)) <= 80 and "…" not in "".join(lines)
     assert any("segmentation_crf" in line and "0.26 (oracle)" in line and "10582" in line for line in lines)
+    pd.DataFrame(columns=list(rows[0])).to_csv(run / "miou.csv", index=False)
+    (run / "train_classifier").mkdir()
+    scores = "class,images,average_precision\ncat,2,90.00\nmean,3,90.00\n"
+    (run / "train_classifier" / "average_precision.csv").write_text(scores)
+    show(run.relative_to(tmp_path), console)
+    empty, precision, *_ = console.export_text().splitlines()
+    assert empty == "results/photos/miou.csv has no rows: there are no masks to measure with"
+    assert precision == "mean average precision of the classifier on the 3 images of val: 90.0 %"
 
 
 def test_a_run_without_a_table_is_told_how_to_get_one(tmp_path):

@@ -75,7 +75,7 @@ def test_answers_without_torch(name, answers):
     assert code == CASES[name][1], err
     assert "Traceback" not in err and (out if code == 0 else err)
     if name.endswith("--help"):
-        assert f"usage: wsss {name.split()[0]} " in out
+        assert f"usage: wsss {name.split()[0]} " in out and max(map(len, out.splitlines())) <= 80
 
 
 INTERRUPTED = """

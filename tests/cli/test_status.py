@@ -16,6 +16,7 @@ from rich.console import Console
 from wsss.cli.jobs import read_status
 from wsss.cli.status import render
 from wsss.config.hints import making
+from wsss.config.loading import WORKFLOW
 from wsss.runtime.progress import Progress, job_file
 
 
@@ -116,12 +117,14 @@ def test_nothing_yet_says_what_to_do(tmp_path):
     assert "start one with: wsss run" in text(results)
     (tmp_path / "birds.yaml").write_text("runs: {birds: {preset: shapes}}")
     (tmp_path / "other.yaml").write_text("a: b")
-    assert "snakemake --cores all --configfile birds.yaml -- results/birds/miou.csv" in text(results)
+    package = f"--snakefile {WORKFLOW}/Snakefile"
+    assert f"snakemake --cores all {package} --configfile birds.yaml -- results/birds/miou.csv" in text(results)
+    (tmp_path / "Snakefile").touch()
     assert making(results / "new") == "snakemake --cores all -- results/new/miou.csv"
 
 
 def test_eighty_columns_are_enough(tmp_path):
-    labels = ("make_affinity_labels", "train_segmentation-upper_bound", "make_pseudo_labels-cam_crf")
+    labels = ("choose_threshold-refined", "train_segmentation-upper_bound", "make_pseudo_labels-cam_crf")
     for i, label in enumerate(labels):
         folder = tmp_path / "results" / "stages" / label.split("-")[0] / (f"{i}a" * 8)
         run_job(folder, 12345, 12000 + i)
@@ -132,7 +135,7 @@ def test_eighty_columns_are_enough(tmp_path):
     console.print(render(tmp_path / "results", 80))
     shown = console.export_text()
     assert max(map(len, shown.splitlines())) <= 80 and "…" not in shown
-    for word in ("make_affinity_labels", "train_segmentation", "birds", "photographs", "12000/12345", "took"):
+    for word in ("choose_threshold-refined", "train_segmentation", "birds", "photographs", "12000/12345", "took"):
         assert word in shown, shown
 
 

@@ -159,11 +159,11 @@ def test_photographs_of_formats_that_are_not_read_are_named(own):
     with (own / "labels.csv").open("a") as file:
         file.write("IMG_1.HEIC,cat\n")
     seen = survey(own / "photos", own / "labels.csv")
-    assert seen.unread.startswith(f"1 .heic, 1 .dng under {own / 'photos'} are left out, e.g. IMG_1.HEIC: save them")
+    assert seen.unread.startswith(f"not read under {own / 'photos'}: 1 .heic, 1 .dng, e.g. IMG_1.HEIC; save them")
     assert "'IMG_1.HEIC' is of a format that is not read; save it as JPEG" in str(seen.problems[0])
     (own / "only").mkdir()
     (own / "only" / "a.nef").touch()
-    with pytest.raises(ValueError, match=r"no image in it.*1 \.nef .* save them as JPEG"):
+    with pytest.raises(ValueError, match=r"no image in it.*1 \.nef.* save them as JPEG"):
         survey(own / "only", own / "labels.csv")
 
 

@@ -62,7 +62,7 @@ def test_stage_folders_hold_their_records(tiny):
     precision = pd.read_csv(tiny.folder / "results/tiny/train_classifier/average_precision.csv").set_index("class")
     assert precision.loc["mean", "images"] == 8 and precision["average_precision"].dropna().between(0, 100).all()
     card = (tiny.folder / "results/tiny/model/model_card.md").read_text()
-    assert f"classifier on val: {precision.loc['mean', 'average_precision']:.1f} %" in card
+    assert f"classifier on the 8 images of val: {precision.loc['mean', 'average_precision']:.1f} %" in card
 
 
 def test_stores_cover_their_splits(tiny):

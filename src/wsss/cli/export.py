@@ -14,6 +14,7 @@ import logging
 import os
 from pathlib import Path
 
+from wsss.cli.helping import Paragraphs
 from wsss.cli.inputs import network_of
 from wsss.plan.manifest import views_of
 from wsss.runtime.ending import plain_ending
@@ -44,7 +45,7 @@ def _is_ours(file: Path) -> bool:
 
 def main() -> None:
     """Command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=Paragraphs)
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--run", type=a_path, help="results/{run}")
     source.add_argument("--model", type=a_path, help="model.safetensors of train_segmentation")

@@ -1,13 +1,14 @@
 """Checks images and labels, reports problems and remarks, and writes a configuration that is ready to run.
 
-wsss init path/to/images --labels labels.csv
-wsss init path/to/images                       (in folders of classes: path/to/images/cat/1.jpg)
+wsss init photos/ --labels labels.csv
+wsss init photos/                (in folders of classes: photos/cat/1.jpg)
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import shlex
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -29,6 +30,8 @@ from wsss.cli.draft import (
     write_config,
 )
 from wsss.cli.findings import SHOWN, check_splits, describe, doubts, open_folder, remarks
+from wsss.cli.helping import Paragraphs
+from wsss.config.hints import snakemake
 from wsss.config.loading import PRESETS, load_run, merge, name_problem
 from wsss.data.checks import Problem
 from wsss.data.sources.folder.index import Survey
@@ -136,7 +139,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main() -> None:
     """Command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=Paragraphs)
     add_arguments(parser)
     parser.add_argument("--name", default="photos", help="name of the run (default: photos)")
     parser.add_argument("--config", type=a_path, help="file to write (default: NAME.yaml)")
@@ -170,8 +173,16 @@ def init(args: argparse.Namespace) -> int:
         print(f"{len(found.problems)} problem(s) to solve first; nothing is written", file=sys.stderr)
         return 2
     write_config(target, args.name, found.config)
-    print(f"\n{target} is ready. Next:\n  snakemake --cores all --configfile {target} -- results/{args.name}/miou.csv")
+    print(f"\n{target} is ready. Next:\n  {_next(args, target)}")
     return 0
+
+
+def _next(args: argparse.Namespace, target: Path) -> str:
+    """The command that runs a configuration: `wsss run` if it finds the file by the run's name."""
+    if target != Path(f"{args.name}.yaml"):
+        return snakemake(Path(), str(target), f"results/{args.name}/miou.csv")
+    labels = ["--labels", str(args.labels)] if args.labels else []
+    return shlex.join(["wsss", "run", str(args.images), *labels, "--name", args.name])
 
 
 if __name__ == "__main__":

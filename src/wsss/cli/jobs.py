@@ -20,7 +20,7 @@ from wsss.runtime.records import is_of, read_record
 STATES = ("running", "failed", "died", "stopped", "done")
 """Of a job, the most important first."""
 _NUMBER = (int, float)
-_NUMBERS = ("done", "total", "reused", "per_second", "eta_seconds", "gpu_mib")
+_NUMBERS = ("done", "total", "reused", "before", "per_second", "eta_seconds", "gpu_mib")
 SILENT_SECONDS = 300
 """Seconds without an update after which a job on another machine is considered dead."""
 

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from wsss.cli.helping import Paragraphs
 from wsss.config.hints import lacking
 from wsss.config.labelling import readable_formats
 from wsss.config.registry import FORMATS
@@ -139,14 +140,13 @@ def _bring(args: argparse.Namespace) -> int:
 
 def main() -> None:
     """Command line."""
-    parser = argparse.ArgumentParser(
-        prog="wsss labels", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(prog="wsss labels", description=__doc__, formatter_class=Paragraphs)
     commands = parser.add_subparsers(required=True, metavar="command")
     command = commands.add_parser("export", help="write label maps in another format")
     command.add_argument("file", type=a_path, help="folder of a run, e.g. results/voc, or an HDF5 file of labels")
-    formats = "; ".join(f"{name}: {m.Settings.__doc__.splitlines()[0]}" for name, m in FORMATS.modules.items())
-    command.add_argument("--format", default="png", help=f"(default: png) {formats}")
+    told = {name: module.Settings.__doc__.splitlines()[0] for name, module in FORMATS.modules.items()}
+    formats = " ".join(f"{name}: {line}" for name, line in told.items())
+    command.add_argument("--format", default="png", help=f"{formats} (default: png)")
     command.add_argument("--out", type=a_path, required=True, help="folder to write to")
     command.add_argument("--ids", type=a_path, help="CSV with a column image_id, as the gallery exports it: only these")
     command.add_argument("--images", action="store_true", help="also copy the images, in the size that the run used")

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from wsss.config.loading import WORKFLOW
+from wsss.runtime.locks import try_lock
 from wsss.runtime.process import Terminated
 
 PATIENCE = 60
@@ -28,9 +29,16 @@ def snakemake(config: Path, run: str, cores: int, *options: str) -> list[str]:
 
 
 def work(command: list[str], log: Path, show: Callable[[], None]) -> int:
-    """Runs a command in its own process group; an interruption stops the group first. Returns its exit status."""
+    """Runs a command in its own process group; an interruption stops the group first. Returns its exit status.
+
+    Raises:
+        ValueError: another command writes this log.
+    """
     log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("w", encoding="utf-8") as output:
+    with log.open("a", encoding="utf-8") as output:
+        if not try_lock(output):
+            raise ValueError(f"{log}: another command is making this run; wait for its end, or stop it")
+        output.truncate(0)
         process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
         )

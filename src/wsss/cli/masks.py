@@ -13,6 +13,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from wsss.cli.helping import Paragraphs
 from wsss.cli.inputs import require_device
 from wsss.data.dataset import Dataset
 from wsss.data.sources.folder.index import image_ids, list_images
@@ -94,9 +95,7 @@ def photographs(folder: Path) -> dict[str, Path]:
 
 def main() -> None:
     """Command line."""
-    parser = argparse.ArgumentParser(
-        prog="wsss masks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(prog="wsss masks", description=__doc__, formatter_class=Paragraphs)
     parser.add_argument(
         "folder", type=a_path, help="JSON files or folders of PNGs, one per image; with --sam: photographs"
     )

@@ -16,6 +16,7 @@ import sys
 from pathlib import Path
 
 from wsss.cli.earlier import images_of_masks
+from wsss.cli.helping import Paragraphs
 from wsss.cli.inputs import check_out, class_ids, find_images, network_of, require_device
 from wsss.data.files import unread
 from wsss.runtime.ending import plain_ending
@@ -37,12 +38,17 @@ def _predict(args: argparse.Namespace, images: dict[Path, Path], made: dict[str,
         predictor = prediction.load_model(args.model, device, args.tile)
     predictor = prediction.adapted(predictor, fast=args.fast, classes=args.classes, crf=args.crf)
     prediction.write_table(args.out, "images.csv", sorted(made.items()))
-    return prediction.predict(predictor, images, args.out, batch=args.batch, overlay=args.overlay, softmax=args.softmax)
+    failed = prediction.predict(
+        predictor, images, args.out, batch=args.batch, overlay=args.overlay, softmax=args.softmax
+    )
+    there = [row for row in sorted(made.items()) if (args.out / row[0]).is_file()]
+    prediction.write_table(args.out, "images.csv", there)
+    return failed
 
 
 def main() -> None:
     """Command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=Paragraphs)
     parser.add_argument("images", nargs="+", help="folders, files, patterns, or .txt lists of paths")
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--run", type=a_path, help="results/{run}")

@@ -1,7 +1,7 @@
 """From images and labels to masks, a model and a report in one command, which resumes after interruptions.
 
     wsss run photos/ --labels labels.csv
-    wsss run photos/                       (in folders of classes: photos/cat/1.jpg)
+    wsss run photos/                 (in folders of classes: photos/cat/1.jpg)
 
 Checks the images, writes a configuration (NAME.yaml, which can be edited), runs the workflow with one progress bar, and
 prints the files to open. Snakemake's output goes to results/NAME/run.log.
@@ -23,18 +23,19 @@ import numpy as np
 import pandas as pd
 from rich.console import Console
 
+from wsss.cli.helping import Paragraphs
 from wsss.cli.init import Request, add_arguments
 from wsss.cli.labels import LABELS, export, label_file
 from wsss.cli.launch import reason, snakemake, work
-from wsss.cli.settle import set_corrections, settle_config
+from wsss.cli.settle import set_folder, settle_config
 from wsss.cli.watch import Part, Watch, bar, finished, rounded
 from wsss.config.loading import load_execution, read_config
 from wsss.config.stages import SHARDED
 from wsss.plan.connection import unreachable_weights
-from wsss.plan.forecast import predicted_seconds
+from wsss.plan.forecast import predicted_seconds, starting_seconds
 from wsss.plan.notes import note, noted
 from wsss.plan.run import Plan, missing_inputs, plan_runs
-from wsss.report.precision import mean_average_precision
+from wsss.report.precision import precision_line
 from wsss.runtime.ending import plain_ending
 from wsss.runtime.process import Terminated, raise_on, usable_cores
 from wsss.runtime.progress import duration
@@ -67,15 +68,13 @@ def parts_to_do(plan: Plan, sizes: np.ndarray, shards: int, cores: int) -> list[
     images = {"train": len(sizes) - val, "val": val}
     shrunk = np.minimum(1, (getattr(data, "max_edge", None) or np.inf) / sizes.max(1))
     megapixels = float(np.median(sizes.prod(1) * shrunk**2)) / 1e6
-    return [
-        Part(
-            step,
-            predicted_seconds(step, images, megapixels, cores),
-            max(1, step.shards(shards) * len(SHARDED.get(step.stage, ()))),
-        )
-        for step in plan.steps
-        if not finished(step.folder)
-    ]
+    parts = []
+    for step in plan.steps:
+        if not finished(step.folder):
+            jobs = max(1, step.shards(shards) * len(SHARDED.get(step.stage, ())))
+            seconds = starting_seconds(jobs, cores) + predicted_seconds(step, images, megapixels, cores)
+            parts.append(Part(step, seconds, jobs))
+    return parts
 
 
 def export_labels(run: Path, key: str) -> Path:
@@ -104,8 +103,8 @@ def ending(plan: Plan, console: Console) -> None:
         f"mIoU {row.miou:.1f} %{_likely(row)}: {row.stage} on {row.images} {row.split} images"
         for row in table[table["stage"].isin(["pseudo_label", "segmentation"])].itertuples()
     ]
-    if not told and (precision := mean_average_precision(run)) is not None:
-        told = [f"no masks to measure with; the classifier's mean average precision on val is {precision:.0f} %"]
+    if not told and (precision := precision_line(run)):
+        told = [f"no masks to measure with; {precision}"]
     told += [f"report         {run / 'report.html'}", f"pseudo-labels  {labels}"]
     if (run / "model").is_dir():
         told.append(f"model          wsss predict --run {run} NEW_IMAGES --out masks")
@@ -115,9 +114,7 @@ def ending(plan: Plan, console: Console) -> None:
 
 def main() -> None:
     """Command line."""
-    parser = argparse.ArgumentParser(
-        prog="wsss run", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(prog="wsss run", description=__doc__, formatter_class=Paragraphs)
     add_arguments(parser)
     parser.add_argument(
         "--corrections", type=a_path, help="folder of corrected masks of some images; stored in NAME.yaml"
@@ -151,7 +148,7 @@ def _run(args: argparse.Namespace, console: Console) -> None:
         require_folder(place)
     config, sizes = settle_config(request, console, force=args.force)
     if args.corrections is not None:
-        set_corrections(config, name, args.corrections)
+        set_folder(config, name, "corrections", args.corrections)
     content = read_config(config)
     plan = plan_runs(content)[name]
     if problem := missing_inputs(plan):

@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from wsss.config.hints import lacking
-from wsss.report.precision import mean_average_precision
+from wsss.report.precision import precision_line
 from wsss.runtime.ending import plain_ending
 from wsss.runtime.records import read_record, read_table, require_keys
 from wsss.runtime.targets import a_path
@@ -47,11 +47,14 @@ def show(run: Path, console: Console) -> None:
     if not (run / "miou.csv").is_file():
         raise ValueError(lacking(run, "no miou.csv there"))
     frame = read_table(run / "miou.csv", *_COLUMNS, "threshold_source")
-    share, precision = _share(run), mean_average_precision(run)  # before anything is printed
+    share, precision = _share(run), precision_line(run)  # before anything is printed
     say = partial(console.print, highlight=False, markup=False)
-    console.print(_table(f"{run}/miou.csv", frame))
-    if precision is not None:
-        say(f"The classifier's mean average precision on val: {precision:.1f} %")
+    if frame.empty:
+        say(f"{run}/miou.csv has no rows: there are no masks to measure with")
+    else:
+        console.print(_table(f"{run}/miou.csv", frame))
+    if precision:
+        say(precision)
     for name, content in _OUTPUTS.items():
         if (run / name).exists():
             say(f"{run / name}: {content}")

@@ -23,9 +23,9 @@ from wsss.runtime.targets import a_path
 _COLOURS = {"running": "cyan", "done": "green", "stopped": "yellow", "failed": "red", "died": "red"}
 WIDE = 130
 """Width of a terminal, in characters, from which on every column is shown."""
-_WHOLE = 20
-"""Characters of the longest stage's name."""
-_NARROW = ("step", "run", "state", "", "done", "left")
+_WHOLE = 24
+"""Characters of the longest step's name."""
+_NARROW = ("step", "run", "state", "done", "left")
 
 
 def status_table(steps: list[StepStatus], results: Path, width: int = WIDE) -> Table:
@@ -37,7 +37,7 @@ def status_table(steps: list[StepStatus], results: Path, width: int = WIDE) -> T
             name, justify=_JUSTIFY.get(name, "left"), overflow="fold", min_width=_WHOLE if name == "step" else None
         )
     for step in steps:
-        cells = _cells(step, bar=16 if width >= WIDE else 6)
+        cells = _cells(step)
         table.add_row(*(cells[name] for name in columns))
     return table
 
@@ -58,8 +58,8 @@ def _last(step: StepStatus) -> Job:
     return max(step.jobs, key=lambda job: (job.state in ("failed", "died"), job.number("updated")))
 
 
-def _cells(step: StepStatus, bar: int) -> dict[str, Any]:
-    """Column → content. bar: width of the bar in characters."""
+def _cells(step: StepStatus) -> dict[str, Any]:
+    """Column → content."""
     running = [job for job in step.jobs if job.state == "running"]
     done, total = sum(job.number("done") for job in step.jobs), sum(job.number("total") for job in step.jobs)
     unit = next((job.content["unit"] for job in step.jobs if "unit" in job.content), "")
@@ -70,7 +70,7 @@ def _cells(step: StepStatus, bar: int) -> dict[str, Any]:
         "step": Text(_label(step)),
         "run": Text(", ".join(runs) or "–"),
         "state": Text(_state_text(step, running), style=_COLOURS[step.state]),
-        "": ProgressBar(total=max(total, 1), completed=done, width=bar),
+        "": ProgressBar(total=max(total, 1), completed=done, width=16),
         "done": f"{done:.0f}/{total:.0f} {unit}{f', {reused:.0f} reused' if reused else ''}" if total else "",
         "speed": _speed(running),
         "left": duration(max(job.number("eta_seconds") for job in running)) if running and total else _took(step),
@@ -99,7 +99,7 @@ def _speed(running: list[Job]) -> str:
 
 
 def _took(step: StepStatus) -> str:
-    seconds = sum(job.number("updated") - job.number("started") for job in step.jobs)
+    seconds = sum(job.number("before") + job.number("updated") - job.number("started") for job in step.jobs)
     return f"took {duration(seconds)}"
 
 

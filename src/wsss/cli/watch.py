@@ -15,10 +15,9 @@ from wsss.cli.jobs import Job, read_jobs
 from wsss.plan.steps import Step
 from wsss.runtime.progress import duration
 
-REPORT = 10.0
-"""Seconds of the table and the report, which have no progress file."""
-WIDTH = 26
-"""Width of the description in characters."""
+BEGINNING, REPORT = 10.0, 10.0
+"""Seconds before the first step and after the last, which have no progress file: checks; the table and the report."""
+LAST = "writing the report"
 _MOST = 5.0
 """Largest factor by which a machine is assumed to be slower or faster than predicted."""
 
@@ -50,22 +49,25 @@ class Watch:
 
     def __init__(self, parts: list[Part]) -> None:
         self.parts = parts
-        self.total = REPORT + sum(part.seconds for part in parts)
-        self._since, self._before = time.time(), self._finished(self._jobs())
+        self.total = BEGINNING + REPORT + sum(part.seconds for part in parts)
+        self._since = time.time()
+        self._before = self._finished(self._jobs())
 
     def look(self) -> tuple[float, float, list[str]]:
-        """Share done (0..1), seconds left, and the labels of the steps at work."""
+        """Share done (0..1), seconds left, and the labels of the steps at work, after the last one `LAST`."""
         jobs = self._jobs()
         finished = self._finished(jobs)
         running = [part.step.label for part, found in jobs if any(job.state == "running" for job in found)]
-        return finished / self.total, self._left(finished), running
+        last = all(part.done(found) == 1 for part, found in jobs)
+        return finished / self.total, self._left(finished), [LAST] if last else running
 
     def _jobs(self) -> list[tuple[Part, list[Job]]]:
         return [(part, list(read_jobs(part.step.folder))) for part in self.parts]
 
     def _finished(self, jobs: list[tuple[Part, list[Job]]]) -> float:
         """Predicted seconds of what is done."""
-        return sum(part.seconds * part.done(found) for part, found in jobs)
+        begun = any(job.number("started") >= self._since for _, found in jobs for job in found)
+        return BEGINNING * begun + sum(part.seconds * part.done(found) for part, found in jobs)
 
     def _left(self, finished: float) -> float:
         done = max(finished - self._before, 1e-9)
@@ -80,16 +82,17 @@ def bar(console: Console, watch: Watch, words: Mapping[str, str]) -> Iterator[Ca
 
     words: stage → description.
     """
+    width = max(map(len, words.values()))
     columns = (TextColumn("{task.description}"), BarColumn(20), TaskProgressColumn(), TextColumn("{task.fields[left]}"))
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        task, said = progress.add_task("starting".ljust(WIDTH), total=1.0, left=""), ""
+        task, said = progress.add_task("starting".ljust(width), total=1.0, left=""), ""
 
         def show() -> None:
             nonlocal said
             share, left, running = watch.look()
             now = words.get(running[0].partition("-")[0], running[0]) if running else said or "starting"
             text = f"about {rounded(left)} left"
-            progress.update(task, completed=share, description=now[:WIDTH].ljust(WIDTH), left=text)
+            progress.update(task, completed=share, description=now[:width].ljust(width), left=text)
             if now != said and not console.is_terminal:
                 console.print(f"{now}: {share:.0%} of all is done, {text}", highlight=False)
             said = now

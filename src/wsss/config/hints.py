@@ -8,11 +8,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from wsss.config.loading import WORKFLOW
 from wsss.runtime.files import regular
 from wsss.runtime.plain_yaml import read_yaml
 
 DEFAULT = "config.yaml"
 """The configuration that Snakemake reads without `--configfile`."""
+
+SNAKEFILES = ("Snakefile", "snakefile", "workflow/Snakefile", "workflow/snakefile")
+"""Where Snakemake looks for its rules; in a folder without any, a command names those of the package."""
 
 MENTIONED = 8
 """Largest number of runs that a hint names."""
@@ -45,9 +49,16 @@ def making(run: Path) -> str:
     run = Path(os.path.abspath(run))  # noqa: PTH100
     project = run.parent.parent
     known = next((path for path, content in configurations(project) if run.name in content["runs"]), None)
-    option = f"--configfile {shlex.quote(known.name)} " if known and known.name != DEFAULT else ""
-    target = shlex.quote(f"{run.parent.name}/{run.name}/miou.csv")
-    return f"snakemake --cores all {option}-- {target}"
+    config = known.name if known and known.name != DEFAULT else None
+    return snakemake(project, config, f"{run.parent.name}/{run.name}/miou.csv")
+
+
+def snakemake(project: Path, config: str | None, target: str) -> str:
+    """The command that makes a target of a configuration, to type in the project's folder."""
+    own = any((project / name).is_file() for name in SNAKEFILES)
+    rules = () if own else ("--snakefile", str(WORKFLOW / "Snakefile"))
+    configured = ("--configfile", config) if config else ()
+    return shlex.join(["snakemake", "--cores", "all", *rules, *configured, "--", target])
 
 
 def lacking(run: Path, what: str) -> str:

@@ -70,7 +70,7 @@ def unread(folder: Path) -> str | None:
         return None
     kinds = Counter(path.suffix.lower() for path in found).most_common()
     counts = ", ".join(f"{count} {kind}" for kind, count in kinds)
-    return f"{counts} under {folder} are left out, e.g. {found[0].name}: save them as JPEG or PNG"
+    return f"not read under {folder}: {counts}, e.g. {found[0].name}; save them as JPEG or PNG"
 
 
 def unread_masks(folder: Path) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -9,10 +10,11 @@ from wsss.plan.published import content
 from wsss.plan.run import Plan
 from wsss.plan.steps import Step
 from wsss.plan.work import work_of
+from wsss.runtime.start import can_share
 
 SECONDS = 3600
-STARTING = 6.0
-"""Core seconds for the start of a stage's program."""
+STARTING, COPYING = 6.0, 1.0
+"""Seconds of the start of a stage's program, and where programs share their imports."""
 UNKNOWN = 0.05
 """10¹² operations per megapixel assumed for a network that has not been counted: those of a small CNN."""
 ALL_CLASSES = 2.5
@@ -43,8 +45,13 @@ def forecast(plan: Plan, dataset: str) -> Iterator[Forecast]:
         yield Forecast(step.label, work.what, gpu_hours, known["crf_seconds"] * work.crf_images / SECONDS)
 
 
+def starting_seconds(programs: int, cores: int) -> float:
+    """Rough estimate of the seconds in which a step's programs start, as many at once as there are cores."""
+    return (COPYING if can_share() else STARTING) * math.ceil(programs / cores)
+
+
 def predicted_seconds(step: Step, images: Mapping[str, int], megapixels: float, cores: int) -> float:
-    """Rough estimate of a step's seconds on `cores` CPU cores.
+    """Rough estimate of a step's seconds on `cores` CPU cores, without the start of its programs.
 
     images: split → number. megapixels: of a typical image.
     """
@@ -54,7 +61,7 @@ def predicted_seconds(step: Step, images: Mapping[str, int], megapixels: float, 
     crf *= ALL_CLASSES if step.stage == "segment" else 1
     other = known["opening_seconds"] * megapixels / known["megapixels"]
     seconds = work.operations(UNKNOWN) / known["teraflop_per_second_and_core"]
-    return STARTING + (seconds + work.crf_images * crf + work.images * other) / min(cores, MOST_CORES)
+    return (seconds + work.crf_images * crf + work.images * other) / min(cores, MOST_CORES)
 
 
 def gpu() -> str:

@@ -16,7 +16,7 @@ from wsss.config.sections import Backbone
 from wsss.config.stages import SECTIONS, TrainSegmentation
 from wsss.data.dataset import Dataset
 from wsss.plan.manifest import views_of
-from wsss.report.precision import mean_average_precision
+from wsss.report.precision import precision_line
 from wsss.runtime.cells import markdown
 from wsss.runtime.files import regular, write_atomically
 from wsss.runtime.records import AGAIN, read_record, read_table
@@ -95,8 +95,8 @@ def _data(run: Path) -> str:
 
 def _labels_alone(run: Path) -> str:
     """A line on the classifier's mean average precision, which needs no masks."""
-    precision = mean_average_precision(run)
-    return "" if precision is None else f"\n\nMean average precision of the classifier on val: {precision:.1f} %"
+    precision = precision_line(run)
+    return precision and f"\n\n{precision}"
 
 
 def _weights(run: Path) -> str:

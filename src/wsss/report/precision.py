@@ -22,6 +22,10 @@ def average_precisions(run: Path) -> tuple[dict[str, float], float | None]:
     return {name: value for name, value in rows if value == value}, mean if mean == mean else None
 
 
-def mean_average_precision(run: Path) -> float | None:
-    """Mean average precision of the run's classifier on val, in percent; None if it was not measured."""
-    return average_precisions(run)[1]
+def precision_line(run: Path) -> str:
+    """A line on the mean average precision of the run's classifier; empty if it was not measured."""
+    _, mean = average_precisions(run)
+    if mean is None:
+        return ""
+    images = read_table(run / "train_classifier" / "average_precision.csv", "images")["images"].iloc[-1]
+    return f"mean average precision of the classifier on the {images} images of val: {mean:.1f} %"

@@ -34,9 +34,14 @@ SERVED = "WSSS_SERVED"
 LIBRARIES = ("torch", "numpy", "h5py", "pandas", "PIL.Image", "pydantic", "yaml", "timm")
 
 
+def can_share() -> bool:
+    """Whether programs can share imports on this system (Linux)."""
+    return hasattr(os, "pidfd_open") and hasattr(socket, "SO_PEERCRED")
+
+
 def share_imports() -> None:
-    """Lets the programs that this process starts share imports, where the system can (Linux)."""
-    if hasattr(os, "pidfd_open") and hasattr(socket, "SO_PEERCRED"):
+    """Lets the programs that this process starts share imports, where the system can."""
+    if can_share():
         os.environ[SERVED] = f"{os.getpid()}:{secrets.token_hex(16)}"
 
 
