@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 import matplotlib as mpl
@@ -88,9 +90,15 @@ def threshold_figure(run: RunResults) -> Figure:
 def qualitative(run: RunResults) -> Figure:
     """Grid of training images from the worst to the best, with the maps of every stage and the ground truth."""
     layers = [layer for layer in run.layers if layer.split == "train"]
-    stores = [open_any(layer.file) for layer in layers]
+    with ExitStack() as opened:
+        stores = [opened.enter_context(open_any(layer.file)) for layer in layers]
+        return _grid(run, [layer.title for layer in layers], stores)
+
+
+def _grid(run: RunResults, titles: Sequence[str], stores: Sequence[LabelStore | ScoreStore]) -> Figure:
+    """A row per image; in columns the image, its maps in `stores`, and the ground truth if any image has one."""
     records = _spread(run, stores[-1])
-    names = ["Image", *(layer.title for layer in layers)]
+    names = ["Image", *titles]
     masks = any(record.mask for record in records)
     columns = len(names) + masks
     figure = Figure(figsize=(1.15 * columns, 1.05 * len(records)))
@@ -105,8 +113,6 @@ def qualitative(run: RunResults) -> Figure:
             cell.axis("off")
     for cell, name in zip(axes[0], [*names, "Ground truth"][:columns], strict=True):
         cell.set_title(name, fontsize=7)
-    for store in stores:
-        store.close()
     figure.subplots_adjust(wspace=0.04, hspace=0.04)
     return figure
 

@@ -52,7 +52,7 @@ def read_yaml(text: str | bytes) -> Any:
         raise ValueError(" ".join(str(error).split())) from None
 
 
-def read_json(text: str) -> Any:
+def read_json(text: str | bytes) -> Any:
     """The content of a JSON text.
 
     Raises:
