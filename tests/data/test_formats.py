@@ -220,6 +220,40 @@ def test_masks_of_black_and_white_are_refused(tmp_path):
     assert not (tmp_path / "masks").exists()
 
 
+PALETTES = {
+    "sorted by use": ([2, 0, 1], "x\\.png: id 0 has the colour of class id 2, as paint programs sort a palette by use"),
+    "shorter": ([0, 2], "x\\.png: id 1 has the colour of class id 2"),
+    "as exported": ([0, 1, 2], None),
+    "of other colours": ([0, 90, 91], None),
+    "one colour": ([0, 0, 0], None),
+}
+"""The class ids whose colours the ids of a mask have → the message."""
+
+
+@pytest.mark.parametrize("case", PALETTES)
+def test_a_palette_whose_colours_are_those_of_other_ids_is_refused(tmp_path, case):
+    order, message = PALETTES[case]
+    image = Image.fromarray(np.arange(16, dtype=np.uint8).reshape(4, 4) % len(order))
+    image.putpalette(voc_palette()[order].tobytes())
+    (tmp_path / "in").mkdir()
+    image.save(tmp_path / "in" / "x.png")
+    if message is None:
+        assert bring(tmp_path / "in", "auto", CLASSES, tmp_path / "masks") == 1
+        return
+    with pytest.raises(ValueError, match=message):
+        bring(tmp_path / "in", "auto", CLASSES, tmp_path / "masks")
+    assert not (tmp_path / "masks").exists()
+
+
+def test_masks_beside_another_tool_s_files_are_not_left_out_in_silence(tmp_path):
+    (tmp_path / "a.json").write_text(shape([[0, 0], [3, 0], [3, 3]]))
+    Image.new("RGB", (4, 4)).save(tmp_path / "a.png")
+    assert recognised(tmp_path) == "labelme"
+    Image.new("P", (4, 4)).save(tmp_path / "b.png")
+    with pytest.raises(ValueError, match="files of labelme and png; say format: labelme, png"):
+        recognised(tmp_path)
+
+
 def test_names_of_classes_txt_are_those_of_yolo_s_numbers(tmp_path):
     for place in ("classes.txt", "labels/classes.txt"):
         (folder := tmp_path / place.replace("/", "-")).mkdir()

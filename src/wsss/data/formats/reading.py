@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from wsss.config.labelling import readable_formats
 from wsss.config.registry import FORMATS
 from wsss.data.checks import AS_IDS, black_and_white
+from wsss.data.files import files_below
 from wsss.data.formats.regions import SizeOf
 
 
@@ -47,15 +50,22 @@ def read_annotations(
 
 
 def recognised(source: Path) -> str:
-    """The detected format of a folder or file; png only if there are no files of another format.
+    """The detected format of a folder or file; beside files of another format, PNGs are masks if they have palettes.
 
     Raises:
         ValueError: no format, or several.
     """
     names = [name for name in readable_formats() if FORMATS[name].Settings.recognises(source)]
-    if len(names) > 1 and "png" in names:  # photographs lie beside a tool's files
-        names.remove("png")
+    if len(names) > 1 and "png" in names and not any(map(_is_palette, files_below(source, suffixes=(".png",)))):
+        names.remove("png")  # photographs lie beside a tool's files
     if len(names) != 1:
         found = f"files of {' and '.join(names)}" if names else "no file of a format that is read"
         raise ValueError(f"{source}: {found}; say format: {', '.join(names or readable_formats())}")
     return names[0]
+
+
+def _is_palette(file: tuple[str, Path]) -> bool:
+    """Whether a file is a PNG with a palette, like masks and unlike photographs."""
+    with suppress(OSError, ValueError), Image.open(file[1], formats=("PNG",)) as image:
+        return image.mode == "P"
+    return False
