@@ -45,7 +45,7 @@ def test_it_looks_reports_and_writes_a_config_that_is_valid(own, monkeypatch):
         "cat + dog: 3 images",
         "note: 1 image(s) have no row",
         "note: 1 image(s) have no label and count as background only, e.g. 4",
-        "note: class 'bus' has 1 images",
+        "note: class 'bus' has 1 image(s)",
         "photos.yaml is ready. Next:\n  wsss run photos --labels labels.csv --name photos\n",
     ):
         assert text in done.stdout

@@ -62,6 +62,7 @@ def main() -> None:
         check_target(args.out, args.runs)
         write_atomically(args.out, compare_page(distinct(args.runs), args.threads))
         note(args.out, args.made_of)
+        log.info("%s: open it in a browser", args.out)
 
 
 if __name__ == "__main__":

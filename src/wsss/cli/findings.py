@@ -60,7 +60,7 @@ def remarks(seen: Survey) -> Iterator[str]:
     labels = seen.labels(classes)
     for name, column in zip(classes, labels.T, strict=True):
         if column.sum() < FEW:
-            yield f"class '{name}' has {column.sum()} images; {FEW} or more are needed to learn it"
+            yield f"class '{name}' has {column.sum()} image(s); {FEW} or more are needed to learn it"
     for a, b, both in _pairs(classes, labels):
         columns = labels[:, [classes.index(a), classes.index(b)]]
         if both >= TOGETHER * columns.sum(0).max():

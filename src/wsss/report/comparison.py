@@ -97,7 +97,7 @@ def setting_differences(runs: Sequence[RunResults]) -> list[tuple[str, list[str]
 def _flat(prefix: str, value: Any) -> dict[str, str]:
     if isinstance(value, dict):
         return {k: v for name, inner in value.items() for k, v in _flat(f"{prefix}.{name}", inner).items()}
-    return {prefix: str(value)}
+    return {prefix: "null" if value is None else str(value)}
 
 
 def comparison_gallery(runs: Sequence[RunResults], threads: int) -> tuple[Gallery, list[str]]:
