@@ -42,7 +42,7 @@ def load(preset: str) -> Run:
     run: dict[str, Any] = {"preset": layers}
     if "photos" in layers:
         run["prepare_data"] = {"dataset": "folder", "images": "photos", "labels": "labels.csv"}
-    elif not {*SYSTEMS, "shapes", "clip-es-coco"} & set(layers):
+    elif not {*SYSTEMS, "shapes", "clip-es", "clip-es-coco"} & set(layers):
         run["prepare_data"] = {"dataset": "voc"}
     return load_run("r", {"r": run}, PRESETS)
 
