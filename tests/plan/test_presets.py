@@ -13,13 +13,14 @@ from wsss.plan.rehearsal import check_networks
 from wsss.plan.run import plan_run
 
 PRESETS = Path(__file__).parents[2] / "workflow" / "presets"
-BUILT = ["seam", "psa", "irn", "afa", "toco", "toco-dagger", "acr", "weclip", "weclip-plus"]
-RETRAINED = ["seam", "psa", "irn", "acr"]
+BUILT = ["seam", "psa", "irn", "afa", "toco", "toco-dagger", "acr", "clip-es", "weclip", "weclip-plus"]
+RETRAINED = ["seam", "psa", "irn", "acr", "clip-es"]
 SAME_NETWORKS = {
     "afa-coco": "afa",
     "toco-coco": "toco",
     "toco-dagger-coco": "toco-dagger",
     "acr-coco": "acr",
+    "clip-es-coco": "clip-es",
     "weclip-coco": "weclip",
     "weclip-plus-coco": "weclip-plus",
 }
@@ -42,7 +43,7 @@ def load(preset: str) -> Run:
     run: dict[str, Any] = {"preset": layers}
     if "photos" in layers:
         run["prepare_data"] = {"dataset": "folder", "images": "photos", "labels": "labels.csv"}
-    elif not {*SYSTEMS, "shapes", "clip-es", "clip-es-coco"} & set(layers):
+    elif not {*SYSTEMS, "shapes"} & set(layers):
         run["prepare_data"] = {"dataset": "voc"}
     return load_run("r", {"r": run}, PRESETS)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -150,14 +149,7 @@ def outline_problem(annotation: dict[str, Any], size: tuple[int, int]) -> str | 
             return f"its outline leads further than {FAR:,} px"
     if not polygons(annotation):
         return f"its outline has {max(len(polygon) for polygon in found) // 2} points, a polygon has 3 or more"
-    if all(map(partial(_is_outside, size), polygons(annotation))):
-        return f"its outline lies outside of the image of {size[1]}×{size[0]} px"
     return None
-
-
-def _is_outside(size: tuple[int, int], polygon: list[float]) -> bool:
-    sides = (polygon[::2], size[1]), (polygon[1::2], size[0])
-    return any(max(values) < 0 or min(values) > limit for values, limit in sides)
 
 
 def polygons(annotation: dict[str, Any]) -> list[list[float]]:
