@@ -27,7 +27,7 @@ from wsss.store.about import read_about
 
 
 def _predict(args: argparse.Namespace, images: dict[Path, Path], made: dict[str, str]) -> list[tuple[Path, str]]:
-    """Writes the masks of checked arguments, and the table of all; returns the unreadable images, with the reasons."""
+    """Writes the masks and their table, which lists all until the end; returns unreadable images, with the reasons."""
     from wsss.cli import prediction
     from wsss.runtime.devices import resolve_device
 
@@ -37,12 +37,12 @@ def _predict(args: argparse.Namespace, images: dict[Path, Path], made: dict[str,
     else:
         predictor = prediction.load_model(args.model, device, args.tile)
     predictor = prediction.adapted(predictor, fast=args.fast, classes=args.classes, crf=args.crf)
-    prediction.write_table(args.out, "images.csv", sorted(made.items()))
+    rows = sorted(made.items())
+    prediction.write_table(args.out, "images.csv", rows)
     failed = prediction.predict(
         predictor, images, args.out, batch=args.batch, overlay=args.overlay, softmax=args.softmax
     )
-    there = [row for row in sorted(made.items()) if (args.out / row[0]).is_file()]
-    prediction.write_table(args.out, "images.csv", there)
+    prediction.write_table(args.out, "images.csv", [row for row in rows if (args.out / row[0]).is_file()])
     return failed
 
 

@@ -80,7 +80,7 @@ def class_checks(run: RunResults) -> list[dict[str, Any]]:
     sheet = run.folder / "quality" / "quality.csv"
     if not os.path.lexists(sheet):
         return []
-    scores, _ = average_precisions(run.folder)
+    scores = average_precisions(run.folder)
     found = []
     for row in read_table(sheet, *_CHECKED).to_dict("records"):
         known = {key: None if pd.isna(value) else value for key, value in row.items()}

@@ -1,31 +1,42 @@
-"""Mean average precision of a run's classifier."""
+"""Average precision of a run's classifier."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
 
+import pandas as pd
+
 from wsss.runtime.records import read_table
 
+_COLUMNS = ("class", "images", "average_precision")
 
-def average_precisions(run: Path) -> tuple[dict[str, float], float | None]:
-    """Class → average precision of the run's classifier on val, and their mean, in percent; without those not measured.
+
+def average_precisions(run: Path) -> dict[str, float]:
+    """Class → average precision of the run's classifier on val, in percent; without those not measured.
 
     Raises:
         ValueError: the table is damaged.
     """
-    file = run / "train_classifier" / "average_precision.csv"
-    if not os.path.lexists(file):
-        return {}, None
-    rows = list(read_table(file, "class", "average_precision")[["class", "average_precision"]].itertuples(index=False))
-    mean = rows.pop()[1] if rows and rows[-1][0] == "mean" else None  # a class before may have this name, too
-    return {name: value for name, value in rows if value == value}, mean if mean == mean else None
+    classes, _ = _read(run)
+    return dict(classes[["class", "average_precision"]].dropna().itertuples(index=False, name=None))
 
 
 def precision_line(run: Path) -> str:
     """A line on the mean average precision of the run's classifier; empty if it was not measured."""
-    _, mean = average_precisions(run)
-    if mean is None:
+    _, mean = _read(run)
+    if mean is None or pd.isna(mean["average_precision"]):
         return ""
-    images = read_table(run / "train_classifier" / "average_precision.csv", "images")["images"].iloc[-1]
-    return f"mean average precision of the classifier on the {images} images of val: {mean:.1f} %"
+    value, images = mean["average_precision"], mean["images"]
+    return f"mean average precision of the classifier on the {images} images of val: {value:.1f} %"
+
+
+def _read(run: Path) -> tuple[pd.DataFrame, pd.Series | None]:
+    """The rows of the classes, and the row of their mean; none where nothing was measured."""
+    file = run / "train_classifier" / "average_precision.csv"
+    if not os.path.lexists(file):
+        return pd.DataFrame(columns=_COLUMNS), None
+    table = read_table(file, *_COLUMNS)
+    if len(table) and table["class"].iloc[-1] == "mean":  # a class before may have this name, too
+        return table[:-1], table.iloc[-1]
+    return table, None

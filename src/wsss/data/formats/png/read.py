@@ -10,7 +10,7 @@ import numpy as np
 from wsss.data.files import MASK_SUFFIXES, files_below, unread_masks
 from wsss.data.formats.png.settings import Settings
 from wsss.data.formats.regions import SizeOf
-from wsss.data.images import read_mask, readable
+from wsss.data.images import read_mask, readable, values_of
 from wsss.data.intact import opened
 from wsss.data.palette import voc_palette
 from wsss.data.reasons import EXACT
@@ -31,10 +31,11 @@ def read(
         log.warning("%s", left)
     for name, path in files_below(source, suffixes=MASK_SUFFIXES):
         label = read_mask(path)
-        odd = [c for c in np.unique(label).tolist() if c >= len(class_names) and c != IGNORE]
+        ids = sorted(values_of(label))
+        odd = [c for c in ids if c >= len(class_names) and c != IGNORE]
         if odd:
             raise ValueError(f"{path}: class id {odd[0]}; there are {len(class_names)} classes with background")
-        if moved := _moved(_palette(path), np.unique(label).tolist(), len(class_names)):
+        if moved := _moved(_palette(path), ids, len(class_names)):
             raise ValueError(
                 f"{path}: id {moved[0]} has the colour of class id {moved[1]}, as paint programs sort a palette by "
                 "use; save it with the palette that it had, or as grey class ids"
