@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from synthetic import make_run
+from wsss.report.comparison import compare_page
 from wsss.report.content import class_checks, report_page
 from wsss.report.run import RunResults
 from wsss.runtime.progress import rough_duration
@@ -48,3 +49,23 @@ def test_rows_without_a_hit_or_with_fewer_images_are_told(tmp_path):
     text = report_page(RunResults(run))
     assert ">nan<" not in text and "at nan" not in text and text.count('<td class="num">–</td>') == 4
     assert "over 2 to 3 train images and 2 val images" in text
+
+
+def test_numbers_of_few_images_are_coloured_on_both_pages(tmp_path):
+    runs = [make_run(tmp_path / name, name, train=3, val=2) for name in ("few", "many")]
+
+    def shown():
+        results = [RunResults(run) for run in runs]
+        pages = (report_page(results[1]), compare_page(results))
+        return [(page.count(' few"'), "fewer than 30 images" in page) for page in pages]
+
+    def measured_on(run, images):
+        table = pd.read_csv(run / "miou.csv").assign(images=images)
+        table.to_csv(run / "miou.csv", index=False)
+        return len(table)
+
+    rows = measured_on(runs[0], 29)
+    measured_on(runs[1], 30)
+    assert shown() == [(0, False), (rows, True)]
+    measured_on(runs[0], 30)
+    assert shown() == [(0, False), (0, False)]

@@ -10,7 +10,7 @@ from wsss.report.charts import LineChart, line_chart
 from wsss.report.curves import smoothed
 from wsss.report.gallery import Gallery, View, build_gallery
 from wsss.report.page import render
-from wsss.report.run import RunResults, is_bound, title
+from wsss.report.run import FEW, RunResults, is_bound, title
 from wsss.runtime.progress import rough_duration
 
 _SECTIONS = {
@@ -36,6 +36,8 @@ def compare_page(runs: Sequence[RunResults], threads: int = 1) -> str:
         sections=[(id, name) for id, name in _SECTIONS.items() if shown.get(id, True)],
         stages=stages,
         runs=[_row(run, stages) for run in runs],
+        few=FEW,
+        fewest=min((images for run in runs for _, images in _measured(run).values()), default=FEW),
         differences=differences,
         charts=charts,
         class_tables=tables,
@@ -43,34 +45,35 @@ def compare_page(runs: Sequence[RunResults], threads: int = 1) -> str:
     )
 
 
-def _mious(run: RunResults) -> dict[tuple[str, str], float]:
-    return {(row.stage, row.split): row.miou for row in run.table.itertuples()}
+def _measured(run: RunResults) -> dict[tuple[str, str], tuple[float, int]]:
+    """(stage, split) → mIoU and the number of images that it is measured on."""
+    return {(row.stage, row.split): (row.miou, int(row.images)) for row in run.table.itertuples()}
 
 
 def _stages(runs: Sequence[RunResults]) -> list[dict[str, Any]]:
     """The columns: every (stage, split) that any run has, with the best mIoU."""
-    mious = [_mious(run) for run in runs]
-    keys = dict.fromkeys(key for found in mious for key in found)
+    measured = [_measured(run) for run in runs]
+    keys = dict.fromkeys(key for found in measured for key in found)
     return [
         {
             "key": key,
             "title": title(key[0]),
             "split": key[1],
             "bound": is_bound(key[0]),
-            "best": max(found[key] for found in mious if key in found),
+            "best": max(found[key][0] for found in measured if key in found),
         }
         for key in keys
     ]
 
 
 def _row(run: RunResults, stages: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    mious = _mious(run)
+    measured = _measured(run)
     seconds = sum(step.seconds for step in run.steps.values())
     count = len(run.dataset.records)
     return {
         "name": run.name,
         "data": f"{run.dataset.name}, {count} images",
-        "mious": [mious.get(stage["key"]) for stage in stages],
+        "measured": [measured.get(stage["key"]) for stage in stages],
         "seconds": seconds,
         "time": rough_duration(seconds),
     }

@@ -17,12 +17,10 @@ from wsss.report.gallery import View, build_gallery
 from wsss.report.page import render
 from wsss.report.palette import bright_palette
 from wsss.report.precision import average_precisions
-from wsss.report.run import RunResults, StepResults, is_bound, title
+from wsss.report.run import FEW, RunResults, StepResults, is_bound, title
 from wsss.runtime.progress import duration, rough_duration
 from wsss.runtime.records import read_record, read_table, require_keys
 
-FEW = 30
-"""Number of images below which a mIoU is marked as uncertain."""
 _SECTIONS = {
     "summary": "Summary",
     "stages": "Stages",

@@ -19,6 +19,8 @@ from wsss.data.dataset import Dataset
 from wsss.runtime.files import regular
 from wsss.runtime.records import AGAIN, read_record, read_table, require_keys
 
+FEW = 30
+"""Number of images below which a mIoU is marked as uncertain."""
 _NEEDED = ("threshold", "threshold_source", "miou", "m_fn", "m_fp", "pixel_accuracy", "images")
 
 
