@@ -38,6 +38,7 @@ from wsss.data.sources.folder.index import Survey
 from wsss.data.sources.folder.settings import Settings as FolderSettings
 from wsss.runtime.ending import plain_ending
 from wsss.runtime.plain_yaml import read_yaml
+from wsss.runtime.progress import number_of
 from wsss.runtime.targets import a_path, refuse_sources
 
 SMALL, SHARDS_OF_SMALL = 1000, 2
@@ -80,7 +81,8 @@ class Prepared:
         named = sorted(zip(self.seen.table.classes, counts, strict=True), key=lambda pair: -pair[1])
         shown = ", ".join(f"{name} {count}" for name, count in named[:6])
         more = f" and {len(named) - 6} more" if len(named) > 6 else ""
-        yield f"{len(self.seen.found)} images of {len(named)} classes: {shown}{more}"
+        images = number_of(len(self.seen.found), "image", "images")
+        yield f"{images} of {number_of(len(named), 'class', 'classes')}: {shown}{more}"
         yield from (f"note: {line}" for line in self.notes)
 
 

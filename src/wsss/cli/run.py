@@ -38,7 +38,7 @@ from wsss.plan.run import Plan, missing_inputs, plan_runs
 from wsss.report.precision import precision_line
 from wsss.runtime.ending import plain_ending
 from wsss.runtime.process import Terminated, raise_on, usable_cores
-from wsss.runtime.progress import duration
+from wsss.runtime.progress import duration, number_of
 from wsss.runtime.records import read_table
 from wsss.runtime.targets import a_path, require_folder
 
@@ -161,7 +161,8 @@ def _run(args: argparse.Namespace, console: Console) -> None:
         raise ValueError(problem)
     if watch.parts:
         left = rounded(watch.look()[1])
-        console.print(f"about {left} on {args.cores} cores; Ctrl-C stops, the same command resumes", highlight=False)
+        cores = number_of(args.cores, "core", "cores")
+        console.print(f"about {left} on {cores}; Ctrl-C stops, the same command resumes", highlight=False)
     begun, log = time.time(), Path("results") / name / "run.log"
     with bar(console, watch, WORDS) as show:
         status = work(command, log, show)

@@ -18,7 +18,7 @@ from wsss.report.page import render
 from wsss.report.palette import bright_palette
 from wsss.report.precision import average_precisions
 from wsss.report.run import FEW, RunResults, StepResults, is_bound, title
-from wsss.runtime.progress import duration, rough_duration
+from wsss.runtime.progress import duration, number_of, rough_duration
 from wsss.runtime.records import read_record, read_table, require_keys
 
 _SECTIONS = {
@@ -137,7 +137,7 @@ def intro(run: RunResults) -> str:
     """The run in two sentences."""
     dataset = run.dataset
     counts = {split: len(dataset.split(split)) for split in ("train", "val")}
-    classes = len(dataset.class_names) - 1
+    classes = number_of(len(dataset.class_names) - 1, "class", "classes")
     stages = [f"activation maps ({_method_name(run)})"]
     if "refine_cam" in run.steps:
         refinement = run.steps["refine_cam"]
@@ -148,7 +148,7 @@ def intro(run: RunResults) -> str:
         stages.append(f"{architecture} trained on them")
     return (
         f"From image-level labels to pixel masks on “{dataset.name}”: {counts['train']} training and {counts['val']} "
-        f"validation images of {classes} {'class' if classes == 1 else 'classes'}. Stages: {', '.join(stages)}."
+        f"validation images of {classes}. Stages: {', '.join(stages)}."
     )
 
 

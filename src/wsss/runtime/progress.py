@@ -197,6 +197,11 @@ def _gpu_memory() -> dict[str, float]:
     return {"gpu_mib": torch.cuda.max_memory_allocated() / 2**20}
 
 
+def number_of(count: int, one: str, many: str) -> str:
+    """A number and its noun: `1 class`, `20 classes`."""
+    return f"{count} {one if count == 1 else many}"
+
+
 def duration(seconds: float) -> str:
     """Seconds as `12 s`, `3 min 05 s` or `2 h 07 min`."""
     minutes, rest = divmod(round(seconds), 60)
