@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -99,3 +100,21 @@ main()
 def test_an_interrupt_is_not_lost_in_an_import():
     done = subprocess.run([sys.executable, "-c", INTERRUPTED], capture_output=True, text=True, check=False)
     assert done.returncode == -signal.SIGINT and not done.stdout + done.stderr
+
+
+WAITING = """
+import os, sys
+from wsss.cli.main import main
+
+sys.argv = ["wsss", "describe"]
+main()
+os.write(2, f"{'torch' in sys.modules} {os.environ['OMP_WAIT_POLICY']}".encode())
+"""
+
+
+@pytest.mark.parametrize(("before", "after"), [({}, "passive"), ({"OMP_WAIT_POLICY": "active"}, "active")])
+def test_before_torch_is_imported_waiting_threads_are_told_to_sleep(before, after):
+    environment = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"} | before
+    command = [sys.executable, "-c", WAITING]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert done.stderr == f"False {after}"

@@ -14,14 +14,14 @@ from wsss.plan.code import source_digest
 from wsss.plan.inputs import PLANNED
 from wsss.plan.products import outdated
 from wsss.runtime.gpus import gpu_possible
+from wsss.runtime.process import let_threads_sleep
 from wsss.runtime.start import SERVED, share_imports
 
 # Jobs use Snakemake's Python, also if its environment is not activated.
 os.environ["PATH"] = os.pathsep.join(
     [str(Path(sys.executable).parent), os.environ["PATH"]]
 )
-# Waiting threads must not occupy cores; OpenMP reads this at its start.
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+let_threads_sleep()
 # Parallel jobs share one terminal: they print lines, and `wsss status` draws bars.
 os.environ.setdefault("WSSS_NO_BAR", "1")
 # Activations are freed and allocated at every step; returning the memory each time costs 15 % of the time on a CPU.

@@ -10,7 +10,7 @@ from types import ModuleType
 from wsss import __version__
 from wsss.config.messages import nearest
 from wsss.runtime.ending import plain_ending
-from wsss.runtime.process import raise_on
+from wsss.runtime.process import let_threads_sleep, raise_on
 
 COMMANDS = {
     "run": "your images and labels to masks, a model and a report, in one command",
@@ -46,6 +46,7 @@ def _main() -> None:
         print(f"{unknown}usage: wsss <command> [--help]\n{lines}", file=sys.stdout if helped else sys.stderr)
         sys.exit(0 if helped else 2)
     sys.argv = [f"wsss {command}", *sys.argv[2:]]
+    let_threads_sleep()
     program = _imported(f"wsss.cli.{command}")
     raise_on((signal.SIGTERM, signal.SIGHUP))
     program.main()

@@ -46,6 +46,15 @@ def usable_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def let_threads_sleep() -> None:
+    """Lets OpenMP's waiting threads sleep, unless the user set otherwise; torch must not be imported yet.
+
+    Threads that spin, as is the default, occupy cores that other programs want: `wsss predict` of six photographs took
+    41 s of CPU instead of 8 beside two trainings.
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+
 def limit_threads(threads: int) -> int:
     """Limits every library to `threads`, or fewer if this process may use fewer CPUs; returns the limit."""
     allowed = max(1, min(threads, usable_cores()))
