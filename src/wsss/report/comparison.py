@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from wsss.report.charts import LineChart, line_chart
 from wsss.report.curves import smoothed
@@ -24,7 +24,8 @@ _SECTIONS = {
 
 def compare_page(runs: Sequence[RunResults], threads: int = 1) -> str:
     """The HTML page that compares runs."""
-    stages = _stages(runs)
+    measured = [_measured(run) for run in runs]
+    stages = _stages(measured)
     gallery, left_out = comparison_gallery(runs, threads)
     charts = _threshold_charts(runs) + _loss_charts(runs)
     tables, differences = _class_tables(runs, stages), setting_differences(runs)
@@ -35,9 +36,9 @@ def compare_page(runs: Sequence[RunResults], threads: int = 1) -> str:
         names=[run.name for run in runs],
         sections=[(id, name) for id, name in _SECTIONS.items() if shown.get(id, True)],
         stages=stages,
-        runs=[_row(run, stages) for run in runs],
+        runs=[_row(run, found, stages) for run, found in zip(runs, measured, strict=True)],
         few=FEW,
-        fewest=min((images for run in runs for _, images in _measured(run).values()), default=FEW),
+        fewest=min((row.images for found in measured for row in found.values()), default=FEW),
         differences=differences,
         charts=charts,
         class_tables=tables,
@@ -45,14 +46,23 @@ def compare_page(runs: Sequence[RunResults], threads: int = 1) -> str:
     )
 
 
-def _measured(run: RunResults) -> dict[tuple[str, str], tuple[float, int]]:
-    """(stage, split) → mIoU and the number of images that it is measured on."""
-    return {(row.stage, row.split): (row.miou, int(row.images)) for row in run.table.itertuples()}
+class Measured(NamedTuple):
+    """A mIoU in percent, and the number of images that it is measured on."""
+
+    miou: float
+    images: int
 
 
-def _stages(runs: Sequence[RunResults]) -> list[dict[str, Any]]:
+Table = dict[tuple[str, str], Measured]
+"""A run's rows by stage and split."""
+
+
+def _measured(run: RunResults) -> Table:
+    return {(row.stage, row.split): Measured(row.miou, int(row.images)) for row in run.table.itertuples()}
+
+
+def _stages(measured: Sequence[Table]) -> list[dict[str, Any]]:
     """The columns: every (stage, split) that any run has, with the best mIoU."""
-    measured = [_measured(run) for run in runs]
     keys = dict.fromkeys(key for found in measured for key in found)
     return [
         {
@@ -60,14 +70,13 @@ def _stages(runs: Sequence[RunResults]) -> list[dict[str, Any]]:
             "title": title(key[0]),
             "split": key[1],
             "bound": is_bound(key[0]),
-            "best": max(found[key][0] for found in measured if key in found),
+            "best": max(found[key].miou for found in measured if key in found),
         }
         for key in keys
     ]
 
 
-def _row(run: RunResults, stages: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    measured = _measured(run)
+def _row(run: RunResults, measured: Table, stages: Sequence[dict[str, Any]]) -> dict[str, Any]:
     seconds = sum(step.seconds for step in run.steps.values())
     count = len(run.dataset.records)
     return {
